@@ -1,0 +1,1 @@
+"""What `python -m edvr.benchmark` measures, one file each."""

@@ -1,0 +1,39 @@
+"""The architecture: what must be known to build the network and to read its checkpoints."""
+import dataclasses
+
+from edvr.config.base import Config, option
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Config):
+    """Architecture of an EDVR. Saved beside the checkpoints, so that nobody repeats it."""
+
+    TITLE = 'network'
+    PRESETS = {'M': dict(channels=64, num_reconstruct_block=10),
+               'L': dict(channels=128, num_reconstruct_block=40)}
+
+    num_frames: int = option(5, 'frames in a window (T), odd; the centre one is restored', low=1)
+    scale: int = option(4, 'upscaling factor; with hr_in the input already has the output size', choices=(2, 3, 4))
+    channels: int = option(64, 'feature channels (C)', low=1)
+    deform_groups: int = option(8, 'groups of the deformable convolutions (G); must divide channels', low=1)
+    num_extract_block: int = option(5, 'residual blocks of the feature extraction', low=0)
+    num_reconstruct_block: int = option(10, 'residual blocks of the reconstruction', low=0)
+    with_tsa: bool = option(True, 'temporal and spatial attention in the fusion; without it a 1x1 convolution fuses')
+    with_predeblur: bool = option(False, 'predeblur module in front, for blurred input')
+    hr_in: bool = option(False, 'input frames already have the output size (deblurring, denoising): no upscaling')
+
+    def problems(self):
+        if self.num_frames % 2 == 0:
+            yield 'num_frames is %d; a window has a centre frame, so it must be odd' % self.num_frames
+        if self.channels % self.deform_groups:
+            yield 'deform_groups is %d, which does not divide channels (%d)' % (self.deform_groups, self.channels)
+
+    @property
+    def size_multiple(self):
+        """Input height and width must be multiples of this."""
+        return 16 if self.hr_in else 4
+
+    @property
+    def upscale(self):
+        """Output size over input size."""
+        return 1 if self.hr_in else self.scale

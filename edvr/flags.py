@@ -1,0 +1,81 @@
+"""Command-line flags, made from the fields of the configuration classes: one definition for flag, help and limits."""
+import dataclasses
+import sys
+
+from absl import flags
+
+from data_tools import cli
+from edvr.config.base import element_type, is_tuple
+
+FLAGS = flags.FLAGS
+
+
+def define(*classes):
+    """Defines one flag for each field of the given Config classes (and `--variant` where a class has PRESETS)."""
+    for cls in classes:
+        for field in dataclasses.fields(cls):
+            _define_one(field, cls.TITLE)
+        if getattr(cls, 'PRESETS', None):
+            presets = '; '.join('%s: %s' % (name, ', '.join('%s=%s' % item for item in sorted(preset.items())))
+                                for name, preset in sorted(cls.PRESETS.items()))
+            flags.DEFINE_enum('variant', None, sorted(cls.PRESETS), 'preset of several options; an option given explicitly '
+                              'wins (%s)' % presets, module_name=cls.TITLE)
+
+
+def _define_one(field, module):
+    kind, help, limits = element_type(field), field.metadata['help'], {}
+    choices, low, high = (field.metadata.get(key) for key in ('choices', 'low', 'high'))
+    if is_tuple(field):
+        flags.DEFINE_list(field.name, [str(item) for item in field.default], help + ' (comma-separated)',
+                          module_name=module)
+        return
+    if choices is not None and kind is str:
+        flags.DEFINE_enum(field.name, field.default, list(choices), help, module_name=module)
+        return
+    if choices is not None:
+        help += ' (one of %s)' % ', '.join(map(str, choices))
+    elif kind in (int, float):
+        limits = dict(lower_bound=low, upper_bound=high)
+    define_flag = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float,
+                   str: flags.DEFINE_string}[kind]
+    define_flag(field.name, field.default, help, module_name=module, **limits)
+
+
+def build(cls, **overrides):
+    """The `cls` that the command line describes.
+
+    Args:
+      cls: a Config class given to `define`.
+      **overrides: field values that win over the flags.
+    Raises:
+      ConfigError: naming everything that is wrong.
+    """
+    values = {}
+    preset = cls.PRESETS[FLAGS.variant] if getattr(cls, 'PRESETS', None) and FLAGS.variant else {}
+    for field in dataclasses.fields(cls):
+        value = FLAGS[field.name].value
+        if not FLAGS[field.name].present:
+            value = preset.get(field.name, value)
+        values[field.name] = _elements(field, value) if is_tuple(field) else value
+    values.update(overrides)
+    return cls(**values)
+
+
+def _elements(field, texts):
+    kind = element_type(field)
+    try:
+        return tuple(kind(text) for text in texts)
+    except ValueError:
+        raise cli.UserError('--%s=%s: every element must be %s' % (field.name, ','.join(texts), kind.__name__)) from None
+
+
+def run(main, *classes):
+    """Runs a program whose flags are the fields of `classes`; `--help` lists them by topic."""
+    define(*classes)
+    if any(argument in ('--help', '-help', '-h', '--helpshort') for argument in sys.argv[1:]):
+        print((sys.modules['__main__'].__doc__ or '').strip() + '\n')
+        print('Flags, one per option; --flagfile=FILE reads them from a file.\n')
+        for cls in classes:
+            print(FLAGS.module_help(cls.TITLE) + '\n')
+        return
+    cli.run(main)

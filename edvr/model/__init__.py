@@ -1,0 +1,1 @@
+"""The network: one stage per file, wired in `network`."""

@@ -1,0 +1,1 @@
+"""Clips in, restored frames out; windows, tiles, files and metrics."""

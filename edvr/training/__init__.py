@@ -1,0 +1,1 @@
+"""Training: model_fn, optimizer, schedule, hooks."""
