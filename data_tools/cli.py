@@ -6,7 +6,7 @@ from absl import app
 
 
 class UserError(Exception):
-    """Wrong input: the text names the thing, what it was, what it should be and what to do. Printed without traceback."""
+    """Wrong input: the text names the thing, what it was, what it should be and what to do. No traceback."""
 
 
 def run(main, argv=None):

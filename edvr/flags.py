@@ -18,7 +18,7 @@ def define(*classes):
         if getattr(cls, 'PRESETS', None):
             presets = '; '.join('%s: %s' % (name, ', '.join('%s=%s' % item for item in sorted(preset.items())))
                                 for name, preset in sorted(cls.PRESETS.items()))
-            flags.DEFINE_enum('variant', None, sorted(cls.PRESETS), 'preset of several options; an option given explicitly '
+            flags.DEFINE_enum('variant', None, sorted(cls.PRESETS), 'preset of several options; one given explicitly '
                               'wins (%s)' % presets, module_name=cls.TITLE)
 
 
@@ -66,7 +66,7 @@ def _elements(field, texts):
     try:
         return tuple(kind(text) for text in texts)
     except ValueError:
-        raise cli.UserError('--%s=%s: every element must be %s' % (field.name, ','.join(texts), kind.__name__)) from None
+        raise cli.UserError('--%s=%s: each element must be %s' % (field.name, ','.join(texts), kind.__name__)) from None
 
 
 def run(main, *classes):

@@ -1,4 +1,4 @@
-"""Configuration objects: frozen dataclasses whose fields carry their help and limits; checked when made, JSON in and out.
+"""Configuration objects: frozen dataclasses whose fields carry help and limits; checked when made, JSON in and out.
 
 A field is the one definition of an option: `edvr.flags` makes the command-line flag from it.
 """
