@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Runs the linter and the whole test suite on TensorFlow 1.15 and on 2.15, each in its own environment below .venvs/.
+#   bash scripts/test.sh [--torch] [--tensorflow=1.15|2.15] [pytest arguments]
+# --torch also installs PyTorch beside TensorFlow 2.15, for the tests that compare with it (they are skipped without).
+# A TensorFlow without a working interpreter is skipped, and said so; with CI=true it is a failure.
+set -u
+cd "$(dirname "$0")/.." || exit
+. scripts/environment.sh
+
+with_torch='' tensorflows='1.15 2.15'
+while :; do
+    case "${1:-}" in
+        --torch) with_torch=1 ;;
+        --tensorflow=*) tensorflows=${1#*=} ;;
+        *) break ;;
+    esac
+    shift
+done
+
+passed=0 failed=0 skipped=0 status=0 ran=0
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
+count() {  # count LOG WORD: the number before WORD in pytest's closing line
+    tail -n 1 "$1" | grep -oE "[0-9]+ $2" | grep -oE '^[0-9]+' || echo 0
+}
+
+for tensorflow in $tensorflows; do
+    if ! python=$(python_for "$tensorflow" 2>"$logs/why"); then
+        say "TensorFlow $tensorflow skipped: $(cat "$logs/why")"
+        [ "${CI:-}" = true ] && { status=1; failed=$((failed + 1)); }
+        continue
+    fi
+    environment=.venvs/tf$tensorflow
+    requirements=(requirements.txt tests/requirements.txt)
+    [ -n "$with_torch" ] && [ "$tensorflow" = 2.15 ] && requirements+=(tests/requirements-torch.txt)
+    (make_environment "$environment" "$python" "${requirements[@]}") || { status=1; failed=$((failed + 1)); continue; }
+    if [ "$ran" = 0 ]; then
+        "$environment/bin/ruff" check . || { status=1; failed=$((failed + 1)); }
+    fi
+    ran=1
+    say "TensorFlow $tensorflow: $("$environment/bin/python" --version)"
+    log=$logs/$tensorflow
+    "$environment/bin/python" -m pytest --numprocesses "$(nproc)" "$@" 2>&1 | tee "$log"
+    [ "${PIPESTATUS[0]}" = 0 ] || status=1
+    passed=$((passed + $(count "$log" passed))) skipped=$((skipped + $(count "$log" skipped)))
+    failed=$((failed + $(count "$log" failed) + $(count "$log" 'errors?')))
+done
+
+[ "$ran" = 1 ] || die "no TensorFlow could be tested: install Python 3.7 (TensorFlow 1.15) or 3.9 to 3.11 (2.15)"
+# A run that ended badly without a failed test (a crash, a collection error) must not read as a success.
+[ "$status" = 0 ] || [ "$failed" -gt 0 ] || failed=1
+echo "$passed passed, $failed failed, $skipped skipped"
+exit "$status"
