@@ -1,0 +1,59 @@
+"""What several tests need: a tiny network's checkpoint, smooth frames."""
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from edvr import checkpoints
+from edvr.config import ModelConfig
+from edvr.model import network
+
+TINY = dict(num_frames=3, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
+
+
+def tiny_checkpoint(directory, seed=0, step=7, ema=False, **model_fields):
+    """Writes a checkpoint of a tiny network as training would leave it, with offsets that really move.
+
+    Args:
+      directory: where model.json, checkpoint and model.ckpt-STEP.* go; made if absent.
+      seed: of the random weights.
+      step: int, the global step it pretends to be at.
+      ema: whether to store, beside each variable, a moving average that differs from it.
+      **model_fields: fields of ModelConfig over TINY.
+    Returns:
+      str, the checkpoint's prefix.
+    """
+    directory = str(directory)
+    config = ModelConfig(**dict(TINY, **model_fields))
+    rng = np.random.RandomState(seed)
+    checkpoints.save_model_config(directory, config)
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(seed)
+        size = 2 * config.size_multiple
+        network.edvr(tf.zeros([1, config.num_frames, size, size, 3]), config)
+        variables = tf.trainable_variables()
+        tf.train.get_or_create_global_step()
+        averages = tf.train.ExponentialMovingAverage(0.9)
+        maintain = averages.apply(variables) if ema else tf.no_op()
+        session.run(tf.global_variables_initializer())
+        session.run(maintain)
+        for variable in variables:
+            if 'conv_offset' in variable.name:   # zero when new; a trained network's offsets and masks vary
+                variable.load(rng.normal(0, 0.3, variable.shape).astype(np.float32), session)
+        if ema:
+            for variable in variables:
+                moved = session.run(variable) + rng.normal(0, 0.01, variable.shape)
+                averages.average(variable).load(moved.astype(np.float32), session)
+        tf.train.get_global_step().load(step, session)
+        return tf.train.Saver().save(session, os.path.join(directory, 'model.ckpt'), global_step=step)
+
+
+def smooth_frames(count, height, width, seed=0):
+    """uint8 [count, height, width, 3]: a coloured pattern that moves a little from frame to frame."""
+    rng = np.random.RandomState(seed)
+    phase, speed = rng.uniform(0, 6, (2, 3)), rng.uniform(-0.4, 0.4, 3)
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    frames = [127.5 + 100 * np.sin(0.35 * x[..., None] + phase[0] + t * speed)
+              * np.cos(0.27 * y[..., None] + phase[1] - t * speed) for t in range(count)]
+    noise = rng.uniform(-12, 12, (count, height, width, 3))
+    return np.clip(np.stack(frames) + noise, 0, 255).astype(np.uint8)
