@@ -1,0 +1,83 @@
+"""What an exported graph looks like from outside, and the options of `edvr.export`."""
+import dataclasses
+
+from edvr.config.base import Config, option
+
+OPEN = -1   # a dimension that is not fixed
+
+
+@dataclasses.dataclass(frozen=True)
+class InterfaceConfig(Config):
+    """Shapes and types at the two ends of an exported graph. Batch, height and width may be OPEN."""
+
+    TITLE = 'interface'
+
+    batch_size: int = option(OPEN, 'windows in one run; -1: open', low=OPEN)
+    height: int = option(OPEN, 'height of the input in pixels, a multiple of 4 (16 with hr_in); -1: open', low=OPEN)
+    width: int = option(OPEN, 'width of the input in pixels, a multiple of 4 (16 with hr_in); -1: open', low=OPEN)
+    input_rank: int = option(5, '5: input [N, T, H, W, C]; 4: [N*T, H, W, C], frames of a window in a row',
+                             choices=(4, 5))
+    input_dtype: str = option('uint8', 'type of the input: uint8 in 0..255 or float32 in 0..1',
+                              choices=('uint8', 'float32'))
+    output_dtype: str = option('float32', 'type of the output: float32 around 0..1, not clipped; or uint8, rounded and '
+                               'clipped in the graph', choices=('uint8', 'float32'))
+
+    def problems(self):
+        for name in ('batch_size', 'height', 'width'):
+            if getattr(self, name) == 0:
+                yield '%s is 0; it must be above 0, or -1 to leave it open' % name
+
+    def input_shape(self, num_frames):
+        """[N, T, H, W, 3], or [N*T, H, W, 3] for rank 4; list of int, OPEN where open."""
+        image = [self.height, self.width, 3]
+        if self.input_rank == 5:
+            return [self.batch_size, num_frames] + image
+        return [OPEN if self.batch_size == OPEN else self.batch_size * num_frames] + image
+
+    def output_shape(self, upscale):
+        """[N, s*H, s*W, 3]; list of int, OPEN where open."""
+        height, width = (OPEN if size == OPEN else size * upscale for size in (self.height, self.width))
+        return [self.batch_size, height, width, 3]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig(InterfaceConfig):
+    """One exported graph."""
+
+    TITLE = 'export'
+
+    checkpoint: str = option('', 'folder of checkpoints (its latest is taken) or prefix of one')
+    output: str = option('', 'what to write: a file that ends in .pb, or with --format=saved_model a folder; '
+                         'default EDVR.pb, or EDVR')
+    format: str = option('frozen', 'frozen: one .pb with the weights as constants; saved_model: a folder for '
+                         'TensorFlow Serving', choices=('frozen', 'saved_model'))
+    dcn_impl: str = option('tf', 'deformable convolution: tf runs in any TensorFlow; npu uses the Ascend operator, for '
+                           'conversion by atc', choices=('tf', 'npu'))
+    use_ema: bool = option(True, 'take the moving average of the weights where the checkpoint has one')
+    soc_version: str = option('Ascend310', 'chip in the atc command that is printed')
+
+    def problems(self):
+        yield from super().problems()
+        if not self.checkpoint:
+            yield '--checkpoint is not given; it must be a folder of checkpoints or the prefix of one'
+        if self.dcn_impl == 'npu':
+            if OPEN in (self.height, self.width):
+                yield ('--dcn_impl=npu with --height=%d --width=%d; the Ascend operator needs both fixed'
+                       % (self.height, self.width))
+            if self.format != 'frozen':
+                yield '--dcn_impl=npu with --format=%s; atc reads frozen graphs only' % self.format
+        if self.format == 'frozen' and not self.destination.endswith('.pb'):
+            yield '--output=%s; the name of a frozen graph must end in .pb' % self.output
+        if self.format == 'saved_model' and self.destination.endswith('.pb'):
+            yield '--output=%s with --format=saved_model; a SavedModel is a folder: a name without .pb' % self.output
+
+    @property
+    def destination(self):
+        """Path to write."""
+        return self.output or ('EDVR.pb' if self.format == 'frozen' else 'EDVR')
+
+    @property
+    def interface(self):
+        """InterfaceConfig with this export's shapes and types."""
+        return InterfaceConfig(**{field.name: getattr(self, field.name)
+                                  for field in dataclasses.fields(InterfaceConfig)})
