@@ -1,0 +1,95 @@
+"""Checkpoints: the latest whole one is found, a cut one never, and variables are matched by name and shape."""
+import os
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from data_tools.cli import UserError
+from edvr import checkpoints
+from edvr.config import ModelConfig
+
+
+def save(directory, *steps, ema=False):
+    with tf.Graph().as_default(), tf.Session() as session:
+        values = [tf.get_variable('edvr/weight', initializer=np.arange(6, dtype=np.float32).reshape(2, 3)),
+                  tf.get_variable('global_step', initializer=np.int64(7))]
+        if ema:
+            values.append(tf.get_variable('edvr/weight/ExponentialMovingAverage',
+                                          initializer=np.full([2, 3], 5, np.float32)))
+        session.run(tf.global_variables_initializer())
+        saver = tf.train.Saver(values, max_to_keep=0)
+        return [saver.save(session, os.path.join(str(directory), 'model.ckpt'), step, write_meta_graph=False)
+                for step in steps]
+
+
+def cut(path, size):
+    with open(path, 'r+b') as file:
+        file.truncate(size)
+
+
+def test_latest_is_by_number_not_by_text_or_time(tmp_path):
+    save(tmp_path, 1000, 90)
+    assert checkpoints.latest(str(tmp_path)) == str(tmp_path / 'model.ckpt-1000')
+    assert checkpoints.latest(str(tmp_path / 'model.ckpt-90')) == str(tmp_path / 'model.ckpt-90')
+    assert checkpoints.latest(str(tmp_path / 'model.ckpt-90.index')) == str(tmp_path / 'model.ckpt-90')
+
+
+@pytest.mark.parametrize('part, size', [('index', 20), ('index', 0), ('data-00000-of-00001', 31),
+                                        ('data-00000-of-00001', 0)])
+def test_cut_checkpoint_is_passed_over_and_refused_by_name(tmp_path, part, size):
+    save(tmp_path, 1, 2)
+    cut(str(tmp_path / ('model.ckpt-2.' + part)), size)
+    assert checkpoints.latest(str(tmp_path)) == str(tmp_path / 'model.ckpt-1')
+    with pytest.raises(UserError, match=r'model.ckpt-2 is not whole'):
+        checkpoints.latest(str(tmp_path / 'model.ckpt-2'))
+
+
+def test_missing_data_file_and_no_whole_checkpoint(tmp_path):
+    save(tmp_path, 3)
+    os.remove(str(tmp_path / 'model.ckpt-3.data-00000-of-00001'))
+    with pytest.raises(UserError, match=r'none of its 1 checkpoints is whole; .* 0 bytes where the index promises 32'):
+        checkpoints.latest(str(tmp_path))
+
+
+def test_empty_directory_and_unknown_prefix(tmp_path):
+    with pytest.raises(UserError, match='no checkpoint in this directory'):
+        checkpoints.latest(str(tmp_path))
+    with pytest.raises(UserError, match='neither a directory with checkpoints nor the prefix of one'):
+        checkpoints.latest(str(tmp_path / 'model.ckpt-9'))
+
+
+def test_model_config_round_trip_and_errors(tmp_path):
+    config = ModelConfig(channels=8, deform_groups=2)
+    checkpoints.save_model_config(str(tmp_path / 'run'), config)
+    assert checkpoints.load_model_config(str(tmp_path / 'run')) == config
+    assert checkpoints.load_model_config(str(tmp_path / 'run' / 'model.ckpt-7')) == config
+    with pytest.raises(UserError, match=r'model.json: cannot be read'):
+        checkpoints.load_model_config(str(tmp_path))
+    (tmp_path / 'model.json').write_text('{"channels": 8')
+    with pytest.raises(UserError, match='not a valid description of a network'):
+        checkpoints.load_model_config(str(tmp_path))
+
+
+def read(prefix, use_ema):
+    with tf.Graph().as_default(), tf.Session() as session:
+        weight = tf.get_variable('edvr/weight', [2, 3])
+        tf.train.Saver(checkpoints.restore_map(prefix, [weight], use_ema)).restore(session, prefix)
+        return session.run(weight)
+
+
+def test_moving_averages_are_read_where_present(tmp_path):
+    prefix, = save(tmp_path, 1, ema=True)
+    assert (read(prefix, True) == 5).all()
+    assert (read(prefix, False) == np.arange(6).reshape(2, 3)).all()
+    plain, = save(tmp_path, 2)
+    assert (read(plain, True) == np.arange(6).reshape(2, 3)).all()
+
+
+@pytest.mark.parametrize('name, shape, text', [
+    ('edvr/bias', [3], 'has no variable edvr/bias'),
+    ('edvr/weight', [2, 4], r'has edvr/weight with shape \[2, 3\], the network wants \[2, 4\]')])
+def test_other_network_is_refused(tmp_path, name, shape, text):
+    prefix, = save(tmp_path, 1)
+    with tf.Graph().as_default(), pytest.raises(UserError, match=text):
+        checkpoints.restore_map(prefix, [tf.get_variable(name, shape)])
