@@ -1,5 +1,6 @@
 """Configurations, one file a topic."""
 from edvr.config.base import Config, ConfigError, option
 from edvr.config.model import ModelConfig
+from edvr.config.runtime import RuntimeConfig
 
-__all__ = ['Config', 'ConfigError', 'ModelConfig', 'option']
+__all__ = ['Config', 'ConfigError', 'ModelConfig', 'RuntimeConfig', 'option']

@@ -1,0 +1,162 @@
+"""What differs between CPU, GPU and NPU: rank and size, session, Estimator, optimizer, and talking between replicas.
+
+A *rank* is a process of the job: it reads its own share of the data. A *replica* is a copy of the model: one per rank,
+except where one process drives several GPUs. Every replica has its own `--batch_size`. The rule everywhere: a loss
+averaged over replicas is the loss of the whole batch (see `loss_factor`), and the gradients that the wrapped
+optimizer's `compute_gradients` returns are those of the whole batch, the same on every replica.
+"""
+import contextlib
+
+import tensorflow.compat.v1 as tf
+
+from data_tools.cli import UserError
+from edvr.runtime import cluster, npu
+from edvr.runtime.distributed_optimizer import WholeBatchOptimizer, all_reduce
+
+
+def rank_and_size(config):
+    """This process's number (0-based) and how many there are: `(rank, size)`, ints.
+
+    NPU: RANK_ID and RANK_SIZE. CPU and GPU: the place in TF_CONFIG's cluster; alone without TF_CONFIG.
+    Raises UserError when these variables cannot be understood.
+    """
+    if config.device == 'npu':
+        return npu.rank_and_size()
+    return cluster.rank_and_size()
+
+
+def num_replicas(config):
+    """Copies of the model in the whole job, int: the whole batch is this times `--batch_size`."""
+    _, size = rank_and_size(config)
+    if config.device == 'npu':
+        return size
+    return size * (len(gpus(config)) if config.device == 'gpu' else config.cpu_replicas)
+
+
+def loss_factor(reduction, config):
+    """What a replica's loss is multiplied with, so that the replicas' mean is the loss of the whole batch.
+
+    Args:
+      reduction: 'sum' or 'mean', how the loss treats the samples of one batch.
+    Returns:
+      float: the number of replicas for 'sum', 1 for 'mean'.
+    """
+    return float(num_replicas(config)) if reduction == 'sum' else 1.
+
+
+def gpus(config):
+    """Names of the GPUs to use, such as ['/gpu:0', '/gpu:1']. Raises UserError when they are not there."""
+    # asked before any session exists, and without claiming the memory, unlike device_lib.list_local_devices
+    found = len(tf.config.experimental.list_physical_devices('GPU'))
+    if not found:
+        raise UserError('--device=gpu, but TensorFlow %s sees no GPU: check nvidia-smi, CUDA_VISIBLE_DEVICES and '
+                        'the CUDA version of this TensorFlow, or use --device=cpu' % tf.__version__)
+    if config.num_gpus > found:
+        raise UserError('--num_gpus=%d, but TensorFlow sees only %d on this host; check CUDA_VISIBLE_DEVICES'
+                        % (config.num_gpus, found))
+    return ['/gpu:%d' % index for index in range(config.num_gpus or found)]
+
+
+def session_config(config):
+    """tf.ConfigProto for sessions on the device; for an NPU, what the host side of it needs."""
+    proto = tf.ConfigProto(allow_soft_placement=True, intra_op_parallelism_threads=config.intra_op_threads,
+                           inter_op_parallelism_threads=config.inter_op_threads)
+    if config.device == 'gpu':
+        proto.gpu_options.allow_growth = config.gpu_memory_growth
+    elif config.device == 'npu':
+        npu.prepare_session_config(proto)
+    if config.device != 'gpu':
+        proto.device_count['GPU'] = 0
+    if config.device == 'cpu':
+        proto.device_count['CPU'] = config.cpu_replicas
+    return proto
+
+
+def strategy(config):
+    """The tf.distribute strategy of a CPU or GPU run, or None where one replica needs none."""
+    if cluster.size() > 1:
+        if config.cpu_replicas > 1:
+            raise UserError('--cpu_replicas=%d together with TF_CONFIG: the processes of TF_CONFIG have one '
+                            'replica each'
+                            % config.cpu_replicas)
+        if config.device == 'gpu':
+            gpus(config)
+        return tf.distribute.experimental.MultiWorkerMirroredStrategy()
+    if config.device == 'gpu':
+        devices = gpus(config)
+    else:
+        devices = ['/cpu:%d' % index for index in range(config.cpu_replicas)]
+    return tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else None
+
+
+def make_estimator(model_fn, model_dir, config, seed=None, params=None):
+    """The Estimator that trains `model_fn` on the device.
+
+    It saves, logs and summarises nothing by itself: the model_fn's hooks do, the same on every device, and on rank 0
+    only (`is_writer`). All ranks use the same `model_dir`, so that all restore the same checkpoint.
+
+    Args:
+      model_fn: model_fn(features, labels, mode, params, config) -> EstimatorSpec.
+      model_dir: str.
+      config: RuntimeConfig.
+      seed: int or None, graph-level random seed; on several ranks the initial weights are rank 0's.
+      params: dict for model_fn, or None.
+    Raises:
+      UserError: when the device is not there.
+    """
+    if config.device == 'npu':
+        return npu.make_estimator(model_fn, model_dir, config, session_config(config), seed, params)
+    run_config = tf.estimator.RunConfig(
+        model_dir=model_dir, tf_random_seed=seed, session_config=session_config(config),
+        train_distribute=strategy(config), save_summary_steps=0, save_checkpoints_steps=None,
+        save_checkpoints_secs=None, log_step_count_steps=None)
+    return tf.estimator.Estimator(model_fn, config=run_config, params=params)
+
+
+def is_writer(config):
+    """Whether this process writes the model directory: only rank 0 does."""
+    return rank_and_size(config)[0] == 0
+
+
+def wrap_optimizer(optimizer, config):
+    """The optimizer for the device: whole-batch gradients, loss scaling, mixed precision.
+
+    Call it in model_fn. `apply_gradients` skips the update, and global_step with it, when a loss scale overflows.
+    """
+    if config.device == 'npu':
+        return npu.wrap_optimizer(optimizer, config)
+    if num_replicas(config) > 1:
+        optimizer = WholeBatchOptimizer(optimizer)
+    if config.mixed_precision:
+        optimizer = tf.train.experimental.enable_mixed_precision_graph_rewrite(optimizer, _gpu_loss_scale(config))
+    return optimizer
+
+
+def _gpu_loss_scale(config):
+    if config.loss_scale == 'dynamic':
+        return tf.train.experimental.DynamicLossScale(
+            initial_loss_scale=config.loss_scale_value, increment_period=config.loss_scale_growth_steps)
+    return config.loss_scale_value if config.loss_scale == 'fixed' else 1.
+
+
+def average(tensors, config):
+    """The mean over all replicas of each tensor (float32, static shape), the same on every replica.
+
+    Call it in model_fn on every replica, outside tf.cond: it waits for all of them. Decisions that must agree (skip
+    this update, roll back) are made from averaged values.
+    """
+    if num_replicas(config) == 1:
+        return list(tensors)
+    if config.device == 'npu':
+        return npu.average(tensors)
+    return all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
+
+
+def training_hooks(config):
+    """Hooks that the device wants in training, beside the model_fn's own."""
+    return npu.training_hooks() if config.device == 'npu' else []
+
+
+def full_precision_scope(config):
+    """Context: operations made in it keep float32, whatever the precision options say (the loss's large sums)."""
+    return npu.full_precision_scope() if config.device == 'npu' else contextlib.nullcontext()

@@ -1,0 +1,52 @@
+"""Gradients of the whole batch under tf.distribute."""
+import tensorflow.compat.v1 as tf
+
+
+def all_reduce(reduce_op, tensors):
+    """Reduces each tensor over the replicas of the current strategy; call it in every replica, outside tf.cond.
+
+    Args:
+      reduce_op: tf.distribute.ReduceOp.
+      tensors: list of tensors; one collective exchanges all of them where the strategy can.
+    Returns:
+      list of tensors, the same on every replica.
+    """
+    # ReplicaContext.all_reduce does this in a custom gradient, which fails on the names of mirrored variables
+    def reduce(strategy, *values):
+        return tuple(strategy.extended.batch_reduce_to(reduce_op, [(value, value) for value in values]))
+    return list(tf.distribute.get_replica_context().merge_call(reduce, args=tuple(tensors)))
+
+
+class WholeBatchOptimizer(tf.train.Optimizer):
+    """Makes `compute_gradients` return the mean over replicas, as NPUDistributedOptimizer does.
+
+    A TensorFlow 1 optimizer under a strategy reduces only inside `apply_gradients`; clipping or judging gradients
+    before that would treat each replica's part for itself and differ from one process with the whole batch. The price
+    is a second all-reduce, of values that are equal already.
+    """
+
+    def __init__(self, optimizer):
+        super().__init__(False, 'WholeBatch' + optimizer.get_name())
+        self._optimizer = optimizer
+
+    def compute_gradients(self, *args, **kwargs):
+        pairs = self._optimizer.compute_gradients(*args, **kwargs)
+        # the Estimator divides each replica's loss by the number of replicas, so the sum is the mean
+        sums = iter(all_reduce(tf.distribute.ReduceOp.SUM, [gradient for gradient, _ in pairs if gradient is not None]))
+        return [(None if gradient is None else next(sums), variable) for gradient, variable in pairs]
+
+    def apply_gradients(self, grads_and_vars, global_step=None, name=None):
+        # the inner optimizer sums over replicas once more
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        shares = [(None if gradient is None else gradient / replicas, variable)
+                  for gradient, variable in grads_and_vars]
+        return self._optimizer.apply_gradients(shares, global_step, name)
+
+    def get_slot(self, *args, **kwargs):
+        return self._optimizer.get_slot(*args, **kwargs)
+
+    def get_slot_names(self, *args, **kwargs):
+        return self._optimizer.get_slot_names(*args, **kwargs)
+
+    def variables(self):
+        return self._optimizer.variables()

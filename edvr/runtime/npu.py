@@ -1,0 +1,187 @@
+"""Ascend NPUs: the only module that imports npu_bridge (the adapter of TensorFlow 1.15), when one is asked for."""
+import importlib
+import os
+import sys
+
+import tensorflow.compat.v1 as tf
+
+from data_tools.cli import UserError
+
+_CONFIG = 'npu_bridge.estimator.npu.npu_config'
+_ESTIMATOR = 'npu_bridge.estimator.npu.npu_estimator'
+_OPTIMIZER = 'npu_bridge.estimator.npu.npu_optimizer'
+_LOSS_SCALE_OPTIMIZER = 'npu_bridge.estimator.npu.npu_loss_scale_optimizer'
+_LOSS_SCALE_MANAGER = 'npu_bridge.estimator.npu.npu_loss_scale_manager'
+_SCOPE = 'npu_bridge.estimator.npu.npu_scope'
+_HCCL = 'npu_bridge.hccl.hccl_ops'
+_CUBE = 'npu_bridge.tbe.npu_cube_ops'
+
+
+def _bridge(module, name):
+    """The attribute `name` of an npu_bridge module; UserError naming what is missing when it cannot be had."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:   # a half-installed adapter fails in many ways, all of which end here
+        raise UserError(
+            '--device=npu needs %s of %s, which does not load: %s: %s. It comes with the TensorFlow adapter of Ascend '
+            'CANN, for Python 3.7 and TensorFlow 1.15 (here: Python %d.%d, TensorFlow %s): install it and source its '
+            'set_env.sh, or choose --device=gpu or --device=cpu'
+            % ((name, module, type(error).__name__, error) + sys.version_info[:2] + (tf.__version__,))) from error
+
+
+def require():
+    """Raises UserError naming what is missing, unless everything that training uses of npu_bridge is there."""
+    for module, name in ((_CONFIG, 'NPURunConfig'), (_ESTIMATOR, 'NPUEstimator'),
+                         (_OPTIMIZER, 'NPUDistributedOptimizer'),
+                         (_LOSS_SCALE_OPTIMIZER, 'NPULossScaleOptimizer'), (_SCOPE, 'keep_dtype_scope'),
+                         (_HCCL, 'allreduce'), (_CUBE, 'deformable_conv2d')):
+        _bridge(module, name)
+
+
+def _variable(name, default=None):
+    """An environment variable as int >= 0; raises UserError naming it and its value."""
+    text = os.environ.get(name, default)
+    if text is None or not text.isdigit():
+        raise UserError('the environment variable %s is %s; --device=npu needs a number there: start through '
+                        'scripts/run_1p_train.sh or scripts/run_8p_train.sh, which set it'
+                        % (name, 'not set' if text is None else repr(text)))
+    return int(text)
+
+
+def rank_and_size():
+    """(RANK_ID, RANK_SIZE) as ints; one device needs no RANK_ID. Raises UserError when they cannot be understood."""
+    size = _variable('RANK_SIZE')
+    rank = _variable('RANK_ID', '0' if size == 1 else None)
+    if rank >= size:
+        raise UserError('the environment variable RANK_ID is %d and RANK_SIZE %d: ranks count from 0, so it must '
+                        'be below' % (rank, size))
+    return rank, size
+
+
+def prepare_session_config(proto):
+    """Switches off what disturbs the adapter: fused CPU kernels that it does not know."""
+    rewrite_options = proto.graph_options.rewrite_options
+    rewrite_options.remapping = rewrite_options.OFF
+
+
+def make_estimator(model_fn, model_dir, config, session_config, seed=None, params=None):
+    """An NPUEstimator; see `devices.make_estimator`, which calls this.
+
+    Args:
+      session_config: a fresh tf.ConfigProto: the adapter writes into it.
+    """
+    require()
+    run_config = _bridge(_CONFIG, 'NPURunConfig')(**run_config_arguments(model_dir, config, session_config, seed))
+    return _bridge(_ESTIMATOR, 'NPUEstimator')(model_fn=model_fn, config=run_config, params=params)
+
+
+def run_config_arguments(model_dir, config, session_config, seed=None):
+    """Keyword arguments for NPURunConfig: dict. Options left empty are left to the adapter."""
+    arguments = dict(
+        model_dir=model_dir, session_config=session_config,
+        tf_random_seed=None if seed is None else int(seed),
+        # the adapter insists on Python ints
+        iterations_per_loop=int(config.iterations_per_loop),
+        # Every rank believes itself chief and all share one model directory, so nothing of the Estimator's own may
+        # write there: 0 is "never" here (None would mean every 100 steps), and None stops its step counter.
+        save_checkpoints_steps=0, save_summary_steps=0, log_step_count_steps=None,
+        precision_mode=config.precision_mode, hcom_parallel=config.hcom_parallel,
+        enable_exception_dump=int(config.enable_exception_dump))
+    for name in ('graph_memory_max_size', 'variable_memory_max_size', 'auto_tune_mode', 'op_compiler_cache_mode',
+                 'op_compiler_cache_dir', 'op_select_implmode'):
+        if getattr(config, name):
+            arguments[name] = getattr(config, name)
+    if config.profiling:
+        arguments['profiling_config'] = _bridge(_CONFIG, 'ProfilingConfig')(
+            enable_profiling=True, profiling_options=config.profiling)
+    if config.dump_path:
+        arguments['dump_config'] = _bridge(_CONFIG, 'DumpConfig')(
+            enable_dump=True, dump_path=config.dump_path, dump_step=config.dump_step or None,
+            dump_mode=config.dump_mode)
+    return arguments
+
+
+def wrap_optimizer(optimizer, config):
+    """Averages gradients over ranks, then, outermost, scales the loss; see `devices.wrap_optimizer`."""
+    _, size = rank_and_size()
+    if size > 1:
+        optimizer = _bridge(_OPTIMIZER, 'NPUDistributedOptimizer')(optimizer)
+    if config.loss_scale == 'off':
+        return optimizer
+    if config.loss_scale == 'fixed':
+        manager = _bridge(_LOSS_SCALE_MANAGER, 'FixedLossScaleManager')(config.loss_scale_value)
+    else:
+        manager = _bridge(_LOSS_SCALE_MANAGER, 'ExponentialUpdateLossScaleManager')(
+            init_loss_scale=config.loss_scale_value, incr_every_n_steps=config.loss_scale_growth_steps,
+            decr_every_n_nan_or_inf=config.loss_scale_decay_overflows, incr_ratio=2, decr_ratio=0.5)
+    return _bridge(_LOSS_SCALE_OPTIMIZER, 'NPULossScaleOptimizer')(optimizer, manager, is_distributed=size > 1)
+
+
+def average(tensors):
+    """Means over ranks of float32 tensors with static shapes; see `devices.average`."""
+    _, size = rank_and_size()
+    allreduce = _bridge(_HCCL, 'allreduce')
+    return [allreduce(tensor, 'sum') / size for tensor in tensors]
+
+
+def full_precision_scope():
+    return _bridge(_SCOPE, 'keep_dtype_scope')()
+
+
+def training_hooks():
+    """Hooks for a job of several ranks: [] for one."""
+    return [SameStepHook()] if rank_and_size()[1] > 1 else []
+
+
+class SameStepHook(tf.train.SessionRunHook):
+    """Refuses to train when the ranks restored different checkpoints: in the end they would wait for ever.
+
+    The adapter broadcasts the weights of rank 0, not the step nor the optimizer's state.
+    """
+
+    def begin(self):
+        step = tf.cast(tf.train.get_global_step(), tf.int32)   # collectives do not take int64
+        allreduce = _bridge(_HCCL, 'allreduce')
+        self._fetches = [step, allreduce(step, 'min'), allreduce(step, 'max')]
+
+    def after_create_session(self, session, coord):
+        step, lowest, highest = session.run(self._fetches)
+        if lowest != highest:
+            raise UserError(
+                'the ranks start from different checkpoints: this rank is at step %d, the others between %d and %d. '
+                '--model_dir must hold the same checkpoints for all ranks: put it on a file system that all hosts share'
+                % (step, lowest, highest))
+
+
+def deformable_conv2d(x, offset, mask, weight, deform_groups, name=None):
+    """The Ascend operator, set up as the network uses it: 3x3 or other odd kernel, stride 1, SAME size, no bias.
+
+    Args:
+      x: float32 or float16 [N, H, W, C]; H and W static.
+      offset: [N, H, W, 2 * G * K], all dx, then all dy, each group-major; K kernel points row-major.
+      mask: [N, H, W, G * K], used as it is.
+      weight: variable or tensor [kh, kw, C, C_out], kh * kw = K.
+      deform_groups: int, G.
+    Returns:
+      [N, H, W, C_out], dtype of x.
+    Raises:
+      UserError: without npu_bridge; ValueError: sizes that the device could not run.
+    """
+    offsets = tf.concat([offset, mask], axis=-1)
+    kh, kw = weight.shape.as_list()[:2]
+    _check_offsets(x, offsets, kh * kw * deform_groups * 3)
+    # a new list at each call: the operator's wrapper writes into it
+    return _bridge(_CUBE, 'deformable_conv2d')(
+        x, weight, offsets, strides=[1, 1, 1, 1], pads=(kh // 2, kh // 2, kw // 2, kw // 2), data_format='NHWC',
+        dilations=(1, 1, 1, 1), groups=1, deformable_groups=int(deform_groups), modulated=True, name=name)
+
+
+def _check_offsets(x, offsets, channels):
+    """The adapter does not compare these while the graph is built; on the device a mistake ends the process."""
+    height, width, depth = offsets.shape.as_list()[1:]
+    if height is None or width is None:
+        raise ValueError('the offsets of the Ascend deformable convolution have shape %s; it needs static height and '
+                         'width: use images of one size' % offsets.shape)
+    if [height, width] != x.shape.as_list()[1:3] or depth != channels:
+        raise ValueError('the offsets of the Ascend deformable convolution have shape %s; for an input of shape %s '
+                         'they must be [N, H, W, %d]' % (offsets.shape, x.shape, channels))
