@@ -1,0 +1,90 @@
+"""PCD alignment: a pyramid of deformable convolutions, coarse to fine, and a cascaded one, aligns every frame's
+features to the centre frame's. Section 3.2 of arXiv 1905.02716.
+"""
+import tensorflow.compat.v1 as tf
+
+from edvr.model.deform_conv import deform_conv
+from edvr.model.layers import (
+    conv2d,
+    conv2d_concat,
+    conv2d_with_reference,
+    lrelu,
+    shape_of,
+    uniform,
+    upsample,
+    variable,
+)
+
+SCOPE = 'pcd_align'
+LEVELS = ('l3', 'l2', 'l1', 'cas')   # the order they are computed in
+
+
+def align(features, config, dcn_impl='tf'):
+    """Aligns all frames of a window, the centre frame included, to its centre frame.
+
+    Args:
+      features: the pyramid (l1, l2, l3): float32 [N, T, H, W, C], [N, T, H/2, W/2, C], [N, T, H/4, W/4, C].
+      config: ModelConfig.
+      dcn_impl: how to compute deformable convolutions, see `deform_conv`.
+    Returns:
+      float32 [N, T, H, W, C], and {'l3', 'l2', 'l1', 'cas'} -> float32 scalar, the mean |offset| in pixels.
+    """
+    T, C = config.num_frames, config.channels
+    N, _, H, W, _ = shape_of(features[0])
+    frames = [_merge_frames(level) for level in features]
+    references = [level[:, T // 2] for level in features]
+    means = {}
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+        up_offset = up_feature = None
+        for index, level in ((2, 'l3'), (1, 'l2'), (0, 'l1')):
+            offset = _offset_features(frames[index], references[index], up_offset, level, config)
+            feature, means[level] = dcn_pack(frames[index], offset, 'dcn_pack/' + level, config, dcn_impl)
+            if up_feature is not None:
+                feature = conv2d_concat([feature, up_feature], C, 'feat_conv/' + level)
+            if index > 0:
+                feature = lrelu(feature)
+                # twice the size, so twice the distance in pixels
+                up_offset, up_feature = upsample(offset, 2) * 2.0, upsample(feature, 2)
+        offset = lrelu(conv2d_with_reference(feature, references[0], C, T, 'cas_offset_conv1'))
+        offset = lrelu(conv2d(offset, C, 'cas_offset_conv2'))
+        feature, means['cas'] = dcn_pack(feature, offset, 'cas_dcnpack', config, dcn_impl)
+    return tf.reshape(lrelu(feature), [N, T, H, W, C]), means
+
+
+def _merge_frames(x):
+    N, T, H, W, C = shape_of(x)
+    return tf.reshape(x, [N * T, H, W, C])
+
+
+def _offset_features(frames, reference, up_offset, level, config):
+    """What a level's offsets are predicted from; float32 [N*T, h, w, C]. `up_offset` comes from the coarser level."""
+    C = config.channels
+    x = lrelu(conv2d_with_reference(frames, reference, C, config.num_frames, 'offset_conv1/' + level))
+    if up_offset is None:
+        return lrelu(conv2d(x, C, 'offset_conv2/' + level))
+    x = lrelu(conv2d_concat([x, up_offset], C, 'offset_conv2/' + level))
+    return lrelu(conv2d(x, C, 'offset_conv3/' + level))
+
+
+def dcn_pack(x, offset_features, name, config, dcn_impl='tf'):
+    """A deformable convolution whose offsets and masks are convolved from `offset_features`.
+
+    Args:
+      x: float32 [B, H, W, C].
+      offset_features: float32 [B, H, W, C].
+      name: str, the layer's scope.
+      config: ModelConfig.
+      dcn_impl: see `deform_conv`.
+    Returns:
+      float32 [B, H, W, C], and the mean |offset| in pixels, float32 scalar.
+    """
+    C, G = config.channels, config.deform_groups
+    zeros = tf.zeros_initializer()
+    with tf.variable_scope(name, reuse=tf.AUTO_REUSE):
+        weight = variable('weight', [3, 3, C, C], uniform(9 * C))
+        bias = variable('bias', [C], zeros)
+        # [all dx | all dy | all mask], each group-major, then kernel point: the Ascend operator's order
+        packed = conv2d(offset_features, 27 * G, 'conv_offset', weight_init=zeros, bias_init=zeros)
+        offset, mask = packed[..., :18 * G], tf.sigmoid(packed[..., 18 * G:])
+        y = deform_conv(x, offset, mask, weight, bias, G, impl=dcn_impl)
+    return y, tf.reduce_mean(tf.abs(offset))

@@ -1,0 +1,150 @@
+"""Modulated deformable convolution (DCNv2, arXiv 1811.11168), one contract, several ways to compute it.
+
+Point k of output (y, x) samples its group's channels of the input at (y - p + k // K + dy, x - p + k % K + dx),
+p = (K - 1) / 2, bilinearly. Outside the image is zero: a point within one pixel outside still gets the inside
+corners' share. Derivatives at whole coordinates are those towards the right and the bottom (floor and floor + 1), as
+in torchvision's operator: zero offsets, which every training starts from, must get a gradient. A coordinate that is
+NaN counts as far outside.
+
+Letters: N batch, H W size, C channels in, G deform groups, K kernel size, P = K*K points.
+"""
+import tensorflow.compat.v1 as tf
+
+from edvr.model.layers import shape_of
+
+IMPLS = ('tf', 'native', 'npu')
+
+
+def deform_conv(x, offset, mask, weight, bias, deform_groups, impl='tf'):
+    """Stride 1, padding (K - 1) / 2, dilation 1: the output is as large as the input.
+
+    Args:
+      x: float [N, H, W, C]; float32 is what every implementation takes, 'tf' and 'native' also take float64.
+      offset: same dtype, [N, H, W, 2*G*P], pixels: all dx, then all dy, each group-major, then kernel point.
+      mask: same dtype, [N, H, W, G*P], group-major, then kernel point; used as it is.
+      weight: [K, K, C, C_out], K odd; any of its C / G consecutive input channels form a group.
+      bias: [C_out], or None.
+      deform_groups: int, G, divides C.
+      impl: 'tf' (stock operations, every device), 'native' (compiled operator, CPU) or 'npu' (Ascend).
+    Returns:
+      [N, H, W, C_out], dtype of x.
+    Raises:
+      ValueError: unknown impl, or shapes that do not fit each other.
+    """
+    _check(x, offset, mask, weight, deform_groups, impl)
+    if impl == 'native':
+        from edvr.model import native_ops
+        return native_ops.deform_conv(x, offset, mask, weight, bias, deform_groups)
+    if impl == 'npu':
+        y = _npu(x, offset, mask, weight, deform_groups)
+    else:
+        y = _tf(x, offset, mask, weight, deform_groups)
+    return y if bias is None else tf.nn.bias_add(y, bias)
+
+
+def resolve_impl(name, device='cpu'):
+    """The implementation that 'auto' stands for on a device; others stand for themselves.
+
+    Args:
+      name: 'auto', 'tf', 'native' or 'npu'.
+      device: 'cpu', 'gpu' or 'npu'.
+    Returns:
+      'tf', 'native' or 'npu'. One line on stderr says so where 'auto' has to do without the compiled operator.
+    Raises:
+      ValueError: unknown name.
+    """
+    if name in IMPLS:
+        return name
+    if name != 'auto':
+        raise ValueError('dcn_impl is %r; it must be one of auto, %s' % (name, ', '.join(IMPLS)))
+    if device == 'npu':
+        return 'npu'
+    if device == 'cpu':
+        from edvr.model import native_ops
+        if native_ops.available():
+            return 'native'
+    return 'tf'
+
+
+def _check(x, offset, mask, weight, G, impl):
+    if impl not in IMPLS:
+        raise ValueError('impl is %r; it must be one of %s' % (impl, ', '.join(IMPLS)))
+    K, K2, C, _ = weight.shape.as_list()
+    if K != K2 or K % 2 == 0:
+        raise ValueError('the kernel is %dx%d; it must be square and odd' % (K, K2))
+    if C % G:
+        raise ValueError('deform_groups is %d, which does not divide the %d input channels' % (G, C))
+    for name, value, wanted in (('x', x, C), ('offset', offset, 2 * G * K * K), ('mask', mask, G * K * K)):
+        if value.shape.as_list()[-1] != wanted:
+            raise ValueError('%s has %s channels; a %dx%d kernel with %d input channels and deform_groups=%d takes %d'
+                             % (name, value.shape.as_list()[-1], K, K, C, G, wanted))
+
+
+def _npu(x, offset, mask, weight, G):
+    from edvr.runtime import npu
+    pad = (int(weight.shape[0]) - 1) // 2
+    # a fresh list of strides each time: the operator's wrapper writes into it
+    return npu.deformable_conv2d(x, weight, tf.concat([offset, mask], axis=-1), strides=[1, 1, 1, 1],
+                                 pads=[pad] * 4, deformable_groups=G, modulated=True)
+
+
+def _tf(x, offset, mask, weight, G):
+    N, H, W, C = shape_of(x)
+    K, _, _, C_out = weight.shape.as_list()
+    P, c = K * K, C // G
+    ys, xs = _coordinates(offset, G, K, H, W)
+    sampled = _gather(x, ys, xs, G)
+    sampled *= tf.reshape(mask, [N, H, W, G * P, 1])
+    # the samples lie group-major, so the small kernel is brought into their order instead of the other way round
+    kernel = tf.transpose(tf.reshape(tf.convert_to_tensor(weight), [P, G, c, C_out]), [1, 0, 2, 3])
+    y = tf.matmul(tf.reshape(sampled, [N * H * W, P * C]), tf.reshape(kernel, [P * C, C_out]))
+    return tf.reshape(y, [N, H, W, C_out])
+
+
+def _coordinates(offset, G, K, H, W):
+    """Where to sample: (ys, xs), each [N, H, W, G*P] in pixels of x, within [-1, H] and [-1, W].
+
+    At these limits, as beyond them, nothing of the image is in reach. NaN becomes the lower limit.
+    """
+    dtype, half = offset.dtype, G * K * K
+    pad = (K - 1) // 2
+    taps = tf.range(K) - pad
+    tap_y = tf.tile(tf.reshape(tf.tile(taps[:, tf.newaxis], [1, K]), [-1]), [G])
+    tap_x = tf.tile(tf.tile(taps, [K]), [G])
+    rows = tf.range(H)[:, tf.newaxis, tf.newaxis] + tap_y
+    columns = tf.range(W)[tf.newaxis, :, tf.newaxis] + tap_x
+    ys = offset[..., half:] + tf.cast(rows, dtype)
+    xs = offset[..., :half] + tf.cast(columns, dtype)
+    return _within(ys, H), _within(xs, W)
+
+
+def _within(position, size):
+    limit = tf.cast(size, position.dtype)
+    # comparisons with NaN are false
+    return tf.where_v2(position >= -1, tf.minimum(position, limit), tf.constant(-1, position.dtype))
+
+
+def _gather(x, ys, xs, G):
+    """Bilinear samples by four gathers: any float dtype, gradients by TensorFlow's own rules.
+
+    Args:
+      x: float [N, H, W, C].
+      ys, xs: [N, H, W, G*P], of `_coordinates`.
+      G: int.
+    Returns:
+      [N, H, W, G*P, C/G].
+    """
+    N, H, W, C = shape_of(x)
+    points = int(ys.shape[-1])
+    # zeros around: one before (-1), two behind (size, size + 1), so that all four corners exist
+    table = tf.reshape(tf.pad(x, [[0, 0], [1, 2], [1, 2], [0, 0]]), [-1, C // G])
+    top, left = tf.floor(ys), tf.floor(xs)
+    fraction_y, fraction_x = (ys - top)[..., tf.newaxis], (xs - left)[..., tf.newaxis]
+    row, column = tf.cast(top, tf.int32) + 1, tf.cast(left, tf.int32) + 1
+    image = tf.range(N)[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    group = tf.range(points) // (points // G)
+    corner = (((image * (H + 3) + row) * (W + 3)) + column) * G + group
+    right, below = G, (W + 3) * G
+    upper = (1 - fraction_x) * tf.gather(table, corner) + fraction_x * tf.gather(table, corner + right)
+    lower = (1 - fraction_x) * tf.gather(table, corner + below) + fraction_x * tf.gather(table, corner + below + right)
+    return (1 - fraction_y) * upper + fraction_y * lower

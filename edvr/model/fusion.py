@@ -1,0 +1,67 @@
+"""Fusion of the aligned frames: temporal and spatial attention (TSA), or one 1x1 convolution.
+
+Formulas: section 3.3 of arXiv 1905.02716; the spatial attention's wiring as in the reference implementation.
+"""
+import tensorflow.compat.v1 as tf
+
+from edvr.model.layers import avg_pool, conv2d, conv2d_concat, lrelu, max_pool, shape_of, upsample
+
+SCOPE = 'fusion'
+
+
+def fuse(aligned, config):
+    """One feature map out of the T aligned ones.
+
+    Args:
+      aligned: float32 [N, T, H, W, C], all aligned to the centre frame; H, W multiples of 4 for TSA.
+      config: ModelConfig.
+    Returns:
+      float32 [N, H, W, C].
+    """
+    if not config.with_tsa:
+        return conv2d(stack_frames(aligned), config.channels, SCOPE, size=1)
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+        stacked = stack_frames(temporal_attention(aligned, config))
+        feature = lrelu(conv2d(stacked, config.channels, 'feat_fusion', size=1))
+        return spatial_attention(feature, stacked, config)
+
+
+def stack_frames(aligned):
+    """[N, T, H, W, C] -> [N, H, W, T*C], frame by frame."""
+    N, T, H, W, C = shape_of(aligned)
+    return tf.reshape(tf.transpose(aligned, [0, 2, 3, 1, 4]), [N, H, W, T * C])
+
+
+def temporal_attention(aligned, config):
+    """Each frame times the sigmoid of its embedding's correlation with the centre frame's; shape kept."""
+    N, T, H, W, C = shape_of(aligned)
+    reference = conv2d(aligned[:, config.num_frames // 2], C, 'temporal_attn1')
+    embedding = conv2d(tf.reshape(aligned, [N * T, H, W, C]), C, 'temporal_attn2')
+    embedding = tf.reshape(embedding, [N, T, H, W, C])
+    correlation = tf.reduce_sum(embedding * reference[:, tf.newaxis], axis=-1, keepdims=True)
+    return aligned * tf.sigmoid(correlation)
+
+
+def spatial_attention(feature, stacked, config):
+    """Gates `feature` by a two-level attention over space.
+
+    Args:
+      feature: float32 [N, H, W, C], the fused frames.
+      stacked: float32 [N, H, W, T*C], what they were fused from.
+      config: ModelConfig.
+    Returns:
+      float32 [N, H, W, C].
+    """
+    C = config.channels
+    attention = lrelu(conv2d(stacked, C, 'spatial_attn1', size=1))
+    attention = lrelu(conv2d_concat([max_pool(attention), avg_pool(attention)], C, 'spatial_attn2', size=1))
+    level = lrelu(conv2d(attention, C, 'spatial_attn_l1', size=1))
+    level = lrelu(conv2d_concat([max_pool(level), avg_pool(level)], C, 'spatial_attn_l2'))
+    level = upsample(lrelu(conv2d(level, C, 'spatial_attn_l3')), 2)
+    attention = lrelu(conv2d(attention, C, 'spatial_attn3')) + level
+    attention = upsample(lrelu(conv2d(attention, C, 'spatial_attn4', size=1)), 2)
+    attention = conv2d(attention, C, 'spatial_attn5')
+    shift = lrelu(conv2d(attention, C, 'spatial_attn_add1', size=1))
+    shift = conv2d(shift, C, 'spatial_attn_add2', size=1)
+    # the factor 2 makes the gate start near 1
+    return feature * tf.sigmoid(attention) * 2.0 + shift

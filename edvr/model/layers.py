@@ -1,0 +1,216 @@
+"""The building blocks of the network and its conventions.
+
+NHWC throughout. Convolutions are stride 1 and keep the size unless stated, have a bias, and are initialised as the
+reference implementation's. Variables are called `weight` ([kh, kw, C_in, C_out]) and `bias`, below a scope named as
+the reference's layer, so that a checkpoint of either side is a matter of names and transposes.
+
+Letters: N batch, T frames, H W size, C channels, s scale.
+"""
+import contextlib
+import math
+
+import tensorflow.compat.v1 as tf
+
+_INPUT_GRADIENT = {'as_forward': False}
+
+
+def shape_of(x):
+    """The shape of `x` as a list: int where static, scalar int32 tensor elsewhere."""
+    dynamic = None
+    sizes = x.shape.as_list()
+    for axis, size in enumerate(sizes):
+        if size is None:
+            dynamic = tf.shape(x) if dynamic is None else dynamic
+            sizes[axis] = dynamic[axis]
+    return sizes
+
+
+def variable(name, shape, initializer):
+    """A float32 variable of the current scope; existing ones are shared."""
+    return tf.get_variable(name, shape, tf.float32, initializer)
+
+
+def uniform(fan_in):
+    """U(+-1/sqrt(fan_in)): what the reference starts plain convolutions from, weight and bias alike."""
+    limit = 1.0 / math.sqrt(fan_in)
+    return tf.random_uniform_initializer(-limit, limit)
+
+
+def scaled_he_normal(fan_in):
+    """He normal times 0.1: residual blocks start near the identity, which keeps deep stacks stable."""
+    return tf.random_normal_initializer(0.0, 0.1 * math.sqrt(2.0 / fan_in))
+
+
+def lrelu(x):
+    return tf.nn.leaky_relu(x, alpha=0.1)
+
+
+@contextlib.contextmanager
+def input_gradient_as_forward(enabled=True):
+    """Within it, stride-1 convolutions compute their input gradient as a forward convolution.
+
+    The two are the same sum (kernel flipped, channels exchanged). TensorFlow's CPU kernel for the forward one is the
+    faster of the two; on a GPU or NPU leave this off.
+    """
+    before = _INPUT_GRADIENT['as_forward']
+    _INPUT_GRADIENT['as_forward'] = enabled
+    try:
+        yield
+    finally:
+        _INPUT_GRADIENT['as_forward'] = before
+
+
+def input_gradient_is_forward():
+    """Whether `input_gradient_as_forward` holds here."""
+    return _INPUT_GRADIENT['as_forward']
+
+
+@tf.custom_gradient
+def _conv_forward_gradient(x, weight):
+    """tf.nn.conv2d(x, weight, 1, 'SAME') for odd kernels, with the input gradient as a forward convolution."""
+    def gradient(dy):
+        flipped = tf.transpose(tf.reverse(weight, axis=[0, 1]), [0, 1, 3, 2])
+        dx = tf.nn.conv2d(dy, flipped, [1, 1, 1, 1], 'SAME')
+        dweight = tf.nn.conv2d_backprop_filter(x, tf.shape(weight), dy, [1, 1, 1, 1], 'SAME')
+        return dx, dweight
+    return tf.nn.conv2d(x, weight, [1, 1, 1, 1], 'SAME'), gradient
+
+
+def convolve(x, weight, stride=1):
+    """`x` [B, H, W, C_in] with `weight` [k, k, C_in, C_out], k odd, padded by (k - 1) / 2 on every side.
+
+    Padding is explicit for strides: TensorFlow's SAME pads an even size at the far side only and so moves the
+    sampling grid by a pixel.
+    """
+    if stride == 1:
+        if _INPUT_GRADIENT['as_forward']:
+            return _conv_forward_gradient(x, tf.convert_to_tensor(weight))
+        return tf.nn.conv2d(x, weight, [1, 1, 1, 1], 'SAME')
+    pad = (int(weight.shape[0]) - 1) // 2
+    return tf.nn.conv2d(pad_border(x, pad), weight, [1, stride, stride, 1], 'VALID')
+
+
+def pad_border(x, pad, mode='CONSTANT'):
+    """`x` [B, H, W, C] with `pad` pixels more on each of the four sides."""
+    return tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]], mode)
+
+
+def conv_variables(channels_in, channels_out, size=3, weight_init=None, bias_init=None):
+    """Weight [size, size, channels_in, channels_out] and bias [channels_out] in the current scope."""
+    fan_in = size * size * channels_in
+    weight = variable('weight', [size, size, channels_in, channels_out], weight_init or uniform(fan_in))
+    return weight, variable('bias', [channels_out], bias_init or uniform(fan_in))
+
+
+def conv2d(x, channels, name, size=3, stride=1, weight_init=None, bias_init=None):
+    """Convolution with bias.
+
+    Args:
+      x: float32 [B, H, W, C].
+      channels: int, C_out.
+      name: str, the layer's scope.
+      size: int, odd kernel size.
+      stride: int; the output is [B, ceil(H / stride), ceil(W / stride), C_out].
+      weight_init, bias_init: initializers; None means `uniform`.
+    """
+    with tf.variable_scope(name, reuse=tf.AUTO_REUSE):
+        weight, bias = conv_variables(int(x.shape[-1]), channels, size, weight_init, bias_init)
+        return tf.nn.bias_add(convolve(x, weight, stride), bias)
+
+
+def conv2d_concat(inputs, channels, name, size=3):
+    """The convolution of `inputs` (float32 [B, H, W, C_i]) concatenated on channels."""
+    return conv2d(tf.concat(inputs, axis=-1), channels, name, size)
+
+
+def conv2d_with_reference(x, reference, channels, frames, name):
+    """The 3x3 convolution of every frame concatenated with its window's reference, the latter convolved only once.
+
+    A convolution of a concatenation is the sum of two convolutions with the kernel split.
+
+    Args:
+      x: float32 [N*T, H, W, C], frames of a window next to each other.
+      reference: float32 [N, H, W, C].
+      channels: int, C_out.
+      frames: int, T.
+      name: str, the layer's scope.
+    Returns:
+      float32 [N*T, H, W, C_out].
+    """
+    C = int(x.shape[-1])
+    with tf.variable_scope(name, reuse=tf.AUTO_REUSE):
+        weight, bias = conv_variables(C + int(reference.shape[-1]), channels)
+        weight = tf.convert_to_tensor(weight)
+        shared = tf.nn.bias_add(convolve(reference, weight[:, :, C:]), bias)
+        own = convolve(x, weight[:, :, :C])
+        N, H, W, _ = shape_of(shared)
+        windows = tf.reshape(own, [N, frames, H, W, channels])
+        return tf.reshape(windows + shared[:, tf.newaxis], [N * frames, H, W, channels])
+
+
+def residual_block(x, name):
+    """conv, ReLU, conv, and the input added; float32 [B, H, W, C] both ways."""
+    C = int(x.shape[-1])
+    options = dict(weight_init=scaled_he_normal(9 * C), bias_init=tf.zeros_initializer())
+    with tf.variable_scope(name, reuse=tf.AUTO_REUSE):
+        return x + conv2d(tf.nn.relu(conv2d(x, C, 'conv1', **options)), C, 'conv2', **options)
+
+
+def residual_blocks(x, count, name, first=0):
+    """`count` residual blocks called `first`, `first` + 1, ... in scope `name`."""
+    with tf.variable_scope(name, reuse=tf.AUTO_REUSE):
+        for index in range(first, first + count):
+            x = residual_block(x, str(index))
+    return x
+
+
+def upsample(x, factor):
+    """Bilinear enlargement by a whole factor with half-pixel centres, borders replicated.
+
+    Output pixel s*i + r lies at i + (r + 0.5) / s - 0.5 of the input, so each of the s phases is one fixed mix of two
+    neighbours; shifts do it in any dtype, with static or dynamic sizes, on every device.
+
+    Args:
+      x: float [B, H, W, C].
+      factor: int s.
+    Returns:
+      [B, s*H, s*W, C].
+    """
+    return _upsample_axis(_upsample_axis(x, factor, axis=1), factor, axis=2)
+
+
+def _upsample_axis(x, factor, axis):
+    sizes = shape_of(x)
+    first, last = [0] * 4, [0] * 4
+    last[axis] = sizes[axis] - 1
+    edge = list(sizes)
+    edge[axis] = 1
+    before = tf.concat([tf.slice(x, first, edge), _cut(x, sizes, axis, 0)], axis)
+    after = tf.concat([_cut(x, sizes, axis, 1), tf.slice(x, last, edge)], axis)
+    phases = []
+    for phase in range(factor):
+        shift = (phase + 0.5) / factor - 0.5
+        neighbour = before if shift < 0 else after
+        phases.append(x if shift == 0 else (1 - abs(shift)) * x + abs(shift) * neighbour)
+    sizes[axis] = sizes[axis] * factor
+    return tf.reshape(tf.stack(phases, axis=axis + 1), sizes)
+
+
+def _cut(x, sizes, axis, begin):
+    """`x` without its last (begin=0) or first (begin=1) element along `axis`."""
+    start, length = [0] * 4, list(sizes)
+    start[axis], length[axis] = begin, sizes[axis] - 1
+    return tf.slice(x, start, length)
+
+
+def max_pool(x):
+    """3x3, stride 2, one pixel of padding on every side; float [B, H, W, C].
+
+    Replicated borders give the same maxima as borders of minus infinity: each copy's original is in the window.
+    """
+    return tf.nn.max_pool2d(pad_border(x, 1, 'SYMMETRIC'), 3, 2, 'VALID')
+
+
+def avg_pool(x):
+    """3x3, stride 2, one pixel of zeros on every side that counts in the average; float [B, H, W, C]."""
+    return tf.nn.avg_pool2d(pad_border(x, 1), 3, 2, 'VALID')

@@ -1,0 +1,110 @@
+"""EDVR, wired: features of every frame, alignment to the centre frame, fusion, reconstruction.
+
+Conventions: NHWC; frames of a window are one batch through extraction and alignment; frames are RGB in [0, 1] (uint8
+is normalised here); every variable is below `edvr/`, named as the reference implementation's layers.
+
+Letters: N batch, T frames, H W input size, C channels, s scale (output size over input size).
+"""
+import collections
+
+import tensorflow.compat.v1 as tf
+
+from data_tools.cli import UserError
+from edvr.model import recompute
+from edvr.model.alignment import align
+from edvr.model.fusion import fuse
+from edvr.model.layers import conv2d, lrelu, residual_blocks, shape_of
+from edvr.model.losses import as_float
+from edvr.model.predeblur import first_features
+from edvr.model.reconstruction import reconstruct
+
+SCOPE = 'edvr'
+
+Outputs = collections.namedtuple('Outputs', 'sr offset_means')
+Outputs.__doc__ = """What the network gives.
+
+sr: float32 [N, s*H, s*W, 3], in [0, 1] but not clipped.
+offset_means: {'l3', 'l2', 'l1', 'cas'} -> float32 scalar, mean |offset| in pixels of that deformable convolution.
+"""
+
+
+def edvr(lq, config, dcn_impl='tf', recompute_alignment=False):
+    """Restores the centre frame of each window.
+
+    Args:
+      lq: uint8, or float32 in [0, 1], [N, T, H, W, 3]; N, H, W may be unknown. T must be config.num_frames; H, W
+        multiples of config.size_multiple.
+      config: ModelConfig.
+      dcn_impl: 'tf', 'native' or 'npu', see `deform_conv.resolve_impl`.
+      recompute_alignment: bool; forget the alignment's inner values and compute them again in the backward pass
+        (less memory, more time).
+    Returns:
+      Outputs.
+    Raises:
+      UserError: when a known size does not fit.
+    """
+    frames = lq.shape.as_list()[1]
+    if frames not in (None, config.num_frames):
+        raise UserError('a window has %d frames; this network takes num_frames=%d' % (frames, config.num_frames))
+    lq = as_float(lq)
+    N, _, H, W, _ = shape_of(lq)
+    pyramid = extract_features(tf.reshape(lq, [N * config.num_frames, H, W, 3]), config)
+    windows = []
+    for level in pyramid:
+        _, h, w, C = shape_of(level)
+        windows.append(tf.reshape(level, [N, config.num_frames, h, w, C]))
+    return restore_features(windows, lq[:, config.num_frames // 2], config, dcn_impl, recompute_alignment)
+
+
+def extract_features(frames, config):
+    """The feature pyramid of each frame; depends on nothing but that frame, so a clip's can be kept.
+
+    Args:
+      frames: uint8, or float32 in [0, 1], [B, H, W, 3].
+      config: ModelConfig.
+    Returns:
+      (l1, l2, l3): float32 [B, h, w, C], [B, h/2, w/2, C], [B, h/4, w/4, C]; h = H, with hr_in H/4.
+    """
+    frames = as_float(frames)
+    check_size(frames.shape.as_list()[1], frames.shape.as_list()[2], config)
+    C = config.channels
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+        l1 = residual_blocks(first_features(frames, config), config.num_extract_block, 'feature_extraction')
+        l2 = lrelu(conv2d(l1, C, 'conv_l2_1', stride=2))
+        l2 = lrelu(conv2d(l2, C, 'conv_l2_2'))
+        l3 = lrelu(conv2d(l2, C, 'conv_l3_1', stride=2))
+        l3 = lrelu(conv2d(l3, C, 'conv_l3_2'))
+    return l1, l2, l3
+
+
+def restore_features(features, centre, config, dcn_impl='tf', recompute_alignment=False):
+    """The rest of the network, from the pyramids of a window's frames.
+
+    Args:
+      features: (l1, l2, l3), each float32 [N, T, h, w, C], of `extract_features`.
+      centre: uint8, or float32 in [0, 1], [N, H, W, 3], the centre frame.
+      config, dcn_impl, recompute_alignment: as in `edvr`.
+    Returns:
+      Outputs.
+    """
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+        def alignment(*levels):
+            aligned, means = align(levels, config, dcn_impl)
+            return [aligned] + [means[name] for name in sorted(means)], sorted(means)
+
+        if recompute_alignment:
+            (aligned, *values), names = recompute.recompute(alignment, features)
+        else:
+            (aligned, *values), names = alignment(*features)
+        sr = reconstruct(fuse(aligned, config), as_float(centre), config)
+    return Outputs(sr, dict(zip(names, values)))
+
+
+def check_size(height, width, config):
+    """Raises UserError when an input size (int, pixels; None = unknown) does not fit the network."""
+    multiple = config.size_multiple
+    for name, size in (('height', height), ('width', width)):
+        if size is not None and (size % multiple or size < multiple):
+            raise UserError('input %s is %d; it must be a multiple of %d%s: crop or pad the frames (e.g. to %d)'
+                            % (name, size, multiple, ' with hr_in' if config.hr_in else '',
+                               max(multiple, -(-size // multiple) * multiple)))

@@ -1,0 +1,45 @@
+"""What may stand in front of the feature extraction: a predeblur module, a way down from full-size input, or both.
+
+Layer names are those of the public checkpoints: the predeblur module's of the reference implementation, conv_first_1
+to 3 (full-size input without predeblur) of the authors' first release.
+"""
+import tensorflow.compat.v1 as tf
+
+from edvr.model.layers import conv2d, lrelu, residual_block, residual_blocks, upsample
+
+
+def first_features(frames, config):
+    """Features before the extraction's residual blocks.
+
+    Args:
+      frames: float32 [B, H, W, 3] in [0, 1].
+      config: ModelConfig.
+    Returns:
+      float32 [B, H, W, C]; with hr_in [B, H/4, W/4, C].
+    """
+    C = config.channels
+    if config.with_predeblur:
+        with tf.variable_scope('predeblur', reuse=tf.AUTO_REUSE):
+            x = predeblur(frames, config)
+        return conv2d(x, C, 'conv_1x1', size=1)
+    if config.hr_in:
+        x = lrelu(conv2d(frames, C, 'conv_first_1'))
+        x = lrelu(conv2d(x, C, 'conv_first_2', stride=2))
+        return lrelu(conv2d(x, C, 'conv_first_3', stride=2))
+    return lrelu(conv2d(frames, C, 'conv_first'))
+
+
+def predeblur(frames, config):
+    """A three-level pyramid of residual blocks, coarse levels added into finer ones; shapes as `first_features`."""
+    C = config.channels
+    l1 = lrelu(conv2d(frames, C, 'conv_first'))
+    if config.hr_in:
+        l1 = lrelu(conv2d(l1, C, 'stride_conv_hr1', stride=2))
+        l1 = lrelu(conv2d(l1, C, 'stride_conv_hr2', stride=2))
+    l2 = lrelu(conv2d(l1, C, 'stride_conv_l2', stride=2))
+    l3 = lrelu(conv2d(l2, C, 'stride_conv_l3', stride=2))
+    l3 = upsample(residual_block(l3, 'resblock_l3'), 2)
+    l2 = residual_block(l2, 'resblock_l2_1') + l3
+    l2 = upsample(residual_block(l2, 'resblock_l2_2'), 2)
+    l1 = residual_blocks(l1, 2, 'resblock_l1') + l2
+    return residual_blocks(l1, 3, 'resblock_l1', first=2)

@@ -1,0 +1,31 @@
+"""From the fused features to the frame: residual blocks, sub-pixel enlargement, and the enlarged input added."""
+import tensorflow.compat.v1 as tf
+
+from edvr.model.layers import conv2d, lrelu, residual_blocks, upsample
+
+OUTPUT_CHANNELS = 64   # of the last sub-pixel stage and conv_hr; they do not grow with the network's channels
+
+
+def reconstruct(feature, centre, config):
+    """The restored frame.
+
+    Args:
+      feature: float32 [N, H, W, C].
+      centre: float32 in [0, 1], the window's centre frame: [N, H, W, 3], with hr_in [N, 4*H, 4*W, 3].
+      config: ModelConfig.
+    Returns:
+      float32 [N, s*H, s*W, 3] (s = 4 with hr_in), not clipped.
+    """
+    x = residual_blocks(feature, config.num_reconstruct_block, 'reconstruction')
+    for name, channels, factor in stages(config):
+        x = lrelu(tf.depth_to_space(conv2d(x, channels * factor ** 2, name), factor))
+    x = lrelu(conv2d(x, OUTPUT_CHANNELS, 'conv_hr'))
+    return conv2d(x, 3, 'conv_last') + (centre if config.hr_in else upsample(centre, config.scale))
+
+
+def stages(config):
+    """The sub-pixel stages: list of (layer name, channels after the shuffle, factor). x2 and x3 take one."""
+    factor = 4 if config.hr_in else config.scale
+    if factor == 4:
+        return [('upconv1', config.channels, 2), ('upconv2', OUTPUT_CHANNELS, 2)]
+    return [('upconv1', OUTPUT_CHANNELS, factor)]
