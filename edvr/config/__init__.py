@@ -2,5 +2,6 @@
 from edvr.config.base import Config, ConfigError, option
 from edvr.config.model import ModelConfig
 from edvr.config.runtime import RuntimeConfig
+from edvr.config.training import TrainingConfig
 
-__all__ = ['Config', 'ConfigError', 'ModelConfig', 'RuntimeConfig', 'option']
+__all__ = ['Config', 'ConfigError', 'ModelConfig', 'RuntimeConfig', 'TrainingConfig', 'option']

@@ -1,0 +1,132 @@
+"""Training: the recipe, what watches over it, what it saves and shows."""
+import dataclasses
+from typing import Tuple
+
+from edvr.config.base import Config, option
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeConfig(Config):
+    """What is minimised, for how long, and from which weights."""
+
+    TITLE = 'recipe'
+
+    steps: int = option(600000, 'updates in total, counted over all resumes of the run', low=1)
+    loss: str = option('charbonnier', 'distance between restored and true frame: charbonnier (a smooth l1), l1, l2',
+                       choices=('charbonnier', 'l1', 'l2'))
+    loss_reduction: str = option('sum', 'over pixels, channels and the whole batch: sum (the published recipe; the '
+                                 'loss looks huge, see the PSNR beside it) or mean', choices=('sum', 'mean'))
+    init_from: str = option('', 'training directory or checkpoint prefix to take the weights from when the run '
+                            'starts (not when it resumes); only variables of the fusion may be missing there, for '
+                            'training in stages')
+    init_from_ema: bool = option(True, 'take the averaged weights of --init_from where it has them')
+    tsa_only_steps: int = option(0, 'updates at the start that change only the fusion (TSA): 50000 in stage 2 of the '
+                                 'published recipe, with --init_from of stage 1', low=0)
+    recompute_alignment: bool = option(False, 'compute the alignment again in the backward pass instead of keeping '
+                                       'it: less memory, more time')
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig(Config):
+    """Adam and its learning rate."""
+
+    TITLE = 'optimizer'
+
+    learning_rate: float = option(4e-4, 'the highest learning rate of the schedule', low=0.)
+    beta1: float = option(.9, 'Adam: decay of the mean gradient', low=0., high=.9999)
+    beta2: float = option(.99, 'Adam: decay of the mean squared gradient', low=0., high=.999999)
+    adam_epsilon: float = option(1e-8, 'Adam: added to the root of the mean squared gradient', low=1e-30)
+    clip_norm: float = option(0., 'scale the gradients down to this global norm where it is larger; 0 is off. With '
+                              '--loss_reduction=sum norms are thousands: look at train/gradient_norm first', low=0.)
+    offset_rate: float = option(1., 'factor on the learning rate of the convolutions that compute the DCN offsets; '
+                                '0.1 to 0.5 helps when offsets grow without bound', low=0.)
+    warmup_steps: int = option(0, 'updates at the start over which the learning rate rises linearly', low=0)
+    cosine_periods: Tuple[int, ...] = option((), 'length in updates of each cosine from --learning_rate down to '
+                                             '--learning_rate_min; empty is one over all --steps; after the last the '
+                                             'rate stays at its minimum', low=1)
+    restart_weights: Tuple[float, ...] = option((), 'factor on the learning rate in each of --cosine_periods; empty '
+                                                'is 1 for all', low=0.)
+    learning_rate_min: float = option(1e-7, 'the lowest learning rate of the cosines', low=0.)
+    ema_decay: float = option(0., 'decay of a moving average of the weights, such as 0.999, which is then what '
+                              'evaluation and export use; 0 is off. The decay rises to it: min(decay, (1 + step) / '
+                              '(10 + step))',
+                              low=0., high=.999999)
+
+
+@dataclasses.dataclass(frozen=True)
+class GuardConfig(Config):
+    """When an update is refused, and what follows."""
+
+    TITLE = 'guard'
+
+    offset_limit: float = option(100., 'LQ pixels: an update is skipped when the mean |offset| of a DCN level '
+                                 'exceeds this, or when loss or gradients are not finite; 0 lets offsets be', low=0.)
+    bad_steps: int = option(20, 'skipped updates in a row after which the run goes back to its last checkpoint with a '
+                            'lower --offset_rate', low=1)
+    rollback_factor: float = option(.5, 'factor on the offset rate at each return', low=0., high=1.)
+    max_rollbacks: int = option(3, 'returns after which the run stops instead', low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class SavingConfig(Config):
+    """Where and when the run saves."""
+
+    TITLE = 'saving'
+
+    model_dir: str = option('', 'directory of the run: checkpoints, configuration, TensorBoard events. A run found '
+                            'there is continued')
+    save_every: int = option(5000, 'updates between checkpoints', low=1)
+    keep_last: int = option(5, 'checkpoints kept', low=1)
+    keep_every_hours: float = option(0., 'hours between checkpoints that are kept for good beside the last ones; 0 '
+                                         'keeps none',
+                                     low=0.)
+    override_config: bool = option(False, 'continue the run of --model_dir although its configuration differs; also '
+                                   'lets a run go on that the guard has stopped')
+
+
+@dataclasses.dataclass(frozen=True)
+class WatchConfig(Config):
+    """What the run shows."""
+
+    TITLE = 'watching'
+
+    log_every: int = option(20, 'updates between log lines', low=1)
+    summary_every: int = option(100, 'updates between points of the TensorBoard curves', low=1)
+    val_dir: str = option('', 'folder of clips with LQ and GT to validate on; needed by --eval_every and --image_every')
+    eval_every: int = option(0, 'updates between validations: PSNR over the frames of --val_dir, the best checkpoint '
+                             'is kept in MODEL_DIR/best; a multiple of --save_every; 0 is off', low=0)
+    eval_frames: int = option(10, 'frames of each validation clip to restore, from its start; 0 takes all', low=0)
+    image_every: int = option(0, 'updates between pictures (LQ, bicubic, restored, GT) of a validation window in '
+                              'TensorBoard; a multiple of --save_every; 0 is off', low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig(WatchConfig, SavingConfig, GuardConfig, OptimizerConfig, RecipeConfig):
+    """All of the above in one; TOPICS are its parts, for flags listed by topic."""
+
+    TITLE = 'training'
+    TOPICS = (RecipeConfig, OptimizerConfig, GuardConfig, SavingConfig, WatchConfig)
+
+    def problems(self):
+        if self.restart_weights and len(self.restart_weights) != len(self.periods):
+            yield ('restart_weights has %d elements, cosine_periods %d; there must be one for each period'
+                   % (len(self.restart_weights), len(self.periods)))
+        if self.learning_rate_min > self.learning_rate:
+            yield ('learning_rate_min is %g, above learning_rate (%g)' % (self.learning_rate_min, self.learning_rate))
+        for name in ('eval_every', 'image_every'):
+            value = getattr(self, name)
+            if value % self.save_every:
+                yield ('%s is %d; it must be a multiple of save_every (%d), because a checkpoint is what gets validated'
+                       % (name, value, self.save_every))
+            if value and not self.val_dir:
+                yield '%s is %d, but there is no val_dir to take clips from' % (name, value)
+
+    @property
+    def periods(self):
+        """Cosine periods in updates, tuple of int, with the default filled in."""
+        return self.cosine_periods or (self.steps,)
+
+    @property
+    def weights(self):
+        """One factor for each period, tuple of float, with the default filled in."""
+        return self.restart_weights or (1.,) * len(self.periods)
