@@ -34,17 +34,19 @@ def tiny_checkpoint(directory, seed=0, step=7, ema=False, **model_fields):
         variables = tf.trainable_variables()
         tf.train.get_or_create_global_step()
         averages = tf.train.ExponentialMovingAverage(0.9)
-        maintain = averages.apply(variables) if ema else tf.no_op()
-        session.run(tf.global_variables_initializer())
-        session.run(maintain)
-        for variable in variables:
-            if 'conv_offset' in variable.name:   # zero when new; a trained network's offsets and masks vary
-                variable.load(rng.normal(0, 0.3, variable.shape).astype(np.float32), session)
         if ema:
-            for variable in variables:
-                moved = session.run(variable) + rng.normal(0, 0.01, variable.shape)
-                averages.average(variable).load(moved.astype(np.float32), session)
-        tf.train.get_global_step().load(step, session)
+            averages.apply(variables)
+        session.run(tf.global_variables_initializer())
+        values = dict(zip(variables, session.run(variables)))
+        for variable in variables:
+            if 'conv_offset' in variable.op.name:   # zero when new; a trained network's offsets and masks vary
+                values[variable] = rng.normal(0, 0.3, variable.shape)
+        if ema:
+            values.update({averages.average(variable): values[variable] + rng.normal(0, 0.01, variable.shape)
+                           for variable in variables})
+        values[tf.train.get_global_step()] = step
+        session.run([variable.initializer for variable in values],
+                    {variable.initial_value: value for variable, value in values.items()})
         return tf.train.Saver().save(session, os.path.join(directory, 'model.ckpt'), global_step=step)
 
 

@@ -1,4 +1,5 @@
 """Runs an exported graph: windows of uint8 frames in, float frames out, whatever the graph's own ends are."""
+import contextlib
 import os
 
 import numpy as np
@@ -9,6 +10,10 @@ from data_tools.cli import UserError
 from edvr.config.export import OPEN
 from edvr.restoration import signature
 from edvr.restoration.signature import INPUT, OUTPUT
+
+
+class NotRunnableError(UserError):
+    """A sound graph with operators that only an Ascend device runs."""
 
 
 class FrozenGraph:
@@ -39,7 +44,8 @@ class FrozenGraph:
         self._session = tf.Session(graph=graph, config=session_config)
         with graph.as_default():
             if saved_model:
-                tf.saved_model.loader.load(self._session, [tf.saved_model.tag_constants.SERVING], path)
+                with no_deprecations():
+                    tf.saved_model.loader.load(self._session, [tf.saved_model.tag_constants.SERVING], path)
             else:
                 _import(path, graph_def)
         self._input, self._output = (_tensor(graph, path, name) for name in (INPUT, OUTPUT))
@@ -102,6 +108,17 @@ class FrozenGraph:
         return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
 
 
+@contextlib.contextmanager
+def no_deprecations():
+    """TensorFlow warns the user of calls that have no successor in graph mode; the warnings help nobody here."""
+    verbosity = tf.logging.get_verbosity()
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    try:
+        yield
+    finally:
+        tf.logging.set_verbosity(verbosity)
+
+
 def is_exported(path):
     """Whether a path is an exported graph (a `.pb` file or a SavedModel's folder), by its look; it may not be there."""
     path = str(path)
@@ -140,8 +157,9 @@ def _import(path, graph_def):
         tf.import_graph_def(graph_def, name='')
     except (ValueError, tf.errors.NotFoundError) as error:
         if any(node.op == 'DeformableOffsets' for node in graph_def.node):
-            raise UserError('%s was exported for Ascend (--dcn_impl=npu) and runs only there, converted by atc: export '
-                            'with --dcn_impl=tf to run it with TensorFlow %s' % (path, tf.__version__)) from None
+            raise NotRunnableError('%s was exported for Ascend (--dcn_impl=npu) and runs only there, converted by atc: '
+                                   'export with --dcn_impl=tf to run it with TensorFlow %s'
+                                   % (path, tf.__version__)) from None
         raise UserError('TensorFlow %s cannot load %s: %s' % (tf.__version__, path, error)) from None
 
 
