@@ -36,7 +36,8 @@ def deform_conv(x, offset, mask, weight, bias, deform_groups, impl='tf'):
         from edvr.model import native_ops
         return native_ops.deform_conv(x, offset, mask, weight, bias, deform_groups)
     if impl == 'npu':
-        y = _npu(x, offset, mask, weight, deform_groups)
+        from edvr.runtime import npu
+        y = npu.deformable_conv2d(x, offset, mask, weight, deform_groups)
     else:
         y = _tf(x, offset, mask, weight, deform_groups)
     return y if bias is None else tf.nn.bias_add(y, bias)
@@ -78,14 +79,6 @@ def _check(x, offset, mask, weight, G, impl):
         if value.shape.as_list()[-1] != wanted:
             raise ValueError('%s has %s channels; a %dx%d kernel with %d input channels and deform_groups=%d takes %d'
                              % (name, value.shape.as_list()[-1], K, K, C, G, wanted))
-
-
-def _npu(x, offset, mask, weight, G):
-    from edvr.runtime import npu
-    pad = (int(weight.shape[0]) - 1) // 2
-    # a fresh list of strides each time: the operator's wrapper writes into it
-    return npu.deformable_conv2d(x, weight, tf.concat([offset, mask], axis=-1), strides=[1, 1, 1, 1],
-                                 pads=[pad] * 4, deformable_groups=G, modulated=True)
 
 
 def _tf(x, offset, mask, weight, G):
