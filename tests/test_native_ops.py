@@ -1,0 +1,289 @@
+"""The compiled deformable convolution: values and gradients against NumPy, bad shapes, building and its failures."""
+import os
+import re
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from edvr.model import native_ops
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HAS_COMPILER = native_ops.compiler() is not None
+needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason='no C++ compiler')
+
+
+def reference(x, offset, mask, weight, bias, groups):
+    """The definition, point by point, in float64."""
+    N, H, W, C = x.shape
+    kh, kw = weight.shape[:2]
+    K, run = kh * kw, C // groups
+    out = np.tile(bias.astype(np.float64), (N, H, W, 1))
+    for n, y, x0, g, k in np.ndindex(N, H, W, groups, K):
+        j = g * K + k
+        sy = y - kh // 2 + k // kw + offset[n, y, x0, groups * K + j]
+        sx = x0 - kw // 2 + k % kw + offset[n, y, x0, j]
+        if not (-1 < sy < H and -1 < sx < W):   # NaN included
+            continue
+        fy, fx, sample = int(np.floor(sy)), int(np.floor(sx)), np.zeros(run)
+        for cy, cx in ((fy, fx), (fy, fx + 1), (fy + 1, fx), (fy + 1, fx + 1)):
+            if 0 <= cy < H and 0 <= cx < W:
+                sample += (1 - abs(sy - cy)) * (1 - abs(sx - cx)) * x[n, cy, cx, g * run:(g + 1) * run]
+        out[n, y, x0] += mask[n, y, x0, j] * sample @ weight[k // kw, k % kw, g * run:(g + 1) * run]
+    return out
+
+
+def inputs(seed, N=2, H=5, W=7, C=8, cout=6, G=2, kernel=(3, 3), reach=2.0):
+    """Random arguments; offsets keep 0.05 away from whole numbers, where the gradient has a step."""
+    rng = np.random.RandomState(seed)
+    K = kernel[0] * kernel[1]
+    offset = np.floor(rng.uniform(-reach, reach, (N, H, W, 2 * G * K))) + rng.uniform(0.05, 0.95, (N, H, W, 2 * G * K))
+    return [rng.randn(N, H, W, C), offset, rng.rand(N, H, W, G * K), rng.randn(kernel[0], kernel[1], C, cout),
+            rng.randn(cout)]
+
+
+def run(values, groups, dtype=np.float64, direction=None):
+    """The operator's output; with `direction` [N, H, W, Cout] also the gradients of sum(output * direction)."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        arguments = [tf.constant(value.astype(dtype)) for value in values]
+        out = native_ops.deform_conv(*arguments, deform_groups=groups)
+        if direction is None:
+            return session.run(out)
+        return session.run((out, tf.gradients(out, arguments, direction.astype(dtype))))
+
+
+@needs_compiler
+@pytest.mark.parametrize('case', [
+    dict(G=1), dict(G=2), dict(G=8), dict(G=4, C=32, cout=64), dict(G=1, kernel=(1, 1)), dict(G=2, kernel=(1, 1)),
+    dict(kernel=(3, 1)), dict(N=1, H=1, W=1), dict(H=1, W=6), dict(N=3, H=9, W=13, cout=33), dict(G=3, C=9, cout=1),
+    dict(reach=9.0), dict(G=2, C=16, H=11, W=12)], ids=str)
+def test_values(case):
+    values = inputs(0, **case)
+    want = reference(*values, groups=case.get('G', 2))
+    np.testing.assert_allclose(run(values, case.get('G', 2)), want, rtol=0, atol=1e-12 * np.abs(want).max())
+    got = run(values, case.get('G', 2), np.float32)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+@needs_compiler
+@pytest.mark.parametrize('case', [
+    dict(G=1, C=3, cout=2), dict(G=2, C=4, cout=3), dict(G=8, C=8, cout=2, H=3, W=3), dict(G=2, C=4, cout=3, reach=5.0),
+    dict(G=1, C=16, cout=2, H=3), dict(G=2, C=4, kernel=(1, 1)), dict(N=1, H=1, W=1, C=2, G=1),
+    dict(N=1, H=4, W=1)], ids=str)
+def test_gradients_numerically(case):
+    """Every gradient against central differences of the NumPy definition, along random directions."""
+    groups = case.get('G', 2)
+    values = inputs(1, **dict(dict(H=3, W=4), **case))
+    rng = np.random.RandomState(2)
+    direction = rng.randn(*(values[0].shape[:3] + values[3].shape[3:]))
+    _, gradients = run(values, groups, direction=direction)
+    step = 1e-6
+    for which, gradient in enumerate(gradients):
+        assert gradient.shape == values[which].shape
+        for _ in range(4):
+            change = rng.randn(*gradient.shape)
+            ends = []
+            for sign in (1, -1):
+                moved = list(values)
+                moved[which] = values[which] + sign * step * change
+                ends.append((reference(*moved, groups=groups) * direction).sum())
+            want = (ends[0] - ends[1]) / (2 * step)
+            assert abs((gradient * change).sum() - want) < 1e-6 * max(1, np.abs(gradient * change).sum())
+
+
+@needs_compiler
+@pytest.mark.parametrize('run_length', [8, 16, 64, 128, 5])
+def test_float32_gradients_equal_float64(run_length):
+    """The code of each number of channels of a group, in the precision used in training, over several tiles."""
+    values = inputs(3, N=2, H=12, W=13, C=run_length * 2, G=2, cout=40)
+    direction = np.random.RandomState(4).randn(2, 12, 13, 40)
+    _, want = run(values, 2, direction=direction)
+    out, got = run(values, 2, np.float32, direction)
+    assert np.isfinite(out).all()
+    for one, other in zip(got, want):
+        np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(other).max())
+
+
+@needs_compiler
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf, 1e30, -1e30, 1e9, -3e9, 8.0, -8.0])
+def test_offsets_outside_contribute_nothing(bad):
+    values = inputs(5)
+    masked = [value.copy() for value in values]
+    groups, K = 2, 9
+    hit = np.random.RandomState(6).rand(2, 5, 7, groups * K) < 0.3
+    values[1][..., :groups * K][hit] = bad             # dx of some points, dy of others
+    values[1][..., groups * K:][np.roll(hit, 1, 1)] = bad
+    hit |= np.roll(hit, 1, 1)
+    masked[2][hit] = 0                                   # the same points, switched off by their mask
+    direction = np.random.RandomState(7).randn(2, 5, 7, 6)
+    for dtype in (np.float32, np.float64):
+        out, gradients = run(values, groups, dtype, direction)
+        want, masked_gradients = run(masked, groups, dtype, direction)
+        np.testing.assert_array_equal(out, want)
+        for which in (0, 3, 4):
+            np.testing.assert_array_equal(gradients[which], masked_gradients[which])
+        assert not gradients[1][np.concatenate([hit, hit], -1)].any()
+        assert not gradients[2][hit].any()
+
+
+@needs_compiler
+def test_borders_exactly():
+    """Whole-number positions on and around the border; the slope there is the one towards larger coordinates."""
+    x = np.arange(1., 13).reshape(1, 3, 4, 1)
+    for dy in (-2, -1, 0, 1, 2, 3):
+        for dx in (-2, -1, 0, 1, 2, 3, 4):
+            offset = np.zeros((1, 3, 4, 2))
+            offset[..., 0], offset[..., 1] = dx, dy
+            values = [x, offset, np.ones((1, 3, 4, 1)), np.ones((1, 1, 1, 1)), np.zeros(1)]
+            out, gradients = run(values, 1, direction=np.ones((1, 3, 4, 1)))
+            padded = np.pad(x[0, :, :, 0], 8, mode='constant')
+            at = padded[8 + dy:11 + dy, 8 + dx:12 + dx]
+            np.testing.assert_array_equal(out[0, :, :, 0], at)
+            inside = (np.arange(3)[:, None] + dy > -1) & (np.arange(3)[:, None] + dy < 3) \
+                & (np.arange(4) + dx > -1) & (np.arange(4) + dx < 4)
+            slope = inside * (padded[8 + dy:11 + dy, 9 + dx:13 + dx] - at)
+            np.testing.assert_array_equal(gradients[1][0, :, :, 0], slope)
+
+
+@needs_compiler
+def test_dynamic_shapes_and_empty_batch():
+    values = inputs(8)
+    with tf.Graph().as_default(), tf.Session() as session:
+        places = [tf.placeholder(tf.float64, [None] * value.ndim) for value in values]
+        out = native_ops.deform_conv(*places, deform_groups=2)
+        gradients = tf.gradients(out, places)
+        got = session.run(out, dict(zip(places, values)))
+        np.testing.assert_allclose(got, reference(*values, groups=2), atol=1e-10)
+        empty = [value[:0] for value in values[:3]] + values[3:]
+        nothing, none = session.run((out, gradients), dict(zip(places, empty)))
+        assert nothing.shape == (0, 5, 7, 6)
+        assert not none[3].any() and not none[4].any()
+
+
+@needs_compiler
+def test_static_shape_is_inferred():
+    with tf.Graph().as_default():
+        places = [tf.placeholder(tf.float32, shape) for shape in
+                  ([None, 5, None, 8], [None, 5, None, 36], [None, 5, None, 18], [3, 3, 8, 6], [6])]
+        assert native_ops.deform_conv(*places, deform_groups=2).shape.as_list() == [None, 5, None, 6]
+
+
+@needs_compiler
+def test_same_result_with_any_number_of_threads():
+    values = inputs(9, N=3, H=16, W=17, C=16, cout=8)
+    direction = np.ones((3, 16, 17, 8))
+    results = []
+    for threads in (1, 3):
+        config = tf.ConfigProto(intra_op_parallelism_threads=threads)
+        with tf.Graph().as_default(), tf.Session(config=config) as session:
+            arguments = [tf.constant(value.astype(np.float32)) for value in values]
+            out = native_ops.deform_conv(*arguments, deform_groups=2)
+            results.append(session.run([out] + tf.gradients(out, arguments, direction.astype(np.float32))))
+    for one, other in zip(*results):
+        np.testing.assert_array_equal(one, other)
+
+
+@needs_compiler
+@pytest.mark.parametrize('which, shape, groups, text', [
+    (0, (2, 5, 7), 2, r'x has shape \[2,5,7\]; it must be \[N, H, W, C\]'),
+    (1, (2, 5, 7, 18), 2, r'offset has shape \[2,5,7,18\].* must be \[2,5,7,36\]'),
+    (2, (2, 5, 6, 18), 2, r'mask has shape \[2,5,6,18\].* must be \[2,5,7,18\]'),
+    (3, (3, 3, 4, 6), 2, r'weight takes 4 channels, x has 8'),
+    (3, (2, 2, 8, 6), 2, r'weight has shape \[2,2,8,6\].* odd'),
+    (4, (5,), 2, r'bias has shape \[5\]; it must be \[6\]'),
+    (4, (6,), 3, r'deform_groups is 3, which does not divide the 8 channels'),
+])
+def test_wrong_shapes(which, shape, groups, text):
+    values = inputs(10)
+    values[which] = np.zeros(shape)
+    with tf.Graph().as_default(), tf.Session() as session:
+        places = [tf.placeholder_with_default(value, None) for value in values]
+        with pytest.raises(tf.errors.InvalidArgumentError, match=text):
+            session.run(native_ops.deform_conv(*places, deform_groups=groups))
+
+
+# ------------------------------------------------------------------------------------------------------- building
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """A process that has not looked for the operator yet, with an empty cache; returns the cache's folder."""
+    monkeypatch.setenv(native_ops.CACHE_VARIABLE, str(tmp_path / 'cache'))
+    monkeypatch.setattr(native_ops, '_state', {})
+    return tmp_path / 'cache' / 'native'
+
+
+def executable(path, text):
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_without_compiler_one_notice(fresh, monkeypatch, tmp_path, capfd):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.delenv('CXX', raising=False)
+    assert not native_ops.available()
+    assert not native_ops.available()
+    notices = capfd.readouterr().err.strip().split('\n')
+    assert len(notices) == 1 and 'no C++ compiler (g++) on the PATH' in notices[0]
+    with pytest.raises(native_ops.BuildError, match='install g'):
+        native_ops.load()
+
+
+def test_failing_compiler_names_its_log(fresh, monkeypatch, tmp_path):
+    monkeypatch.setenv('CXX', executable(tmp_path / 'broken', '#!/bin/sh\necho the disk melted\nexit 3\n'))
+    with pytest.raises(native_ops.BuildError, match=r'exit code 3.*\.log') as error:
+        native_ops.load()
+    log = re.search(r'\S+\.log', str(error.value)).group()
+    with open(log) as file:
+        assert 'the disk melted' in file.read()
+    assert not [name for name in os.listdir(str(fresh)) if name.endswith(('.so', '.partial'))]
+
+
+def test_cache_that_cannot_be_made(fresh, monkeypatch, tmp_path):
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setenv(native_ops.CACHE_VARIABLE, str(tmp_path / 'file'))
+    monkeypatch.setenv('CXX', executable(tmp_path / 'any', '#!/bin/sh\n'))
+    with pytest.raises(native_ops.BuildError, match='set EDVR_CACHE_DIR'):
+        native_ops.load()
+
+
+@needs_compiler
+@pytest.mark.parametrize('kind', ['garbage', 'other TensorFlow'])
+def test_library_that_does_not_load_is_rebuilt(monkeypatch, tmp_path, kind):
+    """Under the right name: not a library at all, and one that misses symbols, as another TensorFlow's would."""
+    good, real = native_ops.build(), native_ops.compiler()
+    quick = executable(tmp_path / 'quick', '#!/bin/sh\n'   # a compiler that is done at once
+                       'while [ $# -gt 0 ]; do [ "$1" = -o ] && cp %s "$2"; shift; done; echo 1.0\n' % good)
+    monkeypatch.setenv('CXX', quick)
+    monkeypatch.setenv(native_ops.CACHE_VARIABLE, str(tmp_path))
+    stale = native_ops.library_path(quick)
+    os.makedirs(os.path.dirname(stale))
+    if kind == 'garbage':
+        with open(stale, 'w') as file:
+            file.write('not a library')
+    else:
+        source = tmp_path / 'stale.cc'
+        source.write_text('extern int symbol_of_another_tensorflow(); int value = symbol_of_another_tensorflow();')
+        subprocess.run([real, '-shared', '-fPIC', str(source), '-o', stale], check=True)
+    code = 'import edvr; from edvr.model import native_ops; print(native_ops.available(), native_ops.load().__name__)'
+    child = subprocess.run([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           universal_newlines=True)
+    assert child.returncode == 0 and child.stdout.startswith('True'), child.stderr
+    assert child.stderr.count('building the compiled') == 1
+    with open(stale, 'rb') as one, open(good, 'rb') as other:
+        assert one.read() == other.read()
+
+
+def test_name_depends_on_tensorflow_and_compiler(fresh, monkeypatch, tmp_path):
+    one = executable(tmp_path / 'one', '#!/bin/sh\necho 1.0\n')
+    names = {native_ops.library_path(one)}
+    executable(tmp_path / 'one', '#!/bin/sh\necho 1.1\n')
+    names.add(native_ops.library_path(one))
+    monkeypatch.setattr(tf, '__version__', '1.15.6')
+    names.add(native_ops.library_path(one))
+    monkeypatch.setattr(native_ops, '_processor', lambda: 'another')
+    names.add(native_ops.library_path(one))
+    assert len(names) == 4
