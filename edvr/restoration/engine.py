@@ -1,0 +1,113 @@
+"""The network of a checkpoint as plain functions on NumPy arrays, for restoring."""
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.cli import UserError
+from edvr import checkpoints
+from edvr.config.runtime import RuntimeConfig
+from edvr.model import network
+from edvr.model.deform_conv import resolve_impl
+from edvr.runtime import devices
+
+
+class CheckpointEngine:
+    """A graph with the weights of a checkpoint, in a session of its own.
+
+    Attributes:
+      config: ModelConfig of the checkpoint.
+      step: int, the training step in the checkpoint's name, 0 where it has none.
+      prefix: str, the checkpoint's path without suffix.
+    """
+
+    def __init__(self, path, dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0):
+        """Loads the weights.
+
+        Args:
+          path: training directory or checkpoint prefix.
+          dcn_impl: see `edvr.model.deform_conv`.
+          device: 'cpu', 'gpu' or 'npu'.
+          use_ema: whether averaged weights are taken where the checkpoint has them.
+          intra_op_threads: 0 for one per core.
+        Raises:
+          UserError: no whole checkpoint there, one of another architecture, or weights that are not finite.
+        """
+        self.prefix = checkpoints.latest(path)
+        self.config = checkpoints.load_model_config(path)
+        self.step = checkpoints.step_of(self.prefix)
+        self._impl = resolve_impl(dcn_impl, device)
+        # the runtime of an NPU compiles a graph for one shape; elsewhere one graph serves all sizes
+        self._static = device == 'npu'
+        self._nodes = {}
+        self._graph = tf.Graph()
+        runtime = RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
+        self._session = tf.Session(graph=self._graph, config=devices.session_config(runtime))
+        with self._graph.as_default():
+            self._build(None, None)
+            self._load(use_ema)
+
+    def close(self):
+        """Frees the weights and what the session holds."""
+        self._session.close()
+
+    def features(self, frame):
+        """The feature pyramid of a frame, to be given to `restore`.
+
+        Args:
+          frame: uint8 [H, W, 3], height and width multiples of `config.size_multiple`.
+        Returns:
+          tuple of three float32 arrays [1, h, w, C]: whole, half and quarter resolution.
+        """
+        nodes = self._nodes_for(frame)
+        return self._session.run(nodes['pyramid'], {nodes['frames']: frame[None]})
+
+    def restore(self, features, centre):
+        """Restores the frame in the middle of a window.
+
+        Args:
+          features: T results of `features`, in the order of the window.
+          centre: uint8 [H, W, 3], the frame to restore.
+        Returns:
+          float32 [s*H, s*W, 3], not clipped.
+        """
+        nodes = self._nodes_for(centre)
+        feed = {nodes['centre']: centre[None]}
+        for placeholders, pyramid in zip(nodes['features'], features):
+            feed.update(zip(placeholders, pyramid))
+        return self._session.run(nodes['restored'], feed)[0]
+
+    def run(self, windows):
+        """Restores whole windows, nothing kept: uint8 [N, T, H, W, 3] -> float32 [N, s*H, s*W, 3], not clipped."""
+        nodes = self._nodes_for(windows[0, 0])
+        return self._session.run(nodes['sr'], {nodes['windows']: windows})
+
+    def _nodes_for(self, frame):
+        height, width = frame.shape[:2] if self._static else (None, None)
+        if (height, width) not in self._nodes:
+            with self._graph.as_default():
+                self._build(height, width)
+        return self._nodes[height, width]
+
+    def _build(self, height, width):
+        """Three ways through the same weights: a window at once; a frame's features; a window from features."""
+        config = self.config
+        frames = tf.placeholder(tf.uint8, [1, height, width, 3])
+        centre = tf.placeholder(tf.uint8, [1, height, width, 3])
+        windows = tf.placeholder(tf.uint8, [1 if self._static else None, config.num_frames, height, width, 3])
+        pyramid = tuple(network.extract_features(frames, config))
+        # fed one by one: what was fetched goes back without a copy on the host
+        features = [[tf.placeholder(level.dtype, level.shape) for level in pyramid] for _ in range(config.num_frames)]
+        stacks = tuple(tf.stack(level, axis=1) for level in zip(*features))
+        restored = network.restore_features(stacks, centre, config, self._impl)
+        self._nodes[height, width] = {
+            'frames': frames, 'pyramid': pyramid, 'features': features, 'centre': centre, 'restored': restored.sr,
+            'windows': windows, 'sr': network.edvr(windows, config, self._impl).sr}
+
+    def _load(self, use_ema):
+        variables = tf.global_variables()
+        names = checkpoints.restore_map(self.prefix, variables, use_ema)
+        tf.train.Saver(names).restore(self._session, self.prefix)
+        for variable, value in zip(variables, self._session.run(variables)):
+            if not np.all(np.isfinite(value)):
+                raise UserError('%s: %s has values that are not finite (NaN or infinite); this checkpoint is spoilt: '
+                                'take an earlier one' % (self.prefix, variable.op.name))
+

@@ -1,0 +1,29 @@
+"""The eight flips and transpositions of an image, for self-ensemble: restore all, turn back, average."""
+import numpy as np
+
+NUM_TRANSFORMS = 8
+
+
+def transform(image, index):
+    """Version `index` (0..7; 0 is the image itself) of an image.
+
+    Args:
+      image: [H, W, C] of any dtype.
+      index: int: bit 0 flips left-right, bit 1 flips top-bottom, then bit 2 transposes.
+    Returns:
+      [H, W, C], or [W, H, C] for 4..7; a view.
+    """
+    if index & 1:
+        image = image[:, ::-1]
+    if index & 2:
+        image = image[::-1]
+    return np.swapaxes(image, 0, 1) if index & 4 else image
+
+
+def restore(image, index):
+    """Undoes `transform(_, index)`; works on an image of any scale."""
+    if index & 4:
+        image = np.swapaxes(image, 0, 1)
+    if index & 2:
+        image = image[::-1]
+    return image[:, ::-1] if index & 1 else image

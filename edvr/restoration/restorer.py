@@ -1,0 +1,205 @@
+"""One clip in, restored frames out, as a stream, from a checkpoint or a frozen graph."""
+import numpy as np
+
+from data_tools.cli import UserError
+from data_tools.windows import window_indices
+from edvr.config.export import OPEN
+from edvr.restoration import ensemble, memory, tiling
+from edvr.restoration.engine import CheckpointEngine
+from edvr.restoration.frozen import FrozenGraph, is_exported
+
+
+class Restorer:
+    """Restores clips of any length and size in bounded memory.
+
+    Attributes:
+      config: what is known of the network; at least num_frames, scale, upscale, size_multiple.
+      path: the checkpoint's prefix, or the exported graph's path.
+      step: training step of the checkpoint; None for an exported graph.
+    """
+
+    def __init__(self, path, fill='reflection_circle', tile=0, tile_overlap=64, memory_gb=8., use_ensemble=False,
+                 cached=True, cache_gb=4., dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0):
+        """Loads the network; the arguments are the options of `RestoreConfig`.
+
+        Args:
+          path: training directory, checkpoint prefix, or exported graph (.pb or SavedModel).
+          tile: side of the tiles in LQ pixels, 0 for whole frames, or 'auto'.
+        Raises:
+          UserError: see `CheckpointEngine` and `FrozenGraph`.
+        """
+        if not path:
+            raise UserError('--checkpoint is not given; name a training directory, a checkpoint or an exported graph')
+        self._frozen = is_exported(path)
+        if self._frozen:
+            self._engine = FrozenGraph(path)
+        else:
+            self._engine = CheckpointEngine(path, dcn_impl, device, use_ema, intra_op_threads)
+        self.path = getattr(self._engine, 'prefix', path)
+        self.config = self._engine.config
+        self.step = getattr(self._engine, 'step', None)
+        self._fill, self._tile, self._overlap = fill, tile, tile_overlap
+        self._memory = memory_gb * 2 ** 30
+        self._cache_bytes = cache_gb * 2 ** 30 if cached and not self._frozen else 0
+        self._versions = range(ensemble.NUM_TRANSFORMS if use_ensemble else 1)
+        self._bytes_per_pixel = None   # measured when --tile=auto needs it
+
+    @classmethod
+    def from_config(cls, config):
+        """The Restorer that a RestoreConfig describes."""
+        tile = config.tile if config.tile == 'auto' else int(config.tile)
+        return cls(config.checkpoint, config.fill, tile, config.tile_overlap, config.memory_gb, config.ensemble,
+                   config.cached, config.cache_gb, config.dcn_impl, config.device, config.use_ema,
+                   config.intra_op_threads)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def close(self):
+        """Frees the session."""
+        self._engine.close()
+
+    def restore_clip(self, frames, length=None, start=0):
+        """Restores a clip, frame by frame as they are asked for.
+
+        Whatever the clip's length, at most num_frames frames are held at a time; reading runs num_frames // 2 frames
+        ahead (at the clip's start, num_frames).
+
+        Args:
+          frames: iterable of uint8 [H, W, 3], all of one size.
+          length: number of frames where it is known; a clip that ends earlier is then an error.
+          start: index of the first frame to restore; those before are read and only looked at.
+        Yields:
+          float32 [s*H, s*W, 3] for each frame from `start` on, in [0, 1] up to overshoot (not clipped).
+        Raises:
+          UserError: frames of several sizes, an early end, or output that is not finite.
+        """
+        plan = None
+        for index, window, buffer in windows(frames, self.config.num_frames, self._fill, length, start):
+            if plan is None:
+                shape = buffer[index].shape
+                plan = _Plan(self._engine, shape, self._tiling(*shape[:2]), self._versions, self._cache_bytes)
+            sr = plan.restore(index, window, buffer)
+            if not np.isfinite(sr.sum(dtype=np.float64)):
+                raise UserError('frame %d: the network gave values that are not finite; its weights are spoilt' % index)
+            yield sr
+
+    def _tiling(self, height, width):
+        """How frames of this size are padded and cut."""
+        multiple, fixed = self.config.size_multiple, (0, 0)
+        if self._frozen:
+            interface = self._engine.interface
+            fixed = tuple(0 if side == OPEN else side for side in (interface.height, interface.width))
+        frame = tiling.padded_size(height, width, multiple, fixed)
+        tile = self._tile
+        if tile == 'auto':
+            tile = 0 if all(fixed) else self._auto_tile(*frame)
+        sides = [side or tile or length for side, length in zip(fixed, frame)]
+        # a graph exported for one size leaves no choice of the tile, so its overlap gives way
+        overlap = min([self._overlap] + [side // 2 for side in fixed if side])
+        return tiling.Tiling(frame, sides, overlap, multiple, self.config.upscale)
+
+
+    def _auto_tile(self, height, width):
+        """The tile that the memory budget allows (0: the whole frame), and what remains of it for kept features."""
+        if self._bytes_per_pixel is None:
+            self._bytes_per_pixel = memory.bytes_per_pixel(self._engine)
+        # the restored frame, its weighted sum and the one handed out before it, float32
+        frames = 3 * 12 * self.config.upscale ** 2 * height * width
+        budget = self._memory - memory.resident() - frames
+        if budget >= self._bytes_per_pixel * height * width:
+            return 0
+        # kept features of all tiles must be in memory besides the tile being restored
+        self._cache_bytes = min(self._cache_bytes, budget / 2)
+        return tiling.choose_tile(height, width, self._overlap, self.config.size_multiple, self._bytes_per_pixel,
+                                  max(budget - self._cache_bytes, 0))
+
+
+def windows(frames, num_frames, fill, length=None, start=0):
+    """The windows of a clip of unknown length, reading only as far ahead as each window needs.
+
+    The border fills look at most num_frames frames away from an end, so the last num_frames frames read are all
+    that is ever needed.
+
+    Args:
+      frames: iterable of frames.
+      num_frames, fill: see `data_tools.windows.window_indices`.
+      length, start: see `Restorer.restore_clip`.
+    Yields:
+      (index, list of num_frames indices, {index: frame} of the frames held).
+    """
+    frames, buffer, count, ended, index = iter(frames), {}, 0, False, start
+    while True:
+        while not ended and count < max(index + num_frames // 2 + 1, num_frames):
+            try:
+                frame = next(frames)
+            except StopIteration:
+                ended = True
+                if length is not None and count < length:
+                    raise UserError('the clip ended after %d of %d frames; is it cut?' % (count, length)) from None
+                break
+            _check_frame(frame, count, buffer)
+            buffer[count] = frame
+            buffer.pop(count - num_frames, None)
+            count += 1
+        if ended and index >= count:
+            return
+        yield index, window_indices(index, count, num_frames, fill), buffer
+        index += 1
+
+
+def _check_frame(frame, index, buffer):
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise UserError('frame %d is %s %s; it must be uint8 [height, width, 3]' % (index, frame.dtype, frame.shape))
+    for other in buffer.values():
+        if other.shape != frame.shape:
+            raise UserError('frame %d is %dx%d, the frames before it are %dx%d; all frames of a clip must have one size'
+                            % ((index,) + frame.shape[:2] + other.shape[:2]))
+        break
+
+
+class _Plan:
+    """How frames of one size are restored: padded, transformed, cut into tiles, and all that undone."""
+
+    def __init__(self, engine, shape, tiles, versions, cache_bytes):
+        self._engine, self._tiles, self._versions = engine, tiles, versions
+        self._shape, self._scale = shape, engine.config.upscale
+        self._kept = {}          # frame index -> {(tile, version): features}
+        self._cache_bytes = cache_bytes
+        self._cached = None if cache_bytes else False   # None: not known before the first features are there
+
+    def restore(self, index, window, buffer):
+        """float32 [s*H, s*W, 3] of frame `index`; `window` and `buffer` as `windows` yields them."""
+        for old in [i for i in self._kept if i not in buffer]:
+            del self._kept[old]
+        padded = {i: tiling.pad(buffer[i], self._tiles.frame) for i in set(window)}
+        restored = self._tiles.blend(self._restore_tile(number, index, window, padded)
+                                     for number in range(len(self._tiles.boxes)))
+        return restored[:self._shape[0] * self._scale, :self._shape[1] * self._scale]
+
+    def _restore_tile(self, number, index, window, padded):
+        cut = {i: frame[self._tiles.boxes[number]] for i, frame in padded.items()}
+        total = None
+        for version in self._versions:
+            turned = {i: np.ascontiguousarray(ensemble.transform(frame, version)) for i, frame in cut.items()}
+            sr = ensemble.restore(self._restore_window((number, version), index, window, turned), version)
+            total = sr if total is None else total + sr
+        return total if len(self._versions) == 1 else total / np.float32(len(self._versions))
+
+    def _restore_window(self, part, index, window, frames):
+        if self._cached is None:
+            features = self._engine.features(frames[index])
+            size = sum(level.nbytes for level in features)
+            self._cached = (size * len(window) * len(self._tiles.boxes) * len(self._versions) <= self._cache_bytes)
+            if self._cached:
+                self._kept[index] = {part: features}
+        if not self._cached:
+            return self._engine.run(np.stack([frames[i] for i in window])[None])[0]
+        for i in set(window):
+            of_frame = self._kept.setdefault(i, {})
+            if part not in of_frame:
+                of_frame[part] = self._engine.features(frames[i])
+        return self._engine.restore([self._kept[i][part] for i in window], frames[index])

@@ -1,0 +1,159 @@
+"""Cutting a frame into overlapping tiles of one size, and putting restored tiles together without seams.
+
+A tile sees zeros where the frame goes on, so its result is wrong near a cut and right further in. Of the pixels that
+two tiles share, the outer three eighths of each are not used at all; over the middle quarter one tile fades into
+the other.
+"""
+import numpy as np
+
+from data_tools.cli import UserError
+
+_UNUSED, _FADE = 3 / 8, 1 / 4   # parts of the overlap
+
+
+def padded_size(height, width, multiple, minimum=(0, 0)):
+    """The size `pad` gives: multiples of `multiple`, at least `minimum` (height, width)."""
+    return tuple(max(-(-size // multiple) * multiple, least) for size, least in zip((height, width), minimum))
+
+
+def pad(frame, size):
+    """Pads at the bottom and the right by reflection.
+
+    Args:
+      frame: [H, W, C] of any size from 1x1 (where the pad is larger than the frame, it is reflected repeatedly).
+      size: (height, width) of the result, at least the frame's.
+    Returns:
+      [height, width, C]; the frame itself where nothing is to do.
+    """
+    pads = [wanted - side for wanted, side in zip(size, frame.shape)]
+    if not any(pads):
+        return frame
+    return np.pad(frame, [(0, pads[0]), (0, pads[1]), (0, 0)], 'reflect')
+
+
+def starts(length, tile, overlap, multiple):
+    """Where tiles begin along an axis: evenly spread, all of one size, each two sharing at least `overlap` pixels.
+
+    Args:
+      length: pixels along the axis, a multiple of `multiple`.
+      tile: pixels of a tile, a multiple of `multiple`.
+      overlap: pixels, less than `tile`.
+      multiple: the network halves the image several times; tiles that begin at multiples sample the same grid.
+    Returns:
+      list of int; the last tile ends exactly at `length`.
+    """
+    if tile >= length:
+        return [0]
+    units, span = (length - tile) // multiple, (tile - overlap) // multiple
+    count = -(-units // span)
+    return [round(i * units / count) * multiple for i in range(count + 1)]
+
+
+def check(tile, overlap, multiple):
+    """Raises UserError for a tile that leaves too little between the overlaps at its sides."""
+    if tile % multiple:
+        raise UserError('tile is %d; it must be a multiple of %d, the granularity of the network' % (tile, multiple))
+    if tile < 2 * overlap or tile - overlap < multiple:
+        raise UserError('tile is %d with tile_overlap %d; a tile must be at least twice its overlap: take a larger '
+                        'tile or a smaller overlap' % (tile, overlap))
+
+
+def weights(begin, tile, length, overlap, scale):
+    """How much each pixel of a restored tile counts along one axis, before normalisation.
+
+    Args:
+      begin, tile, length, overlap: LQ pixels, as `starts`.
+      scale: output pixels per LQ pixel.
+    Returns:
+      float32 [tile * scale] in [0, 1]: 1 inside and at the frame's own border, falling to 0 towards a cut.
+    """
+    position = (np.arange(tile * scale) + 0.5) / scale
+    result = np.ones(tile * scale)
+    for distance, cut in ((position, begin > 0), (tile - position, begin + tile < length)):
+        if cut and overlap:
+            result *= np.clip((distance - overlap * _UNUSED) / (overlap * _FADE), 0, 1)
+    return result.astype(np.float32)
+
+
+class Tiling:
+    """The tiles of frames of one size, a multiple of `multiple` in both directions.
+
+    Attributes:
+      frame: (height, width) of the frames.
+      boxes: list of (slice of rows, slice of columns), in LQ pixels.
+    """
+
+    def __init__(self, frame, tile, overlap, multiple, scale):
+        """Cuts.
+
+        Args:
+          frame, tile: (height, width) in LQ pixels; a tile larger than the frame is cut down to it.
+          overlap, multiple: see `starts`.
+          scale: output pixels per LQ pixel.
+        Raises:
+          UserError: a tile that is cut and not at least twice the overlap.
+        """
+        self.frame, self._scale = frame, scale
+        axes = []
+        for length, side in zip(frame, tile):
+            if side < length:
+                check(side, overlap, multiple)
+            side = min(side, length)
+            axes.append((starts(length, side, overlap, multiple), side, length))
+        self.boxes = [(slice(y, y + axes[0][1]), slice(x, x + axes[1][1])) for y in axes[0][0] for x in axes[1][0]]
+        rows, columns = (_normalised(begins, side, length, overlap, scale) for begins, side, length in axes)
+        self._weights = [(row, column) for row in rows for column in columns]
+
+    def blend(self, tiles):
+        """Puts restored tiles together.
+
+        Args:
+          tiles: iterable of float32 [s*h, s*w, C], in the order of `boxes`.
+        Returns:
+          float32 [s*H, s*W, C].
+        """
+        result = None
+        for (rows, columns), (row, column), tile in zip(self.boxes, self._weights, tiles):
+            if len(self.boxes) == 1:
+                return tile
+            if result is None:
+                result = np.zeros([n * self._scale for n in self.frame] + [tile.shape[2]], np.float32)
+            area = tuple(slice(part.start * self._scale, part.stop * self._scale) for part in (rows, columns))
+            result[area] += tile * row[:, None, None] * column[:, None]
+        return result
+
+
+def _normalised(begins, tile, length, overlap, scale):
+    """`weights` of all tiles of an axis, scaled so that they add up to 1 everywhere."""
+    total, parts = np.zeros(length * scale, np.float32), []
+    for begin in begins:
+        parts.append(weights(begin, tile, length, overlap, scale))
+        total[begin * scale:(begin + tile) * scale] += parts[-1]
+    return [part / total[begin * scale:(begin + tile) * scale] for begin, part in zip(begins, parts)]
+
+
+def choose_tile(height, width, overlap, multiple, bytes_per_pixel, memory):
+    """The largest square tile whose cost stays within a memory budget.
+
+    Args:
+      height, width: LQ size of the frame.
+      overlap: see `starts`.
+      bytes_per_pixel: of one tile pixel while its window is restored.
+      memory: bytes available for that.
+    Returns:
+      int, a multiple of `multiple`; 0 when the whole frame fits.
+    Raises:
+      UserError: not even the smallest tile fits.
+    """
+    pixels = memory / bytes_per_pixel
+    if height * width <= pixels:
+        return 0
+    tile = int(pixels ** 0.5) // multiple * multiple
+    # a narrow frame needs tiles only along its long side
+    if min(height, width) < tile:
+        tile = int(pixels / min(height, width)) // multiple * multiple
+    smallest = max(2 * overlap, 64)
+    if tile < smallest:
+        raise UserError('a memory budget of %.2f GB allows tiles of %d pixels; at least %d are needed: raise '
+                        '--memory_gb, or lower --tile_overlap' % (memory / 2 ** 30, tile, smallest))
+    return tile
