@@ -49,7 +49,7 @@ class RuntimeConfig(Config):
                                           'must_keep_origin_dtype'))
     iterations_per_loop: int = option(1, 'on NPU: steps the device runs before the host sees anything; 10 to 100 '
                                          'hides the host, but logs, guards and checkpoints happen only between '
-                                         'loops. --max_steps and --save_every must be multiples', low=1)
+                                         'loops. --steps and --save_every must be multiples', low=1)
     graph_memory_max_size: str = option('', 'on NPU: bytes for feature maps and workspace, an expression such as '
                                             '26*1024*1024*1024; empty leaves the choice to the runtime. Raise '
                                             'when the graph does not fit, at the expense of '
