@@ -1,0 +1,130 @@
+"""Measures a trained network on clips that have a ground truth: PSNR and SSIM beside bicubic interpolation.
+
+    python -m edvr.evaluate --checkpoint=runs/1p --data_dir=REDS/train --clips=REDS4
+    python -m edvr.evaluate --checkpoint=runs/1p --data_dir=REDS/train --clips=REDS4 --watch     follows a training
+"""
+import os
+import sys
+
+import numpy as np
+from tqdm import tqdm
+
+from data_tools.cli import UserError
+from data_tools.clips import find_clips, parse_names
+from data_tools.images import write_png
+from edvr import flags
+from edvr.config.restoration import EvaluateConfig, RestoreConfig
+from edvr.restoration import evaluation, metrics, report, watch
+from edvr.restoration.comparison import bicubic, side_by_side
+from edvr.restoration.events import EventWriter
+from edvr.restoration.restorer import Restorer
+
+
+def evaluate(restorer, clips, restore_config, config, events):
+    """Evaluates clips, printing the lines of each when it is done.
+
+    Args:
+      restorer: Restorer.
+      clips: list of data_tools.clips.Clip with LQ and GT.
+      restore_config: RestoreConfig.
+      config: EvaluateConfig.
+      events: EventWriter.
+    Returns:
+      list of ClipResult.
+    """
+    results = []
+    total = sum(_count(clip, config) for clip in clips)
+    with tqdm(total=total, unit='frame', disable=None, file=sys.stderr) as progress:
+        for clip in clips:
+            chosen = _comparison_frames(clip, config) if config.comparison_dir or config.summary_dir else ()
+
+            def on_frame(index, lq, sr, gt, numbers, clip=clip, chosen=chosen):
+                progress.update()
+                if index in chosen:
+                    _compare(clip, index, lq, sr, gt, numbers, restorer, config, events)
+
+            results.append(evaluation.evaluate_clip(restorer, clip, config, on_frame, restore_config.device != 'cpu'))
+            for line in report.clip_lines(results[-1]):
+                progress.write(line)
+    print('PSNR = %s' % report.quality(evaluation.overall(results)), flush=True)
+    return results
+
+
+def _count(clip, config):
+    return min(config.max_frames or clip.length, clip.length)
+
+
+def _comparison_frames(clip, config):
+    """Indices of frames spread over the clip; one is its middle."""
+    places = np.linspace(0, _count(clip, config), config.comparison_frames + 2)[1:-1]
+    return {int(place) for place in places}
+
+
+def _compare(clip, index, lq, sr, gt, numbers, restorer, config, events):
+    name = '%s_%s' % (clip.name, os.path.splitext(os.path.basename(clip.gt_paths[index]))[0])
+    captions = ['LQ', 'bicubic', 'restored %.2f dB' % numbers['edvr_psnr'], 'GT']
+    if config.bicubic:
+        captions[1] += ' %.2f dB' % numbers['bicubic_psnr']
+    picture = side_by_side(list(zip(captions, [lq, bicubic(lq, restorer.config.upscale), metrics.to_uint8(sr), gt])))
+    if config.comparison_dir:
+        write_png(os.path.join(config.comparison_dir, name + '.png'), picture)
+    if config.summary_dir:
+        events.image(restorer.step or 0, 'comparison/' + name, picture)
+
+
+def _check_outputs(config):
+    """Makes the folders, so that a wrong name fails before the work and not after it."""
+    for path in (config.json, config.csv):
+        _make_folder(os.path.dirname(path))
+    for path in (config.comparison_dir, config.summary_dir):
+        _make_folder(path)
+
+
+def _make_folder(path):
+    try:
+        os.makedirs(path or '.', exist_ok=True)
+    except OSError as error:
+        raise UserError('cannot make the folder %s: %s' % (path, error.strerror)) from None
+
+
+def write_results(results, restorer, restore_config, config):
+    """Writes the JSON and CSV files that are asked for."""
+    if config.json:
+        about = dict(checkpoint=restorer.path, step=restorer.step, data_dir=config.data_dir, fill=restore_config.fill,
+                     tile=restore_config.tile, ensemble=restore_config.ensemble, crop_border=config.crop_border,
+                     scale=restorer.config.upscale, num_frames=restorer.config.num_frames)
+        report.write_json(config.json, report.to_dict(results, **about))
+    if config.csv:
+        report.write_csv(config.csv, results)
+
+
+def load_clips(config, scale):
+    """The clips of an EvaluateConfig, checked: list of data_tools.clips.Clip."""
+    if not config.data_dir:
+        raise UserError('--data_dir is not given; name a folder with LQ and GT frames (REDS layout)')
+    return find_clips(config.data_dir, scale=scale, clips=parse_names(config.clips))
+
+
+def main():
+    restore_config, config = flags.build(RestoreConfig), flags.build(EvaluateConfig)
+    _check_outputs(config)
+    if config.watch:
+        watch.follow(restore_config, config, load_clips,
+                     lambda restorer, clips: _evaluate_and_write(restorer, clips, restore_config, config))
+        return
+    with Restorer.from_config(restore_config) as restorer:
+        _evaluate_and_write(restorer, load_clips(config, restorer.config.upscale), restore_config, config)
+
+
+def _evaluate_and_write(restorer, clips, restore_config, config):
+    step = restorer.step or 0
+    with EventWriter(config.summary_dir) as events:
+        results = evaluate(restorer, clips, restore_config, config, events)
+        events.scalars(step, evaluation.overall(results))
+    print('\n' + '\n'.join(report.table(results, config.crop_border)))
+    write_results(results, restorer, restore_config, config)
+    return results
+
+
+if __name__ == '__main__':
+    flags.run(main, RestoreConfig, EvaluateConfig)
