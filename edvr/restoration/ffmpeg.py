@@ -1,0 +1,57 @@
+"""The ffmpeg program: where it is, how it is called, what it said. imageio-ffmpeg brings one; IMAGEIO_FFMPEG_EXE names
+another."""
+import contextlib
+import os
+import re
+import subprocess
+
+import imageio_ffmpeg
+
+from data_tools.cli import UserError
+
+
+def command(*arguments, read_stdin=False):
+    """The command line, list of str."""
+    return [imageio_ffmpeg.get_ffmpeg_exe(), '-hide_banner'] + ([] if read_stdin else ['-nostdin']) + list(arguments)
+
+
+def each_frame():
+    """The options that hand over every decoded frame once; the name changed in ffmpeg 5.1 and the old one is gone."""
+    version = re.search(r'(\d+)\.(\d+)', imageio_ffmpeg.get_ffmpeg_version())
+    old = version and tuple(int(number) for number in version.groups()) < (5, 1)
+    return ('-vsync' if old else '-fps_mode', 'passthrough')
+
+
+def file_name(path):
+    """A name that ffmpeg cannot take for an option or a protocol."""
+    return 'file:' + os.path.abspath(path)
+
+
+def start(arguments, **streams):
+    """Starts ffmpeg in a process group of its own: Ctrl-C is this program's to handle; ffmpeg ends when its pipe does.
+
+    Raises:
+      UserError: it cannot be started.
+    """
+    try:
+        return subprocess.Popen(arguments, start_new_session=True, **streams)
+    except OSError as error:
+        raise UserError('ffmpeg cannot be started (%s): %s' % (arguments[0], error.strerror)) from None
+
+
+def end(process):
+    """Ends a process, however far it is."""
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            with contextlib.suppress(OSError):
+                stream.close()
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def last_line(log):
+    """': ' and the last thing said in a log (binary file), or ''."""
+    log.seek(0)
+    lines = [line.strip() for line in log.read().decode('utf-8', 'replace').splitlines() if line.strip()]
+    return ': ' + lines[-1] if lines else ''
