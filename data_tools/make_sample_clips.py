@@ -7,7 +7,6 @@ grain. The same flags give the same pixels on any machine. Use them to try the p
 
 A run that was interrupted continues when started again.
 """
-import json
 import math
 import multiprocessing
 import os
@@ -16,17 +15,20 @@ import typing
 
 import numpy as np
 from absl import flags
-from PIL import Image
+from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from data_tools import cli, sample_scenes
 from data_tools.clips import SCALES
+from data_tools.files import make_dir, read_json, write_json
+from data_tools.images import read_image, write_png
 from data_tools.make_lq import make_lq
 from data_tools.sample_scenes import OVERSAMPLING, integer, noise, pick, uniform
 
 FLAGS = flags.FLAGS
 SCENES_VERSION = 1   # raise when the same flags give other pixels
 SPEC_FILE = 'sample_clips.json'
+COMPRESS_LEVEL = 3   # twice as fast as Pillow's 6, and grain does not compress further
 _SHARE = .1          # how far the camera wanders, as a share of the frame's sides
 
 
@@ -65,11 +67,11 @@ class Scene:
         rng = np.random.RandomState(seed)
         self.height, self.width = height, width
         H, W = height * OVERSAMPLING, width * OVERSAMPLING
-        u = int(OVERSAMPLING * min(5., max(2., height / 160.)) * uniform(rng, .8, 1.3))
+        u = int(OVERSAMPLING * min(5., max(4., height / 160.)) * uniform(rng, .8, 1.3))
         self.max_zoom, max_turn = 1.06, .045
         wide = W * (self.max_zoom * (1 + max_turn * H / W) + 2 * _SHARE) + 4
         high = H * (self.max_zoom * (1 + max_turn * W / H) + 2 * _SHARE) + 4
-        self.background = Image.fromarray(sample_scenes.street(rng, int(high), int(wide), u))
+        self.background = _softened(sample_scenes.street(rng, int(high), int(wide), u))
         # Fastest motion about 0.4 to 3 GT pixels a frame on small frames, in proportion more on large ones.
         fastest = OVERSAMPLING * uniform(rng, .6, 2.) * max(1., height / 180.)
         reach = _SHARE * uniform(rng, .5, 1.)
@@ -98,7 +100,7 @@ class Scene:
         loose = kind in (sample_scenes.sign, sample_scenes.ball)
         speed = 0. if still else fastest * uniform(rng, .4, 1.5) * pick(rng, (-1, 1))
         return Sprite(
-            Image.fromarray(paint), Image.fromarray(cover), uniform(rng, .15, .85) * width,
+            _softened(paint), Image.fromarray(cover), uniform(rng, .15, .85) * width,
             height * (level + uniform(rng, -.08, .08)), speed, uniform(rng, 1.05, 1.4),
             Sway(uniform(rng, .1, .5) if loose else .01, uniform(rng, 30, 80), rng.random_sample()),
             Sway(height * uniform(rng, .01, .08) if loose else 0., uniform(rng, 20, 50), rng.random_sample()),
@@ -115,7 +117,8 @@ class Scene:
         for sprite in self.sprites:
             self._draw(image, sprite, t, camera, angle, zoom)
         gain = 1 + self.light.at(t)
-        image = image.reduce(OVERSAMPLING).point([min(255, int(i * gain + .5)) for i in range(256)] * 3)
+        tones = [min(255, int((20 + .8 * i) * gain + .5)) for i in range(256)]   # haze: no deep black, no pure white
+        image = image.resize((self.width, self.height), Image.BILINEAR).point(tones * 3)
         top, left = (int(part * room) for part, room in zip(self.grain_places[t % 97], (61, 67)))
         grain = self.grain[top:top + self.height, left:left + self.width, None]
         return np.clip(np.asarray(image).astype(np.int16) + grain, 0, 255).astype(np.uint8)
@@ -144,16 +147,15 @@ class Scene:
         image.paste(part, tuple(box), sprite.cover.transform(size, Image.AFFINE, matrix, Image.BILINEAR))
 
 
+def _softened(paint):
+    """As soft as a lens makes a photograph; painted edges are sharper than any camera's."""
+    return Image.fromarray(paint).filter(ImageFilter.BoxBlur(1))
+
+
 def _view(size, centre, angle, zoom):
     """Pillow's affine matrix, output pixel -> input pixel: the middle of `size` shows `centre`."""
     c, s = math.cos(angle) * zoom, math.sin(angle) * zoom
     return (c, -s, centre[0] - (c * size[0] - s * size[1]) / 2., s, c, centre[1] - (s * size[0] + c * size[1]) / 2.)
-
-
-def _write_png(path, image):
-    partial = '%s.%d.partial' % (path, os.getpid())
-    Image.fromarray(image).save(partial, 'PNG', compress_level=3)
-    os.replace(partial, path)
 
 
 def write_clip_part(task):
@@ -162,11 +164,15 @@ def write_clip_part(task):
     scene = None
     for t in range(start, stop):
         gt_path, lq_path = (os.path.join(folder, '%08d.png' % t) for folder in folders)
+        if os.path.exists(gt_path) and os.path.exists(lq_path):
+            continue
         if not os.path.exists(gt_path):
             scene = scene or Scene(seed, height, width)
-            _write_png(gt_path, scene.frame(t))
-        if not os.path.exists(lq_path):
-            _write_png(lq_path, make_lq(np.asarray(Image.open(gt_path)), scale))
+            gt = scene.frame(t)
+            write_png(gt_path, gt, COMPRESS_LEVEL)
+        else:
+            gt = read_image(gt_path)
+        write_png(lq_path, make_lq(gt, scale), COMPRESS_LEVEL)
     return stop - start
 
 
@@ -192,7 +198,7 @@ def make_clips(output_dir, num_clips, num_frames, height, width, scale=4, seed=0
     for index in range(first_clip, first_clip + num_clips):
         folders = [os.path.join(output_dir, 'images', kind, '%03d' % index) for kind in ('truth', 'blur%d' % scale)]
         for folder in folders:
-            os.makedirs(folder, exist_ok=True)
+            make_dir(folder)
         edges = [num_frames * i // parts for i in range(parts + 1)]
         tasks += [(folders, clip_seed(seed, index), height, width, scale) + edge for edge in zip(edges, edges[1:])]
     with tqdm(total=num_clips * num_frames, unit='frame', desc='sample clips') as progress:
@@ -209,19 +215,15 @@ def _claim(output_dir, spec):
     """Notes in the folder what it holds; refuses a folder that holds something else."""
     path = os.path.join(output_dir, SPEC_FILE)
     if os.path.exists(path):
-        with open(path, encoding='utf-8') as file:
-            known = json.load(file)
+        known = read_json(path)
         if known != spec:
             raise cli.UserError('%s holds other sample clips (%s); give another --output_dir or remove it'
                                 % (output_dir, ', '.join('%s=%s' % item for item in sorted(known.items()))))
         return
     if os.path.isdir(output_dir) and os.listdir(output_dir):
         raise cli.UserError('%s is not empty and was not made by this program; give another --output_dir' % output_dir)
-    os.makedirs(output_dir, exist_ok=True)
-    with open(path + '.partial', 'w', encoding='utf-8') as file:
-        json.dump(spec, file, indent=2, sort_keys=True)
-        file.write('\n')
-    os.replace(path + '.partial', path)
+    make_dir(output_dir)
+    write_json(path, spec)
 
 
 def parse_size(text):

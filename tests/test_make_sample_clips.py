@@ -1,0 +1,95 @@
+"""Sample clips: the same pixels everywhere, scenes that differ, motion between frames, files in REDS layout."""
+import hashlib
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_tools import make_sample_clips
+from data_tools.cli import UserError
+from data_tools.clips import find_clips
+from data_tools.images import read_image
+from data_tools.make_lq import make_lq
+
+
+def scene(index=0, seed=0, height=64, width=96):
+    return make_sample_clips.Scene(make_sample_clips.clip_seed(seed, index), height, width)
+
+
+def test_pixels_do_not_depend_on_the_libraries():
+    """Golden: the same on every Python, NumPy and Pillow. If scenes change on purpose, raise SCENES_VERSION."""
+    frames = [scene(index).frame(t) for index in (0, 1) for t in (0, 5)]
+    assert hashlib.sha256(b''.join(frame.tobytes() for frame in frames)).hexdigest() == GOLDEN
+
+
+def test_clips_differ_and_frames_move():
+    one, other = scene(0), scene(1)
+    frame = one.frame(0).astype(int)
+    assert np.abs(frame - other.frame(0)).mean() > 10
+    assert np.abs(frame - scene(0, seed=1).frame(0)).mean() > 10
+    step = np.abs(frame - one.frame(1)).mean()
+    assert 1 < step < 25   # it moves, but neighbours resemble each other
+    assert np.abs(frame - one.frame(8)).mean() > step
+
+
+def test_frames_have_edges_and_range():
+    frame = scene(2, height=128, width=192).frame(3).astype(float)
+    assert frame.max() - frame.min() > 150
+    bicubic = Image.fromarray(make_lq(frame.astype(np.uint8), 4)).resize((192, 128), Image.BICUBIC)
+    psnr = 10 * np.log10(255 ** 2 / ((np.asarray(bicubic) - frame) ** 2).mean())
+    assert 18 < psnr < 32   # as in photographs: detail is lost by downscaling, but not everything
+
+
+def test_lq_is_pillows_antialiased_bicubic():
+    gt = np.random.RandomState(0).randint(0, 256, (24, 36, 3)).astype(np.uint8)
+    lq = make_lq(gt, 3)
+    assert lq.shape == (8, 12, 3) and lq.dtype == np.uint8
+    # plain bicubic weights, a = -0.5, widened by 3, in floating point
+    x = (np.arange(36) + .5) / 3 - .5
+    weights = np.zeros((12, 36))
+    for i in range(12):
+        d = np.abs(x - i)
+        near, far = 1.5 * d ** 3 - 2.5 * d ** 2 + 1, -.5 * d ** 3 + 2.5 * d ** 2 - 4 * d + 2
+        weights[i] = np.where(d < 1, near, np.where(d < 2, far, 0))
+    weights /= weights.sum(1, keepdims=True)
+    rows = weights[:8, :24] / weights[:8, :24].sum(1, keepdims=True)
+    inside = np.clip(np.einsum('ij,jkc,lk->ilc', rows, gt.astype(float), weights), 0, 255)[2:-2]
+    assert np.abs(inside - lq[2:-2]).max() < 2   # rounded twice, and clipped between the passes
+    with pytest.raises(UserError, match=r'24x36 .*scale 5; crop them to 20x35'):
+        make_lq(gt, 5)
+
+
+def test_program_writes_reds_layout_and_continues(tmp_path, run_program):
+    flags = ['--output_dir=%s' % (tmp_path / 'out'), '--num_clips=2', '--num_frames=3', '--gt_size=32x48', '--scale=2',
+             '--num_workers=2']
+    done = run_program('data_tools.make_sample_clips', *flags)
+    assert done.returncode == 0, done.stderr
+    clips = find_clips(str(tmp_path / 'out'), scale=2)
+    assert [(clip.name, clip.length) for clip in clips] == [('000', 3), ('001', 3)]
+    path = clips[1].gt_paths[2]
+    assert path == str(tmp_path / 'out' / 'images' / 'truth' / '001' / '00000002.png')
+    np.testing.assert_array_equal(read_image(path), scene(1, height=32, width=48).frame(2))
+    before = read_image(path)
+    os.remove(path)   # as if it had been interrupted
+    os.remove(clips[0].lq_paths[0])
+    make_sample_clips.make_clips(str(tmp_path / 'out'), 2, 3, 32, 48, scale=2)
+    np.testing.assert_array_equal(read_image(path), before)
+    assert len(find_clips(str(tmp_path / 'out'), scale=2)) == 2
+
+
+def test_refuses_what_it_cannot_do(tmp_path, run_program):
+    with pytest.raises(UserError, match='multiples of 16'):
+        make_sample_clips.make_clips(str(tmp_path), 1, 1, 40, 64)
+    (tmp_path / 'mine.txt').write_text('x')
+    with pytest.raises(UserError, match='not empty and was not made by this program'):
+        make_sample_clips.make_clips(str(tmp_path), 1, 1, 32, 64)
+    make_sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64)
+    with pytest.raises(UserError, match=r'holds other sample clips .*seed=0'):
+        make_sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64, seed=1)
+    bad = run_program('data_tools.make_sample_clips', '--output_dir=%s' % (tmp_path / 'b'), '--gt_size=720')
+    assert bad.returncode == 1 and '--gt_size=720: it must be HEIGHTxWIDTH' in bad.stderr
+    assert not (tmp_path / 'b').exists()
+
+
+GOLDEN = 'aafa24cca0049bbc1f2236673a79f237f5599cac2244413de37c23b3e56f3c46'
