@@ -1,0 +1,108 @@
+"""Shards of TFRecords -> batches of crops, uint8, with every random decision a function of seed and sample number."""
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.cli import UserError
+from data_tools.records import Manifest
+from edvr.data import augment, order, record_reader
+
+
+def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_step=0):
+    """Endless batches of random crops for one device.
+
+    Args:
+      config: DataConfig.
+      num_frames: T, frames in a window, as the model wants them.
+      scale: s, size of GT over size of LQ, as the model wants it.
+      batch_size: N, samples in a batch of this device.
+      rank, size: this device's number among how many; each window is read by one of them in an epoch.
+      start_step: step that the first batch is for. With `config.deterministic` the batches are those an uninterrupted
+        run would have had; otherwise new random ones, starting about where that run would have been.
+    Returns:
+      tf.data.Dataset of ({'lq': uint8 [N, T, p, p, 3]}, uint8 [N, s*p, s*p, 3]), p = config.patch_size.
+    Raises:
+      UserError: no such set, another version, shards missing, num_frames or scale other than the model's, crop larger
+        than a frame, fewer shards than devices.
+    """
+    if config.input == 'null':
+        return _null_dataset(config, num_frames, scale, batch_size)
+    manifest = open_set(config, num_frames, scale, size)
+    threads = config.map_threads or order.available_cores()
+    samples = order.records(config, manifest, batch_size, rank, size, start_step)
+
+    def cut(number, shard, index, serialized):
+        del shard, index
+        return sample(config, manifest, rank, start_step, number, serialized)
+
+    dataset = samples.map(cut, threads)
+    options = tf.data.Options()
+    options.experimental_deterministic = config.deterministic
+    dataset = dataset.with_options(options)
+    if not config.deterministic:
+        dataset = dataset.shuffle(config.shuffle_buffer, seed=order.mix(config.seed, start_step, rank))
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    return dataset.map(lambda lq, gt: ({'lq': lq}, gt)).prefetch(config.prefetch)
+
+
+def open_set(config, num_frames, scale, size=1):
+    """The Manifest of the set, after all checks that need no record. Raises UserError."""
+    if not config.data_dir:
+        raise UserError('--data_dir is not given: it is the folder with the TFRecords of data_tools.make_tfrecords')
+    manifest = Manifest.read(config.data_dir)
+    for key, wanted in (('num_frames', num_frames), ('scale', scale)):
+        if getattr(manifest, key) != wanted:
+            packed = getattr(manifest, key)
+            raise UserError('%s was packed with %s=%d, the model has %s=%d: give the model --%s=%d, or pack the set '
+                            'again' % (config.data_dir, key, packed, key, wanted, key, packed))
+    for height, width in manifest.sizes:
+        if config.patch_size > min(height, width):
+            raise UserError('patch_size is %d, but %s has LQ frames of %dx%d (height x width): a crop must fit into '
+                            'the frame' % (config.patch_size, config.data_dir, height, width))
+    manifest.check_shards(config.data_dir)
+    if len(manifest.shards) < size:
+        raise UserError('%s has %d shards for %d devices; each needs its own: pack the set again with --num_shards=%d '
+                        'or more' % (config.data_dir, len(manifest.shards), size, size))
+    return manifest
+
+
+def sample(config, manifest, rank, start_step, number, serialized):
+    """One augmented crop of a record.
+
+    Args:
+      config, manifest, rank, start_step: see `train_dataset`.
+      number: int64 scalar, of the sample in this device's sequence.
+      serialized: string scalar, the record.
+    Returns:
+      lq uint8 [T, p, p, 3], gt uint8 [s*p, s*p, 3].
+    """
+    draw = tf.random.stateless_uniform([8], seed=tf.stack(
+        [tf.constant(order.mix(config.seed, 0 if config.deterministic else start_step, rank), tf.int64), number]))
+    record = record_reader.Record(serialized, manifest.num_frames, manifest.lq_tile, manifest.gt_tile)
+    p, s = config.patch_size, manifest.scale
+    y, x = (_below(draw[i], record['lq_' + side] - (p - 1)) for i, side in enumerate(('height', 'width')))
+    flips = dict(horizontal=config.flip, vertical=config.flip, transpose=config.transpose, backwards=config.reverse)
+    flips = {key: draw[2 + i] < 0.5 if wanted else tf.constant(False)
+             for i, (key, wanted) in enumerate(flips.items())}
+    crops = []
+    for side, factor in (('lq', 1), ('gt', s)):
+        pixels, frames, rows, columns = record.pixels(side, y * factor, x * factor, p * factor)
+        crop = tf.gather(pixels, augment.pixel_numbers(frames, rows, columns, **flips))
+        if getattr(manifest, side + '_tile'):
+            crop = record_reader.recorrelate(crop)
+        crops.append(crop)
+    lq, gt = crops[0], crops[1][0]
+    lq.set_shape([manifest.num_frames, p, p, 3])
+    gt.set_shape([s * p, s * p, 3])
+    return lq, gt
+
+
+def _below(uniform, end):
+    """A whole number in [0, end), from a number in [0, 1)."""
+    return tf.minimum(tf.cast(uniform * tf.cast(end, tf.float32), tf.int32), end - 1)
+
+
+def _null_dataset(config, num_frames, scale, batch_size):
+    p = config.patch_size
+    lq = np.full([batch_size, num_frames, p, p, 3], 128, np.uint8)
+    gt = np.full([batch_size, scale * p, scale * p, 3], 128, np.uint8)
+    return tf.data.Dataset.from_tensors(({'lq': lq}, gt)).repeat()

@@ -1,0 +1,87 @@
+"""A crop out of a record, in the graph: only the bytes under it are touched. The format is `data_tools.records`.
+
+Letters: T frames, F frames of a stack (T for LQ, 1 for GT), p side of the crop in pixels, t side of a tile.
+"""
+import tensorflow.compat.v1 as tf
+
+from data_tools import records
+
+
+class Record:
+    """A serialized record (string scalar) whose fields are int32 scalars: `record['lq_height']`."""
+
+    def __init__(self, serialized, num_frames, lq_tile, gt_tile):
+        """num_frames, lq_tile, gt_tile: as in the manifest; they decide the graph, so a record must agree with them."""
+        self.serialized = serialized
+        header = self._integers(0, len(records.HEADER))
+        self._fields = dict(zip(records.HEADER, tf.unstack(header)))
+        expected = dict(magic=records.MAGIC, version=records.FORMAT_VERSION, num_frames=num_frames, lq_tile=lq_tile,
+                        gt_tile=gt_tile)
+        message = 'a record does not fit its manifest (%s)' % ', '.join('%s=%d' % item for item in expected.items())
+        with tf.control_dependencies([tf.debugging.assert_equal(
+                tf.stack([self[key] for key in expected]), list(expected.values()), message=message)]):
+            self._at = {'lq': tf.identity(self['tables_at'])}
+        self._frames = {'lq': num_frames, 'gt': 1}
+        self._tile = {'lq': lq_tile, 'gt': gt_tile}
+        rows, columns = self._grid('lq')
+        self._at['gt'] = self._at['lq'] + 4 * (rows * columns + 1)
+
+    def __getitem__(self, key):
+        return self._fields[key]
+
+    def pixels(self, side, y, x, size):
+        """The bytes under a crop, and where its pixels are in them.
+
+        Args:
+          side: 'lq' or 'gt'.
+          y, x: int32 scalars, the crop's first row and column.
+          size: int, the crop's side (p).
+        Returns:
+          uint8 [P, 3], and int32 [F], [p], [p]: what frame, row and column add to a pixel's place among the P.
+        """
+        return (self._tiled if self._tile[side] else self._raw)(side, y, x, size)
+
+    def _raw(self, side, y, x, size):
+        frames, width = self._frames[side], self[side + '_width']
+        row_bytes = 3 * frames * width
+        start = self._integers(self._at[side], 1)[0] + y * row_bytes
+        data = tf.decode_raw(tf.strings.substr(self.serialized, start, size * row_bytes), tf.uint8)
+        return (tf.reshape(data, [-1, 3]), tf.range(frames) * width, tf.range(size) * (frames * width),
+                x + tf.range(size))
+
+    def _tiled(self, side, y, x, size):
+        frames, tile = self._frames[side], self._tile[side]
+        most = (size + tile - 2) // tile + 1   # tiles along a side that a crop can touch, in the worst place
+        grid = self._grid(side)
+        starts = self._integers(self._at[side], grid[0] * grid[1] + 1)
+        # near the end of the frame there may be fewer; then the last one is decoded twice
+        rows, columns = (tf.minimum(first // tile + tf.range(most), count - 1) for first, count in zip((y, x), grid))
+        images = []
+        for row in range(most):
+            for column in range(most):
+                number = rows[row] * grid[1] + columns[column]
+                data = tf.strings.substr(self.serialized, starts[number], starts[number + 1] - starts[number])
+                image = tf.image.decode_png(data, channels=3)
+                images.append(tf.reshape(image, [tile * frames * tile, 3]))
+        down, across = (first % tile + tf.range(size) for first in (y, x))
+        area = tile * frames * tile
+        return (tf.concat(images, 0), tf.range(frames) * tile,
+                down // tile * (most * area) + down % tile * (frames * tile), across // tile * area + across % tile)
+
+    def _grid(self, side):
+        tile = self._tile[side]
+        if not tile:
+            return tf.constant(1), tf.constant(1)
+        return tuple((self['%s_%s' % (side, axis)] + (tile - 1)) // tile for axis in ('height', 'width'))
+
+    def _integers(self, at, count):
+        data = tf.decode_raw(tf.strings.substr(self.serialized, at, 4 * count), tf.int32)
+        if isinstance(count, int):
+            data.set_shape([count])
+        return data
+
+
+def recorrelate(image):
+    """Undoes `data_tools.stacks.decorrelate`: [..., R-G, G, B-G] -> [..., RGB] modulo 256, uint8."""
+    green = image[..., 1:2]
+    return tf.concat([image[..., :1] + green, green, image[..., 2:] + green], -1)
