@@ -1,0 +1,293 @@
+"""Downloads from a real HTTP server on loopback that misbehaves in all the ways that servers do; safe unpacking."""
+import contextlib
+import hashlib
+import http.server
+import io
+import os
+import re
+import stat
+import threading
+import zipfile
+
+import pytest
+
+from data_tools import download_reds, files, http_fetch
+from data_tools.cli import UserError
+from data_tools.unzip import DamagedError, unzip
+
+BODY = bytes(bytearray((i * 7919 + i // 251) % 256 for i in range(200000)))
+
+
+class Server:
+    """Serves `files` {path: bytes}; the knobs make it misbehave. `requests` notes (path, Range header)."""
+
+    def __init__(self):
+        self.files, self.requests = {}, []
+        self.drop_after = []      # bytes after which the connection is cut, one for each of the first answers
+        self.statuses = []        # statuses of the first answers, before it serves
+        self.ranges = True
+        self.extra_length = 0     # added to Content-Length, never sent
+        self.etag = '"1"'
+        self.shift = 0            # added to where a range answer starts
+        self.url = None
+
+    def answer(self, handler):
+        wanted = handler.headers.get('Range')
+        self.requests.append((handler.path, wanted))
+        if self.statuses:
+            handler.send_error(self.statuses.pop(0))
+            return
+        if handler.path not in self.files:
+            handler.send_error(404)
+            return
+        data, start = self.files[handler.path], 0
+        if wanted and self.ranges and handler.headers.get('If-Range') in (None, self.etag):
+            start = int(re.match(r'bytes=(\d+)-$', wanted).group(1)) + self.shift
+            if start >= len(data):
+                handler.send_response(416)
+                handler.send_header('Content-Range', 'bytes */%d' % len(data))
+                handler.end_headers()
+                return
+            handler.send_response(206)
+            handler.send_header('Content-Range', 'bytes %d-%d/%d' % (start, len(data) - 1, len(data)))
+        else:
+            handler.send_response(200)
+        if self.etag:
+            handler.send_header('ETag', self.etag)
+        handler.send_header('Content-Length', str(len(data) - start + self.extra_length))
+        handler.end_headers()
+        handler.wfile.write(data[start:start + self.drop_after.pop(0)] if self.drop_after else data[start:])
+
+
+@pytest.fixture
+def server():
+    state = Server()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            with contextlib.suppress(ConnectionError):
+                state.answer(self)
+
+        def log_message(self, *args):
+            pass
+
+    httpd = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    state.url = 'http://127.0.0.1:%d' % httpd.server_address[1]
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={'poll_interval': .01})
+    thread.start()
+    yield state
+    httpd.shutdown()
+    httpd.server_close()
+    thread.join()
+
+
+def get(server, tmp_path, **options):
+    path = str(tmp_path / 'file.bin')
+    server.files.setdefault('/file.bin', BODY)
+    options.setdefault('retries', 3)
+    http_fetch.fetch(server.url + '/file.bin', path, wait=0., timeout=5., **options)
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+def test_plain(server, tmp_path):
+    assert get(server, tmp_path) == BODY
+    assert os.listdir(str(tmp_path)) == ['file.bin']
+    assert get(server, tmp_path) == BODY and len(server.requests) == 1   # there already: not asked again
+
+
+def test_dropped_connections_are_resumed(server, tmp_path):
+    server.drop_after = [50000, 70000, 0, 1]
+    assert get(server, tmp_path) == BODY
+    assert [wanted for _, wanted in server.requests] == [None, 'bytes=50000-', 'bytes=120000-', 'bytes=120000-',
+                                                         'bytes=120001-']
+
+
+def test_an_interrupted_process_continues(server, tmp_path):
+    server.drop_after = [60000] + [0] * 2
+    with pytest.raises(UserError, match=r'ended after 60000 of 200000 bytes.*60000 bytes are kept'):
+        get(server, tmp_path, retries=2)
+    assert get(server, tmp_path) == BODY
+    assert server.requests[-1][1] == 'bytes=60000-'
+
+
+def test_server_without_ranges_starts_over(server, tmp_path):
+    server.ranges = False
+    server.drop_after = [50000, 90000]
+    assert get(server, tmp_path) == BODY
+
+
+def test_server_that_always_drops_is_given_up(server, tmp_path):
+    server.ranges = False
+    server.drop_after = [50000] * 50
+    with pytest.raises(UserError, match='tries without progress'):
+        get(server, tmp_path)
+    assert len(server.requests) < 8 and not (tmp_path / 'file.bin').exists()
+
+
+@pytest.mark.parametrize('etag', ['"2"', None])
+def test_another_version_is_never_appended(server, tmp_path, etag):
+    server.drop_after = [50000] + [0] * 2
+    with pytest.raises(UserError):
+        get(server, tmp_path, retries=2)
+    # same length when the ETag tells; without one, the length must
+    server.files['/file.bin'], server.etag = (BODY[::-1], etag) if etag else (BODY[::-1] + b'x', None)
+    assert get(server, tmp_path) == server.files['/file.bin']
+
+
+def test_range_answer_from_another_place_is_not_appended(server, tmp_path):
+    server.drop_after, server.shift = [50000], 10
+    assert get(server, tmp_path) == BODY
+    assert server.requests[-1][1] is None
+
+
+def test_partial_bytes_of_unknown_origin_are_dropped(server, tmp_path):
+    (tmp_path / 'file.bin.partial').write_bytes(b'other')
+    assert get(server, tmp_path) == BODY
+
+
+def test_whole_partial_file_is_accepted(server, tmp_path):
+    (tmp_path / 'file.bin.partial').write_bytes(BODY)   # killed before the renaming
+    files.write_json(str(tmp_path / 'file.bin.partial.json'),
+                     {'url': server.url + '/file.bin', 'size': len(BODY), 'version': '"1"'})
+    assert get(server, tmp_path) == BODY
+    assert [wanted for _, wanted in server.requests] == ['bytes=200000-']
+
+
+def test_wrong_length_never_gives_a_file(server, tmp_path):
+    server.extra_length = 5
+    with pytest.raises(UserError, match='tries without progress'):
+        get(server, tmp_path, retries=1)
+    assert not (tmp_path / 'file.bin').exists()
+    server.extra_length = 0
+    assert get(server, tmp_path) == BODY
+
+
+def test_server_errors_are_retried_and_refusals_not(server, tmp_path):
+    server.statuses = [500, 503, 429]
+    assert get(server, tmp_path) == BODY
+    server.statuses = [404]
+    with pytest.raises(UserError, match=r'404 Not Found.*--base_url'):
+        http_fetch.fetch(server.url + '/none', str(tmp_path / 'none'), wait=0.)
+    server.statuses = [500] * 9
+    with pytest.raises(UserError, match=r'500 .*after 3 tries'):
+        http_fetch.fetch(server.url + '/x', str(tmp_path / 'x'), retries=2, wait=0.)
+    assert not (tmp_path / 'x').exists()
+
+
+def test_no_server_and_silent_server(tmp_path):
+    with pytest.raises(UserError, match='refused'):
+        http_fetch.fetch('http://127.0.0.1:9/x', str(tmp_path / 'x'), retries=1, wait=0.)
+
+
+def test_two_processes_do_not_write_one_file(server, tmp_path):
+    import fcntl
+    with open(str(tmp_path / 'file.bin.partial'), 'ab') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match='another process is downloading'):
+            get(server, tmp_path)
+
+
+def archive(members):
+    """Bytes of a zip of {name or ZipInfo: bytes}."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, 'w') as file:
+        for name, content in members:
+            file.writestr(name, content)
+    return data.getvalue()
+
+
+FRAMES = [('train/train_sharp/%03d/%08d.png' % (clip, t), b'%d %d' % (clip, t) * 50) for clip in (0, 1) for t in (0, 1)]
+
+
+def test_subset_is_downloaded_checked_unpacked_and_remembered(server, tmp_path, run_program):
+    data = archive(FRAMES)
+    server.files['/m/train_sharp.zip'] = data
+    server.drop_after = [100]
+    digest = hashlib.sha256(data).hexdigest()
+    (tmp_path / 'sums').write_text('%s  train_sharp.zip\n%s *other.zip\n' % (digest, '0' * 32))
+    flags = ['--root_dir=%s' % (tmp_path / 'r'), '--train_sharp', '--base_url=%s/m/' % server.url,
+             '--checksums=%s' % (tmp_path / 'sums')]
+    done = run_program('data_tools.download_reds', *flags)
+    assert done.returncode == 0, done.stderr
+    for name, content in FRAMES:
+        assert (tmp_path / 'r' / name).read_bytes() == content
+    assert sorted(os.listdir(str(tmp_path / 'r' / 'downloads'))) == ['train_sharp.done']
+    asked = len(server.requests)
+    download_reds.get_subset('train_sharp', str(tmp_path / 'r'), server.url)
+    assert len(server.requests) == asked
+
+
+def test_other_subsets_are_had_when_one_fails(server, tmp_path, run_program):
+    server.files['/val_sharp.zip'] = archive([('val/val_sharp/000/00000000.png', b'x')])
+    done = run_program('data_tools.download_reds', '--root_dir=%s' % tmp_path, '--train_sharp', '--val_sharp',
+                       '--base_url=' + server.url)
+    assert done.returncode == 1
+    assert 'error: 1 of 2 subsets are missing: train_sharp' in done.stderr and '404' in done.stdout
+    assert (tmp_path / 'val' / 'val_sharp' / '000' / '00000000.png').read_bytes() == b'x'
+
+
+def test_damaged_archives_are_set_aside(server, tmp_path):
+    data = bytearray(archive(FRAMES))
+    data[100] ^= 255   # inside the first member
+    server.files['/train_sharp.zip'] = bytes(data)
+    with pytest.raises(UserError, match=r'CRC.*renamed to train_sharp.zip.damaged'):
+        download_reds.get_subset('train_sharp', str(tmp_path), server.url)
+    with pytest.raises(UserError, match=r'CRC|is damaged'):
+        download_reds.get_subset('train_sharp', str(tmp_path), server.url, unpack=False)
+    with pytest.raises(UserError, match=r'has checksum [0-9a-f]{32} but should have 0{32}'):
+        download_reds.get_subset('train_sharp', str(tmp_path), server.url, checksums={'train_sharp.zip': '0' * 32})
+    server.files['/train_sharp.zip'] = b'<html>sign in, please</html>'
+    with pytest.raises(UserError, match='not a whole zip archive'):
+        download_reds.get_subset('train_sharp', str(tmp_path), server.url)
+    assert not (tmp_path / 'train' / 'train_sharp' / '000' / '00000000.png').exists()
+    server.files['/train_sharp.zip'] = archive(FRAMES)
+    download_reds.get_subset('train_sharp', str(tmp_path), server.url)
+    assert (tmp_path / 'train' / 'train_sharp' / '001' / '00000001.png').exists()
+
+
+def test_unzip_continues(tmp_path):
+    path = tmp_path / 'a.zip'
+    path.write_bytes(archive(FRAMES))
+    assert unzip(str(path), str(tmp_path)) == 4
+    first, second = (tmp_path / FRAMES[i][0] for i in (0, 1))
+    first.write_bytes(b'cut')
+    stamp = os.stat(str(second)).st_mtime_ns
+    assert unzip(str(path), str(tmp_path)) == 4
+    assert first.read_bytes() == FRAMES[0][1] and os.stat(str(second)).st_mtime_ns == stamp
+
+
+def link(name):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+@pytest.mark.parametrize('name, reason', [
+    ('../escape', 'would leave'), ('a/../../escape', 'would leave'), ('/tmp/escape', 'would leave'),
+    ('a\\..\\escape', 'would leave'), ('C:/escape', 'would leave'), (link('a/link'), 'is a link'),
+    ('good', 'comes twice'), ('through/escape', 'through a link')])
+def test_unzip_refuses_members_that_escape(tmp_path, name, reason, recwarn):
+    root = tmp_path / 'root'
+    root.mkdir()
+    (root / 'through').symlink_to(str(tmp_path))
+    (tmp_path / 'a.zip').write_bytes(archive([('good', b'x'), (name, b'/etc/passwd')]))
+    with pytest.raises(UserError, match=reason + '.*nothing was unpacked'):
+        unzip(str(tmp_path / 'a.zip'), str(root))
+    assert not (root / 'good').exists() and not (tmp_path / 'escape').exists()
+
+
+def test_unzip_of_no_archive(tmp_path):
+    (tmp_path / 'a.zip').write_bytes(archive(FRAMES)[:-30])
+    with pytest.raises(DamagedError, match='not a whole zip archive'):
+        unzip(str(tmp_path / 'a.zip'), str(tmp_path))
+
+
+def test_flags_are_checked(tmp_path, run_program):
+    done = run_program('data_tools.download_reds', '--root_dir=%s' % tmp_path)
+    assert done.returncode == 1 and 'error: nothing to download' in done.stderr
+    done = run_program('data_tools.download_reds', '--root_dir=%s' % tmp_path, '--all', '--base_url=reds.example')
+    assert done.returncode == 1 and '--base_url=reds.example: it must begin with http' in done.stderr
+    (tmp_path / 'sums').write_text('123 train_sharp.zip\n')
+    with pytest.raises(UserError, match=r"'123 train_sharp\.zip' is not"):
+        download_reds.read_checksums(str(tmp_path / 'sums'))
