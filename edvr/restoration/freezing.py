@@ -14,9 +14,9 @@ from edvr.restoration.signature import INPUT, OUTPUT
 NPU_OPS = frozenset([
     'Add', 'AddN', 'AddV2', 'AvgPool', 'BatchToSpaceND', 'BiasAdd', 'Cast', 'ConcatV2', 'Const', 'Conv2D',
     'DeformableOffsets', 'DepthToSpace', 'ExpandDims', 'Fill', 'Identity', 'LeakyRelu', 'MatMul', 'MaxPool',
-    'Maximum', 'Mean', 'Minimum', 'Mul', 'Neg', 'NoOp', 'Pack', 'Pad', 'PadV2', 'Placeholder', 'Prod', 'RealDiv',
-    'Relu', 'Reshape', 'ResizeBilinear', 'Round', 'Shape', 'Sigmoid', 'Slice', 'SpaceToBatchND', 'Split', 'SplitV',
-    'Squeeze', 'StridedSlice', 'Sub', 'Sum', 'Tile', 'Transpose', 'Unpack', 'ZerosLike'])
+    'Maximum', 'Mean', 'Minimum', 'MirrorPad', 'Mul', 'Neg', 'NoOp', 'Pack', 'Pad', 'PadV2', 'Placeholder', 'Prod',
+    'RealDiv', 'Relu', 'Reshape', 'ResizeBilinear', 'Round', 'Shape', 'Sigmoid', 'Slice', 'SpaceToBatchND',
+    'Split', 'SplitV', 'Squeeze', 'StridedSlice', 'Sub', 'Sum', 'Tile', 'Transpose', 'Unpack', 'ZerosLike'])
 
 
 def build(model, interface, dcn_impl):

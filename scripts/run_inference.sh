@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Restores clips or a video:  bash scripts/run_inference.sh DEVICE_ID CHECKPOINT [more flags of edvr.infer]
+# CHECKPOINT: training directory, checkpoint or exported graph. From the environment: INPUT (default data/REDS), OUTPUT (default
+# restored; a folder, or a video file), DEVICE (default npu where there is one, else cpu), PYTHON (default python3).
+set -euo pipefail
+if [ $# -lt 2 ]; then
+    sed -n '2,4s/^# //p' "$0" >&2
+    exit 2
+fi
+export PYTHONPATH="$(cd "$(dirname "$0")/.." && pwd)${PYTHONPATH:+:$PYTHONPATH}"   # paths stay relative to where you are
+if [ -z "${DEVICE:-}" ]; then
+    if compgen -G '/dev/davinci[0-9]*' > /dev/null; then DEVICE=npu; else DEVICE=cpu; fi
+fi
+export DEVICE_ID=$1 RANK_ID=0 RANK_SIZE=1 JOB_ID=${JOB_ID:-10385}
+exec "${PYTHON:-python3}" -m edvr.infer --device="$DEVICE" --checkpoint="$2" \
+    --input="${INPUT:-data/REDS}" --output="${OUTPUT:-restored}" "${@:3}"
