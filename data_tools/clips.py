@@ -3,10 +3,10 @@
 A clip is a folder of frames in natural order (`2.png` before `10.png`). Layouts read, below `root` or `root/images`
 (`s` is the scale):
 
-    truth/NAME/*.png      and  blur<s>/NAME/*.png                  (also gt/NAME and lq/NAME)
-    NAME/truth/*.png      and  NAME/blur<s>/*.png                  (also NAME/gt and NAME/lq)
-    train_sharp/NAME      and  train_sharp_bicubic/X<s>/NAME       REDS as unpacked, also below root/train; same for val
-    NAME/*.png, *.png                                              where only one of LQ and GT is asked for
+    truth/NAME/*.png and blur<s>/NAME/*.png             (also gt/NAME and lq/NAME)
+    NAME/truth/*.png and NAME/blur<s>/*.png             (also NAME/gt and NAME/lq)
+    train_sharp/NAME and train_sharp_bicubic/X<s>/NAME  REDS as unpacked, also below root/train; the same for val
+    NAME/*.png, or just *.png                           where only one of LQ and GT is asked for
 """
 import json
 import os
@@ -166,7 +166,7 @@ def _has_images(folder):
 def _find_folders(root, scale, need_gt, need_lq):
     """{'gt': {name: folder}, 'lq': {name: folder}} of the asked sides, from the first kind of layout that has any."""
     wanted = [side for side, needed in (('gt', need_gt), ('lq', need_lq)) if needed]
-    own = {'gt': ('truth', 'gt'), 'lq': tuple(dict.fromkeys(('blur%d' % scale, 'blur4', 'lq')))}
+    own = {'gt': ('truth', 'gt'), 'lq': ('blur%d' % scale, 'lq')}
     for layouts in (_own_layouts, _reds_layouts, _bare_layouts):
         sides = {side: {} for side in wanted}
         for side, name, folder in layouts(root, scale, wanted, own):
@@ -200,8 +200,8 @@ def _own_layouts(root, scale, wanted, own):
 def _reds_layouts(root, scale, wanted, own):
     for base in (root, os.path.join(root, 'train'), os.path.join(root, 'val')):
         for part in ('train', 'val'):
-            kinds = {'gt': ['%s_sharp' % part],
-                     'lq': ['%s_%s_bicubic/X%d' % (part, kind, scale) for kind in ('sharp', 'blur')]}
+            lq = ['blur', 'blur_comp'] if scale == 1 else ['sharp_bicubic/X%d' % scale, 'blur_bicubic/X%d' % scale]
+            kinds = {'gt': [part + '_sharp'], 'lq': ['%s_%s' % (part, kind) for kind in lq]}
             for side in wanted:
                 for kind in kinds[side]:
                     for entry in _folders(os.path.join(base, kind)):
