@@ -13,11 +13,17 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.cli import UserError
+from data_tools.files import atomic_path
 from edvr.config import ModelConfig
 
 EMA_SUFFIX = '/ExponentialMovingAverage'
 MODEL_FILE = 'model.json'
 BASENAME = 'model.ckpt'
+
+
+def name_of(variable):
+    """A variable's name in checkpoints, str; the same in all replicas of a distribution strategy."""
+    return variable.name.split(':')[0]
 
 
 def step_of(prefix):
@@ -80,7 +86,6 @@ def latest(path):
 
 def save_model_config(model_dir, config):
     """Writes the ModelConfig as `<model_dir>/model.json`, making the directory."""
-    from data_tools.files import atomic_path
     os.makedirs(model_dir, exist_ok=True)
     with atomic_path(os.path.join(model_dir, MODEL_FILE)) as partial, open(partial, 'w') as file:
         file.write(config.to_json())
@@ -119,7 +124,7 @@ def restore_map(prefix, variables, use_ema=True):
     shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
     result = {}
     for variable in variables:
-        name = variable.op.name
+        name = name_of(variable)
         if name not in shapes:
             raise UserError('checkpoint %s has no variable %s; its network is another one (compare %s)'
                             % (prefix, name, MODEL_FILE))

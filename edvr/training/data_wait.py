@@ -1,0 +1,26 @@
+"""How long each step waits for its batch, measured by the input pipeline itself.
+
+The dataset becomes a zip of (clock, batch, clock). A zip asks its parts in their order, in the thread that wants the
+next element, so the difference of the clocks is the time for which the step stood still: near zero while the prefetch
+buffer has a batch ready. That holds where the session pulls batches itself. Where a thread reads ahead of the device
+(NPU, tf.distribute) it would be that thread's waiting, not the step's, and nothing is measured there.
+"""
+import tensorflow.compat.v1 as tf
+
+from edvr.training.model_fn import DATA_WAIT
+
+
+def timed(dataset):
+    """Adds the feature 'data_wait' (float32 [], seconds) to a dataset of (features dict, labels)."""
+    clock = tf.data.Dataset.range(1).repeat().map(lambda _: tf.timestamp())
+    result = tf.data.Dataset.zip((clock, dataset, clock)).map(_with_wait)
+    options = tf.data.Options()
+    if hasattr(options.experimental_optimization, 'inject_prefetch'):
+        # TensorFlow 2 would put a prefetch of its own behind the clocks
+        options.experimental_optimization.inject_prefetch = False
+    return result.with_options(options)
+
+
+def _with_wait(before, batch, after):
+    features, labels = batch
+    return dict(features, **{DATA_WAIT: tf.cast(after - before, tf.float32)}), labels

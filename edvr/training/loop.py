@@ -1,0 +1,94 @@
+"""The one hook of training: fetches step and watched numbers with each session.run and hands them to its parts.
+
+One fetch and a fixed order of the parts, instead of many hooks: on an accelerator each fetched tensor costs, and the
+guard must have spoken before anything is saved. With iterations_per_loop > 1 a run of the session is several steps;
+what happens "every N steps" happens at the first run that reaches or passes a multiple of N.
+"""
+import collections
+import time
+
+import tensorflow.compat.v1 as tf
+
+from edvr.training.model_fn import STEP_KEY, WATCHED, WATCHED_KEY
+
+Report = collections.namedtuple('Report', 'step previous values seconds session')
+Report.__doc__ = """What a session.run did.
+
+step, previous: int, updates done after and before it; values: dict of float, by the names in model_fn.WATCHED, of its
+last step; seconds: float, host time it took; session: tf.Session.
+"""
+
+
+def reached(report, every):
+    """Whether a run of the session came to or past a multiple of `every` steps (0: never)."""
+    return bool(every) and report.step // every > report.previous // every
+
+
+class Control:
+    """What the parts decide together.
+
+    Attributes:
+      signal: int, the signal that asks the run to end, or None.
+      rollback: str, why the run must go back to its last checkpoint, or None.
+    """
+
+    def __init__(self):
+        self.signal = None
+        self.rollback = None
+
+    @property
+    def stopping(self):
+        return self.signal is not None or self.rollback is not None
+
+
+class Part:
+    """Base of the parts: what happens at the beginning, after each run of the session, and at an orderly end."""
+
+    def build(self):
+        """May add to the graph."""
+
+    def start(self, session, step):
+        pass
+
+    def after_run(self, report):
+        pass
+
+    def finish(self, session, step):
+        pass
+
+
+class LoopHook(tf.train.SessionRunHook):
+    """Drives the parts; ends the session when `control.stopping`."""
+
+    def __init__(self, parts, control):
+        self._parts, self._control = list(parts), control
+
+    def begin(self):
+        graph = tf.get_default_graph()
+        # under a strategy every replica adds its own; they are equal
+        self._fetches = [graph.get_collection(key)[0] for key in (STEP_KEY, WATCHED_KEY)]
+        for part in self._parts:
+            part.build()
+
+    def after_create_session(self, session, coord):
+        self._step = int(session.run(tf.train.get_global_step(session.graph)))
+        for part in self._parts:
+            part.start(session, self._step)
+
+    def before_run(self, run_context):
+        self._began = time.perf_counter()
+        return tf.train.SessionRunArgs(self._fetches)
+
+    def after_run(self, run_context, run_values):
+        seconds = time.perf_counter() - self._began
+        step, values = run_values.results
+        report = Report(int(step), self._step, dict(zip(WATCHED, values.tolist())), seconds, run_context.session)
+        self._step = report.step
+        for part in self._parts:
+            part.after_run(report)
+        if self._control.stopping:
+            run_context.request_stop()
+
+    def end(self, session):
+        for part in self._parts:
+            part.finish(session, self._step)

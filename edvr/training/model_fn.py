@@ -1,0 +1,95 @@
+"""What the Estimator runs: network, loss, guarded update, and the numbers that the hooks watch. Numeric operations "
+  "only."""
+import tensorflow.compat.v1 as tf
+
+from edvr.model import losses
+from edvr.model.deform_conv import resolve_impl
+from edvr.model.network import edvr
+from edvr.runtime import devices
+from edvr.training import guard, optimizer
+from edvr.training.schedule import learning_rate
+from edvr.training.warm_start import initialise_from
+
+LEVELS = ('l3', 'l2', 'l1', 'cas')
+DATA_WAIT = 'data_wait'   # feature: seconds that the step waited for its batch, float32 []
+# the numbers in the vector that hooks fetch, in its order
+WATCHED = (('loss', 'psnr', 'learning_rate', 'gradient_norm', 'faults', 'streak', 'skipped', DATA_WAIT)
+           + tuple('offset_' + level for level in LEVELS))
+STEP_KEY, WATCHED_KEY = 'edvr/step', 'edvr/watched'   # graph collections; the first element is the first replica's
+
+
+def make_model_fn(model_config, training_config, runtime_config, offset_rate=None):
+    """A model_fn for `devices.make_estimator`.
+
+    Features are {'lq': uint8 [N, T, h, w, 3]} and, where it is measured, 'data_wait'; labels are gt, uint8
+    [N, s*h, s*w, 3].
+
+    Args:
+      model_config, training_config, runtime_config: ModelConfig, TrainingConfig, RuntimeConfig.
+      offset_rate: float that stands in for training_config.offset_rate after a rollback, or None.
+    """
+    if offset_rate is None:
+        offset_rate = training_config.offset_rate
+    impl = resolve_impl(runtime_config.dcn_impl, runtime_config.device)
+
+    def model_fn(features, labels, mode):
+        outputs = edvr(features['lq'], model_config, impl, training_config.recompute_alignment)
+        if mode == tf.estimator.ModeKeys.PREDICT:
+            return tf.estimator.EstimatorSpec(mode, predictions={'sr': outputs.sr})
+        with devices.full_precision_scope(runtime_config):
+            factor = devices.loss_factor(training_config.loss_reduction, runtime_config)
+            loss = factor * losses.loss(outputs.sr, labels, training_config.loss, training_config.loss_reduction)
+            psnr = losses.psnr(outputs.sr, labels)
+        if mode == tf.estimator.ModeKeys.EVAL:
+            return tf.estimator.EstimatorSpec(mode, loss=loss, eval_metric_ops={'psnr': tf.metrics.mean(psnr)})
+        shadows = _shadows(training_config)
+        train_op, gate = _update(loss, psnr, outputs.offset_means, features.get(DATA_WAIT), shadows, offset_rate,
+                                 training_config, runtime_config)
+        # the Estimator ends a run whose loss is NaN; here the guard decides, and sees the true loss
+        return tf.estimator.EstimatorSpec(mode, loss=tf.math.multiply_no_nan(loss, gate), train_op=train_op)
+    return model_fn
+
+
+def _shadows(config):
+    """Starts from --init_from, and makes the moving averages: list of variables, empty without EMA."""
+    variables = tf.trainable_variables()
+    if config.init_from:
+        # before the averages, which begin with the variables' initial values
+        initialise_from(config.init_from, variables, config.init_from_ema)
+    return optimizer.shadow_variables(variables) if config.ema_decay else []
+
+
+def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, runtime_config):
+    """The guarded update: (train_op, gate)."""
+    global_step = tf.train.get_global_step()
+    # `+ 0` copies: a plain read of the variable may show its value after the update
+    step = global_step.read_value() + 0
+    rate = learning_rate(step, config)
+    rates = optimizer.rates(step, config, offset_rate)
+    adam = optimizer.GatedAdam(rate, config, rates)
+    wrapped = devices.wrap_optimizer(adam, runtime_config)
+    gradients = wrapped.compute_gradients(loss, tf.trainable_variables())
+    _require_gradients(gradients)
+    norm = optimizer.global_norm(gradients, rates)
+    means = devices.average([loss, psnr] + [offset_means[level] for level in LEVELS], runtime_config)
+    verdict = guard.judge(means[0], norm, means[2:], config.offset_limit)
+    adam.gate = verdict.gate
+    # the loss scaling of the GPU looks for infinities itself, to lower its scale
+    gradients = optimizer.scale(gradients, verdict.gate * optimizer.clip_factor(norm, config.clip_norm),
+                                exact_zero=not runtime_config.mixed_precision)
+    watched = tf.stack([means[0], means[1], rate, norm, verdict.faults, verdict.streak, verdict.skipped,
+                        tf.constant(-1.) if data_wait is None else data_wait] + means[2:])
+    update = wrapped.apply_gradients(gradients)
+    with tf.control_dependencies([update]):
+        averages = optimizer.update_shadows(shadows, tf.trainable_variables(), step, config.ema_decay, verdict.gate)
+    with tf.control_dependencies([averages, watched]):
+        train_op = global_step.assign_add(1)
+    tf.add_to_collection(STEP_KEY, step + 1)
+    tf.add_to_collection(WATCHED_KEY, watched)
+    return tf.group(train_op), verdict.gate
+
+
+def _require_gradients(gradients):
+    without = [variable.name for gradient, variable in gradients if gradient is None]
+    if without:
+        raise ValueError('no gradient reaches %s: these variables are not used by the network' % ', '.join(without))

@@ -1,0 +1,120 @@
+"""Adam that can let a step pass without a trace, with a learning rate for each group of variables; EMA of weights.
+
+Skipping a step takes no control flow, which accelerators handle badly: with a closed gate (0) the decays become 1, the
+learning rate and the gradients 0, and each update adds exactly nothing: weights, slots and powers keep their bits.
+"""
+import tensorflow.compat.v1 as tf
+
+from edvr.checkpoints import EMA_SUFFIX, name_of
+
+FUSION = 'edvr/fusion/'
+OFFSETS = 'conv_offset'
+
+
+class GatedAdam(tf.train.AdamOptimizer):
+    """Adam (arXiv 1412.6980) with the slots and checkpoint names of tf.train.AdamOptimizer.
+
+    Attributes:
+      gate: float32 tensor [], 1 lets the update happen, 0 lets nothing change; set before `apply_gradients`.
+    """
+
+    def __init__(self, learning_rate, config, rates):
+        """
+        Args:
+          learning_rate: float32 tensor [].
+          config: TrainingConfig.
+          rates: function(variable) -> factor on the learning rate, float or float32 tensor [].
+        """
+        super().__init__(learning_rate, config.beta1, config.beta2, config.adam_epsilon, name='Adam')
+        self._rates = rates
+        self.gate = tf.constant(1.)
+
+    def _prepare(self):
+        super()._prepare()
+        closed = 1. - self.gate
+        self._rate = self._lr_t * self.gate
+        # x * 1 + 0 and x * 0 + 1 are exact
+        self._beta1_t = self._beta1_t * self.gate + closed
+        self._beta2_t = self._beta2_t * self.gate + closed
+
+    def _apply_dense(self, grad, var):
+        self._lr_t = self._rate * self._rates(var)
+        return super()._apply_dense(grad, var)
+
+    def _resource_apply_dense(self, grad, var):
+        self._lr_t = self._rate * self._rates(var)
+        return super()._resource_apply_dense(grad, var)
+
+
+def rates(step, config, offset_rate):
+    """The factor on the learning rate of each variable.
+
+    Args:
+      step: int tensor [], updates done before this one.
+      config: TrainingConfig; during its first `tsa_only_steps` only the fusion learns.
+      offset_rate: float, factor for the convolutions that compute DCN offsets.
+    Returns:
+      function(variable) -> float or float32 tensor [].
+    """
+    others = tf.cast(step >= config.tsa_only_steps, tf.float32) if config.tsa_only_steps else None
+
+    def rate(variable):
+        name = name_of(variable)
+        factor = offset_rate if OFFSETS in name else 1.
+        return factor if others is None or name.startswith(FUSION) else factor * others
+    return rate
+
+
+def global_norm(gradients, rates):
+    """L2 norm over the gradients of all variables that learn at this step, float32 tensor [].
+
+    Args:
+      gradients: list of (gradient, variable).
+      rates: as in GatedAdam; a variable counts unless its factor is 0.
+    """
+    squares = []
+    for gradient, variable in gradients:
+        rate = rates(variable)
+        learns = tf.cast(rate > 0, tf.float32) if tf.is_tensor(rate) else float(rate > 0)
+        squares.append(2. * tf.nn.l2_loss(gradient) * learns)
+    return tf.sqrt(tf.add_n(squares))
+
+
+def clip_factor(norm, limit):
+    """What gradients are multiplied with so that their norm is at most `limit` (0 = no limit), float32 tensor []."""
+    return limit / tf.maximum(norm, limit) if limit else tf.constant(1.)
+
+
+def scale(gradients, factor, exact_zero=True):
+    """Gradients times `factor` (float32 tensor []); with exact_zero, NaN and infinity times 0 is 0."""
+    multiply = tf.math.multiply_no_nan if exact_zero else tf.multiply
+    return [(multiply(gradient, factor), variable) for gradient, variable in gradients]
+
+
+def shadow_variables(variables):
+    """The moving average of each variable, made if new, named `<variable>/ExponentialMovingAverage`, float32.
+
+    They begin with the very tensor that initialises their variable: one run of the initialisers gives both one value.
+    """
+    with tf.variable_scope(tf.get_variable_scope(), reuse=tf.AUTO_REUSE):
+        return [tf.get_variable(
+            name_of(variable) + EMA_SUFFIX, initializer=variable.initial_value, trainable=False,
+            synchronization=tf.VariableSynchronization.ON_WRITE,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA) for variable in variables]
+
+
+def update_shadows(shadows, variables, step, decay, gate):
+    """Moves averages towards their variables; call it under control dependencies on the variables' update.
+
+    Args:
+      shadows, variables: lists of variables, float32.
+      step: int tensor [], updates done before this one: at the start the decay is (1 + step) / (10 + step).
+      decay: float.
+      gate: float32 tensor [], 0 lets nothing change.
+    Returns:
+      Operation.
+    """
+    step = tf.cast(step, tf.float32)
+    share = gate * (1. - tf.minimum(decay, (1. + step) / (10. + step)))
+    return tf.group(*[shadow.assign_sub((shadow.read_value() - variable.read_value()) * share)
+                      for shadow, variable in zip(shadows, variables)])

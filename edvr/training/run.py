@@ -1,0 +1,183 @@
+"""A training run from its directory's state to its last step: sessions, rollbacks, resumes."""
+import contextlib
+import os
+import sys
+
+import tensorflow.compat.v1 as tf
+
+from data_tools import files
+from data_tools.cli import UserError
+from edvr import checkpoints
+from edvr.data.input_pipeline import train_dataset
+from edvr.runtime import checks, devices
+from edvr.training import data_wait, run_dir, saving, stopping
+from edvr.training.events import RunEvents
+from edvr.training.loop import Control, LoopHook
+from edvr.training.model_fn import make_model_fn
+from edvr.training.validation import Validation
+from edvr.training.watching import Curves, LogLine
+
+DATA_ADVICE = 'raise --crops_per_record or --map_threads, or use a faster disk'
+
+# counts of steps that must fit the loops of the device
+LOOPED = ('steps', 'save_every', 'log_every', 'summary_every', 'eval_every', 'image_every')
+
+
+class Run:
+    """One run: `train` does what is left of it."""
+
+    def __init__(self, model, data, training, runtime):
+        """Arguments: ModelConfig, DataConfig, TrainingConfig, RuntimeConfig."""
+        self.model, self.data, self.training, self.runtime = model, data, training, runtime
+        checks.check(runtime, {name: getattr(training, name) for name in LOOPED})
+        self.rank, self.size = devices.rank_and_size(runtime)
+        self.writes = devices.is_writer(runtime)
+        self.replicas = devices.num_replicas(runtime)
+        self.directory = training.model_dir
+        if not self.directory:
+            raise UserError('--model_dir is not given; it is where checkpoints and logs go')
+
+    def train(self):
+        """Trains up to `training.steps`.
+
+        Returns:
+          int, the exit code: 0 at the last step; 128 + the signal's number when a signal ended it earlier.
+        Raises:
+          UserError: input that does not fit, another run in the directory, disk full, too many rollbacks.
+        """
+        control = Control()
+        with stopping.signals(control), self._held_directory():
+            self.state = run_dir.RunState(self.directory, self.writes)
+            self._settle()
+            while self._step() < self.training.steps and control.signal is None:
+                control.rollback = None
+                self._session(control)
+                if not control.rollback:
+                    # a rank that does not write may be ahead of the last checkpoint: it must not ask the directory
+                    break
+                self._roll_back(control.rollback)
+        if control.signal is not None:
+            self._say('%s: stopped at step %d of %d; the same command continues from there'
+                      % (stopping.name(control.signal), self._step(), self.training.steps))
+            return 128 + control.signal
+        self._say('trained %d steps: %s' % (self.training.steps, checkpoints.latest(self.directory)))
+        return 0
+
+    def _say(self, text):
+        if self.writes:
+            print(text, flush=True)
+
+    def _held_directory(self):
+        if not self.writes:
+            return contextlib.nullcontext()   # the directory is rank 0's
+        files.make_dir(self.directory)
+        return run_dir.lock(self.directory)
+
+    def _settle(self):
+        """Leaves the directory in order: configuration agreed on, leftovers gone, the latest whole checkpoint named."""
+        if not self.writes:
+            return
+        self.config = run_dir.resolved(self.model, self.data, self.training, self.runtime, self.size)
+        changed = run_dir.settle_config(self.directory, self.config, self.training.override_config)
+        if changed:
+            self._say('configuration overridden: ' + '; '.join(changed))
+        if self.training.override_config:
+            self.state.forget_rollbacks()
+        checkpoints.save_model_config(self.directory, self.model)
+        files.remove_partials(self.directory)
+        if checkpoints.prefixes(self.directory):
+            saving.write_state(self.directory)
+            self._say('continuing %s at step %d' % (self.directory, self._step()))
+
+    def _step(self):
+        """Updates done, as far as the directory remembers: int."""
+        if not checkpoints.prefixes(self.directory):
+            return 0
+        return checkpoints.step_of(checkpoints.latest(self.directory))
+
+    def _offset_rate(self):
+        return self.training.offset_rate * self.training.rollback_factor ** len(self.state.rollbacks)
+
+    def _session(self, control):
+        """One session, from the latest checkpoint to the last step, a signal or a rollback."""
+        step = self._step()
+        resumes = bool(checkpoints.prefixes(self.directory))
+        training = self.training.replace(init_from='') if resumes else self.training
+        model_fn = make_model_fn(self.model, training, self.runtime, self._offset_rate())
+        estimator = devices.make_estimator(model_fn, self.directory, self.runtime, seed=self.data.seed)
+        with contextlib.ExitStack() as stack:
+            hook = LoopHook(self._parts(control, step, stack), control)
+            with explained_failures():
+                devices.train(estimator, lambda: self._dataset(step), [hook], self.training.steps, self.runtime)
+
+    def _parts(self, control, step, stack):
+        loud = stopping.Guard(self.training, control, self.writes)
+        if not self.writes:
+            return [loud]
+        events = stack.enter_context(RunEvents(self.directory, step))
+        events.text(step, 'configuration', _as_table(self.config))
+        batch = self.data.batch_size * self.replicas
+        patch = self.data.patch_size * self.model.upscale
+        values = batch * patch * patch * 3 if self.training.loss_reduction == 'sum' else 1
+        store = saving.CheckpointStore(self.directory, self.training.keep_last, self.training.keep_every_hours,
+                                       self.state)
+        listeners = []
+        if self.training.eval_every or self.training.image_every:
+            device = 'gpu' if self.runtime.device == 'gpu' else 'cpu'
+            listeners.append(Validation(self.model, self.training, device, events, store))
+        return [loud, LogLine(self.training, batch, DATA_ADVICE), Curves(self.training, batch, values, events),
+                saving.Checkpoints(self.training, control, store, listeners)]
+
+    def _dataset(self, step):
+        # after a rollback other batches come: those that led into trouble would lead there again
+        data = self.data.replace(seed=self.data.seed + 7919 * len(self.state.rollbacks))
+        # a strategy in one process takes a batch for each of its replicas
+        per_step = self.replicas // self.size
+        dataset = train_dataset(data, self.model.num_frames, self.model.upscale, data.batch_size, self.rank, self.size,
+                                step * per_step)
+        return data_wait.timed(dataset) if self._waits_measured() else dataset
+
+    def _waits_measured(self):
+        return self.runtime.device != 'npu' and self.replicas == 1
+
+    def _roll_back(self, reason):
+        """Takes note of a rollback; the next session starts from the latest checkpoint, which is older than the "
+          "trouble."""
+        done, step = len(self.state.rollbacks), self._step()
+        if done >= self.training.max_rollbacks:
+            raise UserError(
+                'training keeps failing: %s. It went back %d time(s), lowering the offset rate to %g. Try a lower '
+                '--learning_rate, a longer --warmup_steps or --clip_norm, look at train/gradient_norm and offset/* in '
+                'TensorBoard, check the data with data_tools.check_tfrecords; then continue with --override_config'
+                % (reason, done, self._offset_rate()))
+        self.state.add_rollback(reason=reason, to=step)
+        if self.writes:
+            print('GUARD: ROLLBACK %d of %d: %s. Back to step %d, with DCN-offset rate %g and other batches' % (
+                done + 1, self.training.max_rollbacks, reason, step, self._offset_rate()), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def explained_failures():
+    """Turns what users can mend, of all that TensorFlow may raise in training, into UserError."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise UserError('out of memory: lower --batch_size or --patch_size, or use --recompute_alignment (%s)'
+                        % _first_line(error)) from error
+    except tf.errors.DataLossError as error:
+        raise UserError('a TFRecord is damaged (%s): run data_tools.check_tfrecords on --data_dir'
+                        % _first_line(error)) from error
+
+
+def _first_line(error):
+    return str(error).split('\n')[0]
+
+
+def _as_table(config):
+    """The configuration as Markdown tables for TensorBoard."""
+    lines = []
+    for topic, values in sorted(config.items()):
+        lines += ['', '### ' + topic, '', '| option | value |', '|---|---|']
+        lines += ['| %s | %s |' % (name, os.fspath(value) if isinstance(value, str) else value)
+                  for name, value in sorted(values.items())]
+    return '\n'.join(lines)

@@ -1,0 +1,142 @@
+"""The directory of a run: one process at a time, one configuration, and what must be remembered beside checkpoints.
+
+`config.json`: the resolved configuration. `run_state.json`: rollbacks, checkpoints kept for good, the best one.
+"""
+import contextlib
+import errno
+import fcntl
+import os
+
+from data_tools import files
+from data_tools.cli import UserError
+
+CONFIG_FILE, STATE_FILE, LOCK_FILE = 'config.json', 'run_state.json', 'lock'
+# options that may change between sessions of one run: they say where, how fast and how often, not what is computed
+FREE = {
+    'data': {'data_dir', 'read_threads', 'map_threads', 'read_buffer_kb', 'prefetch', 'shuffle_buffer'},
+    'training': {'model_dir', 'override_config', 'steps', 'save_every', 'keep_last', 'keep_every_hours', 'log_every',
+                 'summary_every', 'val_dir', 'eval_every', 'eval_frames', 'image_every', 'recompute_alignment'},
+}
+# of the machine's options, only those that change what is computed are compared
+RUNTIME = {'mixed_precision', 'precision_mode', 'loss_scale', 'loss_scale_value'}
+
+
+@contextlib.contextmanager
+def lock(directory):
+    """Holds the directory for this process; the system frees it when the process ends, however it ends.
+
+    Raises:
+      UserError: when another process holds it.
+    """
+    path = os.path.join(directory, LOCK_FILE)
+    with files.explained(path):
+        file = open(path, 'a+')   # noqa: SIM115 it stays open, and locked, as long as the run
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise UserError('cannot lock %s: %s; use a file system with locks' % (path, error)) from error
+            file.seek(0)
+            raise UserError('another run (%s) is writing %s: wait for it, stop it, or choose another --model_dir'
+                            % (file.read().strip() or 'unknown', directory)) from None
+        file.truncate(0)
+        file.write('process %d on %s\n' % (os.getpid(), os.uname().nodename))
+        file.flush()
+        yield
+
+
+def resolved(model, data, training, runtime, ranks):
+    """All options with their defaults filled in, as a dict of dicts for JSON; ranks: int, processes of the job."""
+    values = {'model': model.to_dict(), 'data': data.to_dict(), 'training': training.to_dict(),
+              'runtime': runtime.to_dict(), 'job': {'ranks': ranks}}
+    # the default period follows `steps`, which may change, but the schedule may not
+    values['training'].update(cosine_periods=training.periods, restart_weights=training.weights)
+    return _plain(values)
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def differences(old, new):
+    """Texts of the options in which two resolved configurations differ, except those free to change: list of str."""
+    texts = []
+    for topic in sorted(new):
+        before, after = old.get(topic, {}), new[topic]
+        for name in sorted(set(before) | set(after)):
+            if name in FREE.get(topic, ()) or (topic == 'runtime' and name not in RUNTIME):
+                continue
+            if before.get(name) != after.get(name):
+                texts.append('%s was %r, is %r' % (name, before.get(name), after.get(name)))
+    return texts
+
+
+def settle_config(directory, config, override):
+    """Compares the configuration with that of the run in `directory`, if there is one, and saves it.
+
+    Args:
+      config: dict of `resolved`.
+      override: bool, take the new one although it differs.
+    Returns:
+      list of str, the differences overridden.
+    Raises:
+      UserError: naming the options that differ.
+    """
+    path = os.path.join(directory, CONFIG_FILE)
+    changed = differences(files.read_json(path), config) if os.path.exists(path) else []
+    if changed and not override:
+        raise UserError('%s was trained with another configuration: %s. Use the same options, another --model_dir, or '
+                        '--override_config to go on with the new ones' % (directory, '; '.join(changed)))
+    files.write_json(path, config)
+    return changed
+
+
+class RunState:
+    """What the run remembers. Only rank 0 writes it.
+
+    Attributes:
+      rollbacks: list of dict, each return of the guard.
+      best: dict(step, psnr), or None.
+    """
+
+    def __init__(self, directory, writes=True):
+        self._path, self._writes = os.path.join(directory, STATE_FILE), writes
+        values = files.read_json(self._path) if os.path.exists(self._path) else {}
+        self.rollbacks = values.get('rollbacks', [])
+        self.best = values.get('best')
+        self._kept = values.get('kept', {})   # step -> time, of checkpoints kept for good
+        self._kept_since = values.get('kept_since')
+
+    def add_rollback(self, **facts):
+        self.rollbacks.append(facts)
+        self._save()
+
+    def forget_rollbacks(self):
+        self.rollbacks = []
+        self._save()
+
+    def set_best(self, step, psnr):
+        self.best = {'step': step, 'psnr': psnr}
+        self._save()
+
+    def is_kept(self, step):
+        return str(step) in self._kept
+
+    def due_to_keep(self, written, interval):
+        """Whether a checkpoint is `interval` seconds younger than the last one kept (or the first ever judged)."""
+        if self._kept_since is None:
+            self._kept_since = written
+            self._save()
+        return written - self._kept_since >= interval
+
+    def keep(self, step, written):
+        self._kept[str(step)] = self._kept_since = written
+        self._save()
+
+    def _save(self):
+        if self._writes:
+            files.write_json(self._path, {'rollbacks': self.rollbacks, 'best': self.best, 'kept': self._kept,
+                                          'kept_since': self._kept_since})

@@ -1,0 +1,60 @@
+"""Ends of a run before its last step: the guard's rollback, and signals."""
+import contextlib
+import signal
+import sys
+import threading
+
+from edvr.training import guard
+from edvr.training.loop import Part
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Guard(Part):
+    """Says loudly which updates are skipped, and asks for a rollback after `bad_steps` of them in a row."""
+
+    def __init__(self, config, control, loud=True):
+        """config: TrainingConfig; control: Control; loud: bool, whether this rank prints."""
+        self._config, self._control, self._loud = config, control, loud
+
+    def start(self, session, step):
+        self._skipped = 0.
+
+    def after_run(self, report):
+        values = report.values
+        streak, skipped, self._skipped = values['streak'], values['skipped'] - self._skipped, values['skipped']
+        if skipped and self._loud:
+            print('GUARD: step %d: %d update(s) skipped, %d in a row; %s (loss %g, gradient norm %g, |offset| %s)' % (
+                report.step, skipped, streak, guard.explain(values['faults']) or 'the last step was good again',
+                values['loss'], values['gradient_norm'],
+                ' '.join('%g' % value for name, value in sorted(values.items()) if name.startswith('offset_'))),
+                file=sys.stderr, flush=True)
+        if streak >= self._config.bad_steps:
+            self._control.rollback = 'step %d: %d updates in a row were skipped: %s' % (
+                report.step, streak, guard.explain(values['faults']))
+
+
+@contextlib.contextmanager
+def signals(control):
+    """While inside, SIGTERM and Ctrl-C set `control.signal`, and the run ends after its step; a second one ends it "
+      "at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield   # Python takes signals in the main thread only
+        return
+
+    def handle(number, frame):
+        if control.signal is not None:
+            raise KeyboardInterrupt
+        control.signal = number
+        print('%s: finishing the step and saving; once more ends at once' % name(number), file=sys.stderr, flush=True)
+
+    previous = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def name(number):
+    return signal.Signals(number).name

@@ -1,0 +1,41 @@
+"""Starting a run from the weights of another one."""
+import sys
+
+import tensorflow.compat.v1 as tf
+
+from data_tools.cli import UserError
+from edvr import checkpoints
+from edvr.training.optimizer import FUSION
+
+
+def missing_variables(path, variables):
+    """Names of the variables that the checkpoint lacks, sorted list of str.
+
+    Raises:
+      UserError: when one that is not of the fusion is missing: then it is another network's checkpoint.
+    """
+    prefix = checkpoints.latest(path)
+    shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
+    missing = sorted(name for name in map(checkpoints.name_of, variables) if name not in shapes)
+    wrong = [name for name in missing if not name.startswith(FUSION)]
+    if wrong:
+        raise UserError('--init_from=%s: checkpoint %s lacks %d variables outside the fusion, such as %s; it is of '
+                        'another network' % (path, prefix, len(wrong), wrong[0]))
+    return missing
+
+
+def initialise_from(path, variables, use_ema=True):
+    """Makes `variables` begin with a checkpoint's values (in the graph being built).
+
+    Args:
+      path: str, directory or prefix.
+      variables: list of tf.Variable; those of the fusion that the checkpoint lacks keep their own initialisation.
+      use_ema: take moving averages where the checkpoint has them.
+    Raises:
+      UserError: as `missing_variables`, or naming a variable of another shape.
+    """
+    prefix, missing = checkpoints.latest(path), missing_variables(path, variables)
+    present = [variable for variable in variables if checkpoints.name_of(variable) not in missing]
+    tf.train.init_from_checkpoint(prefix, checkpoints.restore_map(prefix, present, use_ema))
+    print('weights come from %s; %s' % (prefix, 'initialised anew: ' + ', '.join(missing) if missing else
+                                        'it has all of them'), file=sys.stderr, flush=True)
