@@ -4,10 +4,12 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.cli import UserError
 from edvr import checkpoints
+from edvr.config import RuntimeConfig
 from edvr.config.export import OPEN
 from edvr.model import network
 from edvr.restoration.frozen import no_deprecations
 from edvr.restoration.signature import INPUT, OUTPUT
+from edvr.runtime import devices
 
 # Ops that Ascend's graph engine takes whole: numeric, on tensors whose shapes follow from the input's. Nothing with
 # strings, files, tables, Python, resources or control flow, which would cut the graph in pieces.
@@ -81,7 +83,8 @@ def _restore(session, prefix, use_ema):
 
 def reference(prefix, model, windows, use_ema=True):
     """What the checkpoint itself gives, in a graph of its own: uint8 [N, T, H, W, 3] -> float32 [N, sH, sW, 3]."""
-    with tf.Graph().as_default(), tf.Session() as session:
+    config = devices.session_config(RuntimeConfig())
+    with tf.Graph().as_default(), tf.Session(config=config) as session:
         sr = network.edvr(tf.constant(windows), model, dcn_impl='tf').sr
         _restore(session, prefix, use_ema)
         return session.run(sr)

@@ -7,9 +7,11 @@ import tensorflow.compat.v1 as tf
 from google.protobuf.message import DecodeError
 
 from data_tools.cli import UserError
+from edvr.config import RuntimeConfig
 from edvr.config.export import OPEN
 from edvr.restoration import signature
 from edvr.restoration.signature import INPUT, OUTPUT
+from edvr.runtime import devices
 
 
 class NotRunnableError(UserError):
@@ -30,7 +32,7 @@ class FrozenGraph:
 
         Args:
           path: str.
-          session_config: tf.ConfigProto or None.
+          session_config: tf.ConfigProto; None for one that uses all cores.
         Raises:
           UserError: not such a graph; nodes, description or checksum missing or wrong; ops unknown to this TensorFlow.
         """
@@ -41,7 +43,7 @@ class FrozenGraph:
             graph_def = parse_graph(path, data)
         self.config, self.interface, self.content = signature.read(path, data)
         graph = tf.Graph()
-        self._session = tf.Session(graph=graph, config=session_config)
+        self._session = tf.Session(graph=graph, config=session_config or devices.session_config(RuntimeConfig()))
         with graph.as_default():
             if saved_model:
                 with no_deprecations():

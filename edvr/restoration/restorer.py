@@ -3,10 +3,12 @@ import numpy as np
 
 from data_tools.cli import UserError
 from data_tools.windows import window_indices
+from edvr.config import RuntimeConfig
 from edvr.config.export import OPEN
 from edvr.restoration import ensemble, memory, tiling
 from edvr.restoration.engine import CheckpointEngine
 from edvr.restoration.frozen import FrozenGraph, is_exported
+from edvr.runtime import devices
 
 
 class Restorer:
@@ -32,7 +34,8 @@ class Restorer:
             raise UserError('--checkpoint is not given; name a training directory, a checkpoint or an exported graph')
         self._frozen = is_exported(path)
         if self._frozen:
-            self._engine = FrozenGraph(path)
+            runtime = RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
+            self._engine = FrozenGraph(path, devices.session_config(runtime))
         else:
             self._engine = CheckpointEngine(path, dcn_impl, device, use_ema, intra_op_threads)
         self.path = getattr(self._engine, 'prefix', path)
