@@ -6,6 +6,7 @@ from absl import flags
 
 from data_tools import cli
 from edvr.config.base import element_type, is_tuple
+from edvr.runtime import host
 
 FLAGS = flags.FLAGS
 
@@ -78,4 +79,5 @@ def run(main, *classes):
         for cls in classes:
             print(FLAGS.module_help(cls.TITLE) + '\n')
         return
+    host.tune_malloc()
     cli.run(main)
