@@ -23,7 +23,7 @@ class LaunchConfig(Config):
     addresses: Tuple[str, ...] = option((), 'on gpu and cpu: host:port of every rank of a job over several hosts; '
                                             'empty means all ranks are here')
     first_rank: int = option(0, 'on gpu and cpu with --addresses: rank of the first process of this host', low=0)
-    log_dir: str = option('logs', 'directory for the output of each rank, rank_0.log, ...; rank 0 shows here as well')
+    logs: str = option('logs', 'directory for the output of each rank, rank_0.log, ...; rank 0 shows here as well')
     bind_cores: bool = option(True, 'give each process its own equal share of the cores; switch off where something '
                                     'else places them')
     grace: float = option(60., 'seconds that rank 0 has to save and end when the job is stopped, before it is killed',

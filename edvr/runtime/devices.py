@@ -61,6 +61,8 @@ def session_config(config):
     """tf.ConfigProto for sessions on the device; for an NPU, what the host side of it needs."""
     proto = tf.ConfigProto(allow_soft_placement=True, intra_op_parallelism_threads=config.intra_op_threads,
                            inter_op_parallelism_threads=config.inter_op_threads)
+    # TensorFlow 2.15's memory optimizer logs a screenful for operators whose sizes are open, and gains nothing here
+    proto.graph_options.rewrite_options.memory_optimization = proto.graph_options.rewrite_options.NO_MEM_OPT
     if config.device == 'gpu':
         proto.gpu_options.allow_growth = config.gpu_memory_growth
     elif config.device == 'npu':
@@ -89,28 +91,51 @@ def strategy(config):
     return tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else None
 
 
-def make_estimator(model_fn, model_dir, config, seed=None, params=None):
+def make_estimator(model_fn, model_dir, config, seed=None):
     """The Estimator that trains `model_fn` on the device.
 
     It saves, logs and summarises nothing by itself: the model_fn's hooks do, the same on every device, and on rank 0
     only (`is_writer`). All ranks use the same `model_dir`, so that all restore the same checkpoint.
 
     Args:
-      model_fn: model_fn(features, labels, mode, params, config) -> EstimatorSpec.
+      model_fn: model_fn(features, labels, mode) -> EstimatorSpec.
       model_dir: str.
       config: RuntimeConfig.
       seed: int or None, graph-level random seed; on several ranks the initial weights are rank 0's.
-      params: dict for model_fn, or None.
     Raises:
       UserError: when the device is not there.
     """
     if config.device == 'npu':
-        return npu.make_estimator(model_fn, model_dir, config, session_config(config), seed, params)
+        return npu.make_estimator(model_fn, model_dir, config, session_config(config), seed)
+
+    def as_written(features, labels, mode):
+        # strategies rewrite Python control flow (autograph), which a graph builder has no use for
+        return tf.autograph.experimental.do_not_convert(model_fn)(features, labels, mode)
+
     run_config = tf.estimator.RunConfig(
         model_dir=model_dir, tf_random_seed=seed, session_config=session_config(config),
         train_distribute=strategy(config), save_summary_steps=0, save_checkpoints_steps=None,
         save_checkpoints_secs=None, log_step_count_steps=None)
-    return tf.estimator.Estimator(model_fn, config=run_config, params=params)
+    return tf.estimator.Estimator(as_written, config=run_config)
+
+
+def train(estimator, input_fn, hooks, max_steps, config):
+    """Runs the Estimator of `make_estimator` until `max_steps` or until a hook asks to stop.
+
+    Args:
+      input_fn: function without arguments -> tf.data.Dataset of this rank's batches for one replica.
+      hooks: list of SessionRunHook for this process.
+      max_steps: int, global step to end at.
+      config: RuntimeConfig.
+    """
+    hooks = list(hooks) + training_hooks(config)
+    if estimator.config.cluster_spec:
+        # the way that a strategy over several processes wants; the second specification serves evaluator tasks only,
+        # which `cluster` refuses
+        tf.estimator.train_and_evaluate(
+            estimator, tf.estimator.TrainSpec(input_fn, max_steps, hooks), tf.estimator.EvalSpec(input_fn))
+    else:
+        estimator.train(input_fn, hooks, max_steps=max_steps)
 
 
 def is_writer(config):

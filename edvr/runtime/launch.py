@@ -3,7 +3,7 @@
     python -m edvr.runtime.launch --device=npu --rank_table=scripts/rank_tables/8p.json -- --flagfile=flags/8p.cfg ...
     python -m edvr.runtime.launch --device=cpu --ranks=2 -- --data_dir=... --model_dir=...
 
-What follows `--` goes to the program. Each rank writes LOG_DIR/rank_N.log; the first is shown here too. The first rank
+What follows `--` goes to the program. Each rank writes LOGS/rank_N.log; the first is shown here too. The first rank
 that fails stops the job, with the end of its log. Ctrl-C or SIGTERM: rank 0 saves a checkpoint, then all end; the same
 command goes on from there.
 """
@@ -29,7 +29,7 @@ def main(arguments):
     command = [sys.executable, '-m', config.program] + arguments + ['--device=' + config.device]
     print('%d process%s: %s' % (len(processes), '' if len(processes) == 1 else 'es', ' '.join(command)), flush=True)
     return run_together(
-        command, {process.rank: process.environment for process in processes}, config.log_dir, config.grace,
+        command, {process.rank: process.environment for process in processes}, config.logs, config.grace,
         bind_cores=config.bind_cores)
 
 

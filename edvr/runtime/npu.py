@@ -65,7 +65,7 @@ def prepare_session_config(proto):
     rewrite_options.remapping = rewrite_options.OFF
 
 
-def make_estimator(model_fn, model_dir, config, session_config, seed=None, params=None):
+def make_estimator(model_fn, model_dir, config, session_config, seed=None):
     """An NPUEstimator; see `devices.make_estimator`, which calls this.
 
     Args:
@@ -73,7 +73,7 @@ def make_estimator(model_fn, model_dir, config, session_config, seed=None, param
     """
     require()
     run_config = _bridge(_CONFIG, 'NPURunConfig')(**run_config_arguments(model_dir, config, session_config, seed))
-    return _bridge(_ESTIMATOR, 'NPUEstimator')(model_fn=model_fn, config=run_config, params=params)
+    return _bridge(_ESTIMATOR, 'NPUEstimator')(model_fn=model_fn, config=run_config)
 
 
 def run_config_arguments(model_dir, config, session_config, seed=None):
