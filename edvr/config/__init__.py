@@ -1,8 +1,10 @@
 """Configurations, one file a topic."""
 from edvr.config.base import Config, ConfigError, option
+from edvr.config.benchmark import BenchmarkConfig
 from edvr.config.data import DataConfig
 from edvr.config.model import ModelConfig
 from edvr.config.runtime import RuntimeConfig
 from edvr.config.training import TrainingConfig
 
-__all__ = ['Config', 'ConfigError', 'DataConfig', 'ModelConfig', 'RuntimeConfig', 'TrainingConfig', 'option']
+__all__ = ['BenchmarkConfig', 'Config', 'ConfigError', 'DataConfig', 'ModelConfig', 'RuntimeConfig', 'TrainingConfig',
+           'option']

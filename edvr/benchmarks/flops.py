@@ -1,0 +1,39 @@
+"""How much arithmetic a network takes, counted from the network itself."""
+import tensorflow.compat.v1 as tf
+
+from edvr.model import alignment, network
+
+TRAINING_FACTOR = 3   # forward, gradient to the inputs, gradient to the weights: each as much as the first
+
+
+def forward_macs(config, height, width):
+    """Multiply-adds of the convolutions, deformable ones included, to restore one frame from its window.
+
+    Args:
+      config: ModelConfig.
+      height, width: int, input size in pixels.
+    Returns:
+      int.
+    """
+    with tf.Graph().as_default() as graph:
+        network.edvr(tf.placeholder(tf.float32, [1, config.num_frames, height, width, 3]), config)
+        macs = 0
+        for op in graph.get_operations():
+            if op.type == 'Conv2D':
+                taps, _, channels, _ = op.inputs[1].shape.as_list()
+                macs += taps ** 2 * channels * op.outputs[0].shape.num_elements()
+        return macs + _deformable_macs(config, height, width)
+
+
+def _deformable_macs(config, height, width):
+    """Those of the products of the four deformable convolutions; the sampling is not counted."""
+    shrink = 4 if config.hr_in else 1
+    pixels = config.num_frames * (height // shrink) * (width // shrink)
+    levels = {'l3': 16, 'l2': 4, 'l1': 1, 'cas': 1}
+    return sum(deform_conv_macs(pixels // levels[level], config.channels, config.channels)
+               for level in alignment.LEVELS)
+
+
+def deform_conv_macs(pixels, channels_in, channels_out, kernel_points=9):
+    """Multiply-adds of a deformable convolution's product."""
+    return pixels * kernel_points * channels_in * channels_out

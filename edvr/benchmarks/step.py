@@ -1,0 +1,57 @@
+"""A training step: network, loss, gradients and Adam in a bare session loop, per implementation."""
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from edvr.benchmarks import flops, measure
+from edvr.model import losses
+from edvr.model.deform_conv import resolve_impl
+from edvr.model.network import edvr
+from edvr.runtime import devices
+
+
+def run(benchmark, model, data, runtime):
+    """Measures each implementation in a process of its own.
+
+    Args:
+      benchmark: BenchmarkConfig; implementations, seconds, repeats, recompute_alignment.
+      model: ModelConfig.
+      data: DataConfig; batch_size and patch_size, of samples that lie in memory.
+      runtime: RuntimeConfig; device, threads, and dcn_impl where benchmark.compare is empty.
+    Returns:
+      list of dicts: what, implementation, shape, ms, samples_per_s, gflops, matmul_peak_gflops, share_of_peak,
+      peak_rss_mb.
+    """
+    return [measure.in_child(_measure, benchmark, model, data, runtime, implementation)
+            for implementation in benchmark.compare or (runtime.dcn_impl,)]
+
+
+def train_op(model, impl, batch_size, patch_size, recompute_alignment=False):
+    """A training step on random samples that lie in memory, in the default graph.
+
+    Returns:
+      A tensor whose evaluation makes one update: the loss, float32 [].
+    """
+    rng, size = np.random.RandomState(0), patch_size
+    lq = rng.randint(0, 256, (batch_size, model.num_frames, size, size, 3)).astype(np.uint8)
+    gt = rng.randint(0, 256, (batch_size, model.upscale * size, model.upscale * size, 3)).astype(np.uint8)
+    # variables, because constants would be folded into the graph
+    lq, gt = (tf.get_variable(name, initializer=value, trainable=False) for name, value in (('lq', lq), ('gt', gt)))
+    loss = losses.loss(edvr(tf.identity(lq), model, impl, recompute_alignment).sr, tf.identity(gt))
+    update = tf.train.AdamOptimizer(4e-4, .9, .99).minimize(loss)
+    with tf.control_dependencies([update]):
+        return tf.identity(loss)
+
+
+def _measure(benchmark, model, data, runtime, implementation):
+    impl, config = resolve_impl(implementation, runtime.device), devices.session_config(runtime)
+    batch, patch = data.batch_size, data.patch_size
+    peak = measure.matmul_peak_gflops(config)
+    with tf.Graph().as_default(), tf.Session(config=config) as session:
+        step = train_op(model, impl, batch, patch, benchmark.recompute_alignment)
+        session.run(tf.global_variables_initializer())
+        seconds = measure.median_seconds(session.make_callable(step), benchmark.seconds, benchmark.repeats)
+    work = 2 * flops.TRAINING_FACTOR * batch * flops.forward_macs(model, patch, patch)
+    shape = 'lq [%d, %d, %d, %d, 3], C=%d, G=%d' % (batch, model.num_frames, patch, patch, model.channels,
+                                                  model.deform_groups)
+    return dict(what='step', implementation=impl, shape=shape, samples_per_s=batch / seconds,
+                **measure.rates(seconds, work, peak))

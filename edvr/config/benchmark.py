@@ -1,0 +1,49 @@
+"""What to measure, and for how long."""
+import dataclasses
+from typing import Tuple
+
+from edvr.config.base import Config, option
+
+SUBJECTS = ('input', 'step', 'restore', 'dcn')
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkConfig(Config):
+    """The benchmark program's own options."""
+
+    TITLE = 'benchmark'
+
+    what: str = option('step', 'what to measure. input: reading --data_dir; step: a training step; '
+                       'restore: a clip, per frame, window by window and with kept features; dcn: the deformable '
+                       'convolution alone, forward and with gradients', choices=SUBJECTS)
+    json: str = option('', 'write the results to this file too')
+    seconds: float = option(10., 'seconds to measure each case for, shared among the repeats', low=0.)
+    repeats: int = option(5, 'how often each case is measured; the median counts', low=1)
+    compare: Tuple[str, ...] = option((), 'ways to compute the deformable convolution to measure in turn and compare: '
+                                      'native, tf, npu; for dcn also torchvision. Without it --dcn_impl is measured')
+    frame_size: str = option('180x320', 'restore: size of the LQ frames, HxW in pixels')
+    dcn_size: str = option('20x64x64', 'dcn: images and size of the feature maps, NxHxW')
+    recompute_alignment: bool = option(False, 'step: compute the alignment again in the backward pass: less memory, '
+                                       'more time')
+
+    def problems(self):
+        for name, count in (('frame_size', 2), ('dcn_size', 3)):
+            try:
+                sound = len(sizes(getattr(self, name))) == count
+            except ValueError:
+                sound = False
+            if not sound:
+                yield '%s is %r; it must be %s, positive numbers such as %s' % (
+                    name, getattr(self, name), 'x'.join('NHW'[-count:]), type(self).__dataclass_fields__[name].default)
+        allowed = ('native', 'tf', 'npu') + (('torchvision',) if self.what == 'dcn' else ())
+        for name in self.compare:
+            if name not in allowed:
+                yield '--compare has %r; with --what=%s it takes %s' % (name, self.what, ', '.join(allowed))
+
+
+def sizes(text):
+    """'180x320' -> (180, 320). Raises ValueError where it is not positive whole numbers."""
+    numbers = tuple(int(part) for part in text.split('x'))
+    if min(numbers) < 1:
+        raise ValueError(text)
+    return numbers
