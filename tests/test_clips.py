@@ -1,0 +1,204 @@
+"""Finding clips: every layout, natural order, and each way in which a folder can be wrong, named by its paths."""
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_tools import clips
+from data_tools.cli import UserError
+from data_tools.clips import REDS4, find_clips, parse_names
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LAYOUTS = {
+    'sides above clips': ('truth/{}', 'blur4/{}'),
+    'clips above sides': ('{}/truth', '{}/blur4'),
+    'images, sides above clips': ('images/truth/{}', 'images/blur4/{}'),
+    'images, clips above sides': ('images/{}/truth', 'images/{}/blur4'),
+    'plain names': ('gt/{}', 'lq/{}'),
+    'plain names in clips': ('{}/gt', '{}/lq'),
+    'REDS as unpacked': ('train/train_sharp/{}', 'train/train_sharp_bicubic/X4/{}'),
+    'REDS without outer folder': ('train_sharp/{}', 'train_sharp_bicubic/X4/{}'),
+    'REDS, blurred': ('val/val_sharp/{}', 'val/val_blur_bicubic/X4/{}'),
+}
+
+
+def frames(folder, count=3, size=(4, 8), name='%08d.png', start=0):
+    os.makedirs(str(folder), exist_ok=True)
+    for i in range(start, start + count):
+        Image.fromarray(np.zeros(size + (3,), np.uint8)).save(os.path.join(str(folder), name % i))
+
+
+def pair(root, name='000', layout='sides above clips', count=3, size=(4, 8), scale=4):
+    gt, lq = (os.path.join(str(root), part.format(name)) for part in LAYOUTS[layout])
+    frames(gt, count, tuple(scale * n for n in size))
+    frames(lq, count, size)
+    return gt, lq
+
+
+@pytest.mark.parametrize('layout', sorted(LAYOUTS))
+def test_layouts(tmp_path, layout):
+    folders = [pair(tmp_path, name, layout) for name in ('010', '002')]
+    found = find_clips(str(tmp_path))
+    assert [(clip.name, clip.length) for clip in found] == [('002', 3), ('010', 3)]
+    assert found[1].gt_paths == tuple(os.path.join(folders[0][0], '%08d.png' % i) for i in range(3))
+    assert found[1].lq_paths == tuple(os.path.join(folders[0][1], '%08d.png' % i) for i in range(3))
+    gt_only, = find_clips(str(tmp_path), need_lq=False, clips=['002'])
+    assert gt_only.lq_paths == () and gt_only.gt_paths == found[0].gt_paths and gt_only.length == 3
+    lq_only, = find_clips(str(tmp_path), need_gt=False, exclude=['002'])
+    assert lq_only.gt_paths == () and lq_only.lq_paths == found[1].lq_paths
+
+
+@pytest.mark.parametrize('scale', clips.SCALES)
+def test_scales_and_custom_names(tmp_path, scale):
+    frames(tmp_path / 'truth' / 'my cat', 7, (6 * scale, 4 * scale), 'frame-%d.png', start=7)
+    frames(tmp_path / ('blur%d' % scale) / 'my cat', 7, (6, 4), 'f%d.bmp', start=7)
+    frames(tmp_path / ('blur%d' % (5 - scale if scale < 4 else 2)) / 'my cat', 2)   # another scale beside it
+    clip, = find_clips(str(tmp_path), scale)
+    assert clip.name == 'my cat' and [os.path.basename(path) for path in clip.lq_paths] == [
+        'f%d.bmp' % i for i in range(7, 14)]   # 9 before 10
+
+
+def test_one_side_in_bare_folders(tmp_path):
+    frames(tmp_path / 'b')
+    frames(tmp_path / 'a10', 2)
+    frames(tmp_path / 'a9', 1)
+    assert [clip.name for clip in find_clips(str(tmp_path), need_gt=False)] == ['a9', 'a10', 'b']
+    clip, = find_clips(str(tmp_path / 'b'), need_lq=False)
+    assert clip.name == 'b' and len(clip.gt_paths) == 3 and clip.lq_paths == ()
+    with pytest.raises(UserError, match=r'no clips of GT and LQ frames found; expected truth/NAME/\*.png with blur4'):
+        find_clips(str(tmp_path))
+
+
+def test_what_systems_leave_behind_is_no_frame(tmp_path):
+    gt, _ = pair(tmp_path)
+    for name in ('.DS_Store', 'Thumbs.db', '._00000000.png'):
+        with open(os.path.join(gt, name), 'w'):
+            pass
+    os.makedirs(str(tmp_path / '__MACOSX' / 'truth'))
+    assert find_clips(str(tmp_path))[0].length == 3
+
+
+def test_links_count_once(tmp_path):
+    gt, _ = pair(tmp_path)
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / 'truth').symlink_to(os.path.dirname(gt))
+    assert len(find_clips(str(tmp_path))) == 1
+
+
+def fails(root, pattern, **options):
+    with pytest.raises(UserError, match=pattern):
+        find_clips(str(root), **options)
+
+
+def test_missing_and_empty(tmp_path):
+    fails(tmp_path / 'none', 'none: no such folder')
+    fails(tmp_path, 'no clips of GT and LQ frames found')
+    gt, _ = pair(tmp_path)
+    os.makedirs(str(tmp_path / 'truth' / '001'))
+    fails(tmp_path, r'clip 001 has GT frames in .*truth/001 but no LQ folder')
+    os.makedirs(str(tmp_path / 'blur4' / '001'))
+    fails(tmp_path, r'(truth|blur4)/001 has no frames')
+    assert len(find_clips(str(tmp_path), exclude=['001'])) == 1
+    shutil.rmtree(gt)
+    fails(tmp_path, r'clip 000 has LQ frames in .*blur4/000 but no GT folder', clips=['000'])
+
+
+def test_pairs_that_do_not_match(tmp_path):
+    gt, lq = pair(tmp_path)
+    (tmp_path / 'blur3').symlink_to(str(tmp_path / 'blur4'))
+    fails(tmp_path, r'clip 000: GT must be exactly 3 times .*truth/000/00000000.png is 16x32 .*blur3/000/0.*png is 4x8',
+          scale=3)
+    os.remove(os.path.join(lq, '00000002.png'))
+    fails(tmp_path, r'clip 000: 2 LQ frames in .*blur4/000 but 3 GT frames in .*truth/000')
+    os.remove(os.path.join(gt, '00000000.png'))
+    fails(tmp_path, r'frames do not line up: .*blur4/000/00000000.png is paired with .*truth/000/00000001.png')
+
+
+def test_sizes_inside_a_clip(tmp_path):
+    gt, _ = pair(tmp_path)
+    frames(gt, 1, (16, 36), start=2)
+    fails(tmp_path, r'00000000.png is 16x32 but .*00000002.png is 16x36')
+
+
+def test_files_that_are_no_frames(tmp_path):
+    gt, lq = pair(tmp_path)
+    path = os.path.join(gt, 'readme.txt')
+    with open(path, 'w') as file:
+        file.write('hello')
+    fails(tmp_path, r'truth/000/readme.txt is not an image \(1 such in')
+    os.remove(path)
+    for content in (b'', b'\x89PNG\r\n\x1a\n', b'nonsense'):
+        with open(os.path.join(lq, '00000001.png'), 'wb') as file:
+            file.write(content)
+        fails(tmp_path, r'blur4/000/00000001.png: not a readable image')
+
+
+def test_numbering(tmp_path):
+    frames(tmp_path / 'a', 4)
+    os.remove(str(tmp_path / 'a' / '00000002.png'))
+    frames(tmp_path / 'a', 1, start=4)
+    fails(tmp_path, r'hole in its numbering: after 00000001.png comes 00000003.png', need_gt=False)
+    assert find_clips(str(tmp_path), need_gt=False, allow_gaps=True)[0].length == 4
+    shutil.rmtree(str(tmp_path / 'a'))
+    frames(tmp_path / 'b', 3, name='%d0.png')   # thinned evenly
+    assert find_clips(str(tmp_path), need_gt=False)[0].length == 3
+    frames(tmp_path / 'b', 1, name='%d.png')    # 0.png beside 00.png
+    fails(tmp_path, r'two frames of one number: .*png and .*png', need_gt=False)
+
+
+def test_clip_that_is_there_twice(tmp_path):
+    pair(tmp_path)
+    pair(tmp_path, layout='clips above sides')
+    fails(tmp_path, r'clip 000 is there twice: .*truth/000 and .*000/truth; keep one')
+    shutil.rmtree(str(tmp_path))
+    pair(tmp_path, layout='REDS as unpacked')
+    pair(tmp_path, layout='REDS, blurred')
+    fails(tmp_path, r'clip 000 is there twice: .*regroup_reds merges')
+
+
+def test_choosing(tmp_path):
+    for name in REDS4 + ('001',):
+        pair(tmp_path, name, count=1)
+    assert tuple(clip.name for clip in find_clips(str(tmp_path), clips=parse_names('REDS4'))) == REDS4
+    assert [clip.name for clip in find_clips(str(tmp_path), exclude=parse_names('REDS4'))] == ['001']
+    fails(tmp_path, r'--clips names 002, 7, not found in .*there are 5 clips: 000, 001, 011', clips=['001', '7', '002'])
+    fails(tmp_path, r'--exclude names x, not found', exclude=['x'])
+    fails(tmp_path, r'no clip is left of the 5', clips=['001'], exclude=['001'])
+
+
+def test_names_from_the_command_line(tmp_path):
+    assert parse_names(None) is None and parse_names('') is None
+    (tmp_path / 'val.json').write_text('["b", "a"]')
+    assert parse_names(' c,@%s,a , REDS4' % (tmp_path / 'val.json')) == ['c', 'b', 'a', '000', '011', '015', '020']
+    with pytest.raises(UserError, match=r'cannot read clip names from nowhere\.json'):
+        parse_names('@nowhere.json')
+    (tmp_path / 'val.json').write_text('{"a": 1}')
+    with pytest.raises(UserError, match='must hold a JSON list of clip names'):
+        parse_names('@%s' % (tmp_path / 'val.json'))
+
+
+def test_official_validation_clips():
+    assert clips.REDS_OFFICIAL_VAL[0] == '240' and clips.REDS_OFFICIAL_VAL[-1] == '269'
+    assert len(clips.REDS_OFFICIAL_VAL) == 30
+
+
+def test_prepare_script_runs_the_three_programs_in_order(tmp_path):
+    log = tmp_path / 'log'
+    python = tmp_path / 'python'   # notes what it is asked to run
+    python.write_text('#!/bin/sh\necho "$@" >> %s\nexit "${FAIL:-0}"\n' % log)
+    python.chmod(0o755)
+    script = os.path.join(ROOT, 'scripts', 'prepare_reds.sh')
+    env = dict(os.environ, PYTHON=str(python), DATA_DIR='my reds', BASE_URL='http://mirror')
+    subprocess.run(['bash', script, '--encoding=tiles'], env=env, check=True, cwd=str(tmp_path))
+    assert log.read_text().splitlines() == [
+        '-m data_tools.download_reds --root_dir=my reds --base_url=http://mirror --train_sharp --train_sharp_bicubic '
+        '--val_sharp --val_sharp_bicubic',
+        '-m data_tools.regroup_reds --root_dir=my reds --mode=link --split=reds4',
+        '-m data_tools.make_tfrecords --data_dir=my reds --clips=@my reds/sets/train.json '
+        '--output_dir=my reds/tfrecords --num_frames=5 --encoding=tiles']
+    log.unlink()
+    assert subprocess.run(['bash', script], env=dict(env, FAIL='3'), cwd=str(tmp_path)).returncode == 3
+    assert len(log.read_text().splitlines()) == 1   # nothing is packed from half a download
