@@ -8,7 +8,6 @@ grain. The same flags give the same pixels on any machine. Use them to try the p
 A run that was interrupted continues when started again.
 """
 import math
-import multiprocessing
 import os
 import re
 import typing
@@ -16,9 +15,8 @@ import typing
 import numpy as np
 from absl import flags
 from PIL import Image, ImageFilter
-from tqdm import tqdm
 
-from data_tools import cli, sample_scenes
+from data_tools import cli, sample_scenes, sharding
 from data_tools.clips import SCALES
 from data_tools.files import make_dir, read_json, write_json
 from data_tools.images import read_image, write_png
@@ -158,13 +156,13 @@ def _view(size, centre, angle, zoom):
     return (c, -s, centre[0] - (c * size[0] - s * size[1]) / 2., s, c, centre[1] - (s * size[0] + c * size[1]) / 2.)
 
 
-def write_clip_part(task):
-    """Renders frames `start`..`stop - 1` of a clip; frames already there stay. Returns the number of frames."""
-    folders, seed, height, width, scale, start, stop = task
+def write_clip_part(folders, seed, height, width, scale, start, stop):
+    """Renders frames `start`..`stop - 1` of a clip into folders (GT, LQ); frames already there stay."""
     scene = None
     for t in range(start, stop):
         gt_path, lq_path = (os.path.join(folder, '%08d.png' % t) for folder in folders)
         if os.path.exists(gt_path) and os.path.exists(lq_path):
+            sharding.report(1)
             continue
         if not os.path.exists(gt_path):
             scene = scene or Scene(seed, height, width)
@@ -173,7 +171,7 @@ def write_clip_part(task):
         else:
             gt = read_image(gt_path)
         write_png(lq_path, make_lq(gt, scale), COMPRESS_LEVEL)
-    return stop - start
+        sharding.report(1, os.path.getsize(gt_path) + os.path.getsize(lq_path))
 
 
 def clip_seed(seed, index):
@@ -201,14 +199,7 @@ def make_clips(output_dir, num_clips, num_frames, height, width, scale=4, seed=0
             make_dir(folder)
         edges = [num_frames * i // parts for i in range(parts + 1)]
         tasks += [(folders, clip_seed(seed, index), height, width, scale) + edge for edge in zip(edges, edges[1:])]
-    with tqdm(total=num_clips * num_frames, unit='frame', desc='sample clips') as progress:
-        if num_workers == 1:
-            for task in tasks:
-                progress.update(write_clip_part(task))
-        else:
-            with multiprocessing.Pool(min(num_workers, len(tasks))) as pool:
-                for done in pool.imap_unordered(write_clip_part, tasks):
-                    progress.update(done)
+    sharding.run(write_clip_part, tasks, num_workers, 'sample clips', num_clips * num_frames, 'frame')
 
 
 def _claim(output_dir, spec):
@@ -229,7 +220,7 @@ def _claim(output_dir, spec):
 def parse_size(text):
     """(height, width) from `HxW`."""
     match = re.match(r'^(\d+)x(\d+)$', text)
-    if not match or '0' in match.groups():
+    if not match or not all(int(side) for side in match.groups()):
         raise cli.UserError('--gt_size=%s: it must be HEIGHTxWIDTH in pixels, as 720x1280' % text)
     return int(match.group(1)), int(match.group(2))
 
