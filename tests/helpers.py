@@ -45,8 +45,9 @@ def tiny_checkpoint(directory, seed=0, step=7, ema=False, **model_fields):
             values.update({averages.average(variable): values[variable] + rng.normal(0, 0.01, variable.shape)
                            for variable in variables})
         values[tf.train.get_global_step()] = step
+        # what the initializer really assigns: for an average that is not its `initial_value`
         session.run([variable.initializer for variable in values],
-                    {variable.initial_value: value for variable, value in values.items()})
+                    {variable.initializer.inputs[1]: value for variable, value in values.items()})
         return tf.train.Saver().save(session, os.path.join(directory, 'model.ckpt'), global_step=step)
 
 
