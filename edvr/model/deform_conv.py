@@ -10,7 +10,7 @@ Letters: N batch, H W size, C channels in, G deform groups, K kernel size, P = K
 """
 import tensorflow.compat.v1 as tf
 
-from edvr.model.layers import shape_of
+from edvr.model import sampler
 
 IMPLS = ('tf', 'native', 'npu')
 
@@ -82,62 +82,7 @@ def _check(x, offset, mask, weight, G, impl):
 
 
 def _tf(x, offset, mask, weight, G):
-    N, H, W, C = shape_of(x)
-    K, _, _, C_out = weight.shape.as_list()
-    P, c = K * K, C // G
-    ys, xs = _coordinates(offset, G, K, H, W)
-    sampled = _gather(x, ys, xs, G)
-    sampled *= tf.reshape(mask, [N, H, W, G * P, 1])
-    # the samples lie group-major, so the small kernel is brought into their order instead of the other way round
-    kernel = tf.transpose(tf.reshape(tf.convert_to_tensor(weight), [P, G, c, C_out]), [1, 0, 2, 3])
-    y = tf.matmul(tf.reshape(sampled, [N * H * W, P * C]), tf.reshape(kernel, [P * C, C_out]))
-    return tf.reshape(y, [N, H, W, C_out])
-
-
-def _coordinates(offset, G, K, H, W):
-    """Where to sample: (ys, xs), each [N, H, W, G*P] in pixels of x, within [-1, H] and [-1, W].
-
-    At these limits, as beyond them, nothing of the image is in reach. NaN becomes the lower limit.
-    """
-    dtype, half = offset.dtype, G * K * K
-    pad = (K - 1) // 2
-    taps = tf.range(K) - pad
-    tap_y = tf.tile(tf.reshape(tf.tile(taps[:, tf.newaxis], [1, K]), [-1]), [G])
-    tap_x = tf.tile(tf.tile(taps, [K]), [G])
-    rows = tf.range(H)[:, tf.newaxis, tf.newaxis] + tap_y
-    columns = tf.range(W)[tf.newaxis, :, tf.newaxis] + tap_x
-    ys = offset[..., half:] + tf.cast(rows, dtype)
-    xs = offset[..., :half] + tf.cast(columns, dtype)
-    return _within(ys, H), _within(xs, W)
-
-
-def _within(position, size):
-    limit = tf.cast(size, position.dtype)
-    # comparisons with NaN are false
-    return tf.where_v2(position >= -1, tf.minimum(position, limit), tf.constant(-1, position.dtype))
-
-
-def _gather(x, ys, xs, G):
-    """Bilinear samples by four gathers: any float dtype, gradients by TensorFlow's own rules.
-
-    Args:
-      x: float [N, H, W, C].
-      ys, xs: [N, H, W, G*P], of `_coordinates`.
-      G: int.
-    Returns:
-      [N, H, W, G*P, C/G].
-    """
-    N, H, W, C = shape_of(x)
-    points = int(ys.shape[-1])
-    # zeros around: one before (-1), two behind (size, size + 1), so that all four corners exist
-    table = tf.reshape(tf.pad(x, [[0, 0], [1, 2], [1, 2], [0, 0]]), [-1, C // G])
-    top, left = tf.floor(ys), tf.floor(xs)
-    fraction_y, fraction_x = (ys - top)[..., tf.newaxis], (xs - left)[..., tf.newaxis]
-    row, column = tf.cast(top, tf.int32) + 1, tf.cast(left, tf.int32) + 1
-    image = tf.range(N)[:, tf.newaxis, tf.newaxis, tf.newaxis]
-    group = tf.range(points) // (points // G)
-    corner = (((image * (H + 3) + row) * (W + 3)) + column) * G + group
-    right, below = G, (W + 3) * G
-    upper = (1 - fraction_x) * tf.gather(table, corner) + fraction_x * tf.gather(table, corner + right)
-    lower = (1 - fraction_x) * tf.gather(table, corner + below) + fraction_x * tf.gather(table, corner + below + right)
-    return (1 - fraction_y) * upper + fraction_y * lower
+    K, _, C, C_out = weight.shape.as_list()
+    # the samples come group-major, so the small kernel is brought into their order instead of the other way round
+    kernel = tf.transpose(tf.reshape(tf.convert_to_tensor(weight), [K * K, G, C // G, C_out]), [1, 0, 2, 3])
+    return sampler.sample_and_multiply(x, offset, mask, kernel)
