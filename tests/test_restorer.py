@@ -1,38 +1,256 @@
-"""Streaming with kept features against whole windows; sizes, borders, bad input."""
+"""Streaming with kept features against whole windows; sizes, tiles, ensemble, graphs, bad input."""
+import itertools
+import os
+import shutil
+import weakref
+
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
+from data_tools.cli import UserError
 from data_tools.windows import FILLS, window_indices
+from edvr import checkpoints
+from edvr.config import ModelConfig
+from edvr.config.restoration import FILLS as FLAG_FILLS
+from edvr.config.restoration import RestoreConfig
+from edvr.restoration import ensemble, memory
 from edvr.restoration.restorer import Restorer
 from tests.helpers import smooth_frames, tiny_checkpoint
 
 
+def amplify(prefix, names=('conv_last', 'conv_hr', 'upconv'), factor=2.):
+    """Makes the network's share of the output as large as a trained network's: fresh weights hardly change the base."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        reader = tf.train.NewCheckpointReader(prefix)
+        variables = [tf.Variable(reader.get_tensor(name) * (factor if any(part in name for part in names) else 1),
+                                 name=name, dtype=reader.get_variable_to_dtype_map()[name])
+                     for name in reader.get_variable_to_shape_map()]
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver(variables).save(session, prefix, write_meta_graph=False)
+    return prefix
+
+
 @pytest.fixture(scope='module')
-def checkpoints(tmp_path_factory):
-    """{T: directory} of tiny networks."""
-    folders = {}
-    for num_frames in (5, 7):
-        folders[num_frames] = str(tmp_path_factory.mktemp('t%d' % num_frames))
-        tiny_checkpoint(folders[num_frames], num_frames=num_frames)
-    return folders
+def checkpoint(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp('five'))
+    amplify(tiny_checkpoint(folder, num_frames=5))
+    return folder
 
 
-def generate(frames):
-    """A source of unknown length."""
-    yield from frames
+@pytest.fixture(scope='module')
+def restorer(checkpoint):
+    with Restorer(checkpoint, dcn_impl='tf') as restorer:
+        yield restorer
 
 
+@pytest.fixture(scope='module')
+def seven(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp('seven'))
+    amplify(tiny_checkpoint(folder, num_frames=7))
+    with Restorer(folder, dcn_impl='tf') as restorer:
+        yield restorer
+
+
+def whole_windows(engine, frames, fill='reflection_circle'):
+    """Every window on its own, through the undivided graph."""
+    windows = [window_indices(i, len(frames), engine.config.num_frames, fill) for i in range(len(frames))]
+    return engine.run(frames[np.array(windows)])
+
+
+def variant(restorer, **options):
+    """A Restorer with other options around the same engine."""
+    other = Restorer.__new__(Restorer)
+    other.__dict__.update(restorer.__dict__)
+    for name, value in options.items():
+        assert '_' + name in other.__dict__
+        setattr(other, '_' + name, value)
+    return other
+
+
+@pytest.mark.parametrize('fill', FILLS)
 @pytest.mark.parametrize('num_frames', [5, 7])
-def test_kept_features_give_what_whole_windows_give(checkpoints, num_frames):
-    with Restorer(checkpoints[num_frames]) as restorer:
-        engine = restorer._engine
-        for length in (1, 2, num_frames - 1, num_frames, num_frames + 4):
-            frames = smooth_frames(length, 8, 12, seed=length)
-            for fill in FILLS:
-                restorer._fill = fill
-                streamed = list(restorer.restore_clip(generate(frames)))
-                assert len(streamed) == length
-                indices = [window_indices(i, length, num_frames, fill) for i in range(length)]
-                whole = engine.run(frames[np.array(indices)])
-                assert streamed[0].shape == (32, 48, 3) and streamed[0].dtype == np.float32
-                np.testing.assert_allclose(np.stack(streamed), whole, atol=1e-5, rtol=0)
+def test_kept_features_give_what_whole_windows_give(restorer, seven, num_frames, fill):
+    other = variant({5: restorer, 7: seven}[num_frames], fill=fill)
+    for length in (1, 2, num_frames - 1, num_frames, num_frames + 4):
+        frames = smooth_frames(length, 8, 12, seed=length)
+        streamed = list(other.restore_clip(iter(frames)))
+        assert len(streamed) == length
+        assert streamed[0].shape == (32, 48, 3) and streamed[0].dtype == np.float32
+        np.testing.assert_allclose(np.stack(streamed), whole_windows(other._engine, frames, fill), atol=1e-5, rtol=0)
+
+
+def test_the_flag_offers_all_fills():
+    assert FLAG_FILLS == FILLS
+
+
+def test_frames_matter(restorer):
+    """The network of these tests is sensitive to its neighbours, or equal results would mean nothing."""
+    frames = smooth_frames(5, 16, 16)
+    centre = whole_windows(restorer._engine, frames)[2]
+    swapped = whole_windows(restorer._engine, frames[[1, 0, 2, 3, 4]])[2]
+    assert np.abs(centre - swapped).max() > 1e-4
+
+
+@pytest.mark.parametrize('options', [{'cache_bytes': 0}, {'cache_bytes': 1000}])
+def test_without_room_for_features_windows_are_computed_whole(restorer, options):
+    frames = smooth_frames(6, 8, 8)
+    expected = list(restorer.restore_clip(frames))
+    np.testing.assert_allclose(list(variant(restorer, **options).restore_clip(frames)), expected, atol=1e-5, rtol=0)
+
+
+def test_reading_is_lazy_and_memory_bounded(restorer):
+    class Frame(np.ndarray):
+        """An array that can be watched."""
+    alive, read = [], []
+
+    def source():
+        for frame in smooth_frames(14, 4, 4):
+            frame = frame.view(Frame)
+            alive.append(weakref.ref(frame))
+            read.append(len(read))
+            yield frame
+
+    for index, _ in enumerate(restorer.restore_clip(source())):
+        assert len(read) == min(max(index + 3, 5), 14)
+        assert sum(reference() is not None for reference in alive) <= 5 + 1   # one more in the source's own hand
+    assert index == 13
+
+
+def test_start_skips_frames_and_changes_nothing(restorer):
+    frames = smooth_frames(9, 8, 8)
+    everything = list(restorer.restore_clip(frames))
+    for start in (1, 5, 8, 9, 12):
+        rest = list(restorer.restore_clip(iter(frames), start=start))
+        assert len(rest) == max(9 - start, 0)
+        for got, expected in zip(rest, everything[start:]):
+            np.testing.assert_allclose(got, expected, atol=1e-5, rtol=0)
+
+
+def test_no_frames_give_no_frames(restorer):
+    assert list(restorer.restore_clip([])) == []
+
+
+@pytest.mark.parametrize('size', [(1, 1), (2, 9), (7, 10), (5, 4)])
+def test_any_size_is_padded_by_reflection_and_cropped_back(restorer, size):
+    frames = smooth_frames(5, *size)
+    height, width = (-(-side // 4) * 4 for side in size)
+    padded = np.stack([np.pad(frame, [(0, height - size[0]), (0, width - size[1]), (0, 0)], 'reflect')
+                       for frame in frames])
+    restored = list(restorer.restore_clip(frames))
+    expected = whole_windows(restorer._engine, padded)[:, :size[0] * 4, :size[1] * 4]
+    np.testing.assert_allclose(np.stack(restored), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('size', [(60, 103), (97, 75)])
+def test_tiles_equal_the_whole_frame(restorer, size):
+    frames = smooth_frames(2, *size)
+    whole = list(restorer.restore_clip(frames))
+    tiled = list(variant(restorer, tile=64, overlap=32).restore_clip(frames))
+    for got, expected in zip(tiled, whole):
+        assert got.shape == expected.shape
+        assert np.abs(got - expected).max() < 1e-3
+    bare = next(variant(restorer, tile=48, overlap=0).restore_clip(frames))
+    assert np.abs(bare - whole[0]).max() > 1e-3   # without overlap the seams show: the test above can fail
+
+
+def test_default_overlap_hides_the_tiles(restorer):
+    frames = smooth_frames(1, 64, 158)
+    whole, = restorer.restore_clip(frames)
+    tiled, = variant(restorer, tile=128, overlap=RestoreConfig().tile_overlap).restore_clip(frames)
+    assert np.abs(tiled - whole).max() < 1e-3
+
+
+def test_tile_from_a_memory_budget(restorer):
+    auto = variant(restorer, tile='auto', overlap=16, memory=64 * 2 ** 30)
+    assert len(auto._tiling(48, 400).boxes) == 1
+    assert auto._bytes_per_pixel > 100
+    frames_bytes = 3 * 12 * 16 * 48 * 400
+    little = variant(auto, memory=memory.resident() + frames_bytes + 48 * 200 * auto._bytes_per_pixel, cache_bytes=0)
+    tiles = little._tiling(48, 400)
+    assert len(tiles.boxes) > 1
+    with pytest.raises(UserError, match=r'raise --memory_gb'):
+        variant(auto, memory=1)._tiling(48, 400)
+
+
+def test_ensemble_is_the_mean_of_the_versions(restorer):
+    frames = smooth_frames(5, 8, 12)
+    expected = np.mean([ensemble.restore(whole_windows(restorer._engine, np.stack(
+        [ensemble.transform(frame, k) for frame in frames]))[2], k) for k in range(8)], axis=0)
+    got = list(variant(restorer, versions=range(8)).restore_clip(frames))[2]
+    np.testing.assert_allclose(got, expected, atol=1e-5, rtol=0)
+    assert np.abs(got - list(restorer.restore_clip(frames))[2]).max() > 1e-4
+
+
+@pytest.mark.parametrize('fields', [dict(scale=2, with_predeblur=True, with_tsa=False), dict(hr_in=True)])
+def test_variants_of_the_network(tmp_path, fields):
+    tiny_checkpoint(tmp_path, **fields)
+    with Restorer(str(tmp_path), dcn_impl='tf') as restorer:
+        frames = smooth_frames(4, 16, 32)
+        restored = list(restorer.restore_clip(frames))
+        scale = fields.get('scale', 1)
+        assert restored[0].shape == (16 * scale, 32 * scale, 3)
+        np.testing.assert_allclose(restored, whole_windows(restorer._engine, frames), atol=1e-5, rtol=0)
+        odd = next(restorer.restore_clip(frames[:, :9, :21]))
+        assert odd.shape == (9 * scale, 21 * scale, 3)
+
+
+def test_averaged_weights_are_taken_on_request(tmp_path):
+    tiny_checkpoint(tmp_path, ema=True)
+    frames = smooth_frames(1, 8, 8)
+    results = []
+    for use_ema in (True, False):
+        with Restorer(str(tmp_path), use_ema=use_ema, dcn_impl='tf') as restorer:
+            results.append(next(restorer.restore_clip(frames)))
+    assert np.abs(results[0] - results[1]).max() > 1e-5
+
+
+def test_what_is_known_of_the_network(restorer, checkpoint):
+    assert restorer.path == os.path.join(checkpoint, 'model.ckpt-7') and restorer.step == 7
+    assert (restorer.config.num_frames, restorer.config.scale) == (5, 4)
+
+
+def test_from_config(checkpoint):
+    config = RestoreConfig(checkpoint=checkpoint, fill='circle', tile='64', tile_overlap=8, ensemble=True, cached=False,
+                           dcn_impl='tf')
+    with Restorer.from_config(config) as restorer:
+        assert (restorer._fill, restorer._tile, restorer._overlap) == ('circle', 64, 8)
+        assert len(restorer._versions) == 8 and restorer._cache_bytes == 0
+
+
+def test_bad_frames_are_named(restorer):
+    frames = list(smooth_frames(6, 8, 8))
+    with pytest.raises(UserError, match='frame 3 is 4x8, the frames before it are 8x8'):
+        list(restorer.restore_clip(frames[:3] + [frames[3][:4]]))
+    with pytest.raises(UserError, match='frame 0 is float32'):
+        next(restorer.restore_clip([frames[0].astype(np.float32)]))
+    with pytest.raises(UserError, match='ended after 6 of 7 frames'):
+        list(restorer.restore_clip(frames, length=7))
+    assert len(list(itertools.islice(restorer.restore_clip(itertools.cycle(frames)), 8))) == 8
+
+
+def test_no_network_is_named(tmp_path):
+    with pytest.raises(UserError, match='--checkpoint is not given'):
+        Restorer('')
+    with pytest.raises(UserError, match='no checkpoint in this directory'):
+        Restorer(str(tmp_path))
+    with pytest.raises(UserError, match=r'nowhere\.pb'):
+        Restorer(str(tmp_path / 'nowhere.pb'))
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    amplify(tiny_checkpoint(tmp_path), names=('edvr/conv_hr',), factor=np.nan)
+    with pytest.raises(UserError, match=r'edvr/conv_hr/\S+ has values that are not finite'):
+        Restorer(str(tmp_path))
+
+
+def test_another_architecture_names_the_variable_that_differs(tmp_path):
+    tiny_checkpoint(tmp_path)
+    shutil.copy(str(tmp_path / checkpoints.MODEL_FILE), str(tmp_path / 'kept'))
+    narrow = ModelConfig.from_json((tmp_path / 'kept').read_text())
+    checkpoints.save_model_config(str(tmp_path), narrow.replace(channels=16))
+    with pytest.raises(UserError, match=r'has edvr/\S+ with shape \[3, 3, 3, 8\], the network wants \[3, 3, 3, 16\]'):
+        Restorer(str(tmp_path))
+    checkpoints.save_model_config(str(tmp_path), narrow.replace(num_reconstruct_block=2))
+    with pytest.raises(UserError, match=r'has no variable edvr/\S*reconstruction\S*'):
+        Restorer(str(tmp_path))

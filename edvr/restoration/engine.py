@@ -41,8 +41,10 @@ class CheckpointEngine:
         self._graph = tf.Graph()
         runtime = RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
         self._session = tf.Session(graph=self._graph, config=devices.session_config(runtime))
+        multiple = self.config.size_multiple
         with self._graph.as_default():
-            self._build(None, None)
+            # on devices that want fixed sizes this makes the variables and is not run
+            self._nodes_for(self._build_parts, np.empty([multiple, multiple, 3], np.uint8))
             self._load(use_ema)
 
     def close(self):
@@ -57,7 +59,7 @@ class CheckpointEngine:
         Returns:
           tuple of three float32 arrays [1, h, w, C]: whole, half and quarter resolution.
         """
-        nodes = self._nodes_for(frame)
+        nodes = self._nodes_for(self._build_parts, frame)
         return self._session.run(nodes['pyramid'], {nodes['frames']: frame[None]})
 
     def restore(self, features, centre):
@@ -69,7 +71,7 @@ class CheckpointEngine:
         Returns:
           float32 [s*H, s*W, 3], not clipped.
         """
-        nodes = self._nodes_for(centre)
+        nodes = self._nodes_for(self._build_parts, centre)
         feed = {nodes['centre']: centre[None]}
         for placeholders, pyramid in zip(nodes['features'], features):
             feed.update(zip(placeholders, pyramid))
@@ -77,30 +79,32 @@ class CheckpointEngine:
 
     def run(self, windows):
         """Restores whole windows, nothing kept: uint8 [N, T, H, W, 3] -> float32 [N, s*H, s*W, 3], not clipped."""
-        nodes = self._nodes_for(windows[0, 0])
+        nodes = self._nodes_for(self._build_whole, windows[0, 0])
         return self._session.run(nodes['sr'], {nodes['windows']: windows})
 
-    def _nodes_for(self, frame):
-        height, width = frame.shape[:2] if self._static else (None, None)
-        if (height, width) not in self._nodes:
+    def _nodes_for(self, build, frame):
+        """What `build` adds to the graph for frames of this size, added when it is first needed."""
+        size = frame.shape[:2] if self._static else (None, None)
+        if (build, size) not in self._nodes:
             with self._graph.as_default():
-                self._build(height, width)
-        return self._nodes[height, width]
+                self._nodes[build, size] = build(*size)
+        return self._nodes[build, size]
 
-    def _build(self, height, width):
-        """Three ways through the same weights: a window at once; a frame's features; a window from features."""
+    def _build_parts(self, height, width):
+        """A frame's features, and the rest of the network from the features of a window."""
         config = self.config
-        frames = tf.placeholder(tf.uint8, [1, height, width, 3])
-        centre = tf.placeholder(tf.uint8, [1, height, width, 3])
-        windows = tf.placeholder(tf.uint8, [1 if self._static else None, config.num_frames, height, width, 3])
+        frames, centre = (tf.placeholder(tf.uint8, [1, height, width, 3]) for _ in range(2))
         pyramid = tuple(network.extract_features(frames, config))
         # fed one by one: what was fetched goes back without a copy on the host
         features = [[tf.placeholder(level.dtype, level.shape) for level in pyramid] for _ in range(config.num_frames)]
         stacks = tuple(tf.stack(level, axis=1) for level in zip(*features))
-        restored = network.restore_features(stacks, centre, config, self._impl)
-        self._nodes[height, width] = {
-            'frames': frames, 'pyramid': pyramid, 'features': features, 'centre': centre, 'restored': restored.sr,
-            'windows': windows, 'sr': network.edvr(windows, config, self._impl).sr}
+        restored = network.restore_features(stacks, centre, config, self._impl).sr
+        return {'frames': frames, 'pyramid': pyramid, 'features': features, 'centre': centre, 'restored': restored}
+
+    def _build_whole(self, height, width):
+        """The undivided network."""
+        windows = tf.placeholder(tf.uint8, [1 if self._static else None, self.config.num_frames, height, width, 3])
+        return {'windows': windows, 'sr': network.edvr(windows, self.config, self._impl).sr}
 
     def _load(self, use_ema):
         variables = tf.global_variables()
