@@ -17,12 +17,23 @@ def forward_macs(config, height, width):
     """
     with tf.Graph().as_default() as graph:
         network.edvr(tf.placeholder(tf.float32, [1, config.num_frames, height, width, 3]), config)
-        macs = 0
-        for op in graph.get_operations():
-            if op.type == 'Conv2D':
-                taps, _, channels, _ = op.inputs[1].shape.as_list()
-                macs += taps ** 2 * channels * op.outputs[0].shape.num_elements()
-        return macs + _deformable_macs(config, height, width)
+        return _convolution_macs(graph) + _deformable_macs(config, height, width)
+
+
+def extraction_macs(config, height, width):
+    """The part of `forward_macs` that one frame's features take."""
+    with tf.Graph().as_default() as graph:
+        network.extract_features(tf.placeholder(tf.float32, [1, height, width, 3]), config)
+        return _convolution_macs(graph)
+
+
+def _convolution_macs(graph):
+    macs = 0
+    for op in graph.get_operations():
+        if op.type == 'Conv2D':
+            taps, _, channels, _ = op.inputs[1].shape.as_list()
+            macs += taps ** 2 * channels * op.outputs[0].shape.num_elements()
+    return macs
 
 
 def _deformable_macs(config, height, width):

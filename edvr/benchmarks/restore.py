@@ -1,0 +1,81 @@
+"""Restoring a clip, per frame: window by window, and with the features of each frame kept."""
+import itertools
+import os
+import tempfile
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from edvr import checkpoints
+from edvr.benchmarks import flops, measure
+from edvr.config.benchmark import sizes
+from edvr.model.deform_conv import resolve_impl
+from edvr.model.network import edvr
+from edvr.restoration.restorer import Restorer
+from edvr.restoration.tiling import padded_size
+from edvr.runtime import devices
+
+_OFFSET_STDDEV = 0.02   # of the offset convolutions' weights: offsets of some pixels, as after training
+
+
+def run(benchmark, model, data, runtime):
+    """Measures each implementation, both ways, each in a process of its own.
+
+    Args:
+      benchmark: BenchmarkConfig; frame_size, implementations, seconds, repeats.
+      model: ModelConfig.
+      data: not used: the frames are noise in memory.
+      runtime: RuntimeConfig; device, threads, and dcn_impl where benchmark.compare is empty.
+    Returns:
+      list of dicts: what, implementation, shape, ms_per_frame, ms_per_frame_cached, gflops, matmul_peak_gflops,
+      share_of_peak, peak_rss_mb (the three of windows without kept features), gflops_cached, share_of_peak_cached,
+      peak_rss_mb_cached. Handing the frame out as float32 on the host is part of the time; files are not.
+    """
+    return [_both(benchmark, model, runtime, implementation)
+            for implementation in benchmark.compare or (runtime.dcn_impl,)]
+
+
+def _both(benchmark, model, runtime, implementation):
+    result = measure.in_child(_measure, benchmark, model, runtime, implementation, False)
+    cached = measure.in_child(_measure, benchmark, model, runtime, implementation, True)
+    for name in ('ms_per_frame', 'gflops', 'share_of_peak', 'peak_rss_mb'):
+        result[name + '_cached'] = cached[name]
+    return result
+
+
+def _measure(benchmark, model, runtime, implementation, cached):
+    impl = resolve_impl(implementation, runtime.device)
+    height, width = sizes(benchmark.frame_size)
+    peak = measure.matmul_peak_gflops(devices.session_config(runtime))
+    rng = np.random.RandomState(0)
+    frames = [rng.randint(0, 256, (height, width, 3)).astype(np.uint8) for _ in range(2 * model.num_frames)]
+    with tempfile.TemporaryDirectory() as folder:
+        _random_checkpoint(folder, model)
+        restorer = Restorer(folder, cached=cached, dcn_impl=impl, device=runtime.device,
+                            intra_op_threads=runtime.intra_op_threads)
+    with restorer:
+        restored = restorer.restore_clip(itertools.cycle(frames))
+        # a window at the clip's start costs more: its frames' features are all new
+        seconds = measure.median_seconds(lambda: next(restored), benchmark.seconds, benchmark.repeats,
+                                         warm_up=model.num_frames // 2 + 2)
+    padded = padded_size(height, width, model.size_multiple)
+    macs = flops.forward_macs(model, *padded)
+    if cached:
+        macs -= (model.num_frames - 1) * flops.extraction_macs(model, *padded)
+    rates = measure.rates(seconds, 2 * macs, peak)
+    shape = 'lq [%d, %d, %d, 3], C=%d, G=%d' % (model.num_frames, height, width, model.channels, model.deform_groups)
+    return dict(rates, what='restore', implementation=impl, shape=shape, ms_per_frame=rates.pop('ms'))
+
+
+def _random_checkpoint(folder, model):
+    """Writes a checkpoint of a network as it is before training, but with offsets that vary."""
+    rng, side = np.random.RandomState(0), model.size_multiple
+    checkpoints.save_model_config(folder, model)
+    with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={'GPU': 0})) as session:
+        edvr(tf.zeros([1, model.num_frames, side, side, 3]), model)
+        session.run(tf.global_variables_initializer())
+        offsets = [variable for variable in tf.global_variables() if 'conv_offset' in variable.op.name]
+        session.run([variable.initializer for variable in offsets],
+                    {variable.initializer.inputs[1]: rng.normal(0, _OFFSET_STDDEV, variable.shape)
+                     for variable in offsets})
+        tf.train.Saver().save(session, os.path.join(folder, checkpoints.BASENAME), global_step=0)
