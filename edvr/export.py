@@ -82,9 +82,9 @@ def verify(path, prefix, use_ema, log=print):
     with graph:
         limit, difference = LIMITS[graph.interface.output_dtype], 0.
         sizes = _trial_sizes(graph.config, graph.interface)
-        for seed, (count, height, width) in enumerate(sizes):
-            windows = _trial_windows(count, graph.config.num_frames, height, width, seed)
-            want = freezing.reference(prefix, graph.config, windows, use_ema)
+        trials = [_trial_windows(count, graph.config.num_frames, height, width, seed)
+                  for seed, (count, height, width) in enumerate(sizes)]
+        for windows, want in zip(trials, freezing.reference(prefix, graph.config, trials, use_ema)):
             if graph.interface.output_dtype == 'uint8':
                 want = np.round(np.clip(want, 0, 1) * np.float32(255)) / np.float32(255)
             # np.maximum, unlike max, keeps a NaN

@@ -33,21 +33,37 @@ RATE_OF_IMAGES = Fraction(25)
 def main():
     # an exception, so that partial files go
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(128 + signal.SIGTERM))
-    restore_config, config = flags.build(RestoreConfig), flags.build(InferConfig)
-    to_video = _is_video(config.output)
+    config, restore_config = flags.build(InferConfig), flags.build(RestoreConfig)
+    _is_video(config.output)   # before the network is loaded
     with Restorer.from_config(restore_config) as restorer:
-        sources = _find(config, restorer.config.scale)
-        _check_output(config.output, sources, to_video)
-        started = time.time()
-        if to_video:
-            count = _restore_to_video(restorer, sources[0], config)
-        else:
-            count = _restore_to_folders(restorer, sources, _settings(restore_config), config)
+        infer(restorer, restore_config, config)
+
+
+def infer(restorer, restore_config, config):
+    """Restores what `config` names.
+
+    Args:
+      restorer: Restorer, made from restore_config.
+      restore_config: RestoreConfig. config: InferConfig.
+    Returns:
+      int, frames restored.
+    Raises:
+      UserError: input or output that cannot be used; frames already written stay and the next run goes on there.
+    """
+    to_video = _is_video(config.output)
+    sources = _find(config, restorer.config.scale)
+    _check_output(config.output, sources, to_video)
+    started = time.time()
+    if to_video:
+        count = _restore_to_video(restorer, sources[0], config)
+    else:
+        count = _restore_to_folders(restorer, sources, _settings(restore_config), config)
     seconds = time.time() - started
     if count:
         print('restored %d frames in %.1f s, %.2f frames/s: %s' % (count, seconds, count / seconds, config.output))
     else:
         print('nothing to do: all frames are in %s (--overwrite restores them again)' % config.output)
+    return count
 
 
 def _is_video(output):

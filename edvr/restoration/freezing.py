@@ -81,13 +81,21 @@ def _restore(session, prefix, use_ema):
     return any(name.endswith(checkpoints.EMA_SUFFIX) for name in names)
 
 
-def reference(prefix, model, windows, use_ema=True):
-    """What the checkpoint itself gives, in a graph of its own: uint8 [N, T, H, W, 3] -> float32 [N, sH, sW, 3]."""
+def reference(prefix, model, batches, use_ema=True):
+    """What the checkpoint itself gives, in a graph of its own.
+
+    Args:
+      prefix, model, use_ema: see freeze.
+      batches: list of uint8 [N, T, H, W, 3], each of any size.
+    Returns:
+      list of float32 [N, sH, sW, 3].
+    """
     config = devices.session_config(RuntimeConfig())
     with tf.Graph().as_default(), tf.Session(config=config) as session:
-        sr = network.edvr(tf.constant(windows), model, dcn_impl='tf').sr
+        lq = tf.placeholder(tf.uint8, [None, model.num_frames, None, None, 3])
+        sr = network.edvr(lq, model, dcn_impl='tf').sr
         _restore(session, prefix, use_ema)
-        return session.run(sr)
+        return [session.run(sr, {lq: windows}) for windows in batches]
 
 
 def check_npu_ops(graph_def):

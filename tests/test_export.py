@@ -1,0 +1,258 @@
+"""Every kind of exported graph gives what its checkpoint gives, and nothing is written that does not."""
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from helpers import smooth_frames, tiny_checkpoint
+
+import edvr.export
+from data_tools.cli import UserError
+from edvr import checkpoints
+from edvr.config import ConfigError, ModelConfig
+from edvr.config.export import ExportConfig, InterfaceConfig
+from edvr.export import export
+from edvr.restoration import freezing
+from edvr.restoration.frozen import FrozenGraph
+
+DOUBLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'npu_double')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    return tiny_checkpoint(tmp_path_factory.mktemp('train'), ema=True)
+
+
+@pytest.fixture(scope='module')
+def expected(checkpoint):
+    """Windows, and what the checkpoint gives for them with averaged weights (True) and without (False)."""
+    windows = np.stack([smooth_frames(3, 16, 24, seed) for seed in (5, 6)])
+    model = checkpoints.load_model_config(checkpoint)
+    return windows, {use_ema: freezing.reference(checkpoint, model, [windows], use_ema)[0] for use_ema in (True, False)}
+
+
+def run(checkpoint, path, **options):
+    return export(ExportConfig(checkpoint=checkpoint, output=str(path), **options), log=lambda line: None)
+
+
+def placeholders(path):
+    graph_def = tf.GraphDef()
+    with open(str(path), 'rb') as file:
+        graph_def.ParseFromString(file.read())
+    nodes = {node.name: node for node in graph_def.node}
+    assert [node.name for node in graph_def.node if node.op == 'Placeholder'] == ['L_input']
+    assert not [node for node in graph_def.node if 'Variable' in node.op]
+    return nodes
+
+
+@pytest.mark.parametrize('options, shape, dtype', [
+    (dict(), [-1, 3, -1, -1, 3], 'uint8'),
+    (dict(batch_size=2, input_rank=4, output_dtype='uint8', use_ema=False), [6, -1, -1, 3], 'uint8'),
+    (dict(batch_size=1, height=16, width=24, input_dtype='float32'), [1, 3, 16, 24, 3], 'float32'),
+    (dict(input_rank=4, height=16, width=24, output_dtype='uint8'), [-1, 16, 24, 3], 'uint8')])
+def test_every_interface_round_trips(checkpoint, expected, tmp_path, options, shape, dtype):
+    path = tmp_path / 'EDVR.pb'
+    content = run(checkpoint, path, **options)
+    node = placeholders(path)['L_input']
+    assert [axis.size for axis in node.attr['shape'].shape.dim] == shape
+    assert tf.as_dtype(node.attr['dtype'].type).name == dtype
+    assert sorted(os.listdir(str(tmp_path))) == ['EDVR.json', 'EDVR.pb']
+    assert json.loads((tmp_path / 'EDVR.json').read_text()) == content
+    assert content['input']['shape'] == shape and content['input']['name'] == 'L_input'
+    assert content['verification']['max_abs_diff'] <= 1.001 / 255
+    windows, want = expected[0], expected[1][options.get('use_ema', True)]
+    assert np.abs(expected[1][True] - expected[1][False]).max() > 0.01   # so the wrong weights would show
+    with FrozenGraph(str(path)) as graph:
+        got = np.concatenate([graph.run(window[None]) for window in windows])
+    if options.get('output_dtype') == 'uint8':
+        assert np.abs(got - np.clip(want, 0, 1)).max() <= 0.5 / 255 + 1e-5
+    else:
+        assert np.abs(got - want).max() < 1e-5
+
+
+def test_averaged_weights_are_taken_unless_switched_off(checkpoint):
+    model = checkpoints.load_model_config(checkpoint)
+    consts = []
+    for use_ema in (True, False):
+        graph_def, averaged = freezing.freeze(checkpoint, model, InterfaceConfig(batch_size=1, height=16, width=16),
+                                              use_ema=use_ema)
+        assert averaged == use_ema
+        consts.append({node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph_def.node
+                       if node.op == 'Const' and node.name.endswith('conv_last/weight')})
+    reader = tf.train.load_checkpoint(checkpoint)
+    (name, averaged), = consts[0].items()
+    np.testing.assert_array_equal(averaged, reader.get_tensor(name + '/ExponentialMovingAverage'))
+    np.testing.assert_array_equal(consts[1][name], reader.get_tensor(name))
+
+
+def test_saved_model_serves_and_replaces_only_a_saved_model(checkpoint, tmp_path):
+    path = tmp_path / 'edvr' / '1'
+    content = run(checkpoint, path, format='saved_model')
+    assert content['verification']['max_abs_diff'] < 1e-5
+    with tf.Graph().as_default(), tf.Session() as session:
+        meta = tf.saved_model.loader.load(session, ['serve'], str(path))
+        signature = meta.signature_def['serving_default']
+        assert signature.inputs['L_input'].name == 'L_input:0'
+        sr = session.run(signature.outputs['SR_output'].name, {'L_input:0': smooth_frames(3, 8, 12)[None]})
+    assert sr.shape == (1, 32, 48, 3)
+    assert sorted(os.listdir(str(tmp_path / 'edvr'))) == ['1']
+    (tmp_path / 'mine').mkdir()
+    with pytest.raises(UserError, match='exists and is not a SavedModel'):
+        run(checkpoint, tmp_path / 'mine', format='saved_model')
+    assert os.listdir(str(tmp_path / 'mine')) == []
+
+
+def test_a_graph_that_differs_is_not_written_and_the_old_one_stays(checkpoint, tmp_path, monkeypatch):
+    path = tmp_path / 'EDVR.pb'
+    path.write_bytes(b'old')
+    monkeypatch.setattr(freezing, 'reference', lambda prefix, model, batches, use_ema: [
+        np.full((len(windows), windows.shape[2] * 4, windows.shape[3] * 4, 3), np.nan, np.float32)
+        for windows in batches])
+    with pytest.raises(UserError, match='max abs difference nan, limit 1e-05; nothing was written'):
+        run(checkpoint, path, batch_size=1, height=8, width=8)
+    assert path.read_bytes() == b'old' and os.listdir(str(tmp_path)) == ['EDVR.pb']
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
+    prefix = tiny_checkpoint(tmp_path)
+    with tf.Graph().as_default(), tf.Session() as session:
+        reader = tf.train.load_checkpoint(prefix)
+        for name in reader.get_variable_to_shape_map():
+            value = reader.get_tensor(name)
+            if name.endswith('conv_last/bias'):
+                value[1] = np.nan
+            tf.get_variable(name, initializer=value)
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, prefix)
+    with pytest.raises(UserError, match='conv_last/bias contains NaN'):
+        run(prefix, tmp_path / 'EDVR.pb')
+    assert not (tmp_path / 'EDVR.pb').exists()
+
+
+def test_what_cannot_be_written_is_named(checkpoint, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match=r'file/EDVR\.pb cannot be written'):
+        run(checkpoint, tmp_path / 'file' / 'EDVR.pb')
+    (tmp_path / 'folder.pb').mkdir()
+    with pytest.raises(UserError, match=r'folder\.pb is a folder'):
+        run(checkpoint, tmp_path / 'folder.pb', batch_size=1, height=8, width=8)
+    with pytest.raises(UserError, match='--width=18; this network takes multiples of 4'):
+        run(checkpoint, tmp_path / 'EDVR.pb', height=16, width=18)
+
+
+@pytest.mark.parametrize('options, text', [
+    (dict(checkpoint=''), '--checkpoint is not given'),
+    (dict(output='EDVR'), 'must end in .pb'),
+    (dict(output='x.pb', format='saved_model'), 'a name without .pb'),
+    (dict(batch_size=0), 'batch_size is 0'),
+    (dict(dcn_impl='npu', height=16), 'the Ascend operator needs both fixed'),
+    (dict(dcn_impl='npu', height=16, width=16, format='saved_model'), 'atc reads frozen graphs only')])
+def test_options_that_contradict_each_other(options, text):
+    with pytest.raises(ConfigError, match=text):
+        ExportConfig(**dict(dict(checkpoint='train'), **options))
+
+
+def test_atc_command_has_the_shapes_filled_in():
+    model = ModelConfig(num_frames=5)
+
+    def command(**fields):
+        return freezing.atc_command('out/EDVR.pb', model, InterfaceConfig(**fields), 'Ascend310P3')
+
+    assert command(batch_size=1, height=180, width=320) == (
+        'atc --framework=3 --model=out/EDVR.pb --output=out/EDVR --soc_version=Ascend310P3 --input_format=ND '
+        '--input_shape="L_input:1,5,180,320,3" --out_nodes="SR_output:0"')
+    assert '--input_shape="L_input:-1,5,180,320,3"' in command(height=180, width=320)
+    assert command(height=180, width=320).endswith('--dynamic_dims="1;2;4;8"')
+    rank_4 = command(height=180, width=320, input_rank=4)
+    assert '--input_format=NHWC --input_shape="L_input:-1,180,320,3"' in rank_4
+    assert rank_4.endswith('--dynamic_batch_size="5,10,20,40"')
+    assert command(height=180) is None
+
+
+def test_a_graph_for_ascend_has_its_operator_and_nothing_foreign():
+    with tf.Graph().as_default() as graph:
+        tf.identity(tf.placeholder(tf.float32, name='L_input'), name='SR_output')
+    with pytest.raises(UserError, match='no DeformableOffsets node'):
+        freezing.check_npu_ops(graph.as_graph_def())
+    graph_def = graph.as_graph_def()
+    graph_def.node.add(name='offsets', op='DeformableOffsets')
+    freezing.check_npu_ops(graph_def)
+    graph_def.node.add(name='string', op='AsString')
+    with pytest.raises(UserError, match='does not take: AsString'):
+        freezing.check_npu_ops(graph_def)
+
+
+def test_without_npu_bridge_the_error_names_it(checkpoint, tmp_path):
+    with pytest.raises(UserError, match='npu_bridge'):
+        run(checkpoint, tmp_path / 'EDVR.pb', dcn_impl='npu', batch_size=1, height=16, width=24)
+    assert os.listdir(str(tmp_path)) == []
+
+
+@pytest.fixture
+def ascend_operator(monkeypatch):
+    """The test double's operator as one node of type DeformableOffsets, as the adapter makes it; it runs here too."""
+    if not tf.__version__.startswith('1.'):
+        pytest.skip('npu_bridge is for TensorFlow 1.15')
+    from tensorflow.python.framework import function
+    monkeypatch.syspath_prepend(DOUBLE)
+    before = set(sys.modules)
+    from npu_bridge.tbe import npu_cube_ops
+    sample, made = npu_cube_ops._sample, {}
+
+    def as_one_node(x, offsets, kernel, strides, pads, dilations, groups):
+        channels, graph = x.shape.as_list()[3], tf.get_default_graph()
+        if graph not in made:
+            @function.Defun(tf.float32, tf.float32, func_name='DeformableOffsets')
+            def operator(x, offsets):
+                x.set_shape([None, None, None, channels])
+                return sample(x, offsets, kernel, strides, pads, dilations, groups)
+            made[graph] = operator
+        result = made[graph](x, offsets)
+        N, H, W, C = x.shape.as_list()
+        result.set_shape([N, H * kernel[0], W * kernel[1], C])
+        return result
+
+    monkeypatch.setattr(npu_cube_ops, '_sample', as_one_node)
+    yield
+    for name in set(sys.modules) - before:
+        if name.split('.')[0] == 'npu_bridge':
+            del sys.modules[name]
+
+
+def test_the_ascend_graph_has_its_operator_and_computes_the_same(checkpoint, tmp_path, ascend_operator, monkeypatch):
+    options = dict(dcn_impl='npu', height=16, width=24, output_dtype='uint8')
+    content = run(checkpoint, tmp_path / 'EDVR.pb', **options)
+    nodes = placeholders(tmp_path / 'EDVR.pb').values()
+    assert sum(node.op == 'DeformableOffsets' for node in nodes) == 4   # three levels and the cascade
+    assert content['verification']['max_abs_diff'] <= 1.001 / 255
+    assert '--input_shape="L_input:-1,3,16,24,3"' in content['atc']
+    # the genuine operator comes with no function that this TensorFlow could run: only the nodes can be checked
+    freeze = freezing.freeze
+
+    def without_function(*arguments):
+        graph_def, averaged = freeze(*arguments)
+        graph_def.ClearField('library')
+        return graph_def, averaged
+
+    monkeypatch.setattr(edvr.export.freezing, 'freeze', without_function)
+    content = run(checkpoint, tmp_path / 'device.pb', **options)
+    assert content['verification']['max_abs_diff'] is None
+    with pytest.raises(UserError, match='runs only there, converted by atc'):
+        FrozenGraph(str(tmp_path / 'device.pb'))
+
+
+def test_program(checkpoint, tmp_path, run_program):
+    done = run_program('edvr.export', '--checkpoint=' + os.path.dirname(checkpoint),
+                       '--output=%s' % (tmp_path / 'E.pb'), '--height=16', '--width=16', '--batch_size=1')
+    assert done.returncode == 0, done.stderr
+    assert 'L_input uint8 [1, 3, 16, 16, 3]' in done.stdout and 'SR_output float32 [1, 64, 64, 3]' in done.stdout
+    assert 'moving averages' in done.stdout and 'verified' in done.stdout
+    assert sorted(os.listdir(str(tmp_path))) == ['E.json', 'E.pb']
+
+
+def test_program_fails_on_an_empty_folder(tmp_path, run_program):
+    done = run_program('edvr.export', '--checkpoint=%s' % tmp_path, '--output=%s' % (tmp_path / 'E.pb'))
+    assert done.returncode == 1 and done.stderr.startswith('error: ') and 'no checkpoint' in done.stderr
+    assert os.listdir(str(tmp_path)) == []

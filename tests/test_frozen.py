@@ -1,0 +1,111 @@
+"""Exported graphs are run whatever their ends are, and refused when something is wrong with them."""
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from helpers import smooth_frames, tiny_checkpoint
+
+from data_tools.cli import UserError
+from edvr.config.export import ExportConfig
+from edvr.export import export
+from edvr.restoration import freezing
+from edvr.restoration.frozen import FrozenGraph, is_exported
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+    """A graph fixed to batches of 2, rank 4, 16x24, float in, uint8 out; and what its checkpoint gives."""
+    folder = tmp_path_factory.mktemp('frozen')
+    prefix = tiny_checkpoint(folder / 'train')
+    path = str(folder / 'EDVR.pb')
+    export(ExportConfig(checkpoint=prefix, output=path, batch_size=2, height=16, width=24, input_rank=4,
+                        input_dtype='float32', output_dtype='uint8'), log=lambda line: None)
+    windows = np.stack([smooth_frames(3, 16, 24, seed) for seed in range(3)])
+    with FrozenGraph(path) as graph:
+        want, = freezing.reference(prefix, graph.config, [windows])
+    return path, windows, want
+
+
+def test_a_graph_of_a_fixed_batch_takes_any_number_of_windows(exported):
+    path, windows, want = exported
+    with FrozenGraph(path) as graph:
+        assert graph.config.num_frames == 3
+        for count in (3, 1):
+            got = graph.run(windows[:count])
+            assert got.dtype == np.float32 and got.shape == (count, 64, 96, 3)
+            assert np.abs(got - np.clip(want[:count], 0, 1)).max() <= 0.5 / 255 + 1e-5
+            np.testing.assert_allclose(got * 255, np.round(got * 255), atol=1e-4)
+
+
+def test_windows_that_do_not_fit_are_refused_with_both_sizes(exported):
+    path, windows, _ = exported
+    with FrozenGraph(path) as graph:
+        with pytest.raises(UserError, match=r'frames of 16x20 .* exported for 16x24'):
+            graph.run(windows[:, :, :, :20])
+        with pytest.raises(UserError, match=r'a window of 2 frames, but .* takes 3'):
+            graph.run(windows[:, :2])
+        with pytest.raises(ValueError, match='must be uint8'):
+            graph.run(windows.astype(np.float32))
+
+
+def _copy(path, folder):
+    for suffix in ('.pb', '.json'):
+        shutil.copy(os.path.splitext(path)[0] + suffix, str(folder))
+    return str(folder / 'EDVR.pb')
+
+
+def test_a_damaged_file_is_refused(exported, tmp_path):
+    path = _copy(exported[0], tmp_path)
+    with open(path, 'r+b') as file:   # one bit in the middle of the weights
+        file.seek(os.path.getsize(path) // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(UserError, match=r'SHA-256 differ|not a frozen graph'):
+        FrozenGraph(path)
+
+
+def test_a_graph_without_its_description_or_with_a_foreign_one_is_refused(exported, tmp_path):
+    path = _copy(exported[0], tmp_path)
+    sidecar = tmp_path / 'EDVR.json'
+    content = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps(dict(content, version=99)))
+    with pytest.raises(UserError, match='has version 99, this program reads version 1'):
+        FrozenGraph(path)
+    sidecar.write_text('[]')
+    with pytest.raises(UserError, match='does not describe an exported EDVR graph'):
+        FrozenGraph(path)
+    sidecar.write_text('{')
+    with pytest.raises(UserError, match='is not JSON'):
+        FrozenGraph(path)
+    sidecar.unlink()
+    with pytest.raises(UserError, match=r'needs the description .*EDVR\.json'):
+        FrozenGraph(path)
+
+
+def test_files_that_are_no_such_graph_are_refused(tmp_path):
+    path = str(tmp_path / 'x.pb')
+    with pytest.raises(UserError, match='cannot be read: No such file'):
+        FrozenGraph(path)
+    with open(path, 'wb') as file:
+        file.write(b'\xff\xff\xffnot a protobuf')
+    with pytest.raises(UserError, match='is not a frozen graph'):
+        FrozenGraph(path)
+    with tf.Graph().as_default() as graph:
+        tf.identity(tf.placeholder(tf.float32, name='L_input'), name='elsewhere')
+    with open(path, 'wb') as file:
+        file.write(graph.as_graph_def().SerializeToString())
+    with pytest.raises(UserError, match='has no node SR_output'):
+        FrozenGraph(path)
+
+
+def test_is_exported_goes_by_the_look(tmp_path):
+    (tmp_path / 'model').mkdir()
+    assert not is_exported(tmp_path / 'model')
+    (tmp_path / 'model' / 'saved_model.pb').write_bytes(b'')
+    assert is_exported(tmp_path / 'model')
+    assert is_exported('absent.pb')
+    assert not is_exported('train/model.ckpt-7')
