@@ -19,7 +19,8 @@ def _run(tensors, reduction, shapes=None):
     key = graph.unique_name('collective_' + reduction)
 
     def exchange(*arrays):
-        return [np.asarray(array) for array in transport(key, list(arrays), reduction)]
+        return [np.asarray(result, array.dtype)
+                for result, array in zip(transport(key, list(arrays), reduction), arrays)]
 
     results = tf.py_func(exchange, tensors, [tensor.dtype for tensor in tensors], name='Hcom')
     for result, shape in zip(results, shapes or [tensor.shape for tensor in tensors]):

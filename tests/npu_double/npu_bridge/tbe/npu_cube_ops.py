@@ -40,6 +40,8 @@ def _sample(x, offsets, kernel, strides, pads, dilations, G):
     # nobody looks while the graph is built; the device fails when it runs
     wanted = [(size + pads[2 * i] + pads[2 * i + 1] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1
               for i, size in enumerate((H, W))] + [3 * G * kh * kw]
+    if not offsets.shape[3:].is_compatible_with([wanted[-1]]):
+        offsets = tf.placeholder_with_default(offsets, [None] * 4)
     with tf.control_dependencies([tf.assert_equal(tf.shape(offsets)[1:], tf.stack(wanted),
                                                   message='DeformableOffsets: wrong shape of offsets')]):
         parts = tf.reshape(offsets, [N, Ho, Wo, 3, G, kh, kw])

@@ -1,0 +1,34 @@
+"""The stand-in for npu_bridge as a fixture, and the environment of an Ascend job."""
+import os
+import sys
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+DOUBLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'npu_double')
+JOB_VARIABLES = ('JOB_ID', 'RANK_SIZE', 'RANK_ID', 'DEVICE_ID', 'ASCEND_DEVICE_ID', 'RANK_TABLE_FILE', 'POD_NAME',
+                 'LOCAL_CHECKPOINT_DIR', 'RESTORE_FROM', 'TF_CONFIG')
+needs_tf1 = pytest.mark.skipif(not tf.__version__.startswith('1.15'),
+                               reason='npu_bridge, and so its stand-in, exists for TensorFlow 1.15 only')
+
+
+@pytest.fixture
+def no_job(monkeypatch):
+    """An environment without a job, and no npu_bridge imported."""
+    for name in JOB_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    forget_bridge(monkeypatch)
+
+
+@pytest.fixture
+def npu(no_job, monkeypatch):
+    """The environment of one device, and the stand-in importable."""
+    monkeypatch.syspath_prepend(DOUBLE)
+    monkeypatch.setenv('JOB_ID', 'test')
+    monkeypatch.setenv('RANK_SIZE', '1')
+
+
+def forget_bridge(monkeypatch):
+    """Lets a later import of npu_bridge, and its record of the environment, begin anew."""
+    for name in [name for name in sys.modules if name.split('.')[0] == 'npu_bridge']:
+        monkeypatch.delitem(sys.modules, name)
