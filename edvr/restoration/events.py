@@ -1,7 +1,12 @@
 """TensorBoard events of numbers and pictures that Python already has; nothing is added to any graph."""
+import itertools
+import os
+
 import tensorflow.compat.v1 as tf
 
 from edvr.restoration.comparison import encode_png
+
+_WRITERS = itertools.count()
 
 
 class EventWriter:
@@ -10,7 +15,9 @@ class EventWriter:
     def __init__(self, folder):
         # a graph of its own, for FileWriter would otherwise look at the current one
         with tf.Graph().as_default():
-            self._writer = tf.summary.FileWriter(folder) if folder else None
+            # two writers of one second would otherwise share a file name, and the second would empty the first's file
+            suffix = '.%d.%d' % (os.getpid(), next(_WRITERS))
+            self._writer = tf.summary.FileWriter(folder, filename_suffix=suffix) if folder else None
 
     def __enter__(self):
         return self

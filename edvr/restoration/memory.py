@@ -50,13 +50,14 @@ def bytes_per_pixel(engine):
     multiple, num_frames = engine.config.size_multiple, engine.config.num_frames
     side = -(-_PROBE // multiple) * multiple
     engine.run(np.zeros([1, num_frames, 2 * multiple, 2 * multiple, 3], np.uint8))
-    _trim()
+    trim()
     before = resident()
     with Peak() as peak:
         engine.run(np.zeros([1, num_frames, side, side, 3], np.uint8))
     return (peak.bytes - before) / side ** 2
 
 
-def _trim():
+def trim():
+    """Gives the memory that the C library keeps for later back to the system."""
     with contextlib.suppress(OSError, AttributeError):   # another C library: the result is a little too small
         ctypes.CDLL('libc.so.6').malloc_trim(0)

@@ -112,6 +112,7 @@ class Restorer:
             self._bytes_per_pixel = memory.bytes_per_pixel(self._engine)
         # the restored frame, its weighted sum and the one handed out before it, float32
         frames = 3 * 12 * self.config.upscale ** 2 * height * width
+        memory.trim()
         budget = self._memory - memory.resident() - frames
         if budget >= self._bytes_per_pixel * height * width:
             return 0

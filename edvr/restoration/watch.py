@@ -117,7 +117,7 @@ def follow(restore_config, config, load_clips, evaluate):
             told = False
             clips = _evaluate_one(watch, waiting[0], restore_config, config, load_clips, evaluate, clips)
     best = watch.best
-    print('%d checkpoints evaluated%s' % (len(watch.results), '' if best is None else
+    print('%d checkpoints looked at%s' % (len(watch.results), '' if best is None else
                                           '; best: step %d with PSNR = %.4f, kept in %s'
                                           % (best['step'], best['edvr_psnr'], os.path.join(watch.directory, 'best'))))
     return watch

@@ -1,0 +1,173 @@
+"""Evaluating clips: the numbers against their definition, the printed lines, the files."""
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_tools import clips as clips_module
+from data_tools.cli import UserError
+from data_tools.images import read_image, write_png
+from edvr import evaluate as program
+from edvr.config import ConfigError
+from edvr.config.restoration import EvaluateConfig, RestoreConfig
+from edvr.restoration import evaluation, metrics, report
+from edvr.restoration.comparison import bicubic, side_by_side
+from edvr.restoration.restorer import Restorer
+from tests.helpers import smooth_frames, tiny_checkpoint
+
+
+@pytest.fixture(scope='module')
+def network(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('network')
+    tiny_checkpoint(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Two clips, of 4 and 3 frames, in REDS layout."""
+    root = tmp_path_factory.mktemp('data')
+    for name, length in (('000', 4), ('011', 3)):
+        for kind in ('truth', 'blur4'):
+            (root / kind / name).mkdir(parents=True)
+        for i, gt in enumerate(smooth_frames(length, 48, 64, seed=length)):
+            write_png(str(root / 'truth' / name / ('%08d.png' % i)), gt)
+            lq = np.asarray(Image.fromarray(gt).resize((16, 12), Image.BICUBIC))
+            write_png(str(root / 'blur4' / name / ('%08d.png' % i)), lq)
+    return str(root)
+
+
+@pytest.fixture(scope='module')
+def restorer(network):
+    with Restorer(network, dcn_impl='tf') as restorer:
+        yield restorer
+
+
+def test_numbers_are_what_their_names_say(restorer, data):
+    clip = clips_module.find_clips(data)[0]
+    result = evaluation.evaluate_clip(restorer, clip, EvaluateConfig(crop_border=2))
+    restored = list(restorer.restore_clip(read_image(path) for path in clip.lq_paths))
+    assert result.name == '000' and len(result.frames) == len(result.seconds) == 4
+    for sr, gt_path, lq_path, row in zip(restored, clip.gt_paths, clip.lq_paths, result.frames):
+        gt, lq = read_image(gt_path), read_image(lq_path)
+        rounded = np.clip(np.rint(sr * 255), 0, 255).astype(np.uint8)
+        enlarged = np.asarray(Image.fromarray(lq).resize((64, 48), Image.BICUBIC))
+        expected = {'edvr_psnr': metrics.psnr(rounded, gt, 2), 'edvr_ssim': metrics.ssim(rounded, gt, 2),
+                    'edvr_psnr_y': metrics.psnr_y(rounded, gt, 2), 'edvr_ssim_y': metrics.ssim_y(rounded, gt, 2),
+                    'edvr_psnr_unrounded': metrics.psnr(sr, gt, 2), 'edvr_ssim_unrounded': metrics.ssim(sr, gt, 2),
+                    'edvr_psnr_y_unrounded': metrics.psnr_y(sr, gt, 2),
+                    'edvr_ssim_y_unrounded': metrics.ssim_y(sr, gt, 2),
+                    'bicubic_psnr': metrics.psnr(enlarged, gt, 2), 'bicubic_ssim': metrics.ssim(enlarged, gt, 2),
+                    'bicubic_psnr_y': metrics.psnr_y(enlarged, gt, 2),
+                    'bicubic_ssim_y': metrics.ssim_y(enlarged, gt, 2)}
+        assert row == pytest.approx(expected)
+
+
+def test_measuring_beside_restoring_changes_no_number(restorer, data):
+    clip = clips_module.find_clips(data)[0]
+    seen = []
+    results = [evaluation.evaluate_clip(restorer, clip, EvaluateConfig(ssim=False), concurrent_metrics=beside,
+                                        on_frame=lambda index, *rest: seen.append(index))
+               for beside in (False, True)]
+    assert results[0].frames == results[1].frames
+    assert seen == [0, 1, 2, 3] * 2
+    assert set(results[0].frames[0]) == {'edvr_psnr', 'edvr_psnr_y', 'edvr_psnr_unrounded', 'edvr_psnr_y_unrounded',
+                                         'bicubic_psnr', 'bicubic_psnr_y'}
+
+
+def test_max_frames_takes_the_first_with_their_true_neighbours(restorer, data):
+    clip = clips_module.find_clips(data)[0]
+    whole = evaluation.evaluate_clip(restorer, clip, EvaluateConfig())
+    part = evaluation.evaluate_clip(restorer, clip, EvaluateConfig(max_frames=2))
+    assert part.frames == whole.frames[:2]
+
+
+def test_means_are_over_frames_then_over_clips():
+    results = [evaluation.ClipResult('a', [{'edvr_psnr': 20.}, {'edvr_psnr': 22.}, {'edvr_psnr': 24.}], [9., 1., 3.]),
+               evaluation.ClipResult('b', [{'edvr_psnr': 30.}], [2.])]
+    assert evaluation.overall(results) == {'edvr_psnr': 26.}
+    assert evaluation.median_ms(results) == 2000.   # of 1, 3, 2: the first frame of all pays for starting
+    assert evaluation.median_ms(results[1:]) == 2000.
+
+
+def test_program(run_program, network, data, tmp_path):
+    process = run_program('edvr.evaluate', '--checkpoint=' + network, '--data_dir=' + data, '--dcn_impl=tf',
+                          '--json=%s' % (tmp_path / 'new' / 'numbers.json'), '--csv=%s' % (tmp_path / 'numbers.csv'),
+                          '--comparison_dir=%s' % (tmp_path / 'pictures'), '--summary_dir=%s' % (tmp_path / 'events'))
+    assert process.returncode == 0, process.stderr
+    content = json.loads((tmp_path / 'new' / 'numbers.json').read_text())
+    lines = process.stdout.splitlines()
+    for clip in content['clips']:
+        assert 'Video %s PSNR = %.4f, SSIM = %.6f' % (clip['name'], clip['edvr_psnr'], clip['edvr_ssim']) in lines
+        assert clip['edvr_psnr'] == pytest.approx(np.mean([row['edvr_psnr'] for row in clip['frames']]))
+    assert 'PSNR = %.4f, SSIM = %.6f' % (content['edvr_psnr'], content['edvr_ssim']) in lines
+    assert sum(line.startswith('Inference time: ') for line in lines) == 2
+    assert content['edvr_psnr'] == pytest.approx(np.mean([clip['edvr_psnr'] for clip in content['clips']]))
+    assert content['step'] == 7 and content['scale'] == 4 and content['bicubic_psnr'] > 10
+    with open(str(tmp_path / 'numbers.csv')) as file:
+        rows = list(csv.DictReader(file))
+    assert [(row['clip'], row['frame']) for row in rows] == [
+        ('000', '0'), ('000', '1'), ('000', '2'), ('000', '3'), ('000', 'mean'),
+        ('011', '0'), ('011', '1'), ('011', '2'), ('011', 'mean'), ('all', 'mean')]
+    assert float(rows[-1]['edvr_psnr']) == pytest.approx(content['edvr_psnr'])
+    assert sorted(os.listdir(str(tmp_path / 'pictures'))) == ['000_00000002.png', '011_00000001.png']
+    assert read_image(str(tmp_path / 'pictures' / '000_00000002.png')).shape == (48 + 16, 4 * 64, 3)
+    assert len(os.listdir(str(tmp_path / 'events'))) == 1
+
+
+def test_program_says_what_is_missing(run_program, network):
+    process = run_program('edvr.evaluate', '--checkpoint=' + network)
+    assert process.returncode == 1 and process.stderr.startswith('error: --data_dir is not given')
+
+
+def test_files_that_cannot_be_written_are_named_before_the_work(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match=r'cannot make the folder .*file'):
+        program._check_outputs(EvaluateConfig(json=str(tmp_path / 'file' / 'x.json')))
+
+
+def test_equal_images_are_infinitely_good_in_json_too(tmp_path):
+    row = {'edvr_psnr': float('inf'), 'edvr_psnr_unrounded': 50.}
+    results = [evaluation.ClipResult('a', [row], [1.])]
+    report.write_json(str(tmp_path / 'x.json'), report.to_dict(results))
+    assert json.loads((tmp_path / 'x.json').read_text())['edvr_psnr'] == 'inf'
+
+
+def test_table_leaves_out_what_was_not_measured():
+    results = [evaluation.ClipResult('a', [{'edvr_psnr': 20., 'edvr_psnr_y': 21.}], [1.])]
+    lines = report.table(results, crop_border=4)
+    assert lines[0].split() == ['clip', '(frames)', 'PSNR', 'RGB', 'PSNR', 'Y']
+    assert lines[1].split() == ['a', '(1)', 'EDVR,', 'rounded', 'to', 'uint8', '20.0000', '21.0000']
+    assert 'crop_border 4' in lines[-1] and len(lines) == 4
+
+
+def test_comparison_frames_are_spread_over_the_clip():
+    clip = clips_module.Clip('a', ('x',) * 100, ('y',) * 100)
+    assert program._comparison_frames(clip, EvaluateConfig()) == {50}
+    assert program._comparison_frames(clip, EvaluateConfig(comparison_frames=3)) == {25, 50, 75}
+    assert program._comparison_frames(clip, EvaluateConfig(comparison_frames=2, max_frames=2)) == {0, 1}
+
+
+def test_side_by_side_enlarges_small_panels_without_blending():
+    lq, gt = np.uint8([[[0, 0, 0], [200, 0, 0]]]).repeat(10, 0).repeat(30, 1), np.full([20, 120, 3], 9, np.uint8)
+    sheet = side_by_side([('LQ', lq), ('GT', gt)])
+    assert sheet.shape == (36, 240, 3)
+    np.testing.assert_array_equal(sheet[16:, :120], lq.repeat(2, 0).repeat(2, 1))
+    np.testing.assert_array_equal(sheet[16:, 120:], gt)
+    assert sheet[:16].max() > 200   # captions
+
+
+def test_bicubic_is_the_frame_itself_without_upscaling():
+    frame = smooth_frames(1, 6, 8)[0]
+    np.testing.assert_array_equal(bicubic(frame, 1), frame)
+    assert bicubic(frame, 3).shape == (18, 24, 3)
+
+
+def test_configurations_refuse_nonsense():
+    with pytest.raises(ConfigError, match="tile is 'big'; it must be a number of LQ pixels"):
+        RestoreConfig(tile='big')
+    with pytest.raises(ConfigError, match='watch_until_step is 5 without --watch'):
+        EvaluateConfig(watch_until_step=5)
