@@ -75,6 +75,10 @@ class _Rank:
             environment.pop(name, None)
             if value is not None:
                 environment[name] = value
+        try:
+            file = open(log, 'ab')   # noqa: SIM115 the thread that fills it closes it
+        except OSError as error:
+            raise UserError('the log %s cannot be written: %s' % (log, error.strerror)) from None
         libc = ctypes.CDLL(None)
 
         def prepare():
@@ -87,11 +91,11 @@ class _Rank:
         # a session of its own: Ctrl-C reaches the launcher only, which ends the ranks in order
         self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                          stderr=subprocess.STDOUT, preexec_fn=prepare, start_new_session=True)
-        self._reader = threading.Thread(target=self._copy, args=(show,), daemon=True)
+        self._reader = threading.Thread(target=self._copy, args=(file, show), daemon=True)
         self._reader.start()
 
-    def _copy(self, show):
-        with open(self.log, 'ab') as file:
+    def _copy(self, file, show):
+        with file:
             for line in iter(self._process.stdout.readline, b''):
                 file.write(line)
                 file.flush()
