@@ -132,7 +132,7 @@ def main():
 
 def define_flags():
     flags.DEFINE_string('root_dir', None, 'folder to download and unpack to')
-    flags.DEFINE_bool('all', False, 'every subset (several hundred GB)')
+    flags.DEFINE_bool('all', False, 'every subset listed here')
     for name, text in SUBSETS.items():
         flags.DEFINE_bool(name, False, text)
     flags.DEFINE_string('base_url', BASE_URL, 'where the archives NAME.zip lie; another for a mirror')
