@@ -17,9 +17,18 @@ def command(*arguments, read_stdin=False):
 
 def each_frame():
     """The options that hand over every decoded frame once; the name changed in ffmpeg 5.1 and the old one is gone."""
-    version = re.search(r'(\d+)\.(\d+)', imageio_ffmpeg.get_ffmpeg_version())
-    old = version and tuple(int(number) for number in version.groups()) < (5, 1)
-    return ('-vsync' if old else '-fps_mode', 'passthrough')
+    return ('-vsync' if _version() < (5, 1) else '-fps_mode', 'passthrough')
+
+
+def source_times():
+    """The options that keep the time of each frame as the file has it; the value changed in ffmpeg 6.1."""
+    return ('-enc_time_base', '-1' if _version() < (6, 1) else 'demux')
+
+
+def _version():
+    """(major, minor); a build without a number, made from the development tree, counts as new."""
+    match = re.search(r'(\d+)\.(\d+)', imageio_ffmpeg.get_ffmpeg_version())
+    return tuple(int(number) for number in match.groups()) if match else (99, 0)
 
 
 def file_name(path):

@@ -2,7 +2,7 @@
 
 Colours: a tagged video is converted with its own matrix and range; an untagged one with BT.709 from 720 lines or 1280
 columns on, below with BT.601, both in limited range, as players do. Primaries and transfer curve are not converted; HDR
-is refused. Rotated videos are read upright.
+is refused. Rotated videos are read upright. Frames that change size within a video are scaled to the first one's.
 """
 import collections
 import os
@@ -19,10 +19,10 @@ from edvr.restoration import ffmpeg
 SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.mpg', '.mpeg', '.ts', '.m2ts', '.wmv', '.flv', '.gif',
             '.y4m')
 
-_STANDARD_RATES = [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)] + [
-    Fraction(n) for n in (1, 2, 5, 6, 8, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)]
+_STANDARD_RATES = [Fraction(n) for n in (1, 2, 5, 6, 8, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
+    Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
 _HDR = ('smpte2084', 'arib-std-b67')
-_FRAME = re.compile(r'n: *\d+ pts: *(-?\d+|NOPTS) .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+)')
+_FRAME = re.compile(r'n: *\d+ pts: .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+)')
 _COLOUR = re.compile(r'color_range:(\S+) color_space:(\S+) color_primaries:\S+ color_trc:(\S+)')
 
 
@@ -54,22 +54,18 @@ def inspect(path, progress=None, allow_damaged=False):
     Returns:
       VideoInfo.
     Raises:
-      UserError: not a video, damaged (naming how many frames decode), HDR, or frames of several sizes.
+      UserError: not a video, damaged (naming how many frames decode), or HDR.
     """
     if not os.path.isfile(path):
         raise UserError('%s: no such file' % path)
-    scan = _Scan(path, progress)
-    arguments = ffmpeg.command('-loglevel', 'repeat+level+info', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
-                               '-vf', 'showinfo', *ffmpeg.each_frame(), '-f', 'null', '-')
-    process = ffmpeg.start(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        for line in process.stderr:
-            scan.read(line.decode('utf-8', 'replace').rstrip())
-        process.wait()
-    finally:
-        ffmpeg.end(process)
-    scan.check(process.returncode, allow_damaged)
-    return scan.result()
+    first = _first_frame(path)
+    time_base, times, errors = _scan(path, progress)
+    if errors and not allow_damaged:
+        raise UserError('%s is damaged or cut: only %d frames decode: %s; repair it, or restore those frames with '
+                        '--allow_damaged' % (path, len(times), errors[0]))
+    rate, constant = frame_rate(times, time_base, first.pop('stated_rate'))
+    return VideoInfo(path=path, num_frames=len(times), rate=rate, constant_rate=constant,
+                     start=float((times[0] or 0) * time_base), **first)
 
 
 def decode(info, start=0):
@@ -100,90 +96,92 @@ def decode(info, start=0):
             ffmpeg.end(process)
 
 
-class _Scan:
-    """Reads ffmpeg's report of one pass over a video, line by line."""
-
-    def __init__(self, path, progress):
-        self.path, self._progress = path, progress
-        self._errors, self._times, self._sizes, self._audio = [], [], collections.Counter(), []
-        self._container = self._time_base = self._colour = self._frame = None
-
-    def read(self, line):
-        if ' pts:' in line:
-            self._read_frame(line)
-        elif self._colour is None and _COLOUR.search(line):
-            self._colour = _COLOUR.search(line).groups()
-        elif 'config in time_base:' in line:
-            self._time_base = Fraction(re.search(r'time_base: *(\d+/\d+)', line).group(1))
-        elif self._container is None and 'Input #0, ' in line:
-            self._container = re.search(r'Input #0, (.*), from ', line).group(1)
-        elif not self._times and re.search(r'Stream #0:\d+.*: Audio: ', line):
-            self._audio.append(re.search(r': Audio: (\w+)', line).group(1))
-        elif '[error]' in line or '[fatal]' in line:
-            self._errors.append(re.sub(r'\[[^\]]*\] *', '', line))
-
-    def _read_frame(self, line):
-        match = _FRAME.search(line)
-        if not match:
-            raise UserError('%s: cannot read what ffmpeg says of it: %s' % (self.path, line))
-        time, pixel_format, sar_width, sar_height, width, height = match.groups()
-        self._times.append(None if time == 'NOPTS' else int(time))
-        self._sizes[int(height), int(width)] += 1
-        self._frame = self._frame or (pixel_format, int(sar_width), int(sar_height))
-        if self._progress:
-            self._progress(len(self._times))
-
-    def check(self, code, allow_damaged):
-        """Raises UserError for what is no video, or not a sound one."""
-        said = ': ' + self._errors[0] if self._errors else ''
-        if code and not said:
-            said = ': ffmpeg ended with code %d' % code
-        if code < 0:
-            said += '; it crashed: IMAGEIO_FFMPEG_EXE names another ffmpeg to use'
-        # ffmpeg takes a text file for terminal art and a picture for a video of one frame
-        container = self._container or 'unknown format'
-        if not self._times or container in ('tty', 'image2') or container.endswith('_pipe'):
-            raise UserError('%s is not a video that can be decoded (%s)%s' % (self.path, container, said))
-        if said and not allow_damaged:
-            raise UserError('%s is damaged or cut: only %d frames decode%s; repair it, or restore those frames with '
-                            '--allow_damaged' % (self.path, len(self._times), said))
-        if len(self._sizes) > 1:
-            raise UserError('%s has frames of several sizes (%s, height x width); split it there'
-                            % (self.path, ', '.join('%dx%d' % size for size in self._sizes)))
-        if self._colour and self._colour[2] in _HDR:
-            raise UserError('%s is HDR video (%s), which 8-bit frames cannot hold: convert it to SDR (BT.709) first'
-                            % (self.path, self._colour[2]))
-
-    def result(self):
-        """VideoInfo."""
-        (height, width), (pixel_format, *sar) = next(iter(self._sizes)), self._frame
-        colour_range, space, _ = self._colour or ('unknown',) * 3
-        rate, constant = frame_rate(self._times, self._time_base)
-        return VideoInfo(
-            path=self.path, height=height, width=width, num_frames=len(self._times), rate=rate, constant_rate=constant,
-            start=float((self._times[0] or 0) * self._time_base), matrix=_matrix(pixel_format, space, height, width),
-            full_range=colour_range == 'pc' or pixel_format.startswith('yuvj'), pixel_format=pixel_format,
-            pixel_aspect=Fraction(*sar) if all(sar) else Fraction(1), audio=tuple(self._audio))
+def _first_frame(path):
+    """What ffmpeg says of the file and of its first frame: dict of fields of VideoInfo, and stated_rate."""
+    arguments = ffmpeg.command('-loglevel', 'repeat+level+info', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
+                               '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-')
+    process = ffmpeg.start(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        said = process.communicate()[1].decode('utf-8', 'replace')
+    finally:
+        ffmpeg.end(process)
+    container = re.search(r'Input #0, (.*), from ', said)
+    container = container.group(1) if container else 'unknown format'
+    frame = _FRAME.search(said)
+    # ffmpeg takes a text file for terminal art and a picture for a video of one frame
+    if not frame or container in ('tty', 'image2') or container.endswith('_pipe'):
+        reason = ([''] + _errors(said))[-1]
+        if process.returncode < 0:
+            reason = 'ffmpeg crashed; IMAGEIO_FFMPEG_EXE names another one to use'
+        raise UserError('%s is not a video that can be decoded (%s)%s' % (path, container, reason and ': ' + reason))
+    pixel_format, *numbers = frame.groups()
+    sar_width, sar_height, width, height = (int(number) for number in numbers)
+    colour = _COLOUR.search(said)
+    colour_range, space, curve = colour.groups() if colour else ('unknown',) * 3
+    if curve in _HDR:
+        raise UserError('%s is HDR video (%s), which 8-bit frames cannot hold: convert it to SDR (BT.709) first'
+                        % (path, curve))
+    stated = re.search(r'config in time_base: \S+ frame_rate: *(\d+)/(\d+)', said)
+    rate = [int(number) for number in stated.groups()] if stated else (0, 0)
+    return dict(height=height, width=width, matrix=_matrix(pixel_format, space, height, width),
+                full_range=colour_range == 'pc' or pixel_format.startswith('yuvj'), pixel_format=pixel_format,
+                pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
+                audio=tuple(re.findall(r'Stream #0:\d+.*: Audio: (\w+)', said.split('Stream mapping')[0])),
+                stated_rate=Fraction(*rate) if all(rate) else None)
 
 
-def frame_rate(times, time_base):
+def _scan(path, progress):
+    """Decodes everything: (Fraction, unit of times in seconds; list of the frames' times, None if unknown; errors)."""
+    time_base, times = Fraction(1), []
+    arguments = ffmpeg.command('-loglevel', 'repeat+level+error', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
+                               *ffmpeg.each_frame(), *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
+    with tempfile.TemporaryFile() as log:
+        process = ffmpeg.start(arguments, stdout=subprocess.PIPE, stderr=log)
+        try:
+            for line in process.stdout:
+                if line.startswith(b'#tb 0:'):
+                    time_base = Fraction(line.split(b':')[1].strip().decode())
+                elif not line.startswith(b'#'):
+                    time = line.split(b',')[2].strip()
+                    times.append(int(time) if time.lstrip(b'-').isdigit() else None)
+                    if progress:
+                        progress(len(times))
+            process.wait()
+        finally:
+            ffmpeg.end(process)
+        log.seek(0)
+        errors = _errors(log.read().decode('utf-8', 'replace'))
+    if process.returncode and not errors:
+        errors = ['ffmpeg ended with code %d' % process.returncode]
+    return time_base, times, errors
+
+
+def _errors(said):
+    """The errors in a log with levels; without those about the times written, which are only read here."""
+    lines = [line for line in said.splitlines() if ('[error]' in line or '[fatal]' in line) and 'to muxer' not in line]
+    return [re.sub(r'\[[^\]]*\] *', '', line) for line in lines]
+
+
+def frame_rate(times, time_base, stated=None):
     """Average rate of frames, and whether it is constant.
 
     Args:
       times: list of int, time of each frame in units of `time_base` (Fraction, seconds); None where unknown.
+      stated: Fraction, the rate that the file states; None for no such statement.
     Returns:
-      (Fraction, frames per second; bool). Rates that differ from a usual one by no more than the rounding of the
-      times are taken for it; a single frame, or frames without times, get 25.
+      (Fraction, frames per second; bool). The stated rate, or a usual one, that differs from the average by no more
+      than the rounding of the times, is taken for it; a single frame, or frames without times, get the stated or 25.
     """
     if len(times) < 2 or None in times or times[-1] <= times[0]:
-        return Fraction(25), True
+        return stated or Fraction(25), True
     span, count = times[-1] - times[0], len(times) - 1
     constant = all(abs(time - times[0] - Fraction(span * i, count)) <= Fraction(3, 2) for i, time in enumerate(times))
-    rate = count / (span * time_base)
-    for usual in _STANDARD_RATES:
-        if constant and abs(count / usual / time_base - span) <= 1:
-            return usual, constant
-    return rate.limit_denominator(100000), constant
+    if constant:
+        candidates = ([stated] if stated else []) + _STANDARD_RATES
+        fitting = [rate for rate in candidates if abs(count / rate / time_base - span) <= 1]
+        if fitting:
+            return fitting[0], True
+    return (count / (span * time_base)).limit_denominator(100000), constant
 
 
 def _matrix(pixel_format, space, height, width):

@@ -1,0 +1,188 @@
+"""Video files: what is known of them, colours, rates, and everything that can be wrong with one."""
+import os
+import subprocess
+from fractions import Fraction
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from data_tools.cli import UserError
+from edvr.restoration import ffmpeg, video
+from edvr.restoration.writer import VideoWriter
+
+PATCHES = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [128, 128, 128], [200, 100, 50],
+                    [30, 60, 90]], np.uint8)
+
+
+def make(path, *arguments, size='32x24', frames=12, rate='25', source='testsrc2'):
+    """Makes a video with ffmpeg itself."""
+    pattern = '%s=size=%s:rate=%s' % (source, size, rate)
+    subprocess.run(ffmpeg.command('-loglevel', 'error', '-y', '-f', 'lavfi', '-i', pattern, *arguments,
+                                  '-frames:v', str(frames), str(path)), check=True)
+    return str(path)
+
+
+def patches(height, width):
+    """uint8 [height, width, 3]: eight flat colours side by side."""
+    return np.repeat(np.repeat(PATCHES[None], height, 0), width // 8, 1)
+
+
+def middles(frame):
+    """[8, 3]: the colour in the middle of each of eight patches."""
+    height, width, _ = frame.shape
+    cells = frame.reshape(height, 8, width // 8, 3).astype(np.float64)
+    return cells[height // 4:-height // 4, :, width // 32:-(width // 32)].mean((0, 2))
+
+
+@pytest.mark.parametrize('suffix, rate', [('.mp4', '30000/1001'), ('.mkv', '24000/1001'), ('.webm', '60')])
+def test_rate_size_and_frames_are_exact(tmp_path, suffix, rate):
+    path = make(tmp_path / ('a' + suffix), '-pix_fmt', 'yuv420p', rate=rate, frames=40)
+    seen = []
+    info = video.inspect(path, seen.append)
+    assert (info.height, info.width, info.num_frames) == (24, 32, 40)
+    assert (info.rate, info.constant_rate, info.pixel_aspect, info.audio) == (Fraction(rate), True, 1, ())
+    assert seen == list(range(1, 41))
+    frames = list(video.decode(info))
+    assert len(frames) == 40 and frames[0].shape == (24, 32, 3) and frames[0].dtype == np.uint8
+    later = list(video.decode(info, start=37))
+    np.testing.assert_array_equal(later, frames[37:])
+
+
+@pytest.mark.parametrize('tags, size, matrix', [
+    ([], '64x32', 'bt601'),
+    (['-colorspace', 'bt709', '-color_primaries', 'bt709', '-color_trc', 'bt709'], '64x32', 'bt709'),
+    ([], '1280x32', 'bt709'), (['-colorspace', 'smpte170m', '-color_range', 'pc'], '1280x32', 'bt601')])
+def test_colours_follow_the_tags_or_the_size(tmp_path, tags, size, matrix):
+    width, height = (int(side) for side in size.split('x'))
+    raw = tmp_path / 'raw.rgb'
+    raw.write_bytes(patches(height, width).tobytes() * 2)
+    path, full = str(tmp_path / 'a.mkv'), 'pc' if 'pc' in tags else 'tv'
+    subprocess.run(ffmpeg.command(
+        '-loglevel', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', size, '-i', str(raw), '-vf',
+        'scale=out_color_matrix=%s:out_range=%s:flags=accurate_rnd,format=yuv444p' % (matrix, full), '-c:v', 'libx264',
+        '-crf', '1', *tags, path), check=True)
+    info = video.inspect(path)
+    assert (info.matrix, info.full_range) == (matrix, full == 'pc')
+    assert np.abs(middles(next(video.decode(info))) - PATCHES).max() <= 2.5
+
+
+def test_a_rotated_video_is_read_upright(tmp_path):
+    upright = make(tmp_path / 'a.mp4', '-pix_fmt', 'yuv420p', '-c:v', 'libx264')
+    rotated = str(tmp_path / 'b.mp4')
+    old = ffmpeg.each_frame()[0] == '-vsync'   # the way to write the tag changed as well
+    subprocess.run(ffmpeg.command('-loglevel', 'error', *([] if old else ['-display_rotation', '90']), '-i', upright,
+                                  '-c', 'copy', *(['-metadata:s:v', 'rotate=270'] if old else []), rotated), check=True)
+    info = video.inspect(rotated)
+    assert (info.height, info.width) == (32, 24)
+    want = next(video.decode(video.inspect(upright)))
+    got = next(video.decode(info))
+    assert min(np.abs(np.rot90(want, turns).astype(int) - got).mean() for turns in (1, 3)) < 4
+
+
+def test_a_variable_rate_becomes_its_average(tmp_path):
+    path = make(tmp_path / 'a.mkv', '-vf', "select='not(eq(mod(n,3),1))'", *ffmpeg.each_frame(), '-pix_fmt', 'yuv420p')
+    info = video.inspect(path)
+    assert not info.constant_rate
+    assert abs(info.rate - Fraction(50, 3)) < 0.5   # two of three frames of 25 a second
+    assert info.num_frames == len(list(video.decode(info))) == 12
+
+
+def test_frame_rate():
+    base = Fraction(1, 1000)
+    assert video.frame_rate([0, 33, 67, 100, 133], base) == (30, True)   # milliseconds round
+    assert video.frame_rate([0, 33, 67, 100, 133], base, Fraction(30000, 1001)) == (Fraction(30000, 1001), True)
+    assert video.frame_rate([round(i * 1001 / 24) for i in range(500)], base) == (Fraction(24000, 1001), True)
+    assert video.frame_rate([i * 80 for i in range(9)], base) == (Fraction(25, 2), True)
+    assert video.frame_rate([0, 40, 120, 160, 240], base) == (Fraction(50, 3), False)
+    assert video.frame_rate([7], base) == video.frame_rate([None, None], base) == (25, True)
+
+
+def test_depth_and_hdr(tmp_path):
+    x265 = ('-pix_fmt', 'yuv420p10le', '-c:v', 'libx265', '-x265-params')
+    path = make(tmp_path / 'a.mkv', *x265, 'log-level=none', frames=2)
+    assert video.inspect(path).bits == 10
+    hdr = make(tmp_path / 'b.mkv', *x265, 'log-level=none:transfer=smpte2084', '-color_trc', 'smpte2084', frames=2)
+    with pytest.raises(UserError, match=r'b\.mkv is HDR video \(smpte2084\)'):
+        video.inspect(hdr)
+
+
+@pytest.mark.parametrize('suffix, flags', [('.mkv', []), ('.webm', []), ('.mp4', ['-movflags', '+faststart'])])
+def test_a_cut_video_is_refused_with_the_number_of_frames(tmp_path, suffix, flags):
+    path = make(tmp_path / ('a' + suffix), '-pix_fmt', 'yuv420p', '-g', '10', *flags, size='64x48', frames=60)
+    with open(path, 'r+b') as file:
+        file.truncate(os.path.getsize(path) * 6 // 10)
+    with pytest.raises(UserError, match=r'is damaged or cut: only \d+ frames decode') as caught:
+        video.inspect(path)
+    count = int(str(caught.value).split(' frames decode')[0].split()[-1])
+    assert 10 < count < 60
+    info = video.inspect(path, allow_damaged=True)
+    assert info.num_frames == count == len(list(video.decode(info)))
+
+
+def test_what_is_no_video_is_refused(tmp_path):
+    path = make(tmp_path / 'a.mp4', '-pix_fmt', 'yuv420p')
+    with open(path, 'r+b') as file:   # the index is at the end
+        file.truncate(os.path.getsize(path) * 9 // 10)
+    (tmp_path / 'a.txt').write_text('not a video\n' * 50)
+    (tmp_path / 'empty.mp4').write_bytes(b'')
+    make(tmp_path / 'sound.wav', '-f', 'lavfi', '-i', 'sine=duration=0.1', '-map', '1:a')
+    make(tmp_path / 'still.png', frames=1)
+    for name in ('a.mp4', 'a.txt', 'empty.mp4', 'sound.wav', 'still.png'):
+        with pytest.raises(UserError, match='%s is not a video that can be decoded' % name):
+            video.inspect(str(tmp_path / name))
+    with pytest.raises(UserError, match='no such file'):
+        video.inspect(str(tmp_path / 'absent.mp4'))
+
+
+def test_frames_that_vanish_are_an_error(tmp_path):
+    path = make(tmp_path / 'a.mkv', '-pix_fmt', 'yuv420p')
+    info = video.inspect(path)._replace(num_frames=15)
+    with pytest.raises(UserError, match='decoding stopped after 12 of 15 frames'):
+        list(video.decode(info))
+
+
+@pytest.mark.parametrize('name, codec', [
+    ('a.mp4', 'auto'), ('a.mkv', 'libx265'), ('a.mov', 'auto'), ('a.webm', 'auto')])
+def test_written_videos_are_tagged_and_keep_colours_and_rate(tmp_path, name, codec):
+    path = str(tmp_path / name)
+    with VideoWriter(path, Fraction(30000, 1001), 4, codec) as writer:
+        for _ in range(6):
+            writer.write(patches(32, 128))
+        assert not os.path.exists(path)
+    info = video.inspect(path)
+    assert (info.num_frames, info.rate, info.matrix, info.full_range) == (6, Fraction(30000, 1001), 'bt709', False)
+    assert info.pixel_format == 'yuv420p'
+    for frame in video.decode(info):
+        assert np.abs(middles(frame) - PATCHES).max() <= 3
+    assert os.listdir(str(tmp_path)) == [name]
+
+
+def test_audio_and_pixel_aspect_come_along(tmp_path):
+    source = video.inspect(make(tmp_path / 'a.mkv', '-f', 'lavfi', '-i', 'sine=duration=0.48', '-vf', 'setsar=4/3',
+                                '-c:a', 'aac', '-pix_fmt', 'yuv420p', size='48x24'))
+    assert source.audio == ('aac',) and source.pixel_aspect == Fraction(4, 3)
+    for name, copied, codec in (('b.mp4', True, 'aac'), ('b.webm', False, 'opus')):
+        with VideoWriter(str(tmp_path / name), source.rate, 30, source=source) as writer:
+            assert writer.copies_audio is copied
+            for frame in video.decode(source):
+                writer.write(frame)
+        info = video.inspect(str(tmp_path / name))
+        assert (info.audio, info.pixel_aspect, info.num_frames) == ((codec,), Fraction(4, 3), 12)
+    with VideoWriter(str(tmp_path / 'mute.mp4'), source.rate, 30, source=source, audio=False) as writer:
+        writer.write(next(video.decode(source)))
+    assert video.inspect(str(tmp_path / 'mute.mp4')).audio == ()
+
+
+def test_odd_sizes_grow_by_a_repeated_line(tmp_path):
+    path = str(tmp_path / 'a.mp4')
+    with VideoWriter(path, 25, 1) as writer:
+        for _ in range(2):
+            writer.write(np.full((23, 31, 3), 200, np.uint8))
+    info = video.inspect(path)
+    assert (info.height, info.width) == (24, 32)
+    assert np.abs(next(video.decode(info)).astype(int) - 200).max() <= 2
+
+
+def test_the_ffmpeg_in_use_exists():
+    assert os.access(imageio_ffmpeg.get_ffmpeg_exe(), os.X_OK)

@@ -1,0 +1,175 @@
+"""Frames reach the disk whole and once, or the program hears of it."""
+import errno
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from data_tools.cli import UserError
+from data_tools.images import read_image
+from edvr.restoration.frames import read_ahead
+from edvr.restoration.writer import BackgroundWriter, PngFolder, VideoWriter
+
+
+def test_everything_is_written_in_order_by_one_thread():
+    done = []
+    with BackgroundWriter(lambda number: done.append(number), threads=1, depth=2) as writer:
+        for number in range(50):
+            writer.put(number)
+    assert done == list(range(50))
+
+
+def test_several_threads_work_at_once():
+    meeting = threading.Barrier(3, timeout=20)
+    with BackgroundWriter(lambda number: meeting.wait(), threads=3) as writer:   # with fewer the barrier breaks
+        for number in range(3):
+            writer.put(number)
+
+
+def test_the_queue_is_bounded():
+    gate, entered = threading.Event(), []
+    with BackgroundWriter(lambda number: gate.wait(20), threads=1, depth=2) as writer:
+        def fill():
+            for number in range(10):
+                writer.put(number)
+                entered.append(number)
+        thread = threading.Thread(target=fill)
+        thread.start()
+        thread.join(0.3)
+        assert len(entered) <= 3   # one in the thread, two waiting
+        gate.set()
+        thread.join(20)
+    assert len(entered) == 10
+
+
+def test_an_error_in_a_thread_reaches_the_program():
+    def fail(number):
+        if number == 3:
+            raise UserError('cannot write frame 3')
+    with pytest.raises(UserError, match='cannot write frame 3'), BackgroundWriter(fail, threads=2, depth=2) as writer:
+        for number in range(10000):
+            writer.put(number)
+    with pytest.raises(UserError, match='cannot write frame 3'), BackgroundWriter(fail) as writer:
+        writer.put(3)   # the last one: nothing is put afterwards
+
+
+def test_what_waits_is_dropped_when_the_program_fails():
+    gate, done = threading.Event(), []
+
+    def slow(number):
+        gate.wait(20)
+        done.append(number)
+    with pytest.raises(KeyboardInterrupt), BackgroundWriter(slow, threads=1, depth=8) as writer:
+        for number in range(6):
+            writer.put(number)
+        threading.Timer(0.2, gate.set).start()
+        raise KeyboardInterrupt
+    assert done in ([], [0])
+
+
+SETTINGS = dict(network='a', frames=4)
+NAMES = ('f0', 'f1', 'f2', 'f3')
+
+
+def frame(value):
+    return np.full((4, 6, 3), value, np.float32)
+
+
+def test_a_folder_goes_on_at_the_first_missing_frame(tmp_path):
+    folder = PngFolder(str(tmp_path / 'out'), NAMES, SETTINGS)
+    assert folder.first == 0
+    for index in (0, 1, 3):
+        folder.write(index, frame(index / 4))
+    folder.write(0, frame(1.7))
+    np.testing.assert_array_equal(read_image(str(tmp_path / 'out' / 'f0.png')), 255)
+    np.testing.assert_array_equal(read_image(str(tmp_path / 'out' / 'f1.png')), 64)   # 63.75 rounds
+    (tmp_path / 'out' / 'f2.png.123.partial').write_bytes(b'cut')
+    assert PngFolder(str(tmp_path / 'out'), NAMES, SETTINGS).first == 2
+    assert sorted(os.listdir(str(tmp_path / 'out'))) == ['.restoration.json', 'f0.png', 'f1.png', 'f3.png']
+    assert PngFolder(str(tmp_path / 'out'), NAMES, SETTINGS, overwrite=True).first == 0
+    assert os.listdir(str(tmp_path / 'out')) == ['.restoration.json']
+
+
+def test_frames_of_other_settings_or_origin_are_not_mixed(tmp_path):
+    PngFolder(str(tmp_path), NAMES, SETTINGS).write(0, frame(0))
+    with pytest.raises(UserError, match=r'restored differently \(network a, now b\)'):
+        PngFolder(str(tmp_path), NAMES, dict(SETTINGS, network='b'))
+    (tmp_path / '.restoration.json').unlink()
+    with pytest.raises(UserError, match=r'f0\.png is there already, and not from a restoration'):
+        PngFolder(str(tmp_path), NAMES, SETTINGS)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match=r'cannot write .*file/out'):
+        PngFolder(str(tmp_path / 'file' / 'out'), NAMES, SETTINGS)
+
+
+def test_a_full_disk_names_the_frame_and_leaves_nothing(tmp_path, monkeypatch):
+    folder = PngFolder(str(tmp_path), NAMES, SETTINGS)
+
+    def full(path, mode):
+        open(path, mode).close()   # the name is made, the bytes find no room
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr('data_tools.files.open_file', full)
+    with pytest.raises(UserError, match=r'f2\.png: the disk is full'), BackgroundWriter(folder.write) as writer:
+        writer.put(2, frame(0))
+    assert os.listdir(str(tmp_path)) == ['.restoration.json']
+
+
+def test_a_video_that_is_not_finished_leaves_nothing(tmp_path):
+    path = tmp_path / 'a.mp4'
+    path.write_bytes(b'older')
+    with pytest.raises(KeyboardInterrupt), VideoWriter(str(path), 25) as writer:
+        writer.write(np.zeros((16, 16, 3), np.uint8))
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b'older' and os.listdir(str(tmp_path)) == ['a.mp4']
+
+
+def test_what_ffmpeg_says_is_passed_on(tmp_path, monkeypatch):
+    monkeypatch.setattr('edvr.restoration.writer.VideoWriter._command', lambda self, partial: [
+        'sh', '-c', 'head -c 1000 > /dev/null; echo "No space left on device" >&2; exit 1'])
+    with pytest.raises(UserError, match=r'cannot write .*a\.mp4: ffmpeg ended with code 1: No space left on device'), \
+            VideoWriter(str(tmp_path / 'a.mp4'), 25) as writer:
+        for _ in range(1000):
+            writer.write(np.zeros((64, 64, 3), np.uint8))
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_names_and_codecs_that_do_not_go_together():
+    with pytest.raises(UserError, match=r'a\.avi: videos are written as \.mkv \.mov \.mp4 \.webm'):
+        VideoWriter('a.avi', 25)
+    with pytest.raises(UserError, match='webm takes --codec=libvpx-vp9, not libx264'):
+        VideoWriter('a.webm', 25, codec='libx264')
+
+
+def test_read_ahead_keeps_order_is_bounded_and_passes_errors():
+    taken = []
+
+    def items():
+        for number in range(20):
+            taken.append(number)
+            yield number
+        raise UserError('frame 20 is cut')
+    stream = read_ahead(items(), depth=3)
+    assert next(stream) == 0
+    threading.Event().wait(0.2)
+    assert len(taken) <= 6
+    with pytest.raises(UserError, match='frame 20 is cut'):
+        assert [next(stream) for _ in range(19)] == list(range(1, 20)) and next(stream)
+
+
+def test_read_ahead_ends_its_source_when_it_is_left():
+    closed = threading.Event()
+
+    def items():
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.set()
+    stream = read_ahead(items(), depth=2)
+    next(stream)
+    stream.close()
+    assert closed.is_set()
