@@ -5,6 +5,7 @@ import http.server
 import io
 import os
 import re
+import socket
 import stat
 import threading
 import zipfile
@@ -36,6 +37,11 @@ class Server:
         self.requests.append((handler.path, wanted))
         if self.statuses:
             handler.send_error(self.statuses.pop(0))
+            return
+        if handler.path.startswith('/moved/'):
+            handler.send_response(302)
+            handler.send_header('Location', handler.path[len('/moved'):])
+            handler.end_headers()
             return
         if handler.path not in self.files:
             handler.send_error(404)
@@ -175,9 +181,24 @@ def test_server_errors_are_retried_and_refusals_not(server, tmp_path):
     assert not (tmp_path / 'x').exists()
 
 
+def test_redirections_are_followed_with_the_range(server, tmp_path):
+    server.files['/file.bin'] = BODY
+    server.drop_after = [80000]
+    http_fetch.fetch(server.url + '/moved/file.bin', str(tmp_path / 'x'), wait=0.)
+    assert (tmp_path / 'x').read_bytes() == BODY
+    assert server.requests[-2:] == [('/moved/file.bin', 'bytes=80000-'), ('/file.bin', 'bytes=80000-')]
+
+
 def test_no_server_and_silent_server(tmp_path):
-    with pytest.raises(UserError, match='refused'):
-        http_fetch.fetch('http://127.0.0.1:9/x', str(tmp_path / 'x'), retries=1, wait=0.)
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        url = 'http://127.0.0.1:%d/x' % listener.getsockname()[1]
+        with pytest.raises(UserError, match='refused'):
+            http_fetch.fetch(url, str(tmp_path / 'x'), retries=1, wait=0.)
+        listener.listen(5)
+        with pytest.raises(UserError, match='timed out'):
+            http_fetch.fetch(url, str(tmp_path / 'x'), retries=1, wait=0., timeout=.1)
+    assert not (tmp_path / 'x').exists()
 
 
 def test_two_processes_do_not_write_one_file(server, tmp_path):
