@@ -9,6 +9,7 @@ from data_tools import files
 from data_tools.cli import UserError
 from edvr import checkpoints
 from edvr.data.input_pipeline import train_dataset
+from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import checks, devices
 from edvr.training import data_wait, run_dir, saving, stopping
 from edvr.training.events import RunEvents
@@ -28,7 +29,8 @@ class Run:
 
     def __init__(self, model, data, training, runtime):
         """Arguments: ModelConfig, DataConfig, TrainingConfig, RuntimeConfig."""
-        self.model, self.data, self.training, self.runtime = model, data, training, runtime
+        self.model, self.data, self.training = model, data, training
+        self.runtime = reproducible(runtime) if data.deterministic else runtime
         checks.check(runtime, {name: getattr(training, name) for name in LOOPED})
         self.rank, self.size = devices.rank_and_size(runtime)
         self.writes = devices.is_writer(runtime)
@@ -154,6 +156,17 @@ class Run:
         if self.writes:
             print('GUARD: ROLLBACK %d of %d: %s. Back to step %d, with DCN-offset rate %g and other batches' % (
                 done + 1, self.training.max_rollbacks, reason, step, self._offset_rate()), file=sys.stderr, flush=True)
+
+
+def reproducible(runtime):
+    """The RuntimeConfig under which a step gives the same bits each time, on CPU.
+
+    What races is the gradient of `tf.image.crop_and_resize`, by which the 'tf' deformable convolution samples: its
+    threads add to the same pixels. The compiled operator does not race, nor does any other operation of the network.
+    """
+    if runtime.device == 'cpu' and resolve_impl(runtime.dcn_impl, runtime.device) == 'tf':
+        return runtime.replace(intra_op_threads=1)
+    return runtime
 
 
 @contextlib.contextmanager

@@ -1,0 +1,107 @@
+"""Training small enough for tests: a set of TFRecords, configurations, and a network of three layers in place of EDVR.
+
+As a program, `python tests/tiny_training.py FLAGS` is `python -m edvr.train FLAGS` with that network; TINY_TRAINING_NAN
+in the environment names a step (or FIRST-LAST) at which its output is not finite, TINY_TRAINING_SLEEP seconds per step.
+"""
+import os
+import sys
+import time
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from conftest import ROOT
+
+from data_tools import records
+from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.model.network import Outputs
+from edvr.training import model_fn
+
+FRAMES = 3
+
+
+def make_set(folder, windows=24, shards=12, height=20, width=24, scale=4, seed=0):
+    """Writes a set of TFRecords of smooth random windows into `folder`; returns its name, str."""
+    folder, rng, entries = str(folder), np.random.RandomState(seed), []
+    os.makedirs(folder)
+    for index in range(shards):
+        name = records.shard_name(index, shards)
+        path, count = os.path.join(folder, name), windows // shards
+        with tf.io.TFRecordWriter(path) as writer:
+            for number in range(count):
+                coarse = rng.randint(0, 256, [height // 4, width // 4, 3])
+                lq = np.repeat(np.repeat(coarse, 4, 0), 4, 1).astype(np.uint8)
+                gt = np.repeat(np.repeat(lq, scale, 0), scale, 1)
+                writer.write(records.encode(records.Window(
+                    'clip%d' % index, number, list(range(FRAMES)), count, 1, scale, np.stack([lq] * FRAMES), gt)))
+        entries.append(records.Shard(name, count, os.path.getsize(path), 0))
+    records.Manifest(FRAMES, scale, 'raw', 0, 0, [(height, width)], entries, {}).write(folder)
+    return folder
+
+
+def configs(folder, model_dir, **training):
+    """(ModelConfig, DataConfig, TrainingConfig, RuntimeConfig) of a tiny run; `training` may hold fields of each."""
+    fields = dict(dict(num_frames=FRAMES, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1,
+                       data_dir=str(folder), batch_size=2, patch_size=8, deterministic=True, dcn_impl='tf',
+                       intra_op_threads=1, model_dir=str(model_dir), steps=6, save_every=3, log_every=1,
+                       summary_every=1), **training)
+    return [cls(**{name: fields[name] for name in fields if name in cls.__dataclass_fields__})
+            for cls in (ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)]
+
+
+def arguments(folder, model_dir, **training):
+    """The same as flags: list of str."""
+    values = {}
+    for config in configs(folder, model_dir, **training):
+        values.update(config.to_dict())
+    return ['--%s=%s' % (name, ','.join(map(str, value)) if isinstance(value, tuple) else value)
+            for name, value in values.items()]
+
+
+def network(lq, config, dcn_impl='tf', recompute_alignment=False, spoil=lambda sr: sr):
+    """Stands in for `edvr.model.network.edvr`: variables of each kind that training treats apart."""
+    x = tf.cast(lq[:, config.num_frames // 2], tf.float32) / 255.
+    with tf.variable_scope('edvr', reuse=tf.AUTO_REUSE):
+        weights = [tf.get_variable(name, shape, tf.float32, tf.random_normal_initializer(0., .1))
+                   for name, shape in (('conv/weight', [3, 3, 3, 8]), ('pcd_align/conv_offset/weight', [3, 3, 8, 8]),
+                                       ('fusion/weight', [1, 1, 8, 48]))]
+    offset = tf.nn.conv2d(tf.nn.relu(tf.nn.conv2d(x, weights[0], 1, 'SAME')), weights[1], 1, 'SAME')
+    sr = tf.depth_to_space(tf.nn.conv2d(tf.sin(offset), weights[2], 1, 'SAME'), 4) + .5
+    mean = tf.reduce_mean(tf.abs(offset))
+    return Outputs(spoil(sr), dict.fromkeys(model_fn.LEVELS, mean))
+
+
+def spoiled_at(first, last, value=float('nan'), where='sr'):
+    """The network with `value` added to its output, or its offsets, in updates first..last (counted from 1)."""
+    def spoiled(*args, **kwargs):
+        outputs = network(*args, **kwargs)
+        step = tf.train.get_global_step().read_value() + 1
+        bad = tf.logical_and(step >= first, step <= last)
+        extra = tf.where_v2(bad, tf.constant(value), tf.constant(0.))
+        if where == 'sr':
+            return outputs._replace(sr=outputs.sr + extra)
+        return outputs._replace(offset_means={name: mean + extra for name, mean in outputs.offset_means.items()})
+    return spoiled
+
+
+def main():
+    chosen, span = network, os.environ.get('TINY_TRAINING_NAN')
+    if span:
+        first, last = (span.split('-') * 2)[:2]
+        chosen = spoiled_at(int(first), int(last))
+    model_fn.edvr = chosen
+    pause = float(os.environ.get('TINY_TRAINING_SLEEP', 0))
+    if pause:
+        from edvr.training import loop
+        before_run = loop.LoopHook.before_run
+
+        def slowly(self, run_context):
+            time.sleep(pause)
+            return before_run(self, run_context)
+        loop.LoopHook.before_run = slowly
+    from edvr import flags, train
+    flags.run(train.main, ModelConfig, DataConfig, *TrainingConfig.TOPICS, RuntimeConfig)
+
+
+if __name__ == '__main__':
+    sys.path.insert(0, ROOT)
+    main()
