@@ -10,12 +10,13 @@ from PIL import Image
 from data_tools.cli import UserError
 
 
-def make_lq(gt, scale):
+def make_lq(gt, scale, path='GT frame'):
     """One frame, smaller.
 
     Args:
       gt: uint8 [s*H, s*W, 3], RGB.
       scale: int, s.
+      path: str, what `gt` is, for the error.
     Returns:
       uint8 [H, W, 3].
     Raises:
@@ -23,6 +24,6 @@ def make_lq(gt, scale):
     """
     height, width = gt.shape[:2]
     if height % scale or width % scale:
-        raise UserError('GT frames of %dx%d (height x width) do not divide by scale %d; crop them to %dx%d first' % (
-            height, width, scale, height // scale * scale, width // scale * scale))
+        raise UserError('%s is %dx%d (height x width), which does not divide by scale %d; crop the clip to %dx%d first'
+                        % (path, height, width, scale, height // scale * scale, width // scale * scale))
     return np.asarray(Image.fromarray(gt).resize((width // scale, height // scale), Image.BICUBIC))

@@ -34,7 +34,7 @@ def cache_clip(clip, cache, scale, from_gt):
         cached = None
         for i, path in enumerate(clip.gt_paths if from_gt else clip.lq_paths):
             frame = images.read_image(path)
-            frame = make_lq(frame, scale) if from_gt else frame
+            frame = make_lq(frame, scale, path) if from_gt else frame
             if cached is None:
                 cached = np.lib.format.open_memmap(partial, 'w+', np.uint8, (clip.length,) + frame.shape)
             if frame.shape != cached.shape[1:]:

@@ -56,8 +56,8 @@ def test_lq_is_pillows_antialiased_bicubic():
     rows = weights[:8, :24] / weights[:8, :24].sum(1, keepdims=True)
     inside = np.clip(np.einsum('ij,jkc,lk->ilc', rows, gt.astype(float), weights), 0, 255)[2:-2]
     assert np.abs(inside - lq[2:-2]).max() < 2   # rounded twice, and clipped between the passes
-    with pytest.raises(UserError, match=r'24x36 .*scale 5; crop them to 20x35'):
-        make_lq(gt, 5)
+    with pytest.raises(UserError, match=r'my.png is 24x36 .*scale 5; crop the clip to 20x35'):
+        make_lq(gt, 5, 'my.png')
 
 
 def test_program_writes_reds_layout_and_continues(tmp_path, run_program):
