@@ -6,6 +6,7 @@ averaged over replicas is the loss of the whole batch (see `loss_factor`), and t
 optimizer's `compute_gradients` returns are those of the whole batch, the same on every replica.
 """
 import contextlib
+import warnings
 
 import tensorflow.compat.v1 as tf
 
@@ -129,6 +130,8 @@ def train(estimator, input_fn, hooks, max_steps, config):
       config: RuntimeConfig.
     """
     hooks = list(hooks) + training_hooks(config)
+    # TensorFlow 2's Estimator asks data sets for their options in an old way, and warns of itself
+    warnings.filterwarnings('ignore', 'To make it possible to preserve tf.data options')
     if estimator.config.cluster_spec:
         # the way that a strategy over several processes wants; the second specification serves evaluator tasks only,
         # which `cluster` refuses
