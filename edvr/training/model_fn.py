@@ -74,9 +74,10 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, r
     means = devices.average([loss, psnr] + [offset_means[level] for level in LEVELS], runtime_config)
     verdict = guard.judge(means[0], norm, means[2:], config.offset_limit)
     adam.gate = verdict.gate
-    # the loss scaling of the GPU looks for infinities itself, to lower its scale
+    # a dynamic loss scale on the GPU looks for infinities itself, to lower its scale; a fixed one applies what it gets
+    keep_infinities = runtime_config.mixed_precision and runtime_config.loss_scale == 'dynamic'
     gradients = optimizer.scale(gradients, verdict.gate * optimizer.clip_factor(norm, config.clip_norm),
-                                exact_zero=not runtime_config.mixed_precision)
+                                exact_zero=not keep_infinities)
     watched = tf.stack([means[0], means[1], rate, norm, verdict.faults, verdict.streak, verdict.skipped,
                         tf.constant(-1.) if data_wait is None else data_wait] + means[2:])
     update = wrapped.apply_gradients(gradients)
