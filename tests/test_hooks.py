@@ -1,0 +1,154 @@
+"""The log line to the letter, its arithmetic, the curves, and steps that come in loops."""
+import time
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from edvr.config import TrainingConfig
+from edvr.training import data_wait
+from edvr.training.events import RunEvents
+from edvr.training.loop import Control, LoopHook, Part, Report, reached
+from edvr.training.model_fn import DATA_WAIT, STEP_KEY, WATCHED, WATCHED_KEY
+from edvr.training.watching import Curves, LogLine, describe_wait
+
+VALUES = dict(dict.fromkeys(WATCHED, 0.), loss=9476.21899544, psnr=27.314, learning_rate=4e-4, data_wait=.00629,
+              offset_l3=.011, offset_l2=.12, offset_l1=1.5, offset_cas=12.)
+
+
+def report(step, previous=None, seconds=.20962, **values):
+    return Report(step, step - 1 if previous is None else previous, dict(VALUES, **values), seconds, None)
+
+
+class Clock:
+    now = time.mktime((2026, 1, 31, 8, 34, 46, 0, 0, -1))
+
+    def __call__(self):
+        return self.now
+
+
+def log(config, reports, batch=4, clock=None):
+    part = LogLine(config, batch, 'raise --this', clock or Clock())
+    part.start(None, 0)
+    for each in reports:
+        part.after_run(each)
+
+
+def test_line_to_the_letter(capsys):
+    log(TrainingConfig(steps=620, log_every=20), [report(step) for step in range(1, 21)])
+    assert capsys.readouterr().out == (
+        '2026-01-31 08:34:46 Step:20, lr:0.00040000, loss:9476.21899544, time:209.62ms, fps:19.08, eta:0:00:00, '
+        'input-bound 3%, psnr:27.31dB, |offset| l3:0.01 l2:0.12 l1:1.50 cas:12.00\n')
+
+
+def test_eta_counts_pauses_and_the_first_run_counts_not(capsys):
+    clock = Clock()
+    part = LogLine(TrainingConfig(steps=110, log_every=5), 4, '', clock)
+    part.start(None, 0)
+    for step in range(1, 11):
+        part.after_run(report(step, seconds=60. if step == 1 else .1))
+        clock.now += 2.   # of which .1 are steps: the rest went by saving
+    first, second = capsys.readouterr().out.splitlines()
+    assert 'time:100.00ms, fps:40.00, eta:0:03:30' in first
+    assert 'eta:0:03:20' in second
+
+
+def test_advice_when_data_are_slow_and_honesty_when_not_measured(capsys):
+    log(TrainingConfig(log_every=2), [report(1), report(2, seconds=1., data_wait=.61)])
+    log(TrainingConfig(log_every=2), [report(1, data_wait=-1.), report(2, data_wait=-1.)])
+    slow, unknown = capsys.readouterr().out.splitlines()
+    assert 'waits for data 61%: raise --this,' in slow
+    assert 'data wait not measured on this device,' in unknown
+    assert describe_wait(.034, '') == 'input-bound 3%'
+
+
+def test_skipped_updates_are_counted_since_the_last_line(capsys):
+    log(TrainingConfig(log_every=2), [report(step, skipped=skipped)
+                                      for step, skipped in enumerate((0., 3., 3., 3., 3., 4.), 1)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition('skipped:')[2] for line in lines] == ['3', '', '1']
+
+
+def test_loops_of_several_steps(capsys):
+    """With iterations_per_loop=8 the host sees steps 8, 16, 24: each multiple of 20 is told at the first of them "
+      "after it."""
+    runs = [report(step, step - 8, seconds=.8) for step in range(8, 81, 8)]
+    assert [each.step for each in runs if reached(each, 20)] == [24, 40, 64, 80]
+    assert not any(reached(each, 0) for each in runs)
+    log(TrainingConfig(log_every=20), runs)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split('Step:')[1].split(',')[0] for line in lines] == ['24', '40', '64', '80']
+    assert all('time:100.00ms, fps:40.00' in line for line in lines)
+
+
+def events(folder):
+    """[(step, {tag: value})] of the event file; images give their size."""
+    found = []
+    for event in tf.train.summary_iterator(str(next(folder.glob('events*')))):
+        values = {value.tag: value.simple_value if value.HasField('simple_value') else value
+                  for value in event.summary.value}
+        if values or event.HasField('session_log'):
+            found.append((event.step, values or event.session_log.status))
+    return found
+
+
+def test_curves(tmp_path):
+    with RunEvents(str(tmp_path), 7) as writer:
+        writer.text(7, 'configuration', '| a | b |')
+        writer.image(7, 'validation/1_lq', np.zeros([4, 6, 3], np.uint8))
+        curves = Curves(TrainingConfig(summary_every=2), 4, 1000, writer)
+        for step in (8, 9, 10):
+            curves.after_run(report(step, seconds=.2, data_wait=.05))
+        curves.after_run(report(12, 10, seconds=.2, data_wait=-1.))
+    start, text, image, first, second, third = events(tmp_path)
+    assert start == (8, tf.SessionLog.START)   # what an earlier session wrote from step 8 on is hidden
+    assert text[1]['configuration'].tensor.string_val == [b'| a | b |']
+    assert text[1]['configuration'].metadata.plugin_data.plugin_name == 'text'
+    assert (image[1]['validation/1_lq'].image.width, image[1]['validation/1_lq'].image.height) == (6, 4)
+    assert [first[0], second[0], third[0]] == [8, 10, 12]
+    assert second[1] == pytest.approx({
+        'train/loss': 9476.219, 'train/loss_per_pixel': 9.476219, 'train/psnr': 27.314, 'train/learning_rate': 4e-4,
+        'train/gradient_norm': 0., 'guard/skipped_updates': 0., 'speed/samples_per_second': 20., 'speed/step_ms': 200.,
+        'speed/data_wait_share': .25, 'offset/l3': .011, 'offset/l2': .12, 'offset/l1': 1.5, 'offset/cas': 12.})
+    assert 'speed/data_wait_share' not in third[1] and len(third[1]) == len(second[1]) - 1
+
+
+def test_loop_hook_hands_over_steps_and_ends_the_session():
+    class Recorder(Part):
+        seen = []
+
+        def start(self, session, step):
+            self.seen.append(('start', step))
+
+        def after_run(self, report):
+            self.seen.append((report.previous, report.step, report.values['loss']))
+            control.signal = 15 if report.step >= 6 else None
+
+        def finish(self, session, step):
+            self.seen.append(('finish', step))
+
+    control = Control()
+    with tf.Graph().as_default():
+        step = tf.train.get_or_create_global_step()
+        advanced = step.assign_add(3)   # as a loop of three steps on the device
+        tf.add_to_collection(STEP_KEY, advanced)
+        tf.add_to_collection(WATCHED_KEY, tf.range(len(WATCHED), dtype=tf.float32))
+        with tf.train.MonitoredSession(hooks=[LoopHook([Recorder()], control)]) as session:
+            while not session.should_stop():
+                session.run(advanced)
+    assert Recorder.seen == [('start', 0), (0, 3, 0.), (3, 6, 0.), ('finish', 6)]
+
+
+def test_data_wait_is_the_time_the_consumer_stands_still():
+    def slow(number):
+        time.sleep(.1)
+        return number
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        numbers = tf.data.Dataset.range(3).map(lambda number: ({'lq': tf.py_func(slow, [number], tf.int64)}, number))
+        iterator = tf.data.make_initializable_iterator(data_wait.timed(numbers))
+        session.run(iterator.initializer)
+        features, label = iterator.get_next()
+        waits = [session.run([features[DATA_WAIT], features['lq'], label]) for _ in range(3)]
+    assert all(wait >= .1 for wait, _, _ in waits)
+    assert [(lq, label) for _, lq, label in waits] == [(0, 0), (1, 1), (2, 2)]
