@@ -16,6 +16,7 @@ import tempfile
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from data_tools import files
 from data_tools.cli import UserError
 from edvr import checkpoints, flags
 from edvr.config.export import OPEN, ExportConfig
@@ -54,12 +55,13 @@ def export(config, log=print):
     with _workshop(destination) as folder:
         draft = os.path.join(folder, os.path.basename(destination))
         write = _write_frozen if config.format == 'frozen' else _write_saved_model
-        content = write(draft, graph_def, model, config.interface, facts)
+        with files.explained(destination):
+            content = write(draft, graph_def, model, config.interface, facts)
         _report(log, prefix, content)
-        verification = verify(draft, prefix, config.use_ema, log)
-        content['verification'] = verification
-        _write_json(signature.sidecar_path(draft), content)
-        _publish(draft, destination, folder)
+        content['verification'] = verify(draft, prefix, config.use_ema, log)
+        with files.explained(destination):
+            _write_json(signature.sidecar_path(draft), content)
+            _publish(draft, destination, folder)
     log('written     %s' % destination)
     return content
 
@@ -123,15 +125,11 @@ def _check_size(model, config):
 def _workshop(destination):
     """A folder beside the destination to work in, gone afterwards."""
     parent = os.path.dirname(destination) or '.'
-    try:
+    with files.explained(destination):
         os.makedirs(parent, exist_ok=True)
         folder = tempfile.mkdtemp(prefix='.export-', dir=parent)
-    except OSError as error:
-        raise UserError('%s cannot be written: %s: %s' % (destination, error.filename, error.strerror)) from None
     try:
         yield folder
-    except (OSError, tf.errors.ResourceExhaustedError, tf.errors.UnknownError) as error:
-        raise UserError('%s cannot be written: %s' % (destination, getattr(error, 'strerror', None) or error)) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

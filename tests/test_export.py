@@ -133,7 +133,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
 
 def test_what_cannot_be_written_is_named(checkpoint, tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match=r'file/EDVR\.pb cannot be written'):
+    with pytest.raises(UserError, match=r'cannot write .*file/EDVR\.pb'):
         run(checkpoint, tmp_path / 'file' / 'EDVR.pb')
     (tmp_path / 'folder.pb').mkdir()
     with pytest.raises(UserError, match=r'folder\.pb is a folder'):

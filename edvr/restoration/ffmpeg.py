@@ -25,6 +25,12 @@ def source_times():
     return ('-enc_time_base', '-1' if _version() < (6, 1) else 'demux')
 
 
+def no_times_below_zero():
+    """Options for Matroska with audio: old versions notice that the audio starts before zero, as AAC does, only after
+    the first frames are written, and shift just the later ones. So everything is shifted."""
+    return ('-output_ts_offset', '0.2') if _version() < (5, 1) else ()
+
+
 def _version():
     """(major, minor); a build without a number, made from the development tree, counts as new."""
     match = re.search(r'(\d+)\.(\d+)', imageio_ffmpeg.get_ffmpeg_version())

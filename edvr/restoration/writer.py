@@ -213,6 +213,7 @@ class VideoWriter:
         if self._streams:
             arguments += ['-i', ffmpeg.file_name(source.path), '-map', '0:v:0', '-map', '1:a',
                           '-c:a', 'copy' if self.copies_audio else self._audio_encoder]
+            arguments += ffmpeg.no_times_below_zero() if self._muxer == 'matroska' else ()
         arguments += ['-vf', filters, '-c:v', self._codec, '-crf', str(self._crf), '-colorspace', 'bt709',
                       '-color_primaries', 'bt709', '-color_trc', 'bt709', '-color_range', 'tv']
         if self._codec == 'libvpx-vp9':

@@ -1,0 +1,243 @@
+"""Folders, datasets and videos go in; PNG folders and videos come out, whole, resumable, the same frames every way."""
+import os
+import shutil
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from helpers import smooth_frames, tiny_checkpoint
+from test_video import make
+
+from data_tools.cli import UserError
+from data_tools.images import read_image, write_png
+from edvr.config import ConfigError
+from edvr.config.export import ExportConfig
+from edvr.config.infer import InferConfig
+from edvr.config.restoration import RestoreConfig
+from edvr.export import export
+from edvr.infer import infer
+from edvr.restoration import frames, video
+from edvr.restoration.metrics import to_uint8
+from edvr.restoration.restorer import Restorer
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    return tiny_checkpoint(tmp_path_factory.mktemp('train'))
+
+
+@pytest.fixture(scope='module')
+def restorer(checkpoint):
+    with Restorer(checkpoint) as restorer:
+        yield restorer
+
+
+@pytest.fixture
+def restore(restorer, checkpoint):
+    """Runs infer on the shared network."""
+    def run(source, output, **options):
+        return infer(restorer, RestoreConfig(checkpoint=checkpoint),
+                     InferConfig(input=str(source), output=str(output), **options))
+    return run
+
+
+def write_clip(folder, count=5, height=14, width=18, seed=0, start=0):
+    """PNG frames, an uneven size on purpose; returns them, uint8 [count, height, width, 3]."""
+    os.makedirs(str(folder))
+    images = smooth_frames(count, height, width, seed)
+    for index, image in enumerate(images):
+        write_png(os.path.join(str(folder), '%03d.png' % (start + index)), image)
+    return images
+
+
+def expected(restorer, images):
+    return [to_uint8(sr) for sr in restorer.restore_clip(iter(images))]
+
+
+def assert_folder_holds(folder, want, start=0):
+    names = sorted(name for name in os.listdir(str(folder)) if not name.startswith('.'))
+    assert names == ['%03d.png' % (start + index) for index in range(len(want))]
+    for name, image in zip(names, want):
+        np.testing.assert_array_equal(read_image(os.path.join(str(folder), name)), image)
+
+
+def test_a_folder_of_images_keeps_its_names(restorer, restore, tmp_path):
+    images = write_clip(tmp_path / 'clip', start=7)
+    assert restore(tmp_path / 'clip', tmp_path / 'out') == 5
+    assert_folder_holds(tmp_path / 'out', expected(restorer, images), start=7)
+
+
+def test_a_dataset_gives_a_folder_per_clip(restorer, restore, tmp_path):
+    first, second = (write_clip(tmp_path / 'blur4' / name, 4, seed=seed) for seed, name in enumerate(('000', '011')))
+    assert restore(tmp_path, tmp_path / 'out') == 8
+    assert sorted(os.listdir(str(tmp_path / 'out'))) == ['000', '011']
+    assert_folder_holds(tmp_path / 'out' / '000', expected(restorer, first))
+    assert_folder_holds(tmp_path / 'out' / '011', expected(restorer, second))
+    assert restore(tmp_path, tmp_path / 'one', clips='011') == 4   # a single clip needs no folder of its own
+    assert_folder_holds(tmp_path / 'one', expected(restorer, second))
+
+
+@pytest.mark.parametrize('first', [1, 4, 6, 8])
+def test_an_interrupted_run_goes_on_and_reads_only_the_neighbours(restorer, restore, tmp_path, monkeypatch, first):
+    images = write_clip(tmp_path / 'clip', 9)
+    restore(tmp_path / 'clip', tmp_path / 'out')
+    for index in range(first, 9):
+        os.remove(str(tmp_path / 'out' / ('%03d.png' % index)))
+    read = []
+
+    def counting(path):
+        read.append(int(os.path.basename(path)[:3]))
+        return read_image(path)
+    monkeypatch.setattr(frames, 'read_image', counting)
+    assert restore(tmp_path / 'clip', tmp_path / 'out') == 9 - first
+    assert read == list(range(max(0, first - 2), 9))   # T = 3: the last frame's window may reach back two
+    assert_folder_holds(tmp_path / 'out', expected(restorer, images))
+
+
+def test_nothing_is_done_twice_and_overwrite_starts_anew(restore, tmp_path, capsys):
+    write_clip(tmp_path / 'clip')
+    restore(tmp_path / 'clip', tmp_path / 'out')
+    before = os.stat(str(tmp_path / 'out' / '002.png')).st_mtime_ns
+    assert restore(tmp_path / 'clip', tmp_path / 'out') == 0
+    assert 'nothing to do' in capsys.readouterr().out
+    assert os.stat(str(tmp_path / 'out' / '002.png')).st_mtime_ns == before
+    assert restore(tmp_path / 'clip', tmp_path / 'out', overwrite=True) == 5
+
+
+def test_frames_of_another_network_are_not_mixed(restore, tmp_path):
+    write_clip(tmp_path / 'clip')
+    restore(tmp_path / 'clip', tmp_path / 'out')
+    os.remove(str(tmp_path / 'out' / '004.png'))
+    other = tiny_checkpoint(tmp_path / 'other', seed=1)
+    with Restorer(other) as restorer, pytest.raises(UserError, match=r'frames restored differently .*network'):
+        infer(restorer, RestoreConfig(checkpoint=other), InferConfig(input=str(tmp_path / 'clip'),
+                                                                     output=str(tmp_path / 'out')))
+
+
+def test_an_exported_graph_gives_the_same_frames(restorer, restore, checkpoint, tmp_path):
+    images = write_clip(tmp_path / 'clip', 3)
+    path = str(tmp_path / 'EDVR.pb')
+    export(ExportConfig(checkpoint=checkpoint, output=path, batch_size=1, height=16, width=20), log=lambda line: None)
+    with Restorer(path) as frozen:
+        infer(frozen, RestoreConfig(checkpoint=path), InferConfig(input=str(tmp_path / 'clip'),
+                                                                  output=str(tmp_path / 'out')))
+    for index, want in enumerate(expected(restorer, images)):
+        got = read_image(str(tmp_path / 'out' / ('%03d.png' % index)))
+        assert got.shape == (56, 72, 3) and np.abs(got.astype(int) - want).max() <= 1
+
+
+def test_a_video_becomes_a_video_with_its_rate_and_audio(restorer, restore, tmp_path):
+    path = make(tmp_path / 'a.mp4', '-f', 'lavfi', '-i', 'sine=duration=0.3', '-c:a', 'aac', '-pix_fmt', 'yuv420p',
+                rate='30000/1001', frames=7)
+    assert restore(path, tmp_path / 'b.mkv', crf=1) == 7
+    info = video.inspect(str(tmp_path / 'b.mkv'))
+    assert (info.height, info.width, info.num_frames, info.audio) == (96, 128, 7, ('aac',))
+    assert info.rate == Fraction(30000, 1001)
+    want = expected(restorer, list(video.decode(video.inspect(path))))
+    for got, image in zip(video.decode(info), want):
+        assert np.abs(got.astype(int) - image).mean() < 6   # 4:2:0 loses colour detail of this random network
+    with pytest.raises(UserError, match=r'b\.mkv exists'):
+        restore(path, tmp_path / 'b.mkv')
+
+
+def test_a_video_becomes_numbered_frames_and_resumes(restorer, restore, tmp_path):
+    path = make(tmp_path / 'a.mkv', '-pix_fmt', 'yuv420p', frames=6)
+    restore(path, tmp_path / 'out')
+    want = expected(restorer, list(video.decode(video.inspect(path))))
+    for index in (3, 4, 5):
+        os.remove(str(tmp_path / 'out' / ('%08d.png' % index)))
+    assert restore(path, tmp_path / 'out') == 3
+    for index, image in enumerate(want):
+        np.testing.assert_array_equal(read_image(str(tmp_path / 'out' / ('%08d.png' % index))), image)
+
+
+def test_images_become_a_video(restore, tmp_path):
+    write_clip(tmp_path / 'clip', 3, 15, 17)
+    restore(tmp_path / 'clip', tmp_path / 'new' / 'a.mp4', fps=12.5)
+    info = video.inspect(str(tmp_path / 'new' / 'a.mp4'))
+    assert (info.height, info.width, info.num_frames, info.rate) == (60, 68, 3, Fraction(25, 2))
+
+
+def test_a_cut_video_leaves_nothing_as_if_whole(restore, tmp_path):
+    path = make(tmp_path / 'a.mkv', '-pix_fmt', 'yuv420p', '-g', '5', frames=40)
+    with open(path, 'r+b') as file:
+        file.truncate(os.path.getsize(path) // 2)
+    with pytest.raises(UserError, match=r'only \d+ frames decode'):
+        restore(path, tmp_path / 'b.mp4')
+    assert sorted(os.listdir(str(tmp_path))) == ['a.mkv']
+
+
+def test_a_frame_that_does_not_decode_stops_with_its_name_and_keeps_the_others(restore, tmp_path):
+    write_clip(tmp_path / 'clip', 6)
+    path = tmp_path / 'clip' / '004.png'
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(UserError, match=r'clip clip: .*004\.png does not decode'):
+        restore(tmp_path / 'clip', tmp_path / 'out')
+    done = sorted(name for name in os.listdir(str(tmp_path / 'out')) if name.endswith('.png'))
+    assert done == ['%03d.png' % index for index in range(len(done))] and len(done) <= 3
+    with pytest.raises(UserError, match=r'004\.png does not decode'):
+        restore(tmp_path / 'clip', tmp_path / 'b.mp4')
+    assert not (tmp_path / 'b.mp4').exists()
+
+
+def test_a_frame_that_cannot_be_written_stops_with_its_name(restore, tmp_path):
+    write_clip(tmp_path / 'clip', 3)
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match=r'cannot write .*file/out'):
+        restore(tmp_path / 'clip', tmp_path / 'file' / 'out')
+    with pytest.raises(UserError, match=r'cannot write .*file'):
+        restore(tmp_path / 'clip', tmp_path / 'file' / 'a.mp4')
+
+
+def test_inputs_that_cannot_be_used(restore, tmp_path):
+    write_clip(tmp_path / 'mixed', 2)
+    write_png(str(tmp_path / 'mixed' / '002.png'), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'videos').mkdir()
+    (tmp_path / 'videos' / 'x.mp4').write_bytes(b'')
+    for source, text in (('mixed', '000.png is 14x18 but .*002.png is 8x8'), ('empty', 'no clips'),
+                         ('absent', 'no such file or folder'), ('mixed/000.png', 'is a single image'),
+                         ('videos', r'it holds videos: give one of them, such as .*x\.mp4')):
+        with pytest.raises(UserError, match=text):
+            restore(tmp_path / source, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_outputs_that_cannot_be_used(restore, tmp_path):
+    write_clip(tmp_path / 'in' / '000', 2)
+    write_clip(tmp_path / 'in' / '001', 2)
+    with pytest.raises(UserError, match='is one video, but --input has 2 clips'):
+        restore(tmp_path / 'in', tmp_path / 'a.mp4')
+    with pytest.raises(UserError, match='would write over the input'):
+        restore(tmp_path / 'in' / '000', tmp_path / 'in' / '000')
+    with pytest.raises(UserError, match='would write over the input'):
+        restore(tmp_path / 'in', tmp_path / 'in')
+    with pytest.raises(UserError, match=r'videos are written as'):
+        restore(tmp_path / 'in' / '000', tmp_path / 'a.avi')
+    shutil.copy(str(tmp_path / 'in' / '000' / '000.png'), str(tmp_path / 'in' / '000' / '001.bmp'))
+    with pytest.raises(UserError, match=r'two frames of one number|would both become'):
+        restore(tmp_path / 'in' / '000', tmp_path / 'out')
+    with pytest.raises(ConfigError, match='--input is not given'):
+        InferConfig(output='x')
+    with pytest.raises(ConfigError, match='--output is not given'):
+        InferConfig(input='x')
+    with pytest.raises(ConfigError, match='crf is 60; with libx264 it must be at most 51'):
+        InferConfig(input='x', output='y.mp4', codec='libx264', crf=60)
+
+
+def test_program(checkpoint, tmp_path, run_program):
+    write_clip(tmp_path / 'clip', 3)
+    done = run_program('edvr.infer', '--checkpoint=' + os.path.dirname(checkpoint), '--input=%s' % (tmp_path / 'clip'),
+                       '--output=%s' % (tmp_path / 'out'))
+    assert done.returncode == 0, done.stderr
+    assert 'restored 3 frames' in done.stdout
+    assert 'frame/s' in done.stderr and 'the last files are still being written' in done.stderr
+    assert len([name for name in os.listdir(str(tmp_path / 'out')) if name.endswith('.png')]) == 3
+
+
+def test_program_fails_on_an_empty_checkpoint_folder(tmp_path, run_program):
+    (tmp_path / 'train').mkdir()
+    done = run_program('edvr.infer', '--checkpoint=%s' % (tmp_path / 'train'), '--input=%s' % tmp_path,
+                       '--output=%s' % (tmp_path / 'out'))
+    assert done.returncode == 1 and done.stderr.startswith('error: ') and 'no checkpoint' in done.stderr
+    assert not (tmp_path / 'out').exists()
