@@ -4,6 +4,7 @@ import tensorflow.compat.v1 as tf
 
 from edvr.model import losses
 from edvr.model.deform_conv import resolve_impl
+from edvr.model.layers import convolution_gradients
 from edvr.model.network import edvr
 from edvr.runtime import devices
 from edvr.training import guard, optimizer
@@ -33,7 +34,8 @@ def make_model_fn(model_config, training_config, runtime_config, offset_rate=Non
     impl = resolve_impl(runtime_config.dcn_impl, runtime_config.device)
 
     def model_fn(features, labels, mode):
-        outputs = edvr(features['lq'], model_config, impl, training_config.recompute_alignment)
+        with convolution_gradients('forward' if runtime_config.device == 'cpu' else 'stock'):
+            outputs = edvr(features['lq'], model_config, impl, training_config.recompute_alignment)
         if mode == tf.estimator.ModeKeys.PREDICT:
             return tf.estimator.EstimatorSpec(mode, predictions={'sr': outputs.sr})
         with devices.full_precision_scope(runtime_config):
@@ -42,7 +44,7 @@ def make_model_fn(model_config, training_config, runtime_config, offset_rate=Non
             psnr = losses.psnr(outputs.sr, labels)
         if mode == tf.estimator.ModeKeys.EVAL:
             return tf.estimator.EstimatorSpec(mode, loss=loss, eval_metric_ops={'psnr': tf.metrics.mean(psnr)})
-        shadows = _shadows(training_config)
+        shadows = begin_weights(training_config)
         train_op, gate = _update(loss, psnr, outputs.offset_means, features.get(DATA_WAIT), shadows, offset_rate,
                                  training_config, runtime_config)
         # the Estimator ends a run whose loss is NaN; here the guard decides, and sees the true loss
@@ -50,8 +52,14 @@ def make_model_fn(model_config, training_config, runtime_config, offset_rate=Non
     return model_fn
 
 
-def _shadows(config):
-    """Starts from --init_from, and makes the moving averages: list of variables, empty without EMA."""
+def begin_weights(config):
+    """Makes the trainable variables begin with the weights of `init_from`, and makes their moving averages.
+
+    Args:
+      config: TrainingConfig.
+    Returns:
+      list of variables, the averages; empty without EMA.
+    """
     variables = tf.trainable_variables()
     if config.init_from:
         # before the averages, which begin with the variables' initial values
