@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from helpers import smooth_frames, tiny_checkpoint
 from PIL import Image
 
 from data_tools import clips as clips_module
@@ -16,7 +17,6 @@ from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.restoration import evaluation, metrics, report
 from edvr.restoration.comparison import bicubic, side_by_side
 from edvr.restoration.restorer import Restorer
-from tests.helpers import smooth_frames, tiny_checkpoint
 
 
 @pytest.fixture(scope='module')

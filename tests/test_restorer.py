@@ -7,16 +7,18 @@ import weakref
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from helpers import smooth_frames, tiny_checkpoint
 
 from data_tools.cli import UserError
 from data_tools.windows import FILLS, window_indices
 from edvr import checkpoints
 from edvr.config import ModelConfig
+from edvr.config.export import ExportConfig
 from edvr.config.restoration import FILLS as FLAG_FILLS
 from edvr.config.restoration import RestoreConfig
+from edvr.export import export
 from edvr.restoration import ensemble, memory
 from edvr.restoration.restorer import Restorer
-from tests.helpers import smooth_frames, tiny_checkpoint
 
 
 def amplify(prefix, names=('conv_last', 'conv_hr', 'upconv'), factor=2.):
@@ -216,6 +218,29 @@ def test_from_config(checkpoint):
     with Restorer.from_config(config) as restorer:
         assert (restorer._fill, restorer._tile, restorer._overlap) == ('circle', 64, 8)
         assert len(restorer._versions) == 8 and restorer._cache_bytes == 0
+
+
+def test_exported_graph_restores_the_same(restorer, checkpoint, tmp_path):
+    frames = smooth_frames(6, 10, 21)
+    expected = list(restorer.restore_clip(frames))
+    path = str(tmp_path / 'any.pb')
+    export(ExportConfig(checkpoint=checkpoint, output=path), log=lambda line: None)
+    with Restorer(path) as exported:
+        assert exported.step is None and exported.path == path
+        np.testing.assert_allclose(list(exported.restore_clip(iter(frames))), expected, atol=1e-5, rtol=0)
+
+
+def test_graph_of_one_size_restores_others_in_tiles_of_it(restorer, checkpoint, tmp_path):
+    path = str(tmp_path / 'fixed.pb')
+    export(ExportConfig(checkpoint=checkpoint, output=path, height=48, width=64, batch_size=1), log=lambda line: None)
+    with Restorer(path) as exported:
+        for size in ((48, 64), (30, 130), (70, 33)):
+            frames = smooth_frames(1, *size)
+            got, expected = next(exported.restore_clip(frames)), next(restorer.restore_clip(frames))
+            assert got.shape == expected.shape
+            # where a frame ends inside a tile, the reflected border is longer than in the whole frame
+            inside = np.abs(got - expected)[:size[0] * 2, :size[1] * 2]
+            assert inside.max() < 1e-3
 
 
 def test_bad_frames_are_named(restorer):

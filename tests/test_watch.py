@@ -10,14 +10,14 @@ import time
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from conftest import ROOT
+from helpers import smooth_frames, tiny_checkpoint
 
 from data_tools.cli import UserError
 from data_tools.images import write_png
 from edvr import checkpoints
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.restoration import evaluation, watch
-from tests.conftest import ROOT
-from tests.helpers import smooth_frames, tiny_checkpoint
 
 
 @pytest.fixture(scope='module')
@@ -63,7 +63,7 @@ def test_the_best_is_kept_and_everything_recorded(steps, tmp_path):
     follower.add(follower.waiting()[0], {'edvr_psnr': 27.})
     follower.add(follower.waiting()[0], {'edvr_psnr': 26.})
     assert follower.waiting() == [] and follower.best['step'] == 2
-    best = str(tmp_path / 'best')
+    best = str(tmp_path / 'eval' / 'best')
     assert checkpoints.latest(best) == os.path.join(best, 'model.ckpt-2')
     assert checkpoints.load_model_config(best) == checkpoints.load_model_config(steps)
     assert sorted(name.split('.')[1] for name in os.listdir(best) if 'ckpt' in name) == ['ckpt-2', 'ckpt-2']
@@ -161,5 +161,5 @@ def test_program_follows_and_ends_on_sigterm(steps, tmp_path):
     assert process.returncode == 0, err
     assert [result['step'] for result in json.loads(record.read_text())] == [1]
     assert '1 checkpoints looked at; best: step 1' in out
-    assert checkpoints.latest(str(tmp_path / 'best')).endswith('model.ckpt-1')
+    assert checkpoints.latest(str(tmp_path / 'eval' / 'best')).endswith('model.ckpt-1')
     assert len(curve(tmp_path)) == 1

@@ -59,7 +59,7 @@ class EvaluateConfig(Config):
     comparison_frames: int = option(1, 'frames per clip to write into --comparison_dir, spread over the clip', low=1)
     summary_dir: str = option('', 'write PSNR, SSIM and comparison pictures as TensorBoard events into this folder')
     watch: bool = option(False, 'follow the training directory given as --checkpoint: evaluate each new checkpoint, '
-                         'write the curves to TensorBoard (DIR/eval), keep the best checkpoint in DIR/best')
+                         'write the curves to TensorBoard (DIR/eval), keep the best checkpoint in DIR/eval/best')
     watch_until_step: int = option(0, 'with --watch: end when a checkpoint of this step or later is evaluated; 0 goes '
                                    'on until interrupted', low=0)
     watch_interval_s: float = option(30., 'with --watch: seconds between looks at the directory', low=0.1)

@@ -1,8 +1,8 @@
 """Following a training: each new whole checkpoint is evaluated, the best one is kept.
 
-In the training directory DIR this writes `eval/` (TensorBoard events, and results.json: what was found, so that a
-restart goes on where it ended) and `best/` (the checkpoint with the highest PSNR, with its model.json, usable like
-any training directory).
+In the training directory DIR everything goes below `eval/`: TensorBoard events; results.json, what was found, so that
+a restart goes on where it ended; `best/`, the checkpoint with the highest PSNR and its model.json, usable like any
+training directory. (`DIR/best` belongs to the training's own validation.)
 """
 import contextlib
 import glob
@@ -24,6 +24,7 @@ class Watch:
     """The state of following one training directory.
 
     Attributes:
+      best_folder: str, where the best checkpoint is kept.
       results: list of dict with `step`, `checkpoint` and the overall numbers, or `error`; by rising step.
     """
 
@@ -33,6 +34,7 @@ class Watch:
             raise UserError('--watch follows a training directory; %s is none (it must exist)' % (directory or "''"))
         self.directory = directory
         self._eval = os.path.join(directory, 'eval')
+        self.best_folder = os.path.join(self._eval, 'best')
         self._record = os.path.join(self._eval, 'results.json')
         files.make_dir(self._eval)
         self.results = files.read_json(self._record) if files.exists(self._record) else []
@@ -59,7 +61,7 @@ class Watch:
         """Notes a checkpoint's overall numbers, in the record and in TensorBoard; keeps it when it is the best."""
         step, before = checkpoints.step_of(prefix), self.best
         if before is None or numbers['edvr_psnr'] > before['edvr_psnr']:
-            keep(prefix, os.path.join(self.directory, 'best'))
+            keep(prefix, self.best_folder)
         with EventWriter(self._eval) as events:
             events.scalars(step, numbers)
         self._note(dict(numbers, step=step, checkpoint=os.path.basename(prefix)))
@@ -119,7 +121,7 @@ def follow(restore_config, config, load_clips, evaluate):
     best = watch.best
     print('%d checkpoints looked at%s' % (len(watch.results), '' if best is None else
                                           '; best: step %d with PSNR = %.4f, kept in %s'
-                                          % (best['step'], best['edvr_psnr'], os.path.join(watch.directory, 'best'))))
+                                          % (best['step'], best['edvr_psnr'], watch.best_folder)))
     return watch
 
 
