@@ -5,6 +5,7 @@ import tensorflow.compat.v1 as tf
 from edvr.benchmarks import flops, measure
 from edvr.model import losses
 from edvr.model.deform_conv import resolve_impl
+from edvr.model.layers import convolution_gradients
 from edvr.model.network import edvr
 from edvr.runtime import devices
 
@@ -25,8 +26,15 @@ def run(benchmark, model, data, runtime):
             for implementation in benchmark.compare or (runtime.dcn_impl,)]
 
 
-def train_op(model, impl, batch_size, patch_size, recompute_alignment=False):
+def train_op(model, impl, batch_size, patch_size, recompute_alignment=False, gradients='forward'):
     """A training step on random samples that lie in memory, in the default graph.
+
+    Args:
+      model: ModelConfig.
+      impl: 'native', 'tf' or 'npu'.
+      batch_size, patch_size: ints.
+      recompute_alignment: bool, as in `network.edvr`.
+      gradients: way of `layers.convolution_gradients`.
 
     Returns:
       A tensor whose evaluation makes one update: the loss, float32 [].
@@ -36,7 +44,9 @@ def train_op(model, impl, batch_size, patch_size, recompute_alignment=False):
     gt = rng.randint(0, 256, (batch_size, model.upscale * size, model.upscale * size, 3)).astype(np.uint8)
     # variables, because constants would be folded into the graph
     lq, gt = (tf.get_variable(name, initializer=value, trainable=False) for name, value in (('lq', lq), ('gt', gt)))
-    loss = losses.loss(edvr(tf.identity(lq), model, impl, recompute_alignment).sr, tf.identity(gt))
+    with convolution_gradients(gradients):
+        outputs = edvr(tf.identity(lq), model, impl, recompute_alignment)
+    loss = losses.loss(outputs.sr, tf.identity(gt))
     update = tf.train.AdamOptimizer(4e-4, .9, .99).minimize(loss)
     with tf.control_dependencies([update]):
         return tf.identity(loss)
@@ -47,7 +57,8 @@ def _measure(benchmark, model, data, runtime, implementation):
     batch, patch = data.batch_size, data.patch_size
     peak = measure.matmul_peak_gflops(config)
     with tf.Graph().as_default(), tf.Session(config=config) as session:
-        step = train_op(model, impl, batch, patch, benchmark.recompute_alignment)
+        step = train_op(model, impl, batch, patch, benchmark.recompute_alignment,
+                        'forward' if runtime.device == 'cpu' else 'stock')
         session.run(tf.global_variables_initializer())
         seconds = measure.median_seconds(session.make_callable(step), benchmark.seconds, benchmark.repeats)
     work = 2 * flops.TRAINING_FACTOR * batch * flops.forward_macs(model, patch, patch)

@@ -85,6 +85,7 @@ def dcn_pack(x, offset_features, name, config, dcn_impl='tf'):
         bias = variable('bias', [C], zeros)
         # [all dx | all dy | all mask], each group-major, then kernel point: the Ascend operator's order
         packed = conv2d(offset_features, 27 * G, 'conv_offset', weight_init=zeros, bias_init=zeros)
-        offset, mask = packed[..., :18 * G], tf.sigmoid(packed[..., 18 * G:])
-        y = deform_conv(x, offset, mask, weight, bias, G, impl=dcn_impl)
+        # not slices, whose gradients would be padded to the whole and added
+        offset, mask = tf.split(packed, [18 * G, 9 * G], axis=-1)
+        y = deform_conv(x, offset, tf.sigmoid(mask), weight, bias, G, impl=dcn_impl)
     return y, tf.reduce_mean(tf.abs(offset))

@@ -200,6 +200,19 @@ def deform_conv(x, offset, mask, weight, bias, deform_groups):
     return load().edvr_deform_conv(x, offset, mask, weight, bias, deform_groups=deform_groups)
 
 
+def conv_weight_gradient(x, grad, kernel_size):
+    """The gradient of the kernel of a stride-1 "same" convolution by the compiled operator. CPU only.
+
+    Args:
+      x: float32 or float64 [N, H, W, C].
+      grad: same dtype [N, H, W, Cout], gradient of the convolution's output.
+      kernel_size: (kh, kw), odd.
+    Returns:
+      [kh, kw, C, Cout].
+    """
+    return load().edvr_conv_weight_grad(x, grad, kernel_size=list(kernel_size))
+
+
 @tf.RegisterGradient('EdvrDeformConv')
 def _gradient(op, grad):
     x, offset, mask, weight, _ = op.inputs

@@ -13,7 +13,7 @@ from data_tools.cli import UserError
 from edvr.model import recompute
 from edvr.model.alignment import align
 from edvr.model.fusion import fuse
-from edvr.model.layers import conv2d, lrelu, residual_blocks, shape_of
+from edvr.model.layers import conv2d, convolution_gradients, gradients_way, lrelu, residual_blocks, shape_of
 from edvr.model.losses import as_float
 from edvr.model.predeblur import first_features
 from edvr.model.reconstruction import reconstruct
@@ -46,14 +46,16 @@ def edvr(lq, config, dcn_impl='tf', recompute_alignment=False):
     frames = lq.shape.as_list()[1]
     if frames not in (None, config.num_frames):
         raise UserError('a window has %d frames; this network takes num_frames=%d' % (frames, config.num_frames))
-    lq = as_float(lq)
-    N, _, H, W, _ = shape_of(lq)
-    pyramid = extract_features(tf.reshape(lq, [N * config.num_frames, H, W, 3]), config)
-    windows = []
-    for level in pyramid:
-        _, h, w, C = shape_of(level)
-        windows.append(tf.reshape(level, [N, config.num_frames, h, w, C]))
-    return restore_features(windows, lq[:, config.num_frames // 2], config, dcn_impl, recompute_alignment)
+    # the compiled operator runs on CPUs only, and it comes with one for the convolutions' gradients
+    with convolution_gradients('native' if dcn_impl == 'native' else gradients_way()):
+        lq = as_float(lq)
+        N, _, H, W, _ = shape_of(lq)
+        pyramid = extract_features(tf.reshape(lq, [N * config.num_frames, H, W, 3]), config)
+        windows = []
+        for level in pyramid:
+            _, h, w, C = shape_of(level)
+            windows.append(tf.reshape(level, [N, config.num_frames, h, w, C]))
+        return restore_features(windows, lq[:, config.num_frames // 2], config, dcn_impl, recompute_alignment)
 
 
 def extract_features(frames, config):

@@ -31,7 +31,7 @@ def recompute(function, inputs):
         return used[name]
 
     scope = tf.get_variable_scope()
-    as_forward = layers.input_gradient_is_forward()
+    way = layers.gradients_way()
     with tf.variable_scope(scope, custom_getter=remember):
         outputs, rest = function(*inputs)
     names = list(used)
@@ -42,7 +42,7 @@ def recompute(function, inputs):
         with tf.control_dependencies(dy):   # not before the backward pass has come this far
             again = [tf.identity(argument) for argument in arguments]
         values = dict(zip(names, again[len(inputs):]))
-        with layers.input_gradient_as_forward(as_forward), \
+        with layers.convolution_gradients(way), \
                 tf.variable_scope(scope, custom_getter=lambda getter, name, *args, **kwargs: values[name]):
             outputs_again, _ = function(*again[:len(inputs)])
         # None: nothing flows back into the forward pass's own graph, so none of its values is kept for it

@@ -1,0 +1,46 @@
+"""Gradients of stride-1 convolutions that are faster on CPUs than TensorFlow's own. The numbers are the same sums.
+
+The input's gradient is the forward convolution of the output's gradient with the kernel flipped and its channels
+exchanged: TensorFlow's CPU kernel for that is two to three times as fast as the one for the gradient. The kernel's
+gradient has an operator of our own.
+"""
+import contextlib
+
+import tensorflow.compat.v1 as tf
+
+from edvr.model import native_ops
+
+_NAMES = {'forward': 'EdvrConvForward', 'native': 'EdvrConvNative'}
+
+
+@contextlib.contextmanager
+def gradients_of(way):
+    """Conv2D operations made within it (stride 1, SAME, odd kernels, NHWC) get their gradients in this way.
+
+    Args:
+      way: 'stock', 'forward' or 'native', see `layers.convolution_gradients`.
+    """
+    if way == 'stock':
+        yield
+        return
+    # an override leaves the forward operation as it is, which TensorFlow fuses with what follows
+    with tf.get_default_graph().gradient_override_map({'Conv2D': _NAMES[way]}):
+        yield
+
+
+def _input_gradient(weight, grad):
+    flipped = tf.transpose(tf.reverse(weight, axis=[0, 1]), [0, 1, 3, 2])
+    return tf.nn.conv2d(grad, flipped, [1, 1, 1, 1], 'SAME')
+
+
+@tf.RegisterGradient(_NAMES['forward'])
+def _forward(op, grad):
+    x, weight = op.inputs
+    d_weight = tf.nn.conv2d_backprop_filter(x, tf.shape(weight), grad, [1, 1, 1, 1], 'SAME')
+    return _input_gradient(weight, grad), d_weight
+
+
+@tf.RegisterGradient(_NAMES['native'])
+def _native(op, grad):
+    x, weight = op.inputs
+    return _input_gradient(weight, grad), native_ops.conv_weight_gradient(x, grad, weight.shape.as_list()[:2])
