@@ -17,7 +17,9 @@ def no_job(monkeypatch):
     """An environment without a job, and no npu_bridge imported."""
     for name in JOB_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    forget_bridge(monkeypatch)
+    forget_bridge()
+    yield
+    forget_bridge()
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def npu(no_job, monkeypatch):
     monkeypatch.setenv('RANK_SIZE', '1')
 
 
-def forget_bridge(monkeypatch):
+def forget_bridge():
     """Lets a later import of npu_bridge, and its record of the environment, begin anew."""
     for name in [name for name in sys.modules if name.split('.')[0] == 'npu_bridge']:
-        monkeypatch.delitem(sys.modules, name)
+        del sys.modules[name]

@@ -103,3 +103,22 @@ def test_averages_are_of_all_replicas(tmp_path):
                   config)
     (mine, average, same), = [watch.seen[0] for watch in seen if watch.seen]
     assert mine == [0.5] and average == [1.5] and same == [1, 1]   # of 0, 1 and of 2, 3
+
+
+@pytest.mark.parametrize('kind', ['fixed', 'dynamic'])
+def test_mixed_precision_on_two_replicas(alone, tmp_path, monkeypatch, kind):
+    """The graph rewrite and its loss scale around two replicas; on a CPU nothing becomes float16."""
+    plain = devices.session_config
+
+    def session_config(config):
+        proto = plain(config)
+        proto.device_count['CPU'] = 2
+        return proto
+    monkeypatch.setattr(devices, 'gpus', lambda config: ['/cpu:0', '/cpu:1'])
+    monkeypatch.setattr(devices, 'session_config', session_config)
+    try:
+        result = toy_training.train(tmp_path, RuntimeConfig(device='gpu', mixed_precision=True, loss_scale=kind))
+    finally:
+        tf.train.experimental.disable_mixed_precision_graph_rewrite()
+    assert_same(result, alone['sum'])
+    assert not [name for name in result['variables'] if 'cond' in name]

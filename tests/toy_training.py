@@ -15,7 +15,7 @@ WHOLE_BATCH, STEPS, CLIP = 8, 3, 40.
 
 
 class Watch(tf.train.SessionRunHook):
-    """Keeps what each session.run fetches, and the weights at the end."""
+    """Keeps what each session.run fetches, and weights and variables' names at the end."""
 
     def __init__(self, fetches, weights):
         self.seen, self._fetches, self._weights = [], fetches, weights
@@ -28,6 +28,7 @@ class Watch(tf.train.SessionRunHook):
 
     def end(self, session):
         self.weights = session.run(self._weights).ravel().tolist()
+        self.variables = [variable.op.name for variable in tf.global_variables()]
 
 
 def data(rank, size, batch):
@@ -41,7 +42,7 @@ def train(model_dir, config, reduction='sum', steps=STEPS):
     """Trains with Adam, clipping and whole-batch averages.
 
     Returns:
-      dict: seen, per session.run [loss averaged, gradient norm]; weights; rank; size; replicas.
+      dict: seen, per session.run [loss averaged, gradient norm]; weights; variables' names; rank; size; replicas.
     """
     rank, size = devices.rank_and_size(config)
     watch = []
@@ -68,7 +69,8 @@ def train(model_dir, config, reduction='sum', steps=STEPS):
     devices.train(estimator, lambda: data(rank, size, batch), [], steps, config)
     # of several replicas in a process the Estimator keeps the first one's hook
     used = next(hook for hook in watch if hook.seen)
-    return dict(seen=used.seen, weights=used.weights, rank=rank, size=size, replicas=devices.num_replicas(config))
+    return dict(seen=used.seen, weights=used.weights, variables=used.variables, rank=rank, size=size,
+                replicas=devices.num_replicas(config))
 
 
 if __name__ == '__main__':

@@ -151,6 +151,8 @@ def wrap_optimizer(optimizer, config):
 
     Call it in model_fn. `apply_gradients` skips the update, and global_step with it, when a loss scale overflows.
     """
+    if config.loss_scale != 'off':
+        _create_state(optimizer)
     if config.device == 'npu':
         return npu.wrap_optimizer(optimizer, config)
     if num_replicas(config) > 1:
@@ -158,6 +160,16 @@ def wrap_optimizer(optimizer, config):
     if config.mixed_precision:
         optimizer = tf.train.experimental.enable_mixed_precision_graph_rewrite(optimizer, _gpu_loss_scale(config))
     return optimizer
+
+
+def _create_state(optimizer):
+    """Makes the optimizer's variables now: loss scaling would make them inside tf.cond, which changes their names."""
+    variables = tf.trainable_variables()
+
+    def create(strategy):
+        with tf.init_scope():
+            optimizer._create_slots(variables)
+    tf.distribute.get_replica_context().merge_call(create)
 
 
 def _gpu_loss_scale(config):

@@ -1,0 +1,265 @@
+"""The Ascend path: what npu_bridge is asked for, what its absence says, and whole training runs on its stand-in."""
+import os
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from helpers import TINY
+from npu_fixtures import DOUBLE, forget_bridge, needs_tf1, no_job, npu  # noqa: F401 fixtures
+
+from data_tools.cli import UserError
+from edvr import checkpoints
+from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.model.deform_conv import deform_conv
+from edvr.runtime import checks, devices, rank_table
+from edvr.runtime import npu as runtime_npu
+from edvr.training.run import Run
+
+NPU = RuntimeConfig(device='npu')
+
+
+# without npu_bridge
+
+def test_absent_bridge_is_one_clear_error(no_job, monkeypatch):  # noqa: F811
+    for name, value in (('JOB_ID', '1'), ('RANK_SIZE', '1')):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as raised:
+        checks.check(NPU)
+    for text in ('--device=npu needs NPURunConfig of npu_bridge.estimator.npu.npu_config',
+                 "No module named 'npu_bridge'", 'Ascend CANN', 'TensorFlow %s' % tf.__version__,
+                 'or choose --device=gpu or --device=cpu'):
+        assert text in str(raised.value)
+
+
+@pytest.mark.parametrize('content, text', [
+    ("raise ImportError(\"cannot import name 'npu_bridge_handle'\")", "cannot import name 'npu_bridge_handle'"),
+    ('import tensorflow; tensorflow.no_such_thing', 'no_such_thing'),
+    ('__path__ = []', "No module named 'npu_bridge.estimator'")])
+def test_broken_bridge_names_what_is_missing(no_job, monkeypatch, tmp_path, content, text):  # noqa: F811
+    (tmp_path / 'npu_bridge').mkdir()
+    (tmp_path / 'npu_bridge' / '__init__.py').write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError) as raised:
+        runtime_npu.require()
+    assert text in str(raised.value) and 'which does not load' in str(raised.value)
+
+
+def test_the_program_explains_itself_without_npu_bridge(run_program):
+    done = run_program('edvr.train', '--help')
+    assert done.returncode == 0 and '--precision_mode' in done.stdout and '--iterations_per_loop' in done.stdout
+
+
+@pytest.mark.parametrize('environment, text', [
+    (dict(), 'RANK_SIZE is not set'), (dict(RANK_SIZE='2'), 'RANK_ID is not set'),
+    (dict(RANK_SIZE='x'), "RANK_SIZE is 'x'"), (dict(RANK_SIZE='2', RANK_ID='2'), 'must be below')])
+def test_rank_that_cannot_be(no_job, monkeypatch, environment, text):  # noqa: F811
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=text):
+        devices.rank_and_size(NPU)
+
+
+def test_rank(no_job, monkeypatch):  # noqa: F811
+    monkeypatch.setenv('RANK_SIZE', '1')
+    assert devices.rank_and_size(NPU) == (0, 1)
+    monkeypatch.setenv('RANK_SIZE', '8')
+    monkeypatch.setenv('RANK_ID', '3')
+    assert devices.rank_and_size(NPU) == (3, 8) and devices.num_replicas(NPU) == 8
+    assert devices.loss_factor('sum', NPU) == 8 and not devices.is_writer(NPU)
+
+
+# the adapter's objects
+
+@needs_tf1
+def test_run_config_takes_every_option(npu, tmp_path):  # noqa: F811
+    config = NPU.replace(
+        iterations_per_loop=5, precision_mode='allow_mix_precision', graph_memory_max_size='26*1024',
+        variable_memory_max_size='5*1024', op_compiler_cache_mode='enable', op_compiler_cache_dir=str(tmp_path),
+        auto_tune_mode='RL,GA', op_select_implmode='high_precision', enable_exception_dump=1, profiling='task_trace',
+        dump_path=str(tmp_path), dump_step='0|5', dump_mode='all')
+    made = devices.make_estimator(lambda features, labels, mode: None, str(tmp_path), config, seed=np.int64(3)).config
+    options = made.options
+    assert {name: options[name] for name in (
+        'iterations_per_loop', 'precision_mode', 'graph_memory_max_size', 'variable_memory_max_size', 'hcom_parallel',
+        'op_compiler_cache_mode', 'op_compiler_cache_dir', 'auto_tune_mode', 'op_select_implmode',
+        'enable_exception_dump', 'mix_compile_mode', 'enable_data_pre_proc')} == dict(
+            iterations_per_loop=5, precision_mode='allow_mix_precision', graph_memory_max_size='26*1024',
+            variable_memory_max_size='5*1024', hcom_parallel=True, op_compiler_cache_mode='enable',
+            op_compiler_cache_dir=str(tmp_path), auto_tune_mode='RL,GA', op_select_implmode='high_precision',
+            enable_exception_dump=1, mix_compile_mode=False, enable_data_pre_proc=True)
+    assert options['profiling_config']._profiling_options == 'task_trace'
+    dump = options['dump_config']
+    assert (dump._dump_path, dump._dump_step, dump._dump_mode) == (str(tmp_path), '0|5', 'all')
+    assert (made.save_checkpoints_steps, made.save_summary_steps, made.log_step_count_steps, made.tf_random_seed) == (
+        0, 0, None, 3)
+
+
+@needs_tf1
+@pytest.mark.parametrize('size, scale, names', [
+    (1, 'off', ['AdamOptimizer']), (2, 'off', ['NPUDistributedOptimizer', 'AdamOptimizer']),
+    (1, 'fixed', ['NPULossScaleOptimizer', 'AdamOptimizer']),
+    (2, 'dynamic', ['NPULossScaleOptimizer', 'NPUDistributedOptimizer', 'AdamOptimizer'])])
+def test_optimizers_are_nested_in_order(npu, monkeypatch, size, scale, names):  # noqa: F811
+    monkeypatch.setenv('RANK_SIZE', str(size))
+    monkeypatch.setenv('RANK_ID', '0')
+    with tf.Graph().as_default():
+        optimizer = devices.wrap_optimizer(tf.train.AdamOptimizer(), NPU.replace(loss_scale=scale))
+        if scale != 'off':
+            assert optimizer._is_distributed is (size > 1)
+        found = []
+        while optimizer is not None:
+            found.append(type(optimizer).__name__)
+            optimizer = getattr(optimizer, '_opt', getattr(optimizer, '_optimizer', None))
+    assert found == names
+
+
+@needs_tf1
+def test_ranks_from_different_checkpoints_are_refused(npu, monkeypatch):  # noqa: F811
+    monkeypatch.setenv('RANK_SIZE', '2')
+    monkeypatch.setenv('RANK_ID', '1')
+    from npu_bridge.hccl import hccl_ops
+    others = dict(min=5000, max=5000)
+    monkeypatch.setattr(hccl_ops, 'transport', lambda key, arrays, reduction: [
+        {'min': np.minimum, 'max': np.maximum}[reduction](array, others[reduction]) for array in arrays])
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.train.create_global_step()
+        hook, = devices.training_hooks(NPU)
+        hook.begin()
+        session.run(tf.assign(tf.train.get_global_step(), 5000))
+        hook.after_create_session(session, None)
+        others.update(min=0)
+        with pytest.raises(UserError, match='this rank is at step 5000, the others between 0 and 5000'):
+            hook.after_create_session(session, None)
+
+
+@needs_tf1
+def test_averages_go_in_one_exchange(npu, monkeypatch):  # noqa: F811
+    monkeypatch.setenv('RANK_SIZE', '2')
+    monkeypatch.setenv('RANK_ID', '0')
+    from npu_bridge.hccl import hccl_ops
+    calls = []
+    monkeypatch.setattr(hccl_ops, 'transport', lambda key, arrays, reduction: calls.append(key) or [
+        array + 3 * np.arange(len(array), dtype=np.float32) for array in arrays])
+    with tf.Graph().as_default(), tf.Session() as session:
+        averages = devices.average([tf.constant(1.), tf.constant([[2.], [4.]]), tf.constant(6.)], NPU)
+        scalar, matrix, last = session.run(averages)
+    assert len(calls) == 1 and (scalar, last) == (0.5, 7.5) and matrix.tolist() == [[2.5], [5.]]
+
+
+# the operator
+
+@needs_tf1
+def test_deformable_convolution_equals_the_portable_one(npu):  # noqa: F811
+    rng = np.random.RandomState(0)
+    N, H, W, C, G = 2, 5, 6, 4, 2
+    x, weight = rng.randn(N, H, W, C), rng.randn(3, 3, C, 3)
+    offset, mask = rng.uniform(-2, 2, (N, H, W, 18 * G)), rng.uniform(0, 1, (N, H, W, 9 * G))
+    with tf.Graph().as_default(), tf.Session() as session:
+        inputs = [tf.constant(value, tf.float32) for value in (x, offset, mask, weight)]
+        results = {}
+        for impl in ('npu', 'tf'):
+            y = deform_conv(*inputs, bias=tf.ones([3]), deform_groups=G, impl=impl)
+            again = deform_conv(y, inputs[1][..., :18], inputs[2][..., :9], tf.ones([3, 3, 3, 2]), None, 1, impl)
+            loss = tf.reduce_sum(tf.sin(again))
+            results[impl] = session.run([y, again] + tf.gradients(loss, inputs))
+    for ours, portable in zip(results['npu'], results['tf']):
+        np.testing.assert_allclose(ours, portable, atol=2e-4)
+
+
+@needs_tf1
+@pytest.mark.parametrize('offsets, text', [
+    ((2, None, None, 36), 'needs static height and width'), ((2, 4, 6, 36), r'must be \[N, H, W, 54\]')])
+def test_operator_shapes_are_checked_while_building(npu, offsets, text):  # noqa: F811
+    with tf.Graph().as_default(), pytest.raises(ValueError, match=text):
+        runtime_npu.deformable_conv2d(tf.zeros([2, 5, 6, 4]), tf.placeholder(tf.float32, offsets),
+                                      tf.placeholder(tf.float32, offsets[:3] + (18,)), tf.zeros([3, 3, 4, 3]), 2)
+
+
+# training
+
+MODEL = ModelConfig(**dict(TINY, num_frames=1, with_tsa=False))
+DATA = DataConfig(input='null', batch_size=2, patch_size=8)
+RECIPE = dict(steps=4, save_every=2, log_every=2, summary_every=2, adam_epsilon=1., learning_rate=.01)
+
+
+def train(directory, runtime=NPU, **recipe):
+    code = Run(MODEL, DATA, TrainingConfig(model_dir=str(directory), **dict(RECIPE, **recipe)), runtime).train()
+    assert code == 0
+    return weights(directory)
+
+
+def weights(directory):
+    """{name: value} of the latest checkpoint: weights, slots, step."""
+    reader = tf.train.load_checkpoint(checkpoints.latest(str(directory)))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def assert_same(one, other, **tolerance):
+    assert set(one) == set(other)
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], err_msg=name, **tolerance)
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tmp_path_factory):
+    """A directory that training on one device has left."""
+    with pytest.MonkeyPatch.context() as patch:
+        forget_bridge()
+        patch.syspath_prepend(DOUBLE)
+        patch.setenv('JOB_ID', 'test')
+        patch.setenv('RANK_SIZE', '1')
+        directory = tmp_path_factory.mktemp('uninterrupted')
+        train(directory)
+        forget_bridge()
+    return directory
+
+
+@needs_tf1
+def test_one_rank_trains(npu, uninterrupted):  # noqa: F811
+    found = weights(uninterrupted)
+    assert found['global_step'] == 4
+    assert {'beta1_power'} < set(found) and not [name for name in found if name.startswith('npu_runconfig')]
+    start = tf.train.load_checkpoint(os.path.join(str(uninterrupted), 'model.ckpt-0'))
+    moved = [name for name in found if not np.array_equal(found[name], start.get_tensor(name))]
+    assert len([name for name in moved if name.startswith('edvr/')]) > 20
+
+
+@needs_tf1
+def test_loops_on_the_device_change_nothing_but_the_pace(npu, tmp_path, uninterrupted, capfd):  # noqa: F811
+    found = train(tmp_path, NPU.replace(iterations_per_loop=2))
+    assert_same(found, weights(uninterrupted), rtol=1e-6)
+    steps = [line.split('Step:')[1].split(',')[0] for line in capfd.readouterr().out.splitlines() if 'Step:' in line]
+    assert steps == ['2', '4']
+
+
+@needs_tf1
+def test_resume_goes_on_as_if_nothing_had_happened(npu, tmp_path, uninterrupted):  # noqa: F811
+    """With a dynamic loss scale, which changes nothing but its own state, and that goes on too."""
+    runtime = NPU.replace(loss_scale='dynamic', loss_scale_value=16., loss_scale_growth_steps=3)
+    recipe = dict(cosine_periods=(4,))   # the schedule of the whole run
+    first = train(tmp_path, runtime, steps=2, **recipe)
+    assert (first['loss_scale'], first['good_steps'], first['global_step']) == (16, 2, 2)
+    found = train(tmp_path, runtime, **recipe)
+    assert [found.pop(name) for name in ('loss_scale', 'good_steps', 'bad_steps')] == [32, 1, 0]
+    assert_same(found, weights(uninterrupted), rtol=1e-5, atol=1e-7)
+
+
+@needs_tf1
+def test_two_ranks_are_one_with_the_whole_batch_and_rank_0_alone_writes(
+        npu, tmp_path, uninterrupted, run_program):  # noqa: F811
+    table = tmp_path / 'table.json'
+    table.write_text(rank_table.to_json([rank_table.Rank(rank, rank, '192.168.100.%d' % (rank + 1), '127.0.0.1')
+                                         for rank in range(2)]))
+    recipe = dict(RECIPE, **MODEL.to_dict())
+    flags = ['--%s=%s' % (name, value) for name, value in sorted(recipe.items())]
+    run = tmp_path / 'run'
+    done = run_program(
+        'edvr.runtime.launch', '--rank_table=%s' % table, '--logs=%s' % (tmp_path / 'logs'), '--', '--input=null',
+        '--batch_size=1', '--patch_size=8', '--model_dir=%s' % run, *flags,
+        env=dict(PYTHONPATH=DOUBLE, NPU_DOUBLE_PATIENCE='120'))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_same(weights(run), weights(uninterrupted), rtol=1e-4, atol=1e-6)
+    assert len([name for name in os.listdir(str(run)) if name.startswith('events')]) == 1
+    assert 'saved' in (tmp_path / 'logs' / 'rank_0.log').read_text()
+    quiet = (tmp_path / 'logs' / 'rank_1.log').read_text()
+    assert 'saved' not in quiet and 'Step:' not in quiet
