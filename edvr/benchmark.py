@@ -22,8 +22,9 @@ STEP_BATCH = 4   # of the published figures; a device's batch of 32 would take m
 COLUMNS = (('ms', '%.1f ms'), ('ms_per_frame', '%.1f ms per frame'),
            ('ms_per_frame_cached', '%.1f ms with kept features'), ('samples_per_s', '%.2f samples/s'),
            ('gflops', '%.1f GFLOP/s'), ('matmul_peak_gflops', 'of %.1f'), ('share_of_peak', '(%.0f%%)'),
+           ('bare_ms', 'bare %.1f ms'), ('overhead', 'overhead %.1f%%'),
            ('peak_rss_mb', 'peak memory %.0f MB'))
-PERCENT = ('share_of_peak',)
+PERCENT = ('share_of_peak', 'overhead')
 
 
 def main():
@@ -33,6 +34,8 @@ def main():
         data = data.replace(batch_size=STEP_BATCH)
     subject = importlib.import_module('edvr.benchmarks.' + benchmark.what)
     results = subject.run(benchmark, model, data, runtime)
+    if benchmark.what == 'step' and benchmark.overhead:
+        results.append(importlib.import_module('edvr.benchmarks.overhead').run(benchmark, model, data, runtime))
     for result in results:
         print(describe(result))
     for line in ratios(results):
@@ -54,9 +57,10 @@ def ratios(results):
     for result in results:
         case = (result.get('what'), result.get('shape'))
         other = first.setdefault(case, result)
-        if other is not result and 'ms' in result:
-            yield '%s %s: %s is %.2f times as fast as %s' % (case + (
-                other['implementation'], result['ms'] / other['ms'], result['implementation']))
+        for key in ('ms', 'ms_per_frame', 'ms_per_frame_cached'):
+            if other is not result and key in result:
+                yield '%s %s: %s is %.2f times as fast as %s (%s)' % (case + (
+                    other['implementation'], result[key] / other[key], result['implementation'], key))
 
 
 def write(path, value):

@@ -23,6 +23,10 @@ class BenchmarkConfig(Config):
                                       'native, tf, npu; for dcn also torchvision. Without it --dcn_impl is measured')
     frame_size: str = option('180x320', 'restore: size of the LQ frames, HxW in pixels')
     dcn_size: str = option('20x64x64', 'dcn: images and size of the feature maps, NxHxW')
+    step_ms: float = option(230., 'input: time of a training step that is to be fed', low=0.001)
+    step_samples: int = option(32, 'input: samples that such a step takes on all cards of this host', low=1)
+    cards: int = option(8, 'input: cards in this host, for the sentence only', low=1)
+    overhead: bool = option(False, 'step: measure also what training adds to it: guard, averages, hooks, log lines')
     recompute_alignment: bool = option(False, 'step: compute the alignment again in the backward pass: less memory, '
                                        'more time')
 

@@ -1,0 +1,117 @@
+"""The benchmark: what it counts, what it measures, its program, and its errors."""
+import json
+import os
+
+import numpy as np
+import pytest
+
+from data_tools.cli import UserError
+from edvr import benchmark
+from edvr.benchmarks import dcn, flops, measure, step
+from edvr.config import BenchmarkConfig, ConfigError, DataConfig, ModelConfig, RuntimeConfig
+from edvr.config.benchmark import sizes
+from edvr.runtime import host
+
+TINY = ModelConfig(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
+QUICK = BenchmarkConfig(seconds=0., repeats=1, dcn_size='1x8x9')
+
+
+def test_arithmetic_of_the_default_network():
+    config = ModelConfig()
+    assert round(flops.forward_macs(config, 64, 64) / 1e9, 1) == 33.2
+    assert round(flops.forward_macs(config, 180, 320) / 1e9) == 467
+
+
+def test_arithmetic_layer_by_layer():
+    """C=8, G=2, one block each, no TSA, one frame: every layer written out."""
+    config = ModelConfig(num_frames=1, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1,
+                         with_tsa=False)
+    conv, pack = 9 * 8 * 8, 9 * 8 * 54 + 9 * 8 * 8
+    pyramid = 9 * 3 * 8 + 2 * conv + 2 * conv / 4 + 2 * conv / 16
+    align = (3 * conv + pack) / 16 + (2 * conv + 2 * conv + conv + pack + 2 * conv) * (1 / 4 + 1) + 3 * conv + pack
+    rebuild = 8 * 8 + 2 * conv + 4 * conv + 4 * 9 * 8 * 256 + 16 * (9 * 64 * 64 + 9 * 64 * 3)
+    assert flops.forward_macs(config, 8, 12) == 8 * 12 * (pyramid + align + rebuild)
+
+
+def test_median_and_calls():
+    calls = []
+    seconds = measure.median_seconds(lambda: calls.append(1), 0., 3, warm_up=2)
+    assert len(calls) == 5 and 0 <= seconds < 1
+
+
+def _allocate(megabytes):
+    return dict(sum=float(np.ones(megabytes * 10 ** 6, np.uint8)[::4096].sum()))
+
+
+def _die():
+    os._exit(9)
+
+
+def test_a_child_has_its_own_peak():
+    here = np.ones(300 * 10 ** 6, np.uint8)   # the child must not inherit this one's peak
+    small, large = (measure.in_child(_allocate, megabytes)['peak_rss_mb'] for megabytes in (1, 400))
+    assert 380 < large - small < 450, len(here)
+
+
+def test_a_child_that_ends_by_itself():
+    with pytest.raises(UserError, match='out of memory'):
+        measure.in_child(_die)
+
+
+def test_peak_memory_of_this_process():
+    before = host.peak_rss_mb()
+    block = np.ones(int(before * 1e6) + 10 ** 8, np.uint8)
+    assert host.peak_rss_mb() >= before + 90, len(block)
+
+
+def test_malloc_is_tuned_on_glibc_only(monkeypatch):
+    monkeypatch.setattr(host.platform, 'libc_ver', lambda: ('', ''))
+    assert not host.tune_malloc()
+
+
+def test_dcn_and_step_results(monkeypatch):
+    monkeypatch.setattr(measure, 'PEAK_SIZE', 64)
+    keys = {'what', 'implementation', 'shape', 'ms', 'gflops', 'matmul_peak_gflops', 'share_of_peak'}
+    result = dcn._tensorflow(QUICK, TINY, RuntimeConfig(), 'tf', True)
+    assert set(result) == keys and result['what'] == 'dcn training' and result['shape'] == 'x [1, 8, 9, 8], G=2'
+    assert result['gflops'] * result['ms'] * 1e6 == pytest.approx(3 * 2 * 72 * 9 * 64)
+    result = step._measure(QUICK, TINY, DataConfig(batch_size=2, patch_size=8), RuntimeConfig(), 'tf')
+    assert set(result) == keys | {'samples_per_s'} and result['implementation'] == 'tf'
+    assert result['gflops'] * result['ms'] * 1e6 == pytest.approx(6 * 2 * flops.forward_macs(TINY, 8, 8))
+
+
+def test_torchvision_row(monkeypatch):
+    pytest.importorskip('torchvision')
+    monkeypatch.setattr(measure, 'PEAK_SIZE', 64)
+    result = dcn._torchvision(QUICK, TINY, RuntimeConfig(), 'torchvision', True)
+    assert result['implementation'] == 'torchvision' and result['ms'] > 0
+
+
+def test_program(run_program, tmp_path):
+    path = tmp_path / 'result.json'
+    done = run_program('edvr.benchmark', '--what=dcn', '--compare=tf', '--seconds=0', '--repeats=1', '--channels=8',
+                       '--deform_groups=2', '--dcn_size=1x8x8', '--json=%s' % path)
+    assert done.returncode == 0, done.stderr
+    assert 'dcn forward tf x [1, 8, 8, 8], G=2: ' in done.stdout and 'peak memory' in done.stdout
+    results = json.loads(path.read_text())['results']
+    assert [result['what'] for result in results] == ['dcn forward', 'dcn training']
+    assert all(result['peak_rss_mb'] > 50 and result['ms'] > 0 for result in results)
+
+
+def test_ratios_and_text():
+    rows = [dict(what='step', implementation=name, shape='s', ms=ms, share_of_peak=.5) for name, ms in
+            (('native', 100.), ('tf', 250.))]
+    assert list(benchmark.ratios(rows)) == ['step s: native is 2.50 times as fast as tf (ms)']
+    assert benchmark.describe(rows[0]) == 'step native s: 100.0 ms, (50%)'
+
+
+def test_bad_options(tmp_path):
+    with pytest.raises(ConfigError, match=r"frame_size is '180'; it must be HxW"):
+        BenchmarkConfig(frame_size='180')
+    with pytest.raises(ConfigError, match='dcn_size'):
+        BenchmarkConfig(dcn_size='1x0x4')
+    with pytest.raises(ConfigError, match="'torchvision'; with --what=step it takes native, tf, npu"):
+        BenchmarkConfig(what='step', compare=('torchvision',))
+    with pytest.raises(UserError, match='cannot be written'):
+        benchmark.write(str(tmp_path / 'no' / 'such.json'), {})
+    assert sizes('2x3') == (2, 3)
