@@ -7,8 +7,9 @@ import tensorflow.compat.v1 as tf
 
 from data_tools import files
 from data_tools.cli import UserError
+from data_tools.clips import find_clips
 from edvr import checkpoints
-from edvr.data.input_pipeline import train_dataset
+from edvr.data.input_pipeline import open_set, train_dataset
 from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import checks, devices
 from edvr.training import data_wait, run_dir, saving, stopping
@@ -47,6 +48,7 @@ class Run:
         Raises:
           UserError: input that does not fit, another run in the directory, disk full, too many rollbacks.
         """
+        self._check()
         control = Control()
         with stopping.signals(control), self._held_directory():
             self.state = run_dir.RunState(self.directory, self.writes)
@@ -64,6 +66,19 @@ class Run:
             return 128 + control.signal
         self._say('trained %d steps: %s' % (self.training.steps, checkpoints.latest(self.directory)))
         return 0
+
+    def _check(self):
+        """Looks at everything that is to be read, before anything is written."""
+        training = self.training
+        if self.data.input == 'tfrecords':
+            open_set(self.data, self.model.num_frames, self.model.upscale, self.size)
+        if training.tsa_only_steps and not self.model.with_tsa:
+            raise UserError('--tsa_only_steps is %d, but the network has no TSA (--with_tsa=false)'
+                            % training.tsa_only_steps)
+        if training.init_from and not checkpoints.prefixes(self.directory):
+            checkpoints.latest(training.init_from)
+        validates = self.writes and (training.eval_every or training.image_every)
+        self.val_clips = find_clips(training.val_dir, scale=self.model.upscale) if validates else []
 
     def _say(self, text):
         if self.writes:
@@ -124,9 +139,9 @@ class Run:
         store = saving.CheckpointStore(self.directory, self.training.keep_last, self.training.keep_every_hours,
                                        self.state)
         listeners = []
-        if self.training.eval_every or self.training.image_every:
+        if self.val_clips:
             device = 'gpu' if self.runtime.device == 'gpu' else 'cpu'
-            listeners.append(Validation(self.model, self.training, device, events, store))
+            listeners.append(Validation(self.val_clips, self.training, device, events, store))
         return [loud, LogLine(self.training, batch, DATA_ADVICE), Curves(self.training, batch, values, events),
                 saving.Checkpoints(self.training, control, store, listeners)]
 

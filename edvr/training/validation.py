@@ -1,7 +1,6 @@
 """Looking at a checkpoint during training: PSNR of validation clips, and pictures of one window, on TensorBoard."""
 import time
 
-from data_tools.clips import find_clips
 from data_tools.images import read_image
 from edvr.config.restoration import EvaluateConfig
 from edvr.restoration import evaluation, metrics
@@ -12,19 +11,17 @@ from edvr.restoration.restorer import Restorer
 class Validation:
     """A listener of `saving.Checkpoints`. Works on checkpoints, in a graph and session of its own."""
 
-    def __init__(self, model, training, device, events, store):
+    def __init__(self, clips, training, device, events, store):
         """
         Args:
-          model: ModelConfig.
-          training: TrainingConfig; its val_dir is searched for clips at once.
+          clips: list of data_tools.clips.Clip with LQ and GT, not empty.
+          training: TrainingConfig.
           device: str, what restores, 'cpu' or 'gpu'.
           events: RunEvents.
           store: CheckpointStore, which keeps the best checkpoint.
-        Raises:
-          UserError: no clips, or LQ and GT that do not pair up.
         """
-        self._config, self._device, self._events, self._store = training, device, events, store
-        self._clips = find_clips(training.val_dir, scale=model.upscale)
+        self._clips, self._config = clips, training
+        self._device, self._events, self._store = device, events, store
 
     def __call__(self, prefix, step, previous):
         evaluates, shows = (every and step // every > previous // every

@@ -1,0 +1,96 @@
+"""The program: a run of the real network from its command line, and every way in which it refuses to start."""
+import json
+import os
+
+import pytest
+import tensorflow.compat.v1 as tf
+import tiny_training
+from test_resume import steps
+
+from data_tools.cli import UserError
+from edvr import checkpoints
+from edvr.training import model_fn
+from edvr.training.run import Run
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tiny_training.make_set(tmp_path_factory.mktemp('train') / 'set')
+
+
+def test_command_line(tmp_path, folder, run_program):
+    """The real network: trained in one go, and stopped and continued, it prints the same; curves and files are "
+      "there."""
+    def train(name, *more, **fields):
+        arguments = tiny_training.arguments(folder, tmp_path / name, **dict(dict(save_every=2, steps=4), **fields))
+        return run_program('edvr.train', *(arguments + list(more)))
+
+    whole = train('whole')
+    assert whole.returncode == 0, whole.stderr
+    assert sorted(steps(whole.stdout)) == [1, 2, 3, 4]
+    directory = str(tmp_path / 'whole')
+    assert {'model.json', 'config.json', 'checkpoint', 'model.ckpt-4.index'} <= set(os.listdir(directory))
+    with open(directory + '/config.json') as file:
+        assert json.load(file)['training']['cosine_periods'] == [4]
+    assert checkpoints.load_model_config(directory).channels == 8
+    tags = {value.tag for path in tmp_path.glob('whole/events*') for event in tf.train.summary_iterator(str(path))
+            for value in event.summary.value}
+    assert {'configuration', 'train/loss', 'train/psnr', 'offset/l1', 'speed/samples_per_second'} <= tags
+    # without its last checkpoint it is a run that was killed after step 2
+    for path in tmp_path.glob('whole/model.ckpt-4*'):
+        path.unlink()
+    again = train('whole')
+    assert again.returncode == 0, again.stderr
+    assert 'continuing %s at step 2' % directory in again.stdout
+    assert steps(again.stdout) == {step: line for step, line in steps(whole.stdout).items() if step > 2}
+
+
+@pytest.mark.parametrize('arguments, text', [
+    (['--device=tpu'], "flag --device=tpu: value should be one of <cpu|gpu|npu>"),
+    (['--model_dir='], 'error: --model_dir is not given')])
+def test_wrong_command_lines(folder, tmp_path, run_program, arguments, text):
+    result = run_program('edvr.train', *(tiny_training.arguments(folder, tmp_path) + arguments))
+    assert result.returncode != 0 and text in result.stderr
+    assert 'Traceback' not in result.stderr
+    assert not os.listdir(str(tmp_path))
+
+
+@pytest.mark.parametrize('fields, text', [
+    (dict(num_frames=5), 'was packed with num_frames=3, the model has num_frames=5'),
+    (dict(scale=2), 'was packed with scale=4, the model has scale=2'),
+    (dict(patch_size=64), 'a crop must fit into the frame'),
+    (dict(data_dir='/nowhere'), '/nowhere has no manifest.json'),
+    (dict(tsa_only_steps=5, with_tsa=False), 'tsa_only_steps is 5, but the network has no TSA'),
+    (dict(init_from='/nowhere'), '/nowhere: neither a directory with checkpoints nor the prefix'),
+    (dict(val_dir='/nowhere', eval_every=3), '/nowhere'),
+    (dict(device='npu', iterations_per_loop=4, steps=6), '--steps=6 is not a multiple of --iterations_per_loop=4')])
+def test_what_does_not_fit_is_refused_before_anything_starts(folder, tmp_path, fields, text):
+    with pytest.raises(UserError) as caught:
+        Run(*tiny_training.configs(**dict(dict(folder=folder, model_dir=tmp_path / 'run'), **fields))).train()
+    assert text in str(caught.value)
+    assert not checkpoints.prefixes(str(tmp_path / 'run')) and not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_changed_configuration_and_override(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    schedule = dict(cosine_periods=(9,))
+    assert Run(*tiny_training.configs(folder, tmp_path, steps=2, **schedule)).train() == 0
+    with pytest.raises(UserError, match=r'beta2 was 0.99, is 0.9. .*--override_config'):
+        Run(*tiny_training.configs(folder, tmp_path, steps=3, beta2=.9, **schedule)).train()
+    schedule['override_config'] = True
+    assert Run(*tiny_training.configs(folder, tmp_path, steps=3, beta2=.9, **schedule)).train() == 0
+    output = capsys.readouterr().out
+    assert 'configuration overridden: beta2 was 0.99, is 0.9' in output and 'Step:3' in output
+
+
+def test_cut_checkpoint_is_not_picked_up(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    configuration = tiny_training.configs(folder, tmp_path, steps=4, save_every=2)
+    Run(*configuration).train()
+    with open(str(tmp_path / 'model.ckpt-4.data-00000-of-00001'), 'r+b') as file:
+        file.truncate(100)
+    first = steps(capsys.readouterr().out)
+    assert Run(*configuration).train() == 0
+    output = capsys.readouterr().out
+    assert 'at step 2' in output and steps(output) == {step: first[step] for step in (3, 4)}
+    assert checkpoints.defect(str(tmp_path / 'model.ckpt-4')) is None
