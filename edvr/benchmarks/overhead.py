@@ -1,0 +1,98 @@
+"""What training adds to a step: guard, moving averages, the hook with log line and curves, the measured data wait.
+
+A bare session loop (`step.train_op`) and a session as the Estimator runs it take turns, step by step, so that whatever
+else the machine does meets both. Log line and TensorBoard point are made at every step, not every 20 or 100: the result
+is an upper bound. Checkpoints and validation are pauses of their own and not counted.
+"""
+import contextlib
+import io
+import statistics
+import tempfile
+import time
+
+import tensorflow.compat.v1 as tf
+
+from edvr.benchmarks import measure
+from edvr.benchmarks.step import train_op
+from edvr.config import TrainingConfig
+from edvr.data.input_pipeline import train_dataset
+from edvr.model.deform_conv import resolve_impl
+from edvr.runtime import devices
+from edvr.training import data_wait, stopping
+from edvr.training.events import RunEvents
+from edvr.training.loop import Control, LoopHook
+from edvr.training.model_fn import make_model_fn
+from edvr.training.watching import Curves, LogLine
+
+MIN_TURNS = 5
+
+
+def run(benchmark, model, data, runtime):
+    """Measures in a process of its own.
+
+    Args:
+      benchmark: BenchmarkConfig; seconds to spend, recompute_alignment.
+      model, data, runtime: ModelConfig, DataConfig (batch_size and patch_size), RuntimeConfig.
+    Returns:
+      dict: what, implementation, shape, ms (of the whole step), bare_ms, overhead (share of bare_ms; the median over
+      turns of the two times' ratio, less 1), peak_rss_mb.
+    """
+    return measure.in_child(_measure, benchmark, model, data, runtime)
+
+
+def _measure(benchmark, model, data, runtime):
+    impl = resolve_impl(runtime.dcn_impl, runtime.device)
+    with contextlib.ExitStack() as stack:
+        bare = stack.enter_context(_bare(model, data, runtime, impl, benchmark.recompute_alignment))
+        whole = stack.enter_context(_whole(model, data, runtime, benchmark.recompute_alignment))
+        for _ in range(2):
+            bare()
+            whole()
+        times, start = [], time.perf_counter()
+        while len(times) < MIN_TURNS or time.perf_counter() - start < benchmark.seconds:
+            times.append((_seconds(bare), _seconds(whole)))
+    return dict(what='overhead', implementation=impl,
+                shape='lq [%d, %d, %d, %d, 3]' % (data.batch_size, model.num_frames, data.patch_size, data.patch_size),
+                ms=1e3 * statistics.median(second for _, second in times),
+                bare_ms=1e3 * statistics.median(first for first, _ in times),
+                overhead=statistics.median(second / first for first, second in times) - 1)
+
+
+def _seconds(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def _bare(model, data, runtime, impl, recompute):
+    """A function that makes one update and nothing else."""
+    with tf.Graph().as_default(), tf.Session(config=devices.session_config(runtime)) as session:
+        step = train_op(model, impl, data.batch_size, data.patch_size, recompute)
+        session.run(tf.global_variables_initializer())
+        yield session.make_callable(step)
+
+
+@contextlib.contextmanager
+def _whole(model, data, runtime, recompute):
+    """A function that makes one update as training does, with everything switched on."""
+    training = TrainingConfig(ema_decay=.999, clip_norm=1e6, log_every=1, summary_every=1,
+                              recompute_alignment=recompute)
+    control, batch = Control(), data.batch_size
+    with contextlib.ExitStack() as stack:
+        events = stack.enter_context(RunEvents(stack.enter_context(tempfile.TemporaryDirectory()), 0))
+        parts = [stopping.Guard(training, control), LogLine(training, batch, ''), Curves(training, batch, 1, events)]
+        stack.enter_context(tf.Graph().as_default())
+        dataset = train_dataset(data.replace(input='null'), model.num_frames, model.upscale, batch)
+        iterator = tf.data.make_initializable_iterator(data_wait.timed(dataset))
+        tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)   # as the Estimator does
+        tf.train.get_or_create_global_step()
+        spec = make_model_fn(model, training, runtime)(*iterator.get_next(), tf.estimator.ModeKeys.TRAIN)
+        session = stack.enter_context(tf.train.MonitoredTrainingSession(
+            hooks=[LoopHook(parts, control)], config=devices.session_config(runtime), save_summaries_steps=None,
+            save_summaries_secs=None, log_step_count_steps=None))
+
+        def step():
+            with contextlib.redirect_stdout(io.StringIO()):
+                session.run([spec.train_op, spec.loss])
+        yield step
