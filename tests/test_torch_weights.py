@@ -1,0 +1,178 @@
+"""PyTorch checkpoints in and out: names of three families, layouts, refusals. Only the programs need torch."""
+import numpy as np
+import pytest
+
+from data_tools.cli import UserError
+from edvr import checkpoints, export_weights, import_weights
+from edvr.config import ModelConfig
+from edvr.model import torch_weights
+
+TINY = dict(num_frames=3, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=2)
+VARIANTS = [{}, dict(with_tsa=False), dict(with_predeblur=True), dict(with_predeblur=True, hr_in=True),
+            dict(hr_in=True), dict(scale=2), dict(scale=3), dict(num_frames=5, deform_groups=8)]
+
+# Keys as the three families publish them, each beside the reference's of the same layer
+FIRST_RELEASE = {
+    'fea_L2_conv1': 'conv_l2_1', 'fea_L2_conv2': 'conv_l2_2', 'fea_L3_conv1': 'conv_l3_1', 'fea_L3_conv2': 'conv_l3_2',
+    'recon_trunk.0.conv1': 'reconstruction.0.conv1', 'HRconv': 'conv_hr', 'upconv1': 'upconv1',
+    'feature_extraction.0.conv2': 'feature_extraction.0.conv2',
+    'pcd_align.L3_offset_conv1': 'pcd_align.offset_conv1.l3', 'pcd_align.L1_offset_conv3': 'pcd_align.offset_conv3.l1',
+    'pcd_align.L3_dcnpack': 'pcd_align.dcn_pack.l3', 'pcd_align.L2_fea_conv': 'pcd_align.feat_conv.l2',
+    'pcd_align.L1_dcnpack.conv_offset_mask': 'pcd_align.dcn_pack.l1.conv_offset',
+    'pcd_align.cas_dcnpack.conv_offset_mask': 'pcd_align.cas_dcnpack.conv_offset',
+    'pcd_align.cas_offset_conv2': 'pcd_align.cas_offset_conv2',
+    'tsa_fusion.tAtt_1': 'fusion.temporal_attn2', 'tsa_fusion.tAtt_2': 'fusion.temporal_attn1',
+    'fusion.tAtt_2': 'fusion.temporal_attn1', 'tsa_fusion.fea_fusion': 'fusion.feat_fusion',
+    'tsa_fusion.sAtt_5': 'fusion.spatial_attn5', 'tsa_fusion.sAtt_L3': 'fusion.spatial_attn_l3',
+    'tsa_fusion.sAtt_add_2': 'fusion.spatial_attn_add2', 'tsa_fusion': 'fusion',
+    'pre_deblur.conv_first': 'predeblur.conv_first', 'pre_deblur.conv_first_1': 'predeblur.conv_first',
+    'pre_deblur.conv_first_3': 'predeblur.stride_conv_hr2', 'pre_deblur.deblur_L3_conv': 'predeblur.stride_conv_l3',
+    'pre_deblur.RB_L1_5.conv1': 'predeblur.resblock_l1.4.conv1', 'pre_deblur.RB_L2_1.conv2':
+        'predeblur.resblock_l2_1.conv2', 'pre_deblur.RB_L3_1.conv1': 'predeblur.resblock_l3.conv1',
+    'conv_first_2': 'conv_first_2',
+}
+MMEDITING = {
+    'feat_l2_conv1.conv': 'conv_l2_1', 'feat_l3_conv2.conv': 'conv_l3_2', 'conv_first': 'conv_first',
+    'pcd_alignment.offset_conv1.l3.conv': 'pcd_align.offset_conv1.l3',
+    'pcd_alignment.dcn_pack.l2.conv_offset': 'pcd_align.dcn_pack.l2.conv_offset',
+    'pcd_alignment.dcn_pack.l2': 'pcd_align.dcn_pack.l2', 'pcd_alignment.feat_conv.l1.conv': 'pcd_align.feat_conv.l1',
+    'pcd_alignment.cas_offset_conv1.conv': 'pcd_align.cas_offset_conv1',
+    'fusion.temporal_attn1': 'fusion.temporal_attn1',
+    'fusion.feat_fusion.conv': 'fusion.feat_fusion', 'fusion.spatial_attn_add1.conv': 'fusion.spatial_attn_add1',
+    'upsample1.upsample_conv': 'upconv1', 'upsample2.upsample_conv': 'upconv2', 'conv_last': 'conv_last',
+}
+
+
+def make_state(seed=0, **options):
+    """A state as PyTorch would hold it, and its configuration."""
+    config = ModelConfig(**dict(TINY, **options))
+    random = np.random.RandomState(seed)
+    return {name.replace('/', '.'): random.randn(*torch_weights.torch_shape(shape)).astype(np.float32)
+            for name, shape in torch_weights.variable_shapes(config).items()}, config
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.', 'generator.', 'module.generator.'])
+@pytest.mark.parametrize('names', [FIRST_RELEASE, MMEDITING], ids=['first release', 'mmediting'])
+def test_names(names, prefix):
+    for key, wanted in names.items():
+        for kind in ('.weight', '.bias'):
+            assert torch_weights.rename(prefix + key + kind) == wanted + kind
+
+
+def test_names_of_the_reference_pass():
+    for options in VARIANTS:
+        for name in make_state(**options)[0]:
+            assert torch_weights.rename(name) == name
+
+
+@pytest.mark.parametrize('options', VARIANTS, ids=str)
+def test_architecture_and_round_trip(options):
+    state, config = make_state(**options)
+    assert torch_weights.infer_config(state, 'x.pth') == config
+    again = torch_weights.to_state(torch_weights.to_weights(state, config, 'x.pth'), config)
+    assert set(again) == set(state)
+    assert all(np.array_equal(again[name], state[name]) for name in state)
+
+
+def test_offset_channels():
+    """(dy, dx) pairs per group and point, then masks, become all dx, all dy, all masks."""
+    state, config = make_state()
+    name = 'pcd_align.dcn_pack.l2.conv_offset'
+    weights = torch_weights.to_weights(state, config, 'x.pth')
+    bias, weight = (weights[name.replace('.', '/') + kind] for kind in ('/bias', '/weight'))
+    group, point = 1, 5
+    assert bias[group * 9 + point] == state[name + '.bias'][group * 18 + 2 * point + 1]
+    assert bias[18 + group * 9 + point] == state[name + '.bias'][group * 18 + 2 * point]
+    assert bias[36 + group * 9 + point] == state[name + '.bias'][36 + group * 9 + point]
+    assert np.array_equal(weight[0, 2, :, group * 9 + point],
+                          state[name + '.weight'][group * 18 + 2 * point + 1, :, 0, 2])
+
+
+@pytest.mark.parametrize('options, layer, factor', [({}, 'upconv1', 2), ({}, 'upconv2', 2),
+                                                    (dict(scale=3), 'upconv1', 3)], ids=str)
+def test_pixel_shuffle_channels(options, layer, factor):
+    """(c, dy, dx) becomes (dy, dx, c)."""
+    state, config = make_state(**options)
+    bias = torch_weights.to_weights(state, config, 'x.pth')[layer + '/bias']
+    theirs = state[layer + '.bias'].reshape(-1, factor, factor)
+    assert np.array_equal(bias.reshape(factor, factor, -1), theirs.transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize('wrap', [lambda state: state, lambda state: {'params': state},
+                                  lambda state: {'params': {}, 'params_ema': state, 'iter': 1},
+                                  lambda state: {'state_dict': {'generator.' + name: value for name, value in
+                                                                state.items()}, 'meta': {}},
+                                  lambda state: {'module.' + name: value for name, value in state.items()}])
+def test_wrappings(wrap):
+    state = make_state()[0]
+    found = torch_weights.state_of(wrap(state), 'x.pth')
+    assert set(found) == set(state) and all(np.array_equal(found[name], state[name]) for name in state)
+
+
+def test_missing_and_unknown_keys_are_named():
+    state, config = make_state()
+    del state['conv_hr.bias']
+    state['discriminator.weight'] = np.zeros(3, np.float32)
+    state['conv_last.bias'] = np.zeros(4, np.float32)
+    with pytest.raises(UserError) as error:
+        torch_weights.to_weights(state, config, 'x.pth')
+    for text in ('x.pth', 'missing: conv_hr.bias', 'unknown: discriminator.weight',
+                 'conv_last.bias has shape (4,), expected (3,)'):
+        assert text in str(error.value)
+
+
+def test_what_is_no_edvr():
+    with pytest.raises(UserError, match=r'x.pth: no key conv_l2_1.weight; this is not an EDVR'):
+        torch_weights.infer_config({'a.weight': np.zeros(3)}, 'x.pth')
+    with pytest.raises(UserError, match=r'x.pth holds no weights'):
+        torch_weights.state_of({'epoch': 3}, 'x.pth')
+    with pytest.raises(UserError, match=r'keys HRconv.bias and conv_hr.bias both mean conv_hr.bias'):
+        torch_weights.state_of({'HRconv.bias': np.zeros(3), 'conv_hr.bias': np.zeros(3)}, 'x.pth')
+    state, _ = make_state()
+    state['fusion.feat_fusion.weight'] = np.zeros((8, 32, 1, 1), np.float32)
+    with pytest.raises(UserError, match='describe no EDVR: num_frames is 4'):
+        torch_weights.infer_config(state, 'x.pth')
+
+
+def test_saved_checkpoint_is_a_model_directory(tmp_path):
+    state, config = make_state()
+    weights = torch_weights.to_weights(state, config, 'x.pth')
+    import_weights.save(weights, config, str(tmp_path))
+    loaded, loaded_config = export_weights.load(str(tmp_path))
+    assert loaded_config == config and checkpoints.latest(str(tmp_path)).endswith('model.ckpt-0')
+    assert set(loaded) == set(weights) and all(np.array_equal(loaded[name], weights[name]) for name in weights)
+    with pytest.raises(UserError, match='already holds a checkpoint'):
+        import_weights.save(weights, config, str(tmp_path))
+
+
+def test_programs_without_torch(run_program, tmp_path):
+    (tmp_path / 'torch.py').write_text('raise ImportError()')
+    done = run_program('edvr.import_weights', '--from=x.pth', '--output_dir=%s' % (tmp_path / 'model'),
+                       env=dict(PYTHONPATH=str(tmp_path)))
+    assert done.returncode == 1 and 'error: PyTorch is needed' in done.stderr
+    assert not (tmp_path / 'model').exists()
+
+
+def test_programs(run_program, tmp_path):
+    """A .pth goes in and comes out bit for bit."""
+    torch = pytest.importorskip('torch')
+    state, _ = make_state()
+    source, target = tmp_path / 'in.pth', tmp_path / 'out.pth'
+    torch.save({'params': {'module.' + name: torch.from_numpy(value) for name, value in state.items()}}, str(source))
+    model = tmp_path / 'model'
+    done = run_program('edvr.import_weights', '--from=%s' % source, '--output_dir=%s' % model, '--verify')
+    assert done.returncode == 0, done.stderr
+    assert 'num_frames=3' in done.stdout and 'verified' in done.stdout
+    done = run_program('edvr.export_weights', '--checkpoint=%s' % (tmp_path / 'model'), '--output=%s' % target)
+    assert done.returncode == 0, done.stderr
+    again = torch.load(str(target), weights_only=True)['params']
+    assert set(again) == set(state) and all(np.array_equal(again[name].numpy(), state[name]) for name in state)
+
+
+def test_files_that_are_no_checkpoints(tmp_path):
+    pytest.importorskip('torch')
+    with pytest.raises(UserError, match=r'none.pth: cannot be read: No such file'):
+        torch_weights.load_torch(str(tmp_path / 'none.pth'))
+    (tmp_path / 'bad.pth').write_bytes(b'no weights')
+    with pytest.raises(UserError, match=r'bad.pth: not a PyTorch checkpoint of plain tensors'):
+        torch_weights.load_torch(str(tmp_path / 'bad.pth'))
