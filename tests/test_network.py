@@ -1,0 +1,286 @@
+"""The network, stage by stage and whole, against plain NumPy with random weights; sizes, layouts and limits."""
+import numpy as np
+import numpy_edvr
+import pytest
+import tensorflow.compat.v1 as tf
+
+from data_tools.cli import UserError
+from edvr.config import ConfigError, ModelConfig
+from edvr.model import alignment, fusion, layers, losses, network, reconstruction
+
+TINY = dict(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
+VARIANTS = {
+    'plain': {},
+    'no_tsa': dict(with_tsa=False),
+    'seven_frames': dict(num_frames=7),
+    'predeblur': dict(with_predeblur=True),
+    'hr_in': dict(hr_in=True),
+    'predeblur_hr_in': dict(with_predeblur=True, hr_in=True),
+    'x2': dict(scale=2),
+    'x3': dict(scale=3),
+    'one_group': dict(deform_groups=1),
+    'eight_groups': dict(deform_groups=8),
+}
+
+
+def randomise(session, seed=0):
+    """Gives every variable random values, so large that no gate or offset stays where it starts; returns them."""
+    random, weights = np.random.RandomState(seed), {}
+    for variable in tf.trainable_variables():
+        shape = variable.shape.as_list()
+        fan_in = np.prod(shape[:-1]) if len(shape) > 1 else 4
+        value = random.randn(*shape) / np.sqrt(fan_in)
+        if 'conv_offset' in variable.op.name:
+            value *= 0.7
+        session.run(variable.initializer, {variable.initializer.inputs[1]: value.astype(np.float32)})
+        weights[variable.op.name[len('edvr/'):]] = value.astype(np.float32).astype(np.float64)
+    return weights
+
+
+def run_stage(build, inputs, config):
+    """`build(placeholders)` within edvr/, with static and with unknown sizes: outputs of both, and the reference."""
+    results = []
+    for dynamic in (False, True):
+        with tf.Graph().as_default(), tf.Session() as session:
+            feeds = [tf.placeholder(tf.float32, [None if dynamic and 1 < axis < value.ndim - 1 else size
+                                                 for axis, size in enumerate(value.shape)]) for value in inputs]
+            with tf.variable_scope('edvr'):
+                outputs = build(*feeds)
+            reference = numpy_edvr.Network(randomise(session), config)
+            results.append(session.run(outputs, dict(zip(feeds, inputs))))
+    return results, reference
+
+
+def close(results, wanted, tolerance=2e-5):
+    for result in results:
+        assert result.shape == wanted.shape
+        assert np.abs(result - wanted).max() < tolerance * max(1, np.abs(wanted).max())
+
+
+@pytest.mark.parametrize('variant', sorted(VARIANTS))
+def test_whole_network(variant):
+    config = ModelConfig(**dict(TINY, **VARIANTS[variant]))
+    size = (16, 32) if config.hr_in else (8, 12) if variant == 'plain' else (4, 8)
+    frames = np.random.RandomState(3).randint(0, 256, (2, config.num_frames) + size + (3,)).astype(np.uint8)
+    for shape in [frames.shape] + [[None, config.num_frames, None, None, 3]] * (variant == 'plain'):
+        with tf.Graph().as_default(), tf.Session() as session:
+            lq = tf.placeholder(tf.uint8, shape)
+            outputs = network.edvr(lq, config)
+            reference = numpy_edvr.Network(randomise(session), config)
+            sr, means = session.run([outputs.sr, outputs.offset_means], {lq: frames})
+        assert sr.shape == (2, size[0] * config.upscale, size[1] * config.upscale, 3)
+        wanted = [reference.restore(window / 255.0) for window in frames]
+        assert np.abs(sr - np.stack([each[0] for each in wanted])).max() < 1e-4
+        assert set(means) == {'l3', 'l2', 'l1', 'cas'}
+        for name, mean in means.items():
+            assert abs(mean - np.mean([each[1][name] for each in wanted])) < 1e-4
+            assert mean > 0.05   # the offsets are at work
+
+
+@pytest.mark.parametrize('hr_in', [False, True])
+@pytest.mark.parametrize('predeblur', [False, True])
+def test_pyramid(predeblur, hr_in):
+    config = ModelConfig(**dict(TINY, with_predeblur=predeblur, hr_in=hr_in))
+    frames = np.random.RandomState(0).rand(2, 32, 16, 3)
+    with tf.Graph().as_default(), tf.Session() as session:
+        levels = network.extract_features(tf.constant(frames, tf.float32), config)
+        reference = numpy_edvr.Network(randomise(session), config)
+        results = session.run(levels)
+    for result, wanted in zip(results, reference.pyramid(frames)):
+        close([result], wanted)
+
+
+def test_alignment():
+    config = ModelConfig(num_frames=3, **TINY)
+    random = np.random.RandomState(0)
+    levels = [random.randn(1, 3, 8 // n, 12 // n, 8) for n in (1, 2, 4)]
+    results, reference = run_stage(lambda *x: alignment.align(x, config)[0], levels, config)
+    close(results, reference.align([level[0] for level in levels])[0][None], 1e-4)
+
+
+@pytest.mark.parametrize('with_tsa', [True, False])
+def test_fusion(with_tsa):
+    config = ModelConfig(**dict(TINY, with_tsa=with_tsa))
+    aligned = np.random.RandomState(0).randn(2, 5, 8, 12, 8)
+    results, reference = run_stage(lambda x: fusion.fuse(x, config), [aligned], config)
+    close(results, np.concatenate([reference.fuse(each) for each in aligned]))
+
+
+@pytest.mark.parametrize('variant', ['plain', 'hr_in', 'x2', 'x3'])
+def test_reconstruction(variant):
+    config = ModelConfig(**dict(TINY, **VARIANTS[variant]))
+    random = np.random.RandomState(0)
+    centre = random.rand(2, *((16, 24, 3) if config.hr_in else (4, 6, 3)))
+    feature = random.randn(2, 4, 6, 8)
+    results, reference = run_stage(lambda x, y: reconstruction.reconstruct(x, y, config), [feature, centre], config)
+    close(results, reference.reconstruct(feature, centre))
+
+
+def evaluate(build, *values, **options):
+    with tf.Graph().as_default(), tf.Session() as session:
+        return session.run(build(*[tf.constant(value, options.get('dtype', tf.float32)) for value in values]))
+
+
+@pytest.mark.parametrize('factor', [1, 2, 3, 4])
+@pytest.mark.parametrize('size', [(1, 1), (1, 5), (4, 3)])
+def test_upsample(factor, size):
+    x = np.random.RandomState(0).randn(2, size[0], size[1], 3)
+    y = evaluate(lambda x: layers.upsample(x, factor), x, dtype=tf.float64)
+    assert np.abs(y - numpy_edvr.bilinear(x, factor)).max() < 1e-12
+
+
+def test_pools_count_their_border():
+    x = np.random.RandomState(0).randn(2, 6, 4, 3) - 3   # negative: a border of zeros would win the maximum
+    close([evaluate(layers.max_pool, x)], numpy_edvr.max_pool(x), 1e-6)
+    close([evaluate(layers.avg_pool, x)], numpy_edvr.avg_pool(x), 1e-6)
+    assert evaluate(layers.avg_pool, np.ones((1, 4, 4, 1)))[0, 0, 0, 0] == pytest.approx(4 / 9)
+
+
+def test_strided_convolution_pads_both_sides():
+    random = np.random.RandomState(0)
+    x, weight = random.randn(2, 8, 6, 3), random.randn(3, 3, 3, 4)
+    y = evaluate(lambda x, w: layers.convolve(x, w, stride=2), x, weight)
+    close([y], numpy_edvr.convolve(x, weight, 0, stride=2), 1e-5)
+    impulse = np.zeros((1, 4, 4, 1))
+    impulse[0, 0, 0, 0] = 1
+    kernel = np.arange(9.0).reshape(3, 3, 1, 1)
+    assert evaluate(lambda x, w: layers.convolve(x, w, 2), impulse, kernel)[0, 0, 0, 0] == 4   # the kernel's centre
+
+
+def test_conventions_are_those_of_torch():
+    torch = pytest.importorskip('torch')
+    functional = torch.nn.functional
+    random = np.random.RandomState(0)
+    x, weight = random.randn(2, 8, 6, 3), random.randn(3, 3, 3, 8)
+
+    def channels_first(value):
+        return torch.tensor(np.ascontiguousarray(value.transpose(0, 3, 1, 2)))
+
+    def same(ours, theirs):
+        assert np.abs(ours - theirs.numpy().transpose(0, 2, 3, 1)).max() < 1e-5
+
+    kernel = torch.tensor(weight.transpose(3, 2, 0, 1).copy())
+    for stride in (1, 2):
+        same(evaluate(lambda x, w, stride=stride: layers.convolve(x, w, stride), x, weight),
+             functional.conv2d(channels_first(x), kernel, stride=stride, padding=1))
+    for factor in (2, 3, 4):
+        same(evaluate(lambda x, factor=factor: layers.upsample(x, factor), x),
+             functional.interpolate(channels_first(x), scale_factor=factor, mode='bilinear', align_corners=False))
+    same(evaluate(layers.max_pool, x), functional.max_pool2d(channels_first(x), 3, 2, 1))
+    same(evaluate(layers.avg_pool, x), functional.avg_pool2d(channels_first(x), 3, 2, 1))
+    same(evaluate(layers.lrelu, x), functional.leaky_relu(channels_first(x), 0.1))
+
+
+M, L = dict(), dict(channels=128, num_reconstruct_block=40)
+
+
+@pytest.mark.parametrize('options, count', [
+    (M, 3300131), (dict(M, with_tsa=False), 2996259), (dict(M, deform_groups=1), 2863919),
+    (dict(M, deform_groups=1, with_tsa=False), 2560047), (L, 20633827), (dict(L, with_tsa=False), 19419875),
+    (dict(L, num_frames=7), 20699363),
+    # conv_first moves into the predeblur module, which adds 2 convolutions and 8 residual blocks, and a 1x1 follows
+    (dict(M, with_predeblur=True), 3300131 + (2 + 2 * 8) * (9 * 64 * 64 + 64) + 64 * 64 + 64),
+    (dict(M, with_predeblur=True, hr_in=True), 3300131 + (2 + 2 + 2 * 8) * (9 * 64 * 64 + 64) + 64 * 64 + 64),
+    (dict(M, hr_in=True), 3300131 + 2 * (9 * 64 * 64 + 64)),
+    (dict(M, scale=2), 3300131 - (9 * 64 + 1) * 256), (dict(M, scale=3), 3300131 - (9 * 64 + 1) * (2 * 256 - 576)),
+], ids=str)
+def test_parameters(options, count):
+    config = ModelConfig(**options)
+    with tf.Graph().as_default():
+        network.edvr(tf.placeholder(tf.uint8, [1, config.num_frames, 16, 16, 3]), config)
+        variables = tf.trainable_variables()
+        assert sum(np.prod(variable.shape.as_list()) for variable in variables) == count
+        assert all(variable.op.name.startswith('edvr/') for variable in variables)
+        offsets = [variable for variable in variables if 'conv_offset' in variable.op.name]
+        assert len(offsets) == 8
+        assert any(variable.op.name.startswith('edvr/fusion/') for variable in variables)
+
+
+def training_graph(num_frames, recompute=False, as_forward=False, channels=8):
+    config = ModelConfig(**dict(TINY, channels=channels, num_frames=num_frames))
+    with layers.convolution_gradients('forward' if as_forward else 'stock'):
+        lq = tf.placeholder(tf.uint8, [2, num_frames, 8, 8, 3])
+        sr = network.edvr(lq, config, recompute_alignment=recompute).sr
+    gradients = tf.gradients(losses.loss(sr, tf.zeros([2, 32, 32, 3])), tf.trainable_variables())
+    return lq, sr, gradients
+
+
+def test_no_operation_per_frame_and_numbers_only():
+    counts = []
+    for num_frames in (3, 5):
+        with tf.Graph().as_default() as graph:
+            training_graph(num_frames)
+            operations = graph.get_operations()
+            counts.append(len(operations))
+            for operation in operations:
+                assert all(tensor.dtype.base_dtype != tf.string for tensor in operation.outputs), operation.name
+                assert operation.type not in ('PyFunc', 'Print', 'PrintV2')
+    assert counts[0] == counts[1]
+
+
+def test_other_ways_to_the_same_gradients():
+    """Recomputing, and the convolution's input gradient as a forward convolution, change nothing but the cost."""
+    results = []
+    for options in ({}, dict(recompute=True, as_forward=True)):
+        with tf.Graph().as_default(), tf.Session() as session:
+            lq, sr, gradients = training_graph(3, **options)
+            assert None not in gradients
+            randomise(session)
+            feed = {lq: np.random.RandomState(0).randint(0, 256, (2, 3, 8, 8, 3))}
+            results.append(session.run([sr] + gradients, feed))
+    for plain, other in zip(*results):
+        assert np.abs(plain - other).max() <= 1e-4 * max(1e-3, np.abs(plain).max())
+
+
+def test_recomputing_keeps_nothing_of_the_alignment():
+    """The backward pass of a recomputed alignment reads none of the values that the forward pass made inside."""
+    with tf.Graph().as_default() as graph:
+        training_graph(3, recompute=True)
+        operations = graph.get_operations()
+        forward = [op for op in operations if '/pcd_align/' in op.name and op.type == 'LeakyRelu'
+                   and not op.name.startswith('gradients/')]
+        assert forward
+        for operation in forward:
+            readers = [reader.name for reader in operation.outputs[0].consumers()]
+            assert not [name for name in readers if name.startswith('gradients/')], operation.name
+
+
+def test_starts_as_the_reference_does():
+    with tf.Graph().as_default(), tf.Session() as session:
+        network.edvr(tf.zeros([1, 5, 8, 8, 3], tf.uint8), ModelConfig(num_extract_block=1, num_reconstruct_block=1))
+        tf.set_random_seed(1)
+        session.run(tf.global_variables_initializer())
+        values = {variable.op.name: value for variable, value in
+                  zip(tf.trainable_variables(), session.run(tf.trainable_variables()))}
+    for name, value in values.items():
+        if 'conv_offset/' in name:
+            assert not value.any(), name
+        elif '/conv1/' in name or '/conv2/' in name:   # residual blocks
+            assert not value.any() if name.endswith('bias') else \
+                abs(value.std() / (0.1 * np.sqrt(2 / (9 * 64))) - 1) < 0.05, name
+        elif 'dcn' in name and name.endswith('bias'):
+            assert not value.any(), name
+        else:
+            weight = values[name.rsplit('/', 1)[0] + '/weight']
+            limit = 1 / np.sqrt(np.prod(weight.shape[:3]))
+            assert 0.5 * limit < np.abs(value).max() <= limit, name
+
+
+@pytest.mark.parametrize('shape, options, text', [
+    ((1, 5, 18, 16, 3), {}, r'input height is 18; it must be a multiple of 4: .*\(e.g. to 20\)'),
+    ((1, 5, 16, 30, 3), {}, 'input width is 30; it must be a multiple of 4'),
+    ((1, 5, 24, 32, 3), dict(hr_in=True), 'input height is 24; it must be a multiple of 16 with hr_in'),
+    ((1, 7, 16, 16, 3), {}, 'a window has 7 frames; this network takes num_frames=5'),
+])
+def test_sizes_that_do_not_fit(shape, options, text):
+    with tf.Graph().as_default(), pytest.raises(UserError, match=text):
+        network.edvr(tf.placeholder(tf.uint8, shape), ModelConfig(**dict(TINY, **options)))
+
+
+@pytest.mark.parametrize('options, text', [
+    (dict(num_frames=4), 'num_frames is 4; .* odd'), (dict(deform_groups=5), r'deform_groups is 5, .* channels \(64\)'),
+    (dict(scale=5), 'scale is 5; it must be one of 2, 3, 4'),
+])
+def test_configurations_that_cannot_be(options, text):
+    with pytest.raises(ConfigError, match=text):
+        ModelConfig(**options)
