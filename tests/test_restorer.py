@@ -173,6 +173,8 @@ def test_tile_from_a_memory_budget(restorer):
     assert len(tiles.boxes) > 1
     with pytest.raises(UserError, match=r'raise --memory_gb'):
         variant(auto, memory=1)._tiling(48, 400)
+    with pytest.raises(UserError, match='--tile=auto measures the memory of this host'):
+        variant(auto, device='gpu')._tiling(48, 400)
 
 
 def test_ensemble_is_the_mean_of_the_versions(restorer):
@@ -199,12 +201,12 @@ def test_variants_of_the_network(tmp_path, fields):
 
 def test_averaged_weights_are_taken_on_request(tmp_path):
     tiny_checkpoint(tmp_path, ema=True)
-    frames = smooth_frames(1, 8, 8)
-    results = []
+    frame = smooth_frames(1, 8, 8)[0]
+    features = []
     for use_ema in (True, False):
         with Restorer(str(tmp_path), use_ema=use_ema, dcn_impl='tf') as restorer:
-            results.append(next(restorer.restore_clip(frames)))
-    assert np.abs(results[0] - results[1]).max() > 1e-5
+            features.append(restorer._engine.features(frame)[2])
+    assert np.abs(features[0] - features[1]).max() > 1e-3
 
 
 def test_what_is_known_of_the_network(restorer, checkpoint):
@@ -220,21 +222,15 @@ def test_from_config(checkpoint):
         assert len(restorer._versions) == 8 and restorer._cache_bytes == 0
 
 
-def test_exported_graph_restores_the_same(restorer, checkpoint, tmp_path):
-    frames = smooth_frames(6, 10, 21)
-    expected = list(restorer.restore_clip(frames))
-    path = str(tmp_path / 'any.pb')
-    export(ExportConfig(checkpoint=checkpoint, output=path), log=lambda line: None)
-    with Restorer(path) as exported:
-        assert exported.step is None and exported.path == path
-        np.testing.assert_allclose(list(exported.restore_clip(iter(frames))), expected, atol=1e-5, rtol=0)
-
-
-def test_graph_of_one_size_restores_others_in_tiles_of_it(restorer, checkpoint, tmp_path):
+def test_exported_graph_restores_the_same_and_other_sizes_in_tiles(restorer, checkpoint, tmp_path):
     path = str(tmp_path / 'fixed.pb')
     export(ExportConfig(checkpoint=checkpoint, output=path, height=48, width=64, batch_size=1), log=lambda line: None)
     with Restorer(path) as exported:
-        for size in ((48, 64), (30, 130), (70, 33)):
+        assert exported.step is None and exported.path == path
+        frames = smooth_frames(6, 46, 61)
+        np.testing.assert_allclose(list(exported.restore_clip(iter(frames))), list(restorer.restore_clip(frames)),
+                                   atol=1e-5, rtol=0)
+        for size in ((30, 130), (70, 33)):
             frames = smooth_frames(1, *size)
             got, expected = next(exported.restore_clip(frames)), next(restorer.restore_clip(frames))
             assert got.shape == expected.shape

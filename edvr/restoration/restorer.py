@@ -45,6 +45,7 @@ class Restorer:
         self._memory = memory_gb * 2 ** 30
         self._cache_bytes = cache_gb * 2 ** 30 if cached and not self._frozen else 0
         self._versions = range(ensemble.NUM_TRANSFORMS if use_ensemble else 1)
+        self._device = device
         self._bytes_per_pixel = None   # measured when --tile=auto needs it
 
     @classmethod
@@ -108,6 +109,9 @@ class Restorer:
 
     def _auto_tile(self, height, width):
         """The tile that the memory budget allows (0: the whole frame), and what remains of it for kept features."""
+        if self._device != 'cpu':
+            raise UserError('--tile=auto measures the memory of this host, not that of --device=%s; give the side '
+                            'of a tile, such as --tile=512' % self._device)
         if self._bytes_per_pixel is None:
             self._bytes_per_pixel = memory.bytes_per_pixel(self._engine)
         # the restored frame, its weighted sum and the one handed out before it, float32
