@@ -50,7 +50,14 @@ class Window(typing.NamedTuple):
 
 
 class RecordError(ValueError):
-    """The bytes are not a record of this version; the text says in what."""
+    """The bytes are not a record of this version; the text says in what.
+
+    final: bool, whether what follows in the shard is lost too.
+    """
+
+    def __init__(self, text, final=False):
+        super().__init__(text)
+        self.final = final
 
 
 def encode(window, lq_tile=0, gt_tile=0):

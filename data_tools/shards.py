@@ -50,11 +50,11 @@ def walk(path, whole=True, first=0):
             length, crc = struct.unpack('<QI', head) if len(head) == FRAME_HEAD else (0, None)
             if crc is None or crc != masked_crc32c(head[:8]):
                 yield index, offset, None, records.RecordError('its length is damaged or cut; what is behind it in the '
-                                                               'shard cannot be found')
+                                                               'shard cannot be found', final=True)
                 return
             record, error = None, None
             if offset + FRAME_HEAD + length + FRAME_TAIL > size:
-                error = records.RecordError('it is cut')
+                error = records.RecordError('it is cut', final=True)
             elif whole and index >= first:
                 record = file.read(length)
                 try:

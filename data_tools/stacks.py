@@ -7,16 +7,18 @@ bytes for all frames. It is stored as
     tiles   a grid of squares of `tile` pixels, each a PNG of its own, [tile, F * tile, 3]; squares that reach over the
             frame's right or bottom end are filled up by repeating its last column or row, so all have one size
 
-The PNGs are written here and not by Pillow because the filter decides how fast they decode, and because the green
-channel is subtracted from red and blue (modulo 256) first, which makes them smaller: see `encode_png`.
+The PNGs are written here and not by Pillow because filters decide how fast they decode, and because green is subtracted
+from red and blue (modulo 256) first, which makes them a tenth smaller: see `encode_png`.
 """
+import io
 import struct
 import zlib
 
 import numpy as np
+from PIL import Image
 
 _SIGNATURE = b'\x89PNG\r\n\x1a\n'
-UP, AVERAGE = 2, 3
+SUB = 1   # number of the first of the PNG filters used: sub, up, average
 
 
 def grid(height, width, tile):
@@ -24,13 +26,12 @@ def grid(height, width, tile):
     return -(-height // tile), -(-width // tile)
 
 
-def encode(stack, tile, **png):
+def encode(stack, tile):
     """A stack as a list of bytes objects.
 
     Args:
       stack: uint8 [H, F, W, 3].
       tile: side of a tile in pixels, or 0 for raw.
-      **png: options of `encode_png`.
     Returns:
       list: one element for raw, one per tile (row by row) for tiles.
     """
@@ -41,7 +42,7 @@ def encode(stack, tile, **png):
     missing = [(0, rows * tile - height), (0, 0), (0, columns * tile - width), (0, 0)]
     padded = np.pad(decorrelate(stack), missing, 'edge')
     tiles = padded.reshape(rows, tile, frames, columns, tile, 3).transpose(0, 3, 1, 2, 4, 5)
-    return [encode_png(image, **png) for image in tiles.reshape(rows * columns, tile, frames * tile, 3)]
+    return [encode_png(image) for image in tiles.reshape(rows * columns, tile, frames * tile, 3)]
 
 
 def decode(chunks, height, frames, width, tile):
@@ -72,27 +73,22 @@ def recorrelate(image):
     return np.stack([image[..., 0] + green, green, image[..., 2] + green], -1)
 
 
-def encode_png(image, filter_type=AVERAGE, level=6, strategy=zlib.Z_FILTERED):
-    """uint8 [H, W, 3] as a PNG whose rows all use one filter.
+def encode_png(image, level=6, strategy=zlib.Z_RLE):
+    """uint8 [H, W, 3] as a PNG, each row filtered as makes its residuals smallest (sum of absolute values).
 
-    Args:
-      image: uint8 [H, W, 3].
-      filter_type: UP or AVERAGE; both decode faster than Paeth, which encoders choose for most rows of a photograph.
-      level, strategy: of zlib.
+    Paeth is left out: it saves 4 % on photographs and makes decoding up to 30 % slower. Searching for repeats
+    (zlib's default) takes six times as long as coding runs only and saves nothing on residuals.
     """
     height, width, _ = image.shape
-    above = np.zeros_like(image)
-    above[1:] = image[:-1]
-    if filter_type == UP:
-        predicted = above
-    else:
-        left = np.zeros_like(image)
-        left[:, 1:] = image[:, :-1]
-        # the mean rounded down without leaving 8 bits
-        predicted = (above & left) + ((above ^ left) >> 1)
+    above, left = np.zeros_like(image), np.zeros_like(image)
+    above[1:], left[:, 1:] = image[:-1], image[:, :-1]
+    mean = (above & left) + ((above ^ left) >> 1)   # rounded down, without leaving 8 bits
+    residuals = np.stack([image - left, image - above, image - mean]).reshape(3, height, 3 * width)
+    # |residual| of -128 wraps to -128 in 8 bits; seen as unsigned it is 128, as it should be
+    best = np.abs(residuals.view(np.int8)).view(np.uint8).sum(2, dtype=np.int32).argmin(0)
     rows = np.empty([height, 1 + 3 * width], np.uint8)
-    rows[:, 0] = filter_type
-    rows[:, 1:] = (image - predicted).reshape(height, 3 * width)
+    rows[:, 0] = best + SUB
+    rows[:, 1:] = residuals[best, np.arange(height)]
     packer = zlib.compressobj(level, zlib.DEFLATED, 15, 9, strategy)
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
     return _SIGNATURE + b''.join(_chunk(*item) for item in (
@@ -105,9 +101,6 @@ def _chunk(kind, data):
 
 def decode_png(data):
     """uint8 [H, W, 3] from a PNG of `encode_png`. Raises ValueError if it is none or damaged."""
-    import io
-
-    from PIL import Image
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image.convert('RGB'))

@@ -50,7 +50,7 @@ def undamaged_records(config, manifest, shard, first):
             if error is None:
                 yield number, index, record
             else:
-                lost = 1 if 'behind' not in str(error) else entry.records - index
+                lost = entry.records - index if error.final else 1
                 skipped.add(config.data_dir, entry.name, index, lost, error)
 
     return tf.data.Dataset.from_generator(generate, (tf.int32, tf.int64, tf.string), ([], [], []), args=(shard, first))

@@ -4,7 +4,7 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.cli import UserError
 from data_tools.records import Manifest
-from edvr.data import augment, order, record_reader
+from edvr.data import augment, noise, order, record_reader
 
 
 def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_step=0):
@@ -75,8 +75,10 @@ def sample(config, manifest, rank, start_step, number, serialized):
     Returns:
       lq uint8 [T, p, p, 3], gt uint8 [s*p, s*p, 3].
     """
-    draw = tf.random.stateless_uniform([8], seed=tf.stack(
-        [tf.constant(order.mix(config.seed, 0 if config.deterministic else start_step, rank), tf.int64), number]))
+    start = 0 if config.deterministic else start_step
+    seeds = [tf.stack([tf.constant(order.mix(config.seed, start, rank, use), tf.int64), number])
+             for use in ('sample', 'noise')]
+    draw = tf.random.stateless_uniform([9], seeds[0])
     record = record_reader.Record(serialized, manifest.num_frames, manifest.lq_tile, manifest.gt_tile)
     p, s = config.patch_size, manifest.scale
     y, x = (_below(draw[i], record['lq_' + side] - (p - 1)) for i, side in enumerate(('height', 'width')))
@@ -87,12 +89,12 @@ def sample(config, manifest, rank, start_step, number, serialized):
     for side, factor in (('lq', 1), ('gt', s)):
         pixels, frames, rows, columns = record.pixels(side, y * factor, x * factor, p * factor)
         crop = tf.gather(pixels, augment.pixel_numbers(frames, rows, columns, **flips))
-        if getattr(manifest, side + '_tile'):
-            crop = record_reader.recorrelate(crop)
-        crops.append(crop)
+        crop.set_shape([manifest.num_frames if side == 'lq' else 1, p * factor, p * factor, 3])
+        crops.append(record_reader.recorrelate(crop) if getattr(manifest, side + '_tile') else crop)
     lq, gt = crops[0], crops[1][0]
-    lq.set_shape([manifest.num_frames, p, p, 3])
-    gt.set_shape([s * p, s * p, 3])
+    if config.noise_kinds:
+        lq = noise.add_noise(lq, draw[6:], seeds[1], config.noise_kinds, config.noise_probability,
+                             config.noise_strength)
     return lq, gt
 
 

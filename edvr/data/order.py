@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from edvr.data import damage
 
-_TABLE_LENGTH = 65536   # shards in the sequence before it repeats: more than a training reads, and small in a graph
+_TABLE_LENGTH = 65536   # shards in the sequence before it repeats: hundreds of epochs, and small in a graph
 FOREVER = 2 ** 62
 
 
@@ -28,7 +28,7 @@ def shard_sequence(count, seed, rank, size):
     Returns:
       int32 [n].
     """
-    epochs = max(1, _TABLE_LENGTH // count)
+    epochs = max(1, min(1000, _TABLE_LENGTH // count))
     return np.concatenate([np.random.RandomState(mix(seed, epoch)).permutation(count)[rank::size]
                            for epoch in range(epochs)]).astype(np.int32)
 
@@ -62,13 +62,13 @@ def records(config, manifest, batch_size, rank, size, start_step):
                 lambda *parts: tf.data.Dataset.zip(parts).repeat(crops)).skip(start_step % crops * batch_size)
         first_number = start_step * batch_size
     else:
-        threads = config.read_threads or min(16, available_cores())
+        threads = min(config.read_threads or min(16, available_cores()), max(1, len(manifest.shards) // size))
         if crops > 1:
             once = read
 
             def read(shard, turn):
                 return once(shard, turn).flat_map(lambda *item: tf.data.Dataset.from_tensors(item).repeat(crops))
-        found = shards.interleave(read, min(threads, max(1, len(manifest.shards) // size)), 1, threads)
+        found = shards.interleave(read, threads, 1, threads)
         first_number = 0
     numbers = tf.data.Dataset.range(first_number, FOREVER)
     return tf.data.Dataset.zip((numbers, found)).map(lambda number, item: (number,) + tuple(item))

@@ -1,0 +1,113 @@
+"""How fast batches come, what they cost, and whether that feeds the accelerators."""
+import os
+import resource
+import statistics
+import time
+
+import tensorflow.compat.v1 as tf
+
+from data_tools.cli import UserError
+from edvr.benchmarks import measure as measuring
+from edvr.data import damage
+from edvr.data.input_pipeline import train_dataset
+
+
+def run(benchmark, model, data, runtime):
+    """`edvr.benchmark --what=input`: a list with one result; prints what it means for the accelerators."""
+    del runtime   # reading happens on the host
+    result = measuring.in_child(measure, data, model.num_frames, model.upscale, benchmark.seconds, benchmark.repeats)
+    result.update(headroom(result['samples_per_s'], benchmark.step_ms, benchmark.step_samples))
+    print('read %(read_mb_per_s).1f MB/s, CPU %(cpu_ms_per_sample).2f ms/sample, resident %(rss_mb).0f MB' % result)
+    print(sentence(result, benchmark.cards, benchmark.step_ms, benchmark.step_samples))
+    return [result]
+
+
+def measure(config, num_frames, scale, seconds=10., repeats=5):
+    """Takes batches as fast as they come and throws them away.
+
+    Args:
+      config: DataConfig. num_frames, scale: see `train_dataset`.
+      seconds: float, to measure for, shared among the repeats. repeats: int.
+    Returns:
+      dict: samples_per_s (median), samples_per_s_min, samples_per_s_max, read_mb_per_s (from files, cached or not),
+        cpu_ms_per_sample (of all threads), rss_mb (resident at the end), batch_size, and what was read.
+    """
+    with tf.Graph().as_default():
+        iterator = tf.data.make_initializable_iterator(train_dataset(config, num_frames, scale, config.batch_size))
+        (inputs, gt) = iterator.get_next()
+        fetch = tf.group(inputs['lq'], gt)
+        with tf.Session() as session:
+            try:
+                session.run(iterator.initializer)
+                _warm_up(session, fetch, config)
+                rates, counted = [], _Counters()
+                total = 0
+                for _ in range(repeats):
+                    samples, start = 0, time.perf_counter()
+                    while samples == 0 or time.perf_counter() - start < seconds / repeats:
+                        session.run(fetch)
+                        samples += config.batch_size
+                    rates.append(samples / (time.perf_counter() - start))
+                    total += samples
+            except tf.errors.OpError as error:
+                raise damage.explain(error, config) or UserError('reading %s failed: %s'
+                                                                 % (config.data_dir, error)) from error
+            cpu, read, elapsed = counted.since()
+            shape = 'lq [%d, %d, %d, %d, 3]' % (config.batch_size, num_frames, config.patch_size, config.patch_size)
+            return dict(what='input', implementation=config.input, shape=shape, rss_mb=_resident_mb(),
+                        samples_per_s=statistics.median(rates), samples_per_s_min=min(rates),
+                        samples_per_s_max=max(rates), cpu_ms_per_sample=1e3 * cpu / total,
+                        read_mb_per_s=read / 1e6 / elapsed)
+
+
+def _warm_up(session, fetch, config):
+    """Until shuffle buffer and prefetch are full: before, batches are slower; just after, faster than can last."""
+    batches = 3 if config.input == 'null' else 2 * config.prefetch + 8
+    for _ in range(batches):
+        session.run(fetch)
+
+
+class _Counters:
+    """CPU time, bytes read and time since it was made."""
+
+    def __init__(self):
+        self._start = self._now()
+
+    def since(self):
+        return tuple(now - then for now, then in zip(self._now(), self._start))
+
+    @staticmethod
+    def _now():
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return usage.ru_utime + usage.ru_stime, _bytes_read(), time.perf_counter()
+
+
+def _bytes_read():
+    """Bytes this process has got from read calls, out of the page cache or not; 0 where the system does not tell."""
+    try:
+        with open('/proc/self/io') as file:
+            return int(dict(line.split(': ') for line in file.read().splitlines())['rchar'])
+    except (OSError, KeyError):
+        return 0
+
+
+def _resident_mb():
+    try:
+        with open('/proc/self/statm') as file:
+            return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def headroom(samples_per_s, step_ms, step_samples):
+    """Samples/s that steps of `step_ms` with `step_samples` each take, and how many times that there is."""
+    needed = step_samples / step_ms * 1e3
+    return dict(needed_samples_per_s=needed, headroom=samples_per_s / needed)
+
+
+def sentence(result, cards, step_ms, step_samples):
+    """'8 cards at 230 ms x 32 need 139/s: 4.3x headroom', or how much is missing."""
+    return '%d card%s at %g ms x %d need %.0f/s: %s' % (
+        cards, '' if cards == 1 else 's', step_ms, step_samples, result['needed_samples_per_s'],
+        '%.1fx headroom' % result['headroom'] if result['headroom'] >= 1 else
+        'only %.0f%% of that is there; see --crops_per_record and --help' % (100 * result['headroom']))
