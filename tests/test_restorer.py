@@ -21,7 +21,7 @@ from edvr.restoration import ensemble, memory
 from edvr.restoration.restorer import Restorer
 
 
-def amplify(prefix, names=('conv_last', 'conv_hr', 'upconv'), factor=2.):
+def amplify(prefix, names=('conv_last', 'conv_hr', 'upconv'), factor=3.):
     """Makes the network's share of the output as large as a trained network's: fresh weights hardly change the base."""
     with tf.Graph().as_default(), tf.Session() as session:
         reader = tf.train.NewCheckpointReader(prefix)
@@ -91,7 +91,7 @@ def test_frames_matter(restorer):
     frames = smooth_frames(5, 16, 16)
     centre = whole_windows(restorer._engine, frames)[2]
     swapped = whole_windows(restorer._engine, frames[[1, 0, 2, 3, 4]])[2]
-    assert np.abs(centre - swapped).max() > 1e-4
+    assert np.abs(centre - swapped).max() > 2e-4
 
 
 @pytest.mark.parametrize('options', [{'cache_bytes': 0}, {'cache_bytes': 1000}])
