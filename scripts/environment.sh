@@ -14,7 +14,7 @@ find_python() {
     local version candidate
     for version in "$@"; do
         for candidate in "python$version" python3 python \
-                "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python \
+                "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$version".*/bin/python \
                 "$(uv python find "$version" 2>/dev/null || true)"; do
             if [ -n "$candidate" ] && works "$candidate" "$version"; then
                 "$candidate" -c 'import sys; print(sys.executable)'

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# From nothing to restored frames on this machine's CPU: makes .venv/, then runs every station of the line (edvr/demo.py).
+#   bash scripts/demo.sh [--fresh] [--tensorflow=1.15|2.15] [--output_dir=demo_output] [--steps=N]
+# Running it again continues or skips what is done; --fresh starts over.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/environment.sh
+
+start=$(date +%s) tensorflows='1.15 2.15' arguments=()
+for argument in "$@"; do
+    case "$argument" in
+        --tensorflow=*) tensorflows=${argument#*=} ;;
+        *) arguments+=("$argument") ;;
+    esac
+done
+reasons=
+for tensorflow in $tensorflows; do
+    python=$(python_for "$tensorflow" 2>&1) && break
+    reasons="$reasons
+  $python" python=
+done
+[ -n "$python" ] || die "no TensorFlow can be installed here:$reasons
+Install one of these Pythons, for instance with pyenv ('pyenv install 3.7' or 'pyenv install 3.11') or uv ('uv python install 3.11')."
+make_environment .venv "$python" requirements.txt
+exec .venv/bin/python -m edvr.demo --seconds_before=$(($(date +%s) - start)) ${arguments[@]+"${arguments[@]}"}
