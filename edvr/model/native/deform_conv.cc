@@ -5,8 +5,8 @@
 //   weight [kh, kw, C, Cout]      mask   [N, H, W, G*K]    K = kh*kw, row-major
 //   bias   [Cout]                 output [N, H, W, Cout]
 //
-// Point k of output (y, x) of group g samples channels [g*C/G, (g+1)*C/G) at (y - kh/2 + k/kw + dy, x - kw/2 + k%kw + dx),
-// bilinearly; corners outside the image count as zero, keeping their share of the weight. A point more than one pixel
+// Point k of output (y, x) of group g samples channels [g*C/G, (g+1)*C/G) at
+// (y - kh/2 + k/kw + dy, x - kw/2 + k%kw + dx), bilinearly; corners outside the image count as zero, keeping their share of the weight. A point more than one pixel
 // outside, or whose coordinate is not a number, contributes zero and receives zero gradient.
 //
 // Beside it, at the end, the weight gradient of plain convolutions, from the same matrix product.
@@ -80,12 +80,12 @@ template <typename T, int ROWS>
 void MultiplyBlock(int64_t depth, const T* a, int64_t a_row, int64_t a_col, const T* panel, T* c, int64_t c_row,
                    int64_t width, bool accumulate) {
   typedef T Vector __attribute__((vector_size(kVectorBytes)));
-  constexpr int64_t kLanes = kVectorBytes / sizeof(T), kWidth = 2 * kLanes;
+  constexpr int64_t kHalf = kVectorBytes / sizeof(T), kWidth = 2 * kHalf;
   Vector sum[ROWS][2] = {};
   for (int64_t p = 0; p < depth; ++p) {
     Vector b0, b1;
     std::memcpy(&b0, panel + p * kWidth, sizeof(Vector));
-    std::memcpy(&b1, panel + p * kWidth + kLanes, sizeof(Vector));
+    std::memcpy(&b1, panel + p * kWidth + kHalf, sizeof(Vector));
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i) {
       const T value = a[i * a_row + p * a_col];
@@ -224,15 +224,20 @@ class Corners {
 
   // offset: that of the output point at (y, x), [2 * G * K].
   void Compute(int64_t y, int64_t x, const T* offset) {
-    const T *dx = offset + first_, *dy = dx + sizes_.Points();
+    const T *__restrict__ dx = offset + first_, *__restrict__ dy = dx + sizes_.Points();
     const T height = T(sizes_.height), width = T(sizes_.width), y0 = T(y), x0 = T(x);
     const int32_t row = static_cast<int32_t>(sizes_.width);
-    T *top = Share(0), *bottom = Share(1), *left = Share(2), *right = Share(3);
-    T *has_top = Has(0), *has_bottom = Has(1), *has_left = Has(2), *has_right = Has(3);
-    int32_t *i00 = Index(0), *i01 = Index(1), *i10 = Index(2), *i11 = Index(3);
-    const T *shift_y = shift_y_.get(), *shift_x = shift_x_.get();
-    int32_t* inside = inside_.get();
-    for (int64_t j = 0; j < count_; ++j) {
+    T *__restrict__ top = Share(0), *__restrict__ bottom = Share(1);
+    T *__restrict__ left = Share(2), *__restrict__ right = Share(3);
+    T *__restrict__ has_top = Has(0), *__restrict__ has_bottom = Has(1);
+    T *__restrict__ has_left = Has(2), *__restrict__ has_right = Has(3);
+    int32_t *__restrict__ i00 = Index(0), *__restrict__ i01 = Index(1);
+    int32_t *__restrict__ i10 = Index(2), *__restrict__ i11 = Index(3);
+    const T *__restrict__ shift_y = shift_y_.get(), *__restrict__ shift_x = shift_x_.get();
+    int32_t* __restrict__ inside = inside_.get();
+    const int64_t count = count_;
+#pragma GCC ivdep
+    for (int64_t j = 0; j < count; ++j) {
       T sy = y0 + shift_y[j] + dy[j], sx = x0 + shift_x[j] + dx[j];
       // NaN fails every comparison, so it is outside too
       const bool in = (sy > T(-1)) & (sy < height) & (sx > T(-1)) & (sx < width);
@@ -272,6 +277,36 @@ class Corners {
   Buffer<int32_t> index_, inside_;
 };
 
+// Eight channels at a time, where a group has a multiple of eight; the compiler does not find these by itself.
+constexpr int64_t kLanes = 8;
+template <typename T> struct LaneIndex { typedef int64_t type; };
+template <> struct LaneIndex<float> { typedef int32_t type; };
+
+template <typename T>
+struct Lanes {
+  typedef T Vector __attribute__((vector_size(kLanes * sizeof(T))));
+  typedef typename LaneIndex<T>::type Index __attribute__((vector_size(kLanes * sizeof(T))));
+
+  static inline Vector Load(const T* from) {
+    Vector value;
+    std::memcpy(&value, from, sizeof(value));
+    return value;
+  }
+  static inline void Store(const Vector& value, T* to) { std::memcpy(to, &value, sizeof(value)); }
+  static inline void Add(const Vector& value, T* to) { Store(Load(to) + value, to); }
+
+  // The sums of the lanes of a, b, c and d, in lanes 0 to 3.
+  static inline Vector Sums(const Vector& a, const Vector& b, const Vector& c, const Vector& d) {
+    const Index even = {0, 8, 2, 10, 4, 12, 6, 14}, odd = {1, 9, 3, 11, 5, 13, 7, 15};
+    const Vector ab = __builtin_shuffle(a, b, even) + __builtin_shuffle(a, b, odd);
+    const Vector cd = __builtin_shuffle(c, d, even) + __builtin_shuffle(c, d, odd);
+    const Index first = {0, 1, 8, 9, 4, 5, 12, 13}, second = {2, 3, 10, 11, 6, 7, 14, 15};
+    const Vector halves = __builtin_shuffle(ab, cd, first) + __builtin_shuffle(ab, cd, second);
+    const Index swap = {4, 5, 6, 7, 0, 1, 2, 3};
+    return halves + __builtin_shuffle(halves, swap);
+  }
+};
+
 // Fills column[count, run] with mask * sample of the given points; image points at the first group's first channel.
 // RUN is the number of channels of a group when the compiler should know it, else 0.
 template <typename T, int RUN>
@@ -289,7 +324,14 @@ void Sample(const Corners<T>& at, const T* image, const Sizes& sizes, const T* m
       const T w00 = upper * left[j], w01 = upper * right[j], w10 = lower * left[j], w11 = lower * right[j];
       const T *v00 = image + i00[j] * channels, *v01 = image + i01[j] * channels;
       const T *v10 = image + i10[j] * channels, *v11 = image + i11[j] * channels;
-      for (int64_t c = 0; c < run; ++c) column[c] = w00 * v00[c] + w01 * v01[c] + w10 * v10[c] + w11 * v11[c];
+      if (RUN % kLanes == 0 && RUN > 0) {
+        typedef Lanes<T> L;
+        for (int64_t c = 0; c < run; c += kLanes)
+          L::Store(w00 * L::Load(v00 + c) + w01 * L::Load(v01 + c) + w10 * L::Load(v10 + c) + w11 * L::Load(v11 + c),
+                   column + c);
+      } else {
+        for (int64_t c = 0; c < run; ++c) column[c] = w00 * v00[c] + w01 * v01[c] + w10 * v10[c] + w11 * v11[c];
+      }
     }
   }
 }
@@ -315,25 +357,50 @@ void SampleGradient(const Corners<T>& at, const T* image, const Sizes& sizes, co
       const int64_t p00 = at.Index(0)[j] * channels, p01 = at.Index(1)[j] * channels;
       const int64_t p10 = at.Index(2)[j] * channels, p11 = at.Index(3)[j] * channels;
       T s00 = 0, s01 = 0, s10 = 0, s11 = 0;
-      for (int64_t c = 0; c < run; ++c) {
-        const T v00 = image[p00 + c], v01 = image[p01 + c], v10 = image[p10 + c], v11 = image[p11 + c];
-        column[c] = w00 * v00 + w01 * v01 + w10 * v10 + w11 * v11;
-        s00 += grad[c] * v00;
-        s01 += grad[c] * v01;
-        s10 += grad[c] * v10;
-        s11 += grad[c] * v11;
+      if (RUN % kLanes == 0 && RUN > 0) {
+        typedef Lanes<T> L;
+        typename L::Vector t00 = {}, t01 = {}, t10 = {}, t11 = {};
+        for (int64_t c = 0; c < run; c += kLanes) {
+          const typename L::Vector g = L::Load(grad + c);
+          const typename L::Vector v00 = L::Load(image + p00 + c), v01 = L::Load(image + p01 + c);
+          const typename L::Vector v10 = L::Load(image + p10 + c), v11 = L::Load(image + p11 + c);
+          L::Store(w00 * v00 + w01 * v01 + w10 * v10 + w11 * v11, column + c);
+          t00 += g * v00;
+          t01 += g * v01;
+          t10 += g * v10;
+          t11 += g * v11;
+          // corners may coincide at the image's edge: one after the other
+          L::Add(w00 * g, d_image + p00 + c);
+          L::Add(w01 * g, d_image + p01 + c);
+          L::Add(w10 * g, d_image + p10 + c);
+          L::Add(w11 * g, d_image + p11 + c);
+        }
+        const typename L::Vector sums = L::Sums(t00, t01, t10, t11);
+        s00 = sums[0];
+        s01 = sums[1];
+        s10 = sums[2];
+        s11 = sums[3];
+      } else {
+        for (int64_t c = 0; c < run; ++c) {
+          const T g = grad[c], v00 = image[p00 + c], v01 = image[p01 + c], v10 = image[p10 + c], v11 = image[p11 + c];
+          column[c] = w00 * v00 + w01 * v01 + w10 * v10 + w11 * v11;
+          s00 += g * v00;
+          s01 += g * v01;
+          s10 += g * v10;
+          s11 += g * v11;
+          d_image[p00 + c] += w00 * g;
+          d_image[p01 + c] += w01 * g;
+          d_image[p10 + c] += w10 * g;
+          d_image[p11 + c] += w11 * g;
+        }
       }
-      // corners may coincide at the image's edge: one after the other
-      for (int64_t c = 0; c < run; ++c) d_image[p00 + c] += w00 * grad[c];
-      for (int64_t c = 0; c < run; ++c) d_image[p01 + c] += w01 * grad[c];
-      for (int64_t c = 0; c < run; ++c) d_image[p10 + c] += w10 * grad[c];
-      for (int64_t c = 0; c < run; ++c) d_image[p11 + c] += w11 * grad[c];
       dot00[j] = s00;
       dot01[j] = s01;
       dot10[j] = s10;
       dot11[j] = s11;
     }
   }
+#pragma GCC ivdep
   for (int64_t j = 0; j < count; ++j) {
     // a corner outside counts as zero: so does its product with the gradient
     const T a = dot00[j] * has_top[j] * has_left[j], b = dot01[j] * has_top[j] * has_right[j];
@@ -564,7 +631,7 @@ class ConvWeightGradOp : public OpKernel {
   }
 
  private:
-  static constexpr int64_t kDepth = 256;   // pixels of a tile, about: they and their channels fit the second-level cache
+  static constexpr int64_t kDepth = 256;   // pixels of a tile, about: they fit the second-level cache
 
   struct Call {
     int64_t images, height, width, channels, cout, kernel_height, kernel_width;
