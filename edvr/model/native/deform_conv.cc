@@ -6,8 +6,9 @@
 //   bias   [Cout]                 output [N, H, W, Cout]
 //
 // Point k of output (y, x) of group g samples channels [g*C/G, (g+1)*C/G) at
-// (y - kh/2 + k/kw + dy, x - kw/2 + k%kw + dx), bilinearly; corners outside the image count as zero, keeping their share of the weight. A point more than one pixel
-// outside, or whose coordinate is not a number, contributes zero and receives zero gradient.
+// (y - kh/2 + k/kw + dy, x - kw/2 + k%kw + dx), bilinearly; corners outside the image count as zero, keeping their
+// share of the weight. A point more than one pixel outside, or whose coordinate is not a number, contributes zero and
+// receives zero gradient.
 //
 // Beside it, at the end, the weight gradient of plain convolutions, from the same matrix product.
 //
