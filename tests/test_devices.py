@@ -55,8 +55,8 @@ def test_sessions():
     assert proto.device_count == {'CPU': 2, 'GPU': 0} and proto.allow_soft_placement
     proto = devices.session_config(RuntimeConfig(device='gpu', gpu_memory_growth=True))
     assert proto.gpu_options.allow_growth and 'GPU' not in proto.device_count
-    rewrite = devices.session_config(RuntimeConfig(device='npu')).graph_options.rewrite_options
-    assert rewrite.remapping == rewrite.OFF
+    with pytest.raises(UserError, match='npu_bridge'):
+        devices.session_config(RuntimeConfig(device='npu'))
 
 
 def test_gpus_that_are_there(monkeypatch):

@@ -199,3 +199,41 @@ def test_program_says_what_is_wrong(run_program):
     done = run_program('edvr.runtime.launch', '--ranks=8', '--', '--steps=3')
     assert done.returncode == 1
     assert 'error: 8 NPUs exchange gradients only with a --rank_table, such as scripts/' in done.stderr
+
+
+# the scripts
+
+@pytest.fixture
+def script(tmp_path):
+    """Runs one of scripts/ with a `python` that says what it was called with; returns (exit code, its arguments)."""
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\nfor argument; do echo "$argument"; done\n')
+    python.chmod(0o755)
+
+    def run_script(name, *arguments, **environment):
+        done = subprocess.run(
+            ['bash', os.path.join(ROOT, 'scripts', name)] + list(arguments), cwd=str(tmp_path), stdout=subprocess.PIPE,
+            universal_newlines=True, env=dict(os.environ, PYTHON=str(python), **environment))
+        return done.returncode, done.stdout.replace(ROOT + os.sep, '').split()
+    return run_script
+
+
+def test_one_device_script(script):
+    assert script('run_1p_train.sh', '3', '1', '--model_dir=run') == (0, [
+        '-m', 'edvr.runtime.launch', '--device=npu', '--device_ids=3', '--logs=logs', '--',
+        '--flagfile=flags/1p.cfg', '--model_dir=run'])
+    assert script('run_1p_train.sh', FLAGFILE='mine.cfg', LOGS='here')[1][3:] == [
+        '--device_ids=0', '--logs=here', '--', '--flagfile=mine.cfg']
+
+
+def test_one_rank_of_a_job_script(script):
+    assert script('run_1p_train.sh', '1', '2')[1][2:] == [
+        '--device=npu', '--device_ids=1', '--logs=logs', '--rank_table=scripts/rank_tables/2p.json', '--server_id=',
+        '--', '--flagfile=flags/8p.cfg']
+
+
+def test_eight_devices_script(script):
+    assert script('run_8p_train.sh', '--steps=5') == (0, [
+        '-m', 'edvr.runtime.launch', '--device=npu', '--rank_table=scripts/rank_tables/8p.json', '--server_id=',
+        '--logs=logs', '--', '--flagfile=flags/8p.cfg', '--steps=5'])
+    assert '--rank_table=mine.json' in script('run_8p_train.sh', RANK_TABLE_FILE='mine.json', SERVER_ID='10.0.0.1')[1]

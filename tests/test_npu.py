@@ -95,6 +95,26 @@ def test_run_config_takes_every_option(npu, tmp_path):  # noqa: F811
 
 
 @needs_tf1
+def test_a_plain_session_is_taken_to_the_device(npu):  # noqa: F811
+    rewrite = devices.session_config(NPU.replace(precision_mode='force_fp16')).graph_options.rewrite_options
+    optimizer, = rewrite.custom_optimizers
+    options = optimizer.parameter_map
+    assert optimizer.name == 'NpuOptimizer' and rewrite.remapping == rewrite.OFF
+    assert options['use_off_line'].b and options['graph_run_mode'].i == 1
+    assert options['precision_mode'].s == b'force_fp16'
+    with tf.Graph().as_default(), tf.Session(config=devices.session_config(NPU)) as session:
+        assert session.run(tf.constant(2) + 1) == 3
+
+
+@needs_tf1
+def test_an_estimator_has_the_adapters_options_once(npu, tmp_path):  # noqa: F811
+    made = devices.make_estimator(lambda features, labels, mode: None, str(tmp_path), NPU)
+    rewrite = made.config.session_config.graph_options.rewrite_options
+    assert [optimizer.name for optimizer in rewrite.custom_optimizers] == ['NpuOptimizer']
+    assert rewrite.remapping == rewrite.OFF
+
+
+@needs_tf1
 @pytest.mark.parametrize('size, scale, names', [
     (1, 'off', ['AdamOptimizer']), (2, 'off', ['NPUDistributedOptimizer', 'AdamOptimizer']),
     (1, 'fixed', ['NPULossScaleOptimizer', 'AdamOptimizer']),
@@ -103,6 +123,7 @@ def test_optimizers_are_nested_in_order(npu, monkeypatch, size, scale, names):  
     monkeypatch.setenv('RANK_SIZE', str(size))
     monkeypatch.setenv('RANK_ID', '0')
     with tf.Graph().as_default():
+        tf.get_variable('v', [])
         optimizer = devices.wrap_optimizer(tf.train.AdamOptimizer(), NPU.replace(loss_scale=scale))
         if scale != 'off':
             assert optimizer._is_distributed is (size > 1)

@@ -59,7 +59,15 @@ def gpus(config):
 
 
 def session_config(config):
-    """tf.ConfigProto for sessions on the device; for an NPU, what the host side of it needs."""
+    """tf.ConfigProto for a tf.Session that computes on the device; UserError where an NPU lacks npu_bridge."""
+    proto = _base_config(config)
+    if config.device == 'npu':
+        npu.offload(proto, config)
+    return proto
+
+
+def _base_config(config):
+    """Also for an NPUEstimator, which adds its own options to it."""
     proto = tf.ConfigProto(allow_soft_placement=True, intra_op_parallelism_threads=config.intra_op_threads,
                            inter_op_parallelism_threads=config.inter_op_threads)
     # TensorFlow 2.15's memory optimizer logs a screenful for operators whose sizes are open, and gains nothing here
@@ -107,7 +115,7 @@ def make_estimator(model_fn, model_dir, config, seed=None):
       UserError: when the device is not there.
     """
     if config.device == 'npu':
-        return npu.make_estimator(model_fn, model_dir, config, session_config(config), seed)
+        return npu.make_estimator(model_fn, model_dir, config, _base_config(config), seed)
 
     def as_written(features, labels, mode):
         # strategies rewrite Python control flow (autograph), which a graph builder has no use for

@@ -65,6 +65,22 @@ def prepare_session_config(proto):
     rewrite_options.remapping = rewrite_options.OFF
 
 
+def offload(proto, config):
+    """Lets a tf.Session with this tf.ConfigProto compute on the NPU, as NPUEstimator does for its own.
+
+    Raises UserError without npu_bridge: its library, once loaded, is what takes the graphs.
+    """
+    _bridge('npu_bridge', '__version__')
+    options = proto.graph_options.rewrite_options.custom_optimizers.add(name='NpuOptimizer').parameter_map
+    options['use_off_line'].b = True
+    options['mix_compile_mode'].b = False
+    options['graph_run_mode'].i = 1   # the adapter's default, right for weights in variables; 0 is for frozen graphs
+    options['iterations_per_loop'].i = 1
+    options['precision_mode'].s = config.precision_mode.encode()
+    options['job'].s = b'localhost'
+    options['task_index'].i = 0
+
+
 def make_estimator(model_fn, model_dir, config, session_config, seed=None):
     """An NPUEstimator; see `devices.make_estimator`, which calls this.
 
