@@ -8,12 +8,13 @@ import glob
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from data_tools import files
 from data_tools.cli import UserError
-from data_tools.files import atomic_path
 from edvr.config import ModelConfig
 
 EMA_SUFFIX = '/ExponentialMovingAverage'
@@ -84,11 +85,50 @@ def latest(path):
     return prefix
 
 
+def files_of(prefix):
+    """The files of a checkpoint, list of str; the index, by which it is found, is the last."""
+    return sorted(glob.glob(glob.escape(prefix) + '.data-*')) + [prefix + '.index']
+
+
+def remove(prefix):
+    """Removes a checkpoint, index first: at no moment half a checkpoint can be found."""
+    for path in reversed(files_of(prefix)):
+        files.remove(path)
+
+
+def keep_only(prefix, folder):
+    """Copies a checkpoint and its model.json into a folder, where it replaces those kept before.
+
+    At every moment the folder holds a whole checkpoint.
+
+    Raises:
+      UserError: disk full and the like.
+    """
+    files.make_dir(folder)
+    for path in [os.path.join(os.path.dirname(prefix), MODEL_FILE)] + files_of(prefix):
+        with files.atomic_path(os.path.join(folder, os.path.basename(path))) as partial:
+            shutil.copyfile(path, partial)
+    for other in prefixes(folder):
+        if os.path.basename(other) != os.path.basename(prefix):
+            remove(other)
+    write_state(folder)
+
+
+def write_state(directory):
+    """Writes TensorFlow's `checkpoint` file, with relative names, so that it means `latest(directory)`.
+
+    An Estimator restores what it names; after a kill, or when checkpoints were lost, that may be another one.
+    """
+    found = [os.path.basename(prefix) for prefix in prefixes(directory)]
+    files.write_bytes(os.path.join(directory, 'checkpoint'), (
+        'model_checkpoint_path: "%s"\n' % os.path.basename(latest(directory))
+        + ''.join('all_model_checkpoint_paths: "%s"\n' % name for name in found)).encode())
+
+
 def save_model_config(model_dir, config):
     """Writes the ModelConfig as `<model_dir>/model.json`, making the directory."""
-    os.makedirs(model_dir, exist_ok=True)
-    with atomic_path(os.path.join(model_dir, MODEL_FILE)) as partial, open(partial, 'w') as file:
-        file.write(config.to_json())
+    files.make_dir(model_dir)
+    files.write_bytes(os.path.join(model_dir, MODEL_FILE), config.to_json().encode())
 
 
 def load_model_config(path):

@@ -5,9 +5,7 @@ a restart goes on where it ended; `best/`, the checkpoint with the highest PSNR 
 training directory. (`DIR/best` belongs to the training's own validation.)
 """
 import contextlib
-import glob
 import os
-import shutil
 import signal
 import sys
 import time
@@ -61,7 +59,7 @@ class Watch:
         """Notes a checkpoint's overall numbers, in the record and in TensorBoard; keeps it when it is the best."""
         step, before = checkpoints.step_of(prefix), self.best
         if before is None or numbers['edvr_psnr'] > before['edvr_psnr']:
-            keep(prefix, self.best_folder)
+            checkpoints.keep_only(prefix, self.best_folder)
         with EventWriter(self._eval) as events:
             events.scalars(step, numbers)
         self._note(dict(numbers, step=step, checkpoint=os.path.basename(prefix)))
@@ -73,25 +71,6 @@ class Watch:
     def _note(self, result):
         self.results.append(result)
         files.write_json(self._record, self.results)
-
-
-def keep(prefix, folder):
-    """Copies a checkpoint and its model.json into a folder, where it replaces the one kept before.
-
-    The index, by which a checkpoint is found, is copied last, and the old checkpoint goes after that: at every moment
-    the folder holds a whole checkpoint.
-    """
-    files.make_dir(folder)
-    parts = sorted(glob.glob(glob.escape(prefix) + '.*'), key=lambda path: path.endswith('.index'))
-    for path in [os.path.join(os.path.dirname(prefix), checkpoints.MODEL_FILE)] + parts:
-        with files.atomic_path(os.path.join(folder, os.path.basename(path))) as partial:
-            shutil.copyfile(path, partial)
-    kept = os.path.basename(prefix)
-    for old in checkpoints.prefixes(folder):
-        if os.path.basename(old) != kept:
-            # the index goes first, so that no half checkpoint can be found
-            for path in sorted(glob.glob(glob.escape(old) + '.*'), key=lambda path: not path.endswith('.index')):
-                files.remove(path)
 
 
 def follow(restore_config, config, load_clips, evaluate):

@@ -103,7 +103,7 @@ class Run:
         checkpoints.save_model_config(self.directory, self.model)
         files.remove_partials(self.directory)
         if checkpoints.prefixes(self.directory):
-            saving.write_state(self.directory)
+            checkpoints.write_state(self.directory)
             self._say('continuing %s at step %d' % (self.directory, self._step()))
 
     def _step(self):

@@ -1,5 +1,4 @@
 """Saving: whole checkpoints or none, which of them stay, and the best one by validation."""
-import glob
 import os
 import shutil
 import sys
@@ -52,7 +51,7 @@ class CheckpointStore:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         self._retain(prefix)
-        write_state(self._directory)
+        checkpoints.write_state(self._directory)
         return prefix
 
     def _retain(self, newest):
@@ -64,59 +63,26 @@ class CheckpointStore:
             if self._hours and self._state.due_to_keep(os.path.getmtime(prefix + '.index'), self._hours * 3600):
                 self._state.keep(checkpoints.step_of(prefix), os.path.getmtime(prefix + '.index'))
             else:
-                remove(prefix)
+                checkpoints.remove(prefix)
 
     def keep_best(self, prefix, psnr):
-        """Copies the checkpoint to `best/` when its validation PSNR (dB) is the highest so far. Returns whether it "
-          "was."""
+        """Copies the checkpoint to `best/` if its validation PSNR (dB) is the highest so far; returns whether so."""
         if self._state.best and self._state.best['psnr'] >= psnr:
             return False
-        folder = os.path.join(self._directory, BEST)
-        files.make_dir(folder)
-        for path in data_files(prefix) + [prefix + '.index']:
-            with files.atomic_path(os.path.join(folder, os.path.basename(path))) as partial:
-                shutil.copyfile(path, partial)
-        with files.atomic_path(os.path.join(folder, checkpoints.MODEL_FILE)) as partial:
-            shutil.copyfile(os.path.join(self._directory, checkpoints.MODEL_FILE), partial)
-        for other in checkpoints.prefixes(folder):
-            if os.path.basename(other) != os.path.basename(prefix):
-                remove(other)
-        write_state(folder)
+        checkpoints.keep_only(prefix, os.path.join(self._directory, BEST))
         self._state.set_best(checkpoints.step_of(prefix), psnr)
         return True
 
 
-def data_files(prefix):
-    return sorted(glob.glob(glob.escape(prefix) + '.data-*'))
-
-
-def remove(prefix):
-    """Removes a checkpoint, index first: without it the rest is no checkpoint."""
-    for path in [prefix + '.index'] + data_files(prefix):
-        files.remove(path)
-
-
 def _move(source, target):
-    for path in data_files(source) + [source + '.index']:
+    for path in checkpoints.files_of(source):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    for path in data_files(source) + [source + '.index']:
+    for path in checkpoints.files_of(source):
         os.replace(path, target + path[len(source):])
-
-
-def write_state(directory):
-    """Writes TensorFlow's `checkpoint` file, with relative names, so that it means `checkpoints.latest`.
-
-    The Estimator restores what it names; after a kill, or a checkpoint lost by other means, that may be another one.
-    """
-    found = [os.path.basename(prefix) for prefix in checkpoints.prefixes(directory)]
-    latest = os.path.basename(checkpoints.latest(directory))
-    files.write_bytes(os.path.join(directory, 'checkpoint'), (
-        'model_checkpoint_path: "%s"\n' % latest
-        + ''.join('all_model_checkpoint_paths: "%s"\n' % name for name in found)).encode())
 
 
 class Checkpoints(Part):

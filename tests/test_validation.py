@@ -1,0 +1,52 @@
+"""Validation during training: PSNR as evaluation computes it, the best checkpoint, pictures, at the right steps."""
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from helpers import smooth_frames, tiny_checkpoint
+from PIL import Image
+
+from data_tools.clips import find_clips
+from data_tools.images import write_png
+from edvr import checkpoints
+from edvr.config import TrainingConfig
+from edvr.config.restoration import EvaluateConfig
+from edvr.restoration import evaluation
+from edvr.restoration.restorer import Restorer
+from edvr.training import run_dir, saving
+from edvr.training.events import RunEvents
+from edvr.training.validation import Validation
+
+
+@pytest.fixture
+def clips(tmp_path):
+    for index, gt in enumerate(smooth_frames(3, 32, 48)):
+        for kind, frame in (('truth', gt), ('blur4', np.asarray(Image.fromarray(gt).resize((12, 8), Image.BICUBIC)))):
+            (tmp_path / 'val' / kind / '000').mkdir(parents=True, exist_ok=True)
+            write_png(str(tmp_path / 'val' / kind / '000' / ('%08d.png' % index)), frame)
+    return find_clips(str(tmp_path / 'val'))
+
+
+def test_validation(tmp_path, clips, capsys):
+    directory = tmp_path / 'run'
+    prefix = tiny_checkpoint(directory, step=20, ema=True)
+    with Restorer(prefix) as restorer:
+        result = evaluation.evaluate_clip(restorer, clips[0], EvaluateConfig(max_frames=2, ssim=False, bicubic=False))
+    expected = evaluation.overall([result])['edvr_psnr']
+    config = TrainingConfig(model_dir=str(directory), val_dir='x', save_every=10, eval_every=20, image_every=20,
+                            eval_frames=2)
+    store = saving.CheckpointStore(str(directory), 9, 0., run_dir.RunState(str(directory)))
+    with RunEvents(str(tmp_path / 'events'), 0) as events:
+        validation = Validation(clips, config, 'cpu', events, store)
+        for step in (10, 20, 30):   # only the second is a multiple
+            validation(prefix, step, step - 10)
+    assert 'validation: step 20, 2 frames of 1 clips, PSNR %.4f dB (best)' % expected in capsys.readouterr().out
+    assert checkpoints.step_of(checkpoints.latest(str(directory / 'best'))) == 20
+    found = {}
+    for event in tf.train.summary_iterator(str(next((tmp_path / 'events').glob('events*')))):
+        for value in event.summary.value:
+            found[value.tag, event.step] = value
+    assert sorted(found) == [('validation/1_lq', 20), ('validation/2_bicubic', 20), ('validation/3_edvr', 20),
+                             ('validation/4_gt', 20), ('validation/psnr', 20)]
+    assert found['validation/psnr', 20].simple_value == pytest.approx(expected, abs=1e-4)
+    sizes = [(found[key].image.height, found[key].image.width) for key in sorted(found)]
+    assert sizes == [(8, 12), (32, 48), (32, 48), (32, 48), (0, 0)]
