@@ -1,0 +1,99 @@
+import glob
+import json
+import os
+
+import pytest
+from packed import flip_byte, pack, write_clips
+
+from data_tools import check_tfrecords, clips, images, records
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_clips(tmp_path / 'clips', (6,))
+
+
+def _problems(folder, source=None, deep=False):
+    manifest = records.Manifest.read(folder)
+    found = {clip.name: clip for clip in clips.find_clips(source)} if source else None
+    seen = set()
+    told = [text for shard in manifest.shards for text in check_tfrecords.check_shard(
+        folder, shard, manifest, deep or bool(source), found, seen, lambda count: None)]
+    return told or list(check_tfrecords.missing_windows(manifest, seen))
+
+
+def _shards(folder):
+    return sorted(glob.glob(os.path.join(folder, '*.tfrecord')))
+
+
+@pytest.mark.parametrize('encoding', ['raw', 'tiles'])
+def test_sound(source, tmp_path, encoding):
+    folder = pack(source, tmp_path / 'set', encoding, 2)
+    assert _problems(folder) == _problems(folder, deep=True) == _problems(folder, source) == []
+
+
+def test_changed_bytes_name_their_record(source, tmp_path):
+    folder = pack(source, tmp_path / 'set', num_shards=2)
+    path = _shards(folder)[1]
+    third = os.path.getsize(path) // 3
+    flip_byte(path, third + 500)
+    flip_byte(path, 2 * third + 500)
+    told = _problems(folder)
+    assert len(told) == 2 and all('record %d of %s: its checksum' % (i + 1, path) in told[i] for i in range(2))
+
+
+def test_damaged_length_cut_shard_and_missing_shard(source, tmp_path):
+    folder = pack(source, tmp_path / 'set', num_shards=3)
+    first, second, third = _shards(folder)
+    flip_byte(first, 2)
+    with open(second, 'r+b') as file:
+        file.truncate(os.path.getsize(second) - 10)
+    os.remove(third)
+    told = '\n'.join(_problems(folder))
+    assert 'record 0 of %s: its length is damaged' % first in told
+    assert 'record 1 of %s: it is cut' % second in told and '%s has ' % second in told
+    assert '%s is missing' % third in told
+
+
+def test_damaged_frame_crc(source, tmp_path):
+    folder = pack(source, tmp_path / 'set', num_shards=1)
+    flip_byte(_shards(folder)[0], -2)
+    assert 'TensorFlow will refuse it' in _problems(folder)[0]
+
+
+def test_swapped_shards(source, tmp_path):
+    folder = pack(source, tmp_path / 'set', num_shards=2)
+    first, second = _shards(folder)
+    os.rename(first, first + 'x')
+    os.rename(second, first)
+    os.rename(first + 'x', second)
+    assert 'not those the manifest describes' in _problems(folder)[0]
+
+
+def test_lacking_window(source, tmp_path):
+    folder = pack(source, tmp_path / 'set', num_shards=2)
+    path = os.path.join(folder, 'manifest.json')
+    with open(path) as file:
+        values = json.load(file)
+    values['job']['clips'] = [['000', 8]]
+    with open(path, 'w') as file:
+        json.dump(values, file)
+    assert _problems(folder) == ['clip 000 lacks 2 of 8 windows, the first at frame 6']
+
+
+@pytest.mark.parametrize('side', ['truth', 'blur4'])
+def test_other_source(source, tmp_path, side):
+    folder = pack(source, tmp_path / 'set', num_shards=1)
+    path = os.path.join(source, side, '000', '00000003.png')
+    image = images.read_image(path).copy()
+    image[0, 0, 0] ^= 1
+    images.write_png(path, image)
+    told = _problems(folder, source)
+    assert told and all('differs from %s' % path in text for text in told)
+
+
+def test_program(run_program, source, tmp_path):
+    folder = pack(source, tmp_path / 'set', num_shards=1)
+    flip_byte(_shards(folder)[0], 400)
+    result = run_program('data_tools.check_tfrecords', '--data_dir=' + folder)
+    assert result.returncode == 1 and 'wrong: record 0 of ' in result.stdout and '1 problems' in result.stdout
