@@ -86,8 +86,9 @@ def _first_problem(path, offset):
     for index, at, _, error in with_place:
         if error is not None:
             return index, error
-        if at == offset:
+        if offset in (at, at + shards.FRAME_HEAD):   # TensorFlow tells where the damaged part of the frame begins
             found = next(shards.walk(path, first=index))
-            # TensorFlow met its own CRC there; ours may cover the same bytes or not
-            return (index, found[3]) if found[3] is not None else None
+            if found[3] is not None:
+                return index, found[3]
+            return None   # sound here: TensorFlow met the damage at the same place of another shard
     return None
