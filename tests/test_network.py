@@ -247,8 +247,8 @@ def test_recomputing_keeps_nothing_of_the_alignment():
 
 def test_starts_as_the_reference_does():
     with tf.Graph().as_default(), tf.Session() as session:
-        network.edvr(tf.zeros([1, 5, 8, 8, 3], tf.uint8), ModelConfig(num_extract_block=1, num_reconstruct_block=1))
         tf.set_random_seed(1)
+        network.edvr(tf.zeros([1, 5, 8, 8, 3], tf.uint8), ModelConfig(num_extract_block=1, num_reconstruct_block=1))
         session.run(tf.global_variables_initializer())
         values = {variable.op.name: value for variable, value in
                   zip(tf.trainable_variables(), session.run(tf.trainable_variables()))}
@@ -263,7 +263,7 @@ def test_starts_as_the_reference_does():
         else:
             weight = values[name.rsplit('/', 1)[0] + '/weight']
             limit = 1 / np.sqrt(np.prod(weight.shape[:3]))
-            assert 0.5 * limit < np.abs(value).max() <= limit, name
+            assert 0.5 * limit < np.abs(value).max() <= limit * (1 + 1e-6), name   # rounding of float32
 
 
 @pytest.mark.parametrize('shape, options, text', [
