@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 from edvr.data import damage
 
 _TABLE_LENGTH = 65536   # shards in the sequence before it repeats: hundreds of epochs, and small in a graph
+_RECORDS_AHEAD = 2       # of each shard that is open: at 720p a raw record is 3.6 MB
 FOREVER = 2 ** 62
 
 
@@ -62,13 +63,12 @@ def records(config, manifest, batch_size, rank, size, start_step):
                 lambda *parts: tf.data.Dataset.zip(parts).repeat(crops)).skip(start_step % crops * batch_size)
         first_number = start_step * batch_size
     else:
-        threads = min(config.read_threads or min(16, available_cores()), max(1, len(manifest.shards) // size))
+        streams = min(config.read_threads or min(16, available_cores()), max(1, len(manifest.shards) // size))
+        # Each shard is read ahead by a thread of its own, which ends before its iterator does. The threads of a
+        # parallel interleave let go of their shard later: in TensorFlow 1.15 after the session, which crashes it.
+        found = shards.interleave(lambda *shard: read(*shard).prefetch(_RECORDS_AHEAD), streams, 1)
         if crops > 1:
-            once = read
-
-            def read(shard, turn):
-                return once(shard, turn).flat_map(lambda *item: tf.data.Dataset.from_tensors(item).repeat(crops))
-        found = shards.interleave(read, threads, 1, threads)
+            found = found.flat_map(lambda *item: tf.data.Dataset.from_tensors(item).repeat(crops))
         first_number = 0
     numbers = tf.data.Dataset.range(first_number, FOREVER)
     return tf.data.Dataset.zip((numbers, found)).map(lambda number, item: (number,) + tuple(item))
