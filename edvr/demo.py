@@ -5,6 +5,7 @@ demonstration is run again; an interrupted training continues. It ends with a ta
 """
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -83,18 +84,34 @@ def run_station(out, station, renew):
         remove(mark)
     print('== %s: python %s' % (station.name, ' '.join(command)), flush=True)
     start = time.time()
-    with open(os.path.join(out, station.name + '.log'), 'a') as log:
-        process = subprocess.Popen([sys.executable] + command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   universal_newlines=True)
-        for line in process.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            log.write(line)
-        if process.wait():
-            raise UserError('%s ended with exit code %d (its output: %s). Run the demonstration again to continue, '
-                            'or with --fresh to start over' % (station.module, process.returncode, log.name))
+    log = os.path.join(out, station.name + '.log')
+    code = run_logged([sys.executable] + command, log)
+    if code:
+        raise UserError('%s ended with exit code %d (its output: %s). Run the demonstration again to continue, '
+                        'or with --fresh to start over' % (station.module, code, log))
     write_json(mark, {'command': command, 'seconds': time.time() - start})
     return True
+
+
+def run_logged(command, log):
+    """Runs a command, shows what it prints and appends it to the file `log`; returns its exit code.
+
+    Ctrl-C and SIGTERM are passed on: the program saves what it can and has the last word.
+    """
+    with open(log, 'a') as file:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
+                                   start_new_session=True)
+        before = {number: signal.signal(number, lambda number, frame: process.send_signal(number))
+                  for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for line in process.stdout:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                file.write(line)
+            return process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def largest_difference(first, second):
