@@ -1,6 +1,5 @@
 """Command-line flags, made from the fields of the configuration classes: one definition for flag, help and limits."""
 import dataclasses
-import sys
 
 from absl import flags
 
@@ -73,11 +72,5 @@ def _elements(field, texts):
 def run(main, *classes):
     """Runs a program whose flags are the fields of `classes`; `--help` lists them by topic."""
     define(*classes)
-    if any(argument in ('--help', '-help', '-h', '--helpshort') for argument in sys.argv[1:]):
-        print((sys.modules['__main__'].__doc__ or '').strip() + '\n')
-        print('Flags, one per option; --flagfile=FILE reads them from a file.\n')
-        for cls in classes:
-            print(FLAGS.module_help(cls.TITLE) + '\n')
-        return
     host.tune_malloc()
-    cli.run(main)
+    cli.run(main, topics=[cls.TITLE for cls in classes])
