@@ -6,13 +6,11 @@ Ctrl-C or SIGTERM saves a checkpoint and ends with code 130 or 143; the same com
 """
 from edvr import flags
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.runtime import host
 
 
 def main():
     """Returns the exit code."""
     configs = [flags.build(cls) for cls in (ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)]
-    host.tune_malloc()
     # TensorFlow takes seconds to load: wrong options are told before
     import tensorflow.compat.v1 as tf
 

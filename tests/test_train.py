@@ -19,8 +19,8 @@ def folder(tmp_path_factory):
 
 
 def test_command_line(tmp_path, folder, run_program):
-    """The real network: trained in one go, and stopped and continued, it prints the same; curves and files are "
-      "there."""
+    """The real network: trained in one go, and stopped and continued, it prints the same; curves and files are
+    there."""
     def train(name, *more, **fields):
         arguments = tiny_training.arguments(folder, tmp_path / name, **dict(dict(save_every=2, steps=4), **fields))
         return run_program('edvr.train', *(arguments + list(more)))

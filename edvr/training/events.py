@@ -1,5 +1,4 @@
-"""TensorBoard events of a training run. No summary operation enters the graph, so every device gives the same "
-  "curves."""
+"""TensorBoard events of a training run. No summary operation enters the graph: every device gives the same curves."""
 import tensorflow.compat.v1 as tf
 
 from edvr.restoration.events import EventWriter

@@ -1,5 +1,7 @@
-"""What the Estimator runs: network, loss, guarded update, and the numbers that the hooks watch. Numeric operations "
-  "only."""
+"""What the Estimator runs: network, loss, guarded update, and the numbers that the hooks watch.
+
+Numeric operations only, so that all of it can be on an accelerator.
+"""
 import tensorflow.compat.v1 as tf
 
 from edvr.model import losses

@@ -36,8 +36,7 @@ class Guard(Part):
 
 @contextlib.contextmanager
 def signals(control):
-    """While inside, SIGTERM and Ctrl-C set `control.signal`, and the run ends after its step; a second one ends it "
-      "at once."""
+    """While inside, SIGTERM and Ctrl-C set `control.signal`: the run ends after its step. A second one ends it now."""
     if threading.current_thread() is not threading.main_thread():
         yield   # Python takes signals in the main thread only
         return
