@@ -1,5 +1,6 @@
 """The guard: what it calls bad, that a bad step leaves no trace, the way back, and the end of patience."""
 import json
+import os
 import re
 
 import numpy as np
@@ -101,11 +102,33 @@ def test_rollback_with_a_lower_offset_rate_then_on_to_the_end(train, capsys, mon
     assert re.findall(r'Step:(\d)', output.out) == list('12345456')
 
 
+def test_each_skipped_update_is_told_with_its_numbers(train, capsys):
+    assert train(spoiled_at(2, 2, 1e4, 'offset'), steps=3) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith('GUARD')]
+    assert len(lines) == 1 and re.match(
+        r'GUARD: step 2: 1 update\(s\) skipped, 1 in a row; mean \|offset\| exceeds --offset_limit \(loss \d\S*, '
+        r'gradient norm \d\S*, \|offset\| l3:10000\S* l2:10000\S* l1:10000\S* cas:10000\S*\)$', lines[0])
+
+
 def test_gives_up_with_advice_and_goes_on_when_told_to(train, capsys):
     with pytest.raises(UserError, match=r'training keeps failing: step 1: .* went back 1 time.*lower --learning_rate'):
         train(spoiled_at(1, 99), bad_steps=1, max_rollbacks=1, steps=2)
     assert len(re.findall('ROLLBACK', capsys.readouterr().err)) == 1
     assert train(tiny_training.network, bad_steps=1, max_rollbacks=1, steps=2, override_config=True) == 0
+
+
+def test_told_to_go_on_every_rank_forgets_the_rollbacks(train, monkeypatch, capsys):
+    """A rank that does not write, and that need not find a checkpoint at the end, has the offset rate of rank 0."""
+    given, make = [], run.make_model_fn
+    monkeypatch.setattr(run, 'make_model_fn', lambda *args: given.append(args[-1]) or make(*args))
+    monkeypatch.setattr(run.devices, 'is_writer', lambda config: False)
+    os.makedirs(train.directory)
+    with open(train.directory + '/run_state.json', 'w') as file:
+        json.dump({'rollbacks': [{'to': 3}]}, file)
+    for override, rate in ((False, .5), (True, 1.)):
+        assert train(tiny_training.network, steps=2, override_config=override) == 0
+        assert given.pop() == rate
+    assert os.listdir(train.directory) == ['run_state.json'] and not capsys.readouterr().out
 
 
 def test_replicas_judge_alike(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import threading
 
 from edvr.training import guard
 from edvr.training.loop import Part
+from edvr.training.model_fn import LEVELS
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -27,7 +28,7 @@ class Guard(Part):
             print('GUARD: step %d: %d update(s) skipped, %d in a row; %s (loss %g, gradient norm %g, |offset| %s)' % (
                 report.step, skipped, streak, guard.explain(values['faults']) or 'the last step was good again',
                 values['loss'], values['gradient_norm'],
-                ' '.join('%g' % value for name, value in sorted(values.items()) if name.startswith('offset_'))),
+                ' '.join('%s:%g' % (level, values['offset_' + level]) for level in LEVELS)),
                 file=sys.stderr, flush=True)
         if streak >= self._config.bad_steps:
             self._control.rollback = 'step %d: %d updates in a row were skipped: %s' % (
