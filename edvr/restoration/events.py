@@ -1,9 +1,12 @@
 """TensorBoard events of numbers and pictures that Python already has; nothing is added to any graph."""
 import itertools
 import os
+import socket
+import time
 
 import tensorflow.compat.v1 as tf
 
+from data_tools import files
 from edvr.restoration.comparison import encode_png
 
 _WRITERS = itertools.count()
@@ -13,11 +16,16 @@ class EventWriter:
     """Writes events into a folder; `None` as folder writes nowhere. A context; what is written is visible at once."""
 
     def __init__(self, folder):
-        # a graph of its own, for FileWriter would otherwise look at the current one
-        with tf.Graph().as_default():
-            # two writers of one second would otherwise share a file name, and the second would empty the first's file
-            suffix = '.%d.%d' % (os.getpid(), next(_WRITERS))
-            self._writer = tf.summary.FileWriter(folder, filename_suffix=suffix) if folder else None
+        self._writer = None
+        if folder:
+            files.make_dir(folder)
+            # two writers of one second must not share a file: the second would empty it
+            self._path = os.path.join(folder, 'events.out.tfevents.%010d.%s.%d.%d' % (
+                time.time(), socket.gethostname(), os.getpid(), next(_WRITERS)))
+            # tf.summary.FileWriter writes in a thread, which dies of a full disk without a word or with a traceback
+            with files.explained(self._path):
+                self._writer = tf.io.TFRecordWriter(self._path)
+            self._write(file_version='brain.Event:2')
 
     def __enter__(self):
         return self
@@ -27,19 +35,24 @@ class EventWriter:
 
     def scalars(self, step, values):
         """values: dict of tag -> float."""
-        self._write(step, [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in sorted(values.items())])
+        self._values(step, [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in sorted(values.items())])
 
     def image(self, step, tag, image):
         """image: uint8 [H, W, 3]."""
         height, width = image.shape[:2]
-        self._write(step, [tf.Summary.Value(tag=tag, image=tf.Summary.Image(
+        self._values(step, [tf.Summary.Value(tag=tag, image=tf.Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=encode_png(image)))])
 
     def close(self):
         if self._writer:
-            self._writer.close()
+            with files.explained(self._path):
+                self._writer.close()
 
-    def _write(self, step, values):
+    def _values(self, step, values):
+        self._write(step=step, summary=tf.Summary(value=values))
+
+    def _write(self, **fields):
         if self._writer:
-            self._writer.add_summary(tf.Summary(value=values), step)
-            self._writer.flush()
+            with files.explained(self._path):
+                self._writer.write(tf.Event(wall_time=time.time(), **fields).SerializeToString())
+                self._writer.flush()

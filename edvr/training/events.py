@@ -14,10 +14,10 @@ class RunEvents(EventWriter):
           step: int, updates done when the session begins.
         """
         super().__init__(folder)
-        self._writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step + 1)
+        self._write(step=step + 1, session_log=tf.SessionLog(status=tf.SessionLog.START))
 
     def text(self, step, tag, text):
         """text: str, Markdown."""
         metadata = tf.SummaryMetadata(plugin_data=tf.SummaryMetadata.PluginData(plugin_name='text'))
-        self._write(step, [tf.Summary.Value(tag=tag, metadata=metadata,
+        self._values(step, [tf.Summary.Value(tag=tag, metadata=metadata,
                                             tensor=tf.make_tensor_proto([text], dtype=tf.string))])
