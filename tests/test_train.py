@@ -1,4 +1,5 @@
 """The program: a run of the real network from its command line, and every way in which it refuses to start."""
+import functools
 import json
 import os
 
@@ -81,6 +82,18 @@ def test_changed_configuration_and_override(folder, tmp_path, monkeypatch, capsy
     assert Run(*tiny_training.configs(folder, tmp_path, steps=3, beta2=.9, **schedule)).train() == 0
     output = capsys.readouterr().out
     assert 'configuration overridden: beta2 was 0.99, is 0.9' in output and 'Step:3' in output
+
+
+def test_options_of_a_run_that_never_began_bind_nobody(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    Run(*tiny_training.configs(folder, tmp_path / 'first', steps=1)).train()
+    second = functools.partial(tiny_training.configs, folder, tmp_path / 'second', init_from=str(tmp_path / 'first'))
+    monkeypatch.setattr(model_fn, 'edvr', lambda *args, **kwargs: tiny_training.network(*args, **kwargs, width=4))
+    with pytest.raises(UserError, match='network is another one'):
+        Run(*second(steps=1, batch_size=1)).train()
+    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    assert Run(*second(steps=1, batch_size=2)).train() == 0
+    assert 'overridden' not in capsys.readouterr().out
 
 
 def test_cut_checkpoint_is_not_picked_up(folder, tmp_path, monkeypatch, capsys):

@@ -57,12 +57,13 @@ def arguments(folder, model_dir, **training):
             for name, value in values.items()]
 
 
-def network(lq, config, dcn_impl='tf', recompute_alignment=False, spoil=lambda sr: sr):
+def network(lq, config, dcn_impl='tf', recompute_alignment=False, spoil=lambda sr: sr, width=8):
     """Stands in for `edvr.model.network.edvr`: variables of each kind that training treats apart."""
     x = tf.cast(lq[:, config.num_frames // 2], tf.float32) / 255.
     with tf.variable_scope('edvr', reuse=tf.AUTO_REUSE):
         weights = [tf.get_variable(name, shape, tf.float32, tf.random_normal_initializer(0., .1))
-                   for name, shape in (('conv/weight', [3, 3, 3, 8]), ('pcd_align/conv_offset/weight', [3, 3, 8, 8]),
+                   for name, shape in (('conv/weight', [3, 3, 3, width]),
+                                       ('pcd_align/conv_offset/weight', [3, 3, width, 8]),
                                        ('fusion/weight', [1, 1, 8, 48]))]
     offset = tf.nn.conv2d(tf.nn.relu(tf.nn.conv2d(x, weights[0], 1, 'SAME')), weights[1], 1, 'SAME')
     sr = tf.depth_to_space(tf.nn.conv2d(tf.sin(offset), weights[2], 1, 'SAME'), 4) + .5

@@ -52,6 +52,9 @@ class Run:
         control = Control()
         with stopping.signals(control), self._held_directory():
             self.state = run_dir.RunState(self.directory, self.writes)
+            if self.training.override_config:
+                # on every rank: the offset rate, and so the update, depends on the rollbacks
+                self.state.forget_rollbacks()
             self._settle()
             while self._step() < self.training.steps and control.signal is None:
                 control.rollback = None
@@ -60,12 +63,15 @@ class Run:
                     # a rank that does not write may be ahead of the last checkpoint: it must not ask the directory
                     break
                 self._roll_back(control.rollback)
-        if control.signal is not None:
-            self._say('%s: stopped at step %d of %d; the same command continues from there'
-                      % (stopping.name(control.signal), self._step(), self.training.steps))
-            return 128 + control.signal
-        self._say('trained %d steps: %s' % (self.training.steps, checkpoints.latest(self.directory)))
-        return 0
+        if self.writes:   # the other ranks may be done before the last checkpoint is there
+            print(self._outcome(control.signal), flush=True)
+        return 0 if control.signal is None else 128 + control.signal
+
+    def _outcome(self, signal):
+        if signal is None:
+            return 'trained %d steps: %s' % (self.training.steps, checkpoints.latest(self.directory))
+        return ('%s: stopped at step %d of %d; the same command continues from there'
+                % (stopping.name(signal), self._step(), self.training.steps))
 
     def _check(self):
         """Looks at everything that is to be read, before anything is written."""
@@ -80,10 +86,6 @@ class Run:
         validates = self.writes and (training.eval_every or training.image_every)
         self.val_clips = find_clips(training.val_dir, scale=self.model.upscale) if validates else []
 
-    def _say(self, text):
-        if self.writes:
-            print(text, flush=True)
-
     def _held_directory(self):
         if not self.writes:
             return contextlib.nullcontext()   # the directory is rank 0's
@@ -93,18 +95,19 @@ class Run:
     def _settle(self):
         """Leaves the directory in order: configuration agreed on, leftovers gone, the latest whole checkpoint named."""
         if not self.writes:
+            print('rank %d of %d trains; what there is to say, rank 0 says' % (self.rank, self.size), flush=True)
             return
         self.config = run_dir.resolved(self.model, self.data, self.training, self.runtime, self.size)
-        changed = run_dir.settle_config(self.directory, self.config, self.training.override_config)
-        if changed:
-            self._say('configuration overridden: ' + '; '.join(changed))
-        if self.training.override_config:
-            self.state.forget_rollbacks()
+        trained = bool(checkpoints.prefixes(self.directory))
+        # a run that ended before its first checkpoint, by a wrong option perhaps, binds nobody to its options
+        changed = run_dir.settle_config(self.directory, self.config, self.training.override_config or not trained)
+        if changed and trained:
+            print('configuration overridden: ' + '; '.join(changed), flush=True)
         checkpoints.save_model_config(self.directory, self.model)
         files.remove_partials(self.directory)
-        if checkpoints.prefixes(self.directory):
+        if trained:
             checkpoints.write_state(self.directory)
-            self._say('continuing %s at step %d' % (self.directory, self._step()))
+            print('continuing %s at step %d' % (self.directory, self._step()), flush=True)
 
     def _step(self):
         """Updates done, as far as the directory remembers: int."""
@@ -158,8 +161,7 @@ class Run:
         return self.runtime.device != 'npu' and self.replicas == 1
 
     def _roll_back(self, reason):
-        """Takes note of a rollback; the next session starts from the latest checkpoint, which is older than the "
-          "trouble."""
+        """Takes note of a rollback; the next session starts from the latest checkpoint, older than the trouble."""
         done, step = len(self.state.rollbacks), self._step()
         if done >= self.training.max_rollbacks:
             raise UserError(

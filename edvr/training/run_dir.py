@@ -70,8 +70,17 @@ def differences(old, new):
             if name in FREE.get(topic, ()) or (topic == 'runtime' and name not in RUNTIME):
                 continue
             if before.get(name) != after.get(name):
-                texts.append('%s was %r, is %r' % (name, before.get(name), after.get(name)))
+                texts.append('%s was %r, is %r' % (name, before.get(name), after.get(name))
+                             + _hint(name, before, after))
     return texts
+
+
+def _hint(name, before, after):
+    """What to say to whoever raised --steps and never named the periods."""
+    if name != 'cosine_periods' or after[name] != [after['steps']] or not before.get(name):
+        return ''
+    return (' (left empty, it is all --steps: --cosine_periods=%s keeps the schedule, whose rate then stays at its '
+            'minimum; more periods are restarts)' % ','.join(map(str, before[name])))
 
 
 def settle_config(directory, config, override):
