@@ -19,14 +19,20 @@ def source(tmp_path_factory):
     return write_clips(tmp_path_factory.mktemp('source') / 'clips')   # 13 windows, LQ 12x16
 
 
-@pytest.fixture(scope='module', params=['raw', 'tiles'])
-def folder(request, source, tmp_path_factory):
-    return pack(source, tmp_path_factory.mktemp(request.param) / 'set', request.param)
-
-
 @pytest.fixture(scope='module')
-def raw(source, tmp_path_factory):
-    return pack(source, tmp_path_factory.mktemp('raw') / 'set', num_shards=5)
+def sets(source, tmp_path_factory):
+    return {encoding: pack(source, tmp_path_factory.mktemp(encoding) / 'set', encoding, num_shards=5)
+            for encoding in ('raw', 'tiles')}
+
+
+@pytest.fixture(params=['raw', 'tiles'])
+def folder(request, sets):
+    return sets[request.param]
+
+
+@pytest.fixture
+def raw(sets):
+    return sets['raw']
 
 
 def _config(folder, **options):
@@ -124,7 +130,7 @@ def test_crops_of_one_window_meet_in_no_deterministic_batch(raw):
     assert sorted(ids[0:4]) == sorted(ids[4:8]) == sorted(ids[8:12]) != sorted(ids[12:16])
 
 
-@pytest.mark.parametrize('size', [2, 3, 5])
+@pytest.mark.parametrize('size', [2, 5])
 def test_devices_share_each_epoch(raw, size):
     manifest = records.Manifest.read(raw)
     sequences = [order.shard_sequence(5, 7, rank, size) for rank in range(size)]
@@ -144,23 +150,39 @@ def test_devices_draw_different_crops(raw):
     record = _take(lambda: order.records(config, manifest, 4, 0, 1, 0), 1)[0][3]
 
     def crops(rank, start_step=0):
-        def dataset():
-            return tf.data.Dataset.range(20).map(lambda number: input_pipeline.sample(
-                config, manifest, rank, start_step, number, tf.constant(record))[1]).batch(20)
-        return _take(dataset, 1)[0]
-    assert (crops(0) == crops(0)).all() and (crops(0) != crops(1)).any() and (crops(0) != crops(0, 8)).any()
+        return tf.data.Dataset.range(20).map(lambda number: input_pipeline.sample(
+            config, manifest, rank, start_step, number, tf.constant(record))[1]).batch(20)
+    ((first, same, other_rank, other_step),) = _take(
+        lambda: tf.data.Dataset.zip((crops(0), crops(0), crops(1), crops(0, 8))), 1)
+    assert (first == same).all() and (first != other_rank).any() and (first != other_step).any()
 
 
-@pytest.mark.parametrize('crops', [1, 3])
-def test_deterministic_resume_is_bit_identical(folder, crops):
-    config = _config(folder, deterministic=True, crops_per_record=crops, noise_kinds=('gaussian',), reverse=True)
+@pytest.mark.parametrize('encoding, crops', [('raw', 1), ('tiles', 3)])
+def test_deterministic_resume_is_bit_identical(sets, encoding, crops):
+    config = _config(sets[encoding], deterministic=True, crops_per_record=crops, noise_kinds=('gaussian',),
+                     reverse=True)
     whole = _batches(config, 12)
-    for start in (1, 5, 9):
+    for start in (5, 9):   # amid the crops of a record and at their first; amid a shard and in a later epoch
         for (inputs, gt), (expected, expected_gt) in zip(_batches(config, 3, start_step=start), whole[start:]):
             np.testing.assert_array_equal(inputs['lq'], expected['lq'])
             np.testing.assert_array_equal(gt, expected_gt)
-    other = _batches(config.replace(seed=1), 1)[0]
-    assert (other[1] != whole[0][1]).any()
+
+
+def test_another_seed_gives_other_batches(raw):
+    (_, gt), (_, other) = (_batches(_config(raw, deterministic=True, seed=seed), 1)[0] for seed in (0, 1))
+    assert (gt != other).any()
+
+
+def test_sessions_may_close_while_shards_are_read(raw):
+    """As every training ends. Threads that outlive their session crash the process, once in a few dozen closings."""
+    config = _config(raw, crops_per_record=2, prefetch=1)
+    with tf.Graph().as_default():
+        iterator = tf.data.make_initializable_iterator(train_dataset(config, 3, 4, 4))
+        element = iterator.get_next()
+        for _ in range(30):
+            with tf.Session() as session:
+                session.run(iterator.initializer)
+                session.run(element)
 
 
 def test_a_far_step_starts_at_once(raw):
