@@ -131,6 +131,10 @@ def test_what_is_no_video_is_refused(tmp_path):
     for name in ('a.mp4', 'a.txt', 'empty.mp4', 'sound.wav', 'still.png'):
         with pytest.raises(UserError, match='%s is not a video that can be decoded' % name):
             video.inspect(str(tmp_path / name))
+    with pytest.raises(UserError, match='the index is missing or broken, as in a file that is cut'):
+        video.inspect(path)
+    with pytest.raises(UserError, match='it has no pictures'):
+        video.inspect(str(tmp_path / 'sound.wav'))
     with pytest.raises(UserError, match='no such file'):
         video.inspect(str(tmp_path / 'absent.mp4'))
 

@@ -23,6 +23,9 @@ _STANDARD_RATES = [Fraction(n) for n in (1, 2, 5, 6, 8, 10, 12, 15, 20, 24, 25, 
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
 _HDR = ('smpte2084', 'arib-std-b67')
 _FRAME = re.compile(r'n: *\d+ pts: .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+)')
+_NO_INDEX = 'the index is missing or broken, as in a file that is cut or was never finished'
+_MEANINGS = {'moov atom not found': _NO_INDEX, 'error reading header': _NO_INDEX,
+             'matches no streams': 'it has no pictures'}   # words of ffmpeg's: what they mean
 _COLOUR = re.compile(r'color_range:(\S+) color_space:(\S+) color_primaries:\S+ color_trc:(\S+)')
 
 
@@ -110,7 +113,7 @@ def _first_frame(path):
     frame = _FRAME.search(said)
     # ffmpeg takes a text file for terminal art and a picture for a video of one frame
     if not frame or container in ('tty', 'image2') or container.endswith('_pipe'):
-        reason = ([''] + _errors(said))[-1]
+        reason = _reason(_errors(said))
         if process.returncode < 0:
             reason = 'ffmpeg crashed; IMAGEIO_FFMPEG_EXE names another one to use'
         raise UserError('%s is not a video that can be decoded (%s)%s' % (path, container, reason and ': ' + reason))
@@ -128,6 +131,15 @@ def _first_frame(path):
                 pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
                 audio=tuple(re.findall(r'Stream #0:\d+.*: Audio: (\w+)', said.split('Stream mapping')[0])),
                 stated_rate=Fraction(*rate) if all(rate) else None)
+
+
+def _reason(errors):
+    """What ffmpeg's first error means; those after it say only that it gave up. '' where there is none."""
+    for words, meaning in _MEANINGS.items():
+        for error in errors:
+            if words in error:
+                return '%s (%s)' % (meaning, error.rstrip('.'))
+    return errors[0] if errors else ''
 
 
 def _scan(path, progress):
