@@ -127,12 +127,20 @@ def size(path):
 
 
 def make_dir(path):
-    """Makes a folder and its parents, if they are not there."""
+    """Makes a folder and its parents, if they are not there, to write into.
+
+    Raises:
+      UserError: it cannot be made, or nothing can be written there (found now, not when the work is done).
+    """
     with explained(path):
         if is_remote(path):
             gfile().makedirs(path)
-        else:
-            os.makedirs(path, exist_ok=True)
+            return
+        os.makedirs(path, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            # the code tells a folder of somebody else's from a file system that takes nothing
+            read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+            raise OSError(errno.EROFS if read_only else errno.EACCES, '')
 
 
 def listing(path):

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
+from data_tools import files
 from data_tools.cli import UserError
 from data_tools.clips import find_clips, parse_names
 from data_tools.images import write_png
@@ -75,16 +76,11 @@ def _compare(clip, index, lq, sr, gt, numbers, restorer, config, events):
 def _check_outputs(config):
     """Makes the folders, so that a wrong name fails before the work and not after it."""
     for path in (config.json, config.csv):
-        _make_folder(os.path.dirname(path))
+        if path:
+            files.make_dir(os.path.dirname(path) or '.')
     for path in (config.comparison_dir, config.summary_dir):
-        _make_folder(path)
-
-
-def _make_folder(path):
-    try:
-        os.makedirs(path or '.', exist_ok=True)
-    except OSError as error:
-        raise UserError('cannot make the folder %s: %s' % (path, error.strerror)) from None
+        if path:
+            files.make_dir(path)
 
 
 def write_results(results, restorer, restore_config, config):

@@ -125,8 +125,14 @@ def test_program_says_what_is_missing(run_program, network):
 
 def test_files_that_cannot_be_written_are_named_before_the_work(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match=r'cannot make the folder .*file'):
+    with pytest.raises(UserError, match=r'cannot write .*file: '):
         program._check_outputs(EvaluateConfig(json=str(tmp_path / 'file' / 'x.json')))
+
+
+def test_a_folder_that_takes_no_files_is_named_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)   # to root no folder is closed
+    with pytest.raises(UserError, match=r'cannot write \S+ no permission'):
+        program._check_outputs(EvaluateConfig(csv=str(tmp_path / 'x.csv')))
 
 
 def test_equal_images_are_infinitely_good_in_json_too(tmp_path):

@@ -106,7 +106,6 @@ class Restorer:
         overlap = min([self._overlap] + [side // 2 for side in fixed if side])
         return tiling.Tiling(frame, sides, overlap, multiple, self.config.upscale)
 
-
     def _auto_tile(self, height, width):
         """The tile that the memory budget allows (0: the whole frame), and what remains of it for kept features."""
         if self._device != 'cpu':
@@ -120,6 +119,10 @@ class Restorer:
         budget = self._memory - memory.resident() - frames
         if budget >= self._bytes_per_pixel * height * width:
             return 0
+        if budget <= 0:
+            raise UserError('--memory_gb=%g is less than %.2f GB: the program, the network and restored frames of this '
+                            'size take so much before any tile; raise it'
+                            % (self._memory / 2 ** 30, (self._memory - budget) / 2 ** 30))
         # kept features of all tiles must be in memory besides the tile being restored
         self._cache_bytes = min(self._cache_bytes, budget / 2)
         return tiling.choose_tile(height, width, self._overlap, self.config.size_multiple, self._bytes_per_pixel,
