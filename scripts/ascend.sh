@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the training scripts, with $root set: the environment of an Ascend host.
+# Sourced by the run_*.sh scripts, with $root set: the environment of an Ascend host.
 # ASCEND_SET_ENV: CANN's script that tells where its libraries are, when it is not at one of the usual places.
 for file in "${ASCEND_SET_ENV:-}" /usr/local/Ascend/ascend-toolkit/set_env.sh /usr/local/Ascend/nnae/set_env.sh \
         "${HOME:-}/Ascend/ascend-toolkit/set_env.sh"; do

@@ -7,5 +7,6 @@ if [ $# -lt 1 ]; then
     sed -n '2,4s/^# //p' "$0" >&2
     exit 2
 fi
-export PYTHONPATH="$(cd "$(dirname "$0")/.." && pwd)${PYTHONPATH:+:$PYTHONPATH}"   # paths stay relative to where you are
+root=$(cd "$(dirname "$0")/.." && pwd)   # paths stay relative to where you are
+. "$root/scripts/ascend.sh"
 exec "${PYTHON:-python3}" -m edvr.export --checkpoint="$1" --output="${OUTPUT:-EDVR.pb}" "${@:2}"

@@ -7,7 +7,8 @@ if [ $# -lt 2 ]; then
     sed -n '2,4s/^# //p' "$0" >&2
     exit 2
 fi
-export PYTHONPATH="$(cd "$(dirname "$0")/.." && pwd)${PYTHONPATH:+:$PYTHONPATH}"   # paths stay relative to where you are
+root=$(cd "$(dirname "$0")/.." && pwd)   # paths stay relative to where you are
+. "$root/scripts/ascend.sh"
 if [ -z "${DEVICE:-}" ]; then
     if compgen -G '/dev/davinci[0-9]*' > /dev/null; then DEVICE=npu; else DEVICE=cpu; fi
 fi

@@ -237,3 +237,14 @@ def test_eight_devices_script(script):
         '-m', 'edvr.runtime.launch', '--device=npu', '--rank_table=scripts/rank_tables/8p.json', '--server_id=',
         '--logs=logs', '--', '--flagfile=flags/8p.cfg', '--steps=5'])
     assert '--rank_table=mine.json' in script('run_8p_train.sh', RANK_TABLE_FILE='mine.json', SERVER_ID='10.0.0.1')[1]
+
+
+def test_restoring_scripts(script):
+    """DEVICE_ID CHECKPOINT [FLAGS...], or CHECKPOINT [FLAGS...]; paths as they are given."""
+    assert script('run_evaluation.sh', '0', 'run', '--nossim', DEVICE='cpu', DATA_DIR='clips') == (0, [
+        '-m', 'edvr.evaluate', '--device=cpu', '--checkpoint=run', '--data_dir=clips', '--clips=REDS4', '--nossim'])
+    assert script('run_inference.sh', '0', 'run', DEVICE='npu', INPUT='a.mp4', OUTPUT='b.mp4') == (0, [
+        '-m', 'edvr.infer', '--device=npu', '--checkpoint=run', '--input=a.mp4', '--output=b.mp4'])
+    assert script('run_export.sh', 'run', '--height=64') == (0, [
+        '-m', 'edvr.export', '--checkpoint=run', '--output=EDVR.pb', '--height=64'])
+    assert script('run_evaluation.sh', '0')[0] == script('run_export.sh')[0] == 2
