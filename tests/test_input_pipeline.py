@@ -179,7 +179,7 @@ def test_sessions_may_close_while_shards_are_read(raw):
     with tf.Graph().as_default():
         iterator = tf.data.make_initializable_iterator(train_dataset(config, 3, 4, 4))
         element = iterator.get_next()
-        for _ in range(30):
+        for _ in range(15):
             with tf.Session() as session:
                 session.run(iterator.initializer)
                 session.run(element)

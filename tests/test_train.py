@@ -2,10 +2,12 @@
 import functools
 import json
 import os
+import re
 
 import pytest
 import tensorflow.compat.v1 as tf
 import tiny_training
+from packed import flip_byte
 from test_resume import steps
 
 from data_tools.cli import UserError
@@ -107,3 +109,14 @@ def test_cut_checkpoint_is_not_picked_up(folder, tmp_path, monkeypatch, capsys):
     output = capsys.readouterr().out
     assert 'at step 2' in output and steps(output) == {step: first[step] for step in (3, 4)}
     assert checkpoints.defect(str(tmp_path / 'model.ckpt-4')) is None
+
+
+def test_damaged_record_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    damaged = tiny_training.make_set(tmp_path / 'set')
+    shard = sorted((tmp_path / 'set').glob('*.tfrecord'))[0]
+    flip_byte(str(shard), -100)   # in the last record
+    with pytest.raises(UserError) as caught:
+        Run(*tiny_training.configs(damaged, tmp_path / 'run', steps=50)).train()
+    assert re.search(r'record \d+ of %s is damaged \(its checksum is wrong.*--skip_corrupt_records' % shard,
+                     str(caught.value))

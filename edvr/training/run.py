@@ -9,6 +9,7 @@ from data_tools import files
 from data_tools.cli import UserError
 from data_tools.clips import find_clips
 from edvr import checkpoints
+from edvr.data import damage
 from edvr.data.input_pipeline import open_set, train_dataset
 from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import checks, devices
@@ -127,7 +128,7 @@ class Run:
         estimator = devices.make_estimator(model_fn, self.directory, self.runtime, seed=self.data.seed)
         with contextlib.ExitStack() as stack:
             hook = LoopHook(self._parts(control, step, stack), control)
-            with explained_failures():
+            with explained_failures(self.data):
                 devices.train(estimator, lambda: self._dataset(step), [hook], self.training.steps, self.runtime)
 
     def _parts(self, control, step, stack):
@@ -187,16 +188,25 @@ def reproducible(runtime):
 
 
 @contextlib.contextmanager
-def explained_failures():
-    """Turns what users can mend, of all that TensorFlow may raise in training, into UserError."""
+def explained_failures(data):
+    """Turns what users can mend, of all that TensorFlow may raise in training, into UserError.
+
+    Args:
+      data: DataConfig, to find the damaged record.
+    """
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
         raise UserError('out of memory: lower --batch_size or --patch_size, or use --recompute_alignment (%s)'
                         % _first_line(error)) from error
-    except tf.errors.DataLossError as error:
-        raise UserError('a TFRecord is damaged (%s): run data_tools.check_tfrecords on --data_dir'
-                        % _first_line(error)) from error
+    except tf.errors.OpError as error:
+        damaged = damage.explain(error, data)
+        if damaged:
+            raise damaged from error
+        if isinstance(error, tf.errors.DataLossError):
+            raise UserError('a TFRecord is damaged (%s): run data_tools.check_tfrecords on --data_dir'
+                            % _first_line(error)) from error
+        raise
 
 
 def _first_line(error):
