@@ -14,7 +14,7 @@ import re
 import struct
 import typing
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from data_tools.cli import UserError
 
@@ -64,8 +64,9 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
     for side, other in (('lq', 'gt'), ('gt', 'lq')):
         for name in names:
             if side in sides and name not in sides[side]:
-                raise UserError('clip %s has %s frames in %s but no %s folder; add the folder, or leave the clip out '
-                                'with --exclude' % (name, other.upper(), sides[other][name], side.upper()))
+                raise UserError('clip %s has %s frames in %s but no %s folder for scale %d; add the folder, or leave '
+                                'the clip out%s' % (name, other.upper(), sides[other][name], side.upper(), scale,
+                                                    '. make_tfrecords --make_lq makes LQ' if side == 'lq' else ''))
     return [_read_clip(name, {side: sides[side][name] for side in sides}, scale, allow_gaps) for name in names]
 
 
@@ -112,6 +113,8 @@ def image_size(path):
             file.seek(0)
             with Image.open(file) as image:
                 return image.height, image.width
+    except UnidentifiedImageError:
+        raise UserError('%s: not an image, or a damaged one; copy or extract it again, or remove it' % path) from None
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError('%s: not a readable image (%s); replace or remove it' % (path, error)) from None
 

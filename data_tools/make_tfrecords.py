@@ -32,9 +32,10 @@ def define_flags():
     flags.DEFINE_enum('encoding', 'raw', records.ENCODINGS,
                       'raw: fastest, 3.6 MB a window of REDS, for fast local disks; tiles: PNG in tiles, half of that, '
                       'for slow disks, networks and object stores')
-    flags.DEFINE_integer('lq_tile', None, 'with tiles: side of an LQ tile in LQ pixels, 0 for raw LQ', lower_bound=0)
+    flags.DEFINE_integer('lq_tile', None, 'with tiles: side of an LQ tile in LQ pixels, 0 for raw LQ; default %d'
+                         % records.TILES['tiles'][0], lower_bound=0)
     flags.DEFINE_integer('gt_tile', None, 'with tiles: side of a GT tile in GT pixels; a crop decodes the tiles it '
-                         'touches', lower_bound=8)
+                         'touches; default %d' % records.TILES['tiles'][1], lower_bound=8)
     flags.DEFINE_enum('fill', windows.FILLS[0], windows.FILLS, 'frames for windows that reach over the ends of a clip')
     flags.DEFINE_integer('frame_interval', 1, 'distance of neighbouring frames of a window, in frames', lower_bound=1)
     flags.DEFINE_string('clips', None, 'pack only these: names with commas, REDS4, or @file.json')
@@ -57,11 +58,11 @@ def main():
                              clips=clips.parse_names(FLAGS.clips), exclude=clips.parse_names(FLAGS.exclude))
     job = describe_job(found)
     _check_lengths(found, job)
+    shards = range(job['num_shards'])
+    wanted = _parse_range(FLAGS.shard_range, job['num_shards']) if FLAGS.shard_range else shards
     if prepare_output(FLAGS.output_dir, job):
         print('%s is whole already: %d windows' % (FLAGS.output_dir, job['windows']))
         return
-    shards = range(job['num_shards'])
-    wanted = _parse_range(FLAGS.shard_range, job['num_shards']) if FLAGS.shard_range else shards
     if not FLAGS.merge_manifests:
         pack(found, job, wanted)
     parts = [packing.finished(FLAGS.output_dir, index, job) for index in shards]

@@ -33,7 +33,7 @@ RATE_OF_IMAGES = Fraction(25)
 def main():
     # an exception, so that partial files go
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(128 + signal.SIGTERM))
-    config, restore_config = flags.build(InferConfig), flags.build(RestoreConfig)
+    config, restore_config = flags.build_all(InferConfig, RestoreConfig)
     _is_video(config.output)   # before the network is loaded
     with Restorer.from_config(restore_config) as restorer:
         infer(restorer, restore_config, config)
@@ -51,7 +51,7 @@ def infer(restorer, restore_config, config):
       UserError: input or output that cannot be used; frames already written stay and the next run goes on there.
     """
     to_video = _is_video(config.output)
-    sources = _find(config, restorer.config.scale)
+    sources = _find(config, restorer.config.upscale)
     _check_output(config.output, sources, to_video)
     started = time.time()
     if to_video:

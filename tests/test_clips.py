@@ -98,7 +98,7 @@ def test_missing_and_empty(tmp_path):
     fails(tmp_path, 'no clips of GT and LQ frames found')
     gt, _ = pair(tmp_path)
     os.makedirs(str(tmp_path / 'truth' / '001'))
-    fails(tmp_path, r'clip 001 has GT frames in .*truth/001 but no LQ folder')
+    fails(tmp_path, r'clip 001 has GT frames in .*truth/001 but no LQ folder for scale 4; .*--make_lq')
     os.makedirs(str(tmp_path / 'blur4' / '001'))
     fails(tmp_path, r'(truth|blur4)/001 has no frames')
     assert len(find_clips(str(tmp_path), exclude=['001'])) == 1
@@ -133,7 +133,7 @@ def test_files_that_are_no_frames(tmp_path):
     for content in (b'', b'\x89PNG\r\n\x1a\n', b'nonsense'):
         with open(os.path.join(lq, '00000001.png'), 'wb') as file:
             file.write(content)
-        fails(tmp_path, r'blur4/000/00000001.png: not a readable image')
+        fails(tmp_path, r'blur4/000/00000001.png: not an image, or a damaged one')
 
 
 def test_numbering(tmp_path):

@@ -77,6 +77,16 @@ def test_a_dataset_gives_a_folder_per_clip(restorer, restore, tmp_path):
     assert_folder_holds(tmp_path / 'one', expected(restorer, second))
 
 
+def test_a_network_without_upscaling_takes_the_lq_of_full_size(tmp_path):
+    images = write_clip(tmp_path / 'set' / 'truth' / '000', count=3, height=16, width=16)
+    write_clip(tmp_path / 'set' / 'blur1' / '000', count=3, height=16, width=16)
+    checkpoint = tiny_checkpoint(tmp_path / 'train', hr_in=True)
+    with Restorer(checkpoint) as restorer:
+        infer(restorer, RestoreConfig(checkpoint=checkpoint),
+              InferConfig(input=str(tmp_path / 'set'), output=str(tmp_path / 'out')))
+        assert_folder_holds(tmp_path / 'out', expected(restorer, images))
+
+
 @pytest.mark.parametrize('first', [1, 4, 6, 8])
 def test_an_interrupted_run_goes_on_and_reads_only_the_neighbours(restorer, restore, tmp_path, monkeypatch, first):
     images = write_clip(tmp_path / 'clip', 9)

@@ -119,6 +119,7 @@ def test_wrong_options(source, tmp_path, change, message):
     assert result.returncode == 1
     import re
     assert re.search('error: .*' + message, result.stderr), result.stderr
+    assert not (tmp_path / 'set').exists()   # a job noted down there would bind the corrected command
     assert not os.path.exists(str(tmp_path / 'set' / 'manifest.json'))
 
 
