@@ -28,8 +28,7 @@ PERCENT = ('share_of_peak', 'overhead')
 
 
 def main():
-    benchmark, model, data, runtime = (flags.build(cls) for cls in
-                                       (BenchmarkConfig, ModelConfig, DataConfig, RuntimeConfig))
+    benchmark, model, data, runtime = flags.build_all(BenchmarkConfig, ModelConfig, DataConfig, RuntimeConfig)
     if benchmark.what == 'step' and not flags.FLAGS['batch_size'].present:
         data = data.replace(batch_size=STEP_BATCH)
     subject = importlib.import_module('edvr.benchmarks.' + benchmark.what)

@@ -102,7 +102,7 @@ def load_clips(config, scale):
 
 
 def main():
-    restore_config, config = flags.build(RestoreConfig), flags.build(EvaluateConfig)
+    restore_config, config = flags.build_all(RestoreConfig, EvaluateConfig)
     _check_outputs(config)
     if config.watch:
         watch.follow(restore_config, config, load_clips,

@@ -4,7 +4,7 @@ import dataclasses
 from absl import flags
 
 from data_tools import cli
-from edvr.config.base import element_type, is_tuple
+from edvr.config.base import ConfigError, element_type, is_tuple
 from edvr.runtime import host
 
 FLAGS = flags.FLAGS
@@ -59,6 +59,23 @@ def build(cls, **overrides):
         values[field.name] = _elements(field, value) if is_tuple(field) else value
     values.update(overrides)
     return cls(**values)
+
+
+def build_all(*classes):
+    """The configurations of the command line, list in the order of `classes`.
+
+    Raises:
+      ConfigError: naming everything that is wrong in any of them.
+    """
+    configs, problems = [], []
+    for cls in classes:
+        try:
+            configs.append(build(cls))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return configs
 
 
 def _elements(field, texts):

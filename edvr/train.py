@@ -10,7 +10,7 @@ from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 
 def main():
     """Returns the exit code."""
-    configs = [flags.build(cls) for cls in (ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)]
+    configs = flags.build_all(ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)
     # TensorFlow takes seconds to load: wrong options are told before
     import tensorflow.compat.v1 as tf
 
