@@ -49,6 +49,9 @@ def test_command_line(tmp_path, folder, run_program):
 
 
 @pytest.mark.parametrize('arguments, text', [
+    (['--num_frames=4', '--learning_rate_min=1', '--num_gpus=2'],
+     'error: num_frames is 4; a window has a centre frame, so it must be odd; learning_rate_min is 1, above '
+     'learning_rate (0.0004); num_gpus is 2'),
     (['--device=tpu'], "flag --device=tpu: value should be one of <cpu|gpu|npu>"),
     (['--model_dir='], 'error: --model_dir is not given')])
 def test_wrong_command_lines(folder, tmp_path, run_program, arguments, text):
@@ -72,6 +75,15 @@ def test_what_does_not_fit_is_refused_before_anything_starts(folder, tmp_path, f
         Run(*tiny_training.configs(**dict(dict(folder=folder, model_dir=tmp_path / 'run'), **fields))).train()
     assert text in str(caught.value)
     assert not checkpoints.prefixes(str(tmp_path / 'run')) and not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_all_that_does_not_fit_is_said_at_once(folder, tmp_path):
+    with pytest.raises(UserError) as caught:
+        Run(*tiny_training.configs('/nowhere', '', init_from='/nothing', val_dir='/no/clips', eval_every=3,
+                                   device='npu', iterations_per_loop=4, steps=6))
+    for text in ('--model_dir is not given', '/nowhere has no manifest.json', '/nothing: neither a directory',
+                 '/no/clips', '--steps=6 is not a multiple of --iterations_per_loop=4', 'JOB_ID is not set'):
+        assert text in str(caught.value)
 
 
 def test_changed_configuration_and_override(folder, tmp_path, monkeypatch, capsys):

@@ -7,14 +7,19 @@ from edvr.runtime import cluster, devices, npu, rank_table
 CHECKPOINT_VARIABLES = ('LOCAL_CHECKPOINT_DIR', 'RESTORE_FROM')
 
 
-def check(config, counts=None):
-    """Raises UserError listing every problem of the environment and of the options with each other.
+def check(config, counts=None, readings=()):
+    """Raises UserError listing every problem of the environment, of the options with each other, and of the input.
 
     Args:
       config: RuntimeConfig.
       counts: {flag: int}, the numbers of steps that must be multiples of iterations_per_loop; 0 means off.
+      readings: functions(rank, size) that look at what is to be read and raise UserError. Where the environment does
+        not tell who this is, they look for rank 0 of 1.
     """
     found = problems(config, counts)
+    rank, size = (0, 1) if found else devices.rank_and_size(config)
+    for reading in readings:
+        found += _failures(lambda reading=reading: reading(rank, size))
     if len(found) == 1:
         raise UserError(found[0])
     if found:

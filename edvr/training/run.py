@@ -33,13 +33,12 @@ class Run:
         """Arguments: ModelConfig, DataConfig, TrainingConfig, RuntimeConfig."""
         self.model, self.data, self.training = model, data, training
         self.runtime = reproducible(runtime) if data.deterministic else runtime
-        checks.check(runtime, {name: getattr(training, name) for name in LOOPED})
+        self.directory = training.model_dir
+        checks.check(runtime, {name: getattr(training, name) for name in LOOPED},
+                     [self._check_directory, self._check_data, self._check_start, self._find_clips])
         self.rank, self.size = devices.rank_and_size(runtime)
         self.writes = devices.is_writer(runtime)
         self.replicas = devices.num_replicas(runtime)
-        self.directory = training.model_dir
-        if not self.directory:
-            raise UserError('--model_dir is not given; it is where checkpoints and logs go')
 
     def train(self):
         """Trains up to `training.steps`.
@@ -49,7 +48,6 @@ class Run:
         Raises:
           UserError: input that does not fit, another run in the directory, disk full, too many rollbacks.
         """
-        self._check()
         control = Control()
         with stopping.signals(control), self._held_directory():
             self.state = run_dir.RunState(self.directory, self.writes)
@@ -74,17 +72,25 @@ class Run:
         return ('%s: stopped at step %d of %d; the same command continues from there'
                 % (stopping.name(signal), self._step(), self.training.steps))
 
-    def _check(self):
-        """Looks at everything that is to be read, before anything is written."""
-        training = self.training
+    def _check_directory(self, rank, size):
+        if not self.directory:
+            raise UserError('--model_dir is not given; it is where checkpoints and logs go')
+
+    def _check_data(self, rank, size):
         if self.data.input == 'tfrecords':
-            open_set(self.data, self.model.num_frames, self.model.upscale, self.size)
+            open_set(self.data, self.model.num_frames, self.model.upscale, size)
+
+    def _check_start(self, rank, size):
+        training = self.training
         if training.tsa_only_steps and not self.model.with_tsa:
             raise UserError('--tsa_only_steps is %d, but the network has no TSA (--with_tsa=false)'
                             % training.tsa_only_steps)
         if training.init_from and not checkpoints.prefixes(self.directory):
             checkpoints.latest(training.init_from)
-        validates = self.writes and (training.eval_every or training.image_every)
+
+    def _find_clips(self, rank, size):
+        training = self.training
+        validates = rank == 0 and (training.eval_every or training.image_every)
         self.val_clips = find_clips(training.val_dir, scale=self.model.upscale) if validates else []
 
     def _held_directory(self):
