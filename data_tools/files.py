@@ -169,11 +169,12 @@ def remove(path):
         os.remove(path)
 
 
-def remove_partials(folder):
-    """Removes what killed writers left in a folder. Only for a folder with a single writing program."""
+def remove_partials(folder, name=''):
+    """Removes what killed writers left in a folder, or only of the file `name` in it. Only where nobody else writes."""
     if is_remote(folder):
-        paths = [os.path.join(folder, name) for name in listing(folder) if name.endswith(PARTIAL)]
+        paths = [os.path.join(folder, item) for item in listing(folder)
+                 if item.startswith(name and name + '.') and item.endswith(PARTIAL)]
     else:
-        paths = glob.glob(os.path.join(glob.escape(folder), '*' + PARTIAL))
+        paths = glob.glob(os.path.join(glob.escape(folder), glob.escape(name and name + '.') + '*' + PARTIAL))
     for path in paths:
         remove(path)

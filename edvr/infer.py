@@ -125,7 +125,9 @@ def _restore_to_video(restorer, source, config):
     if os.path.exists(config.output) and not config.overwrite:
         raise UserError('%s exists: give another --output, or --overwrite to replace it' % config.output)
     rate = Fraction(config.fps).limit_denominator(1001) or (source.video.rate if source.video else RATE_OF_IMAGES)
-    files.make_dir(os.path.dirname(config.output) or '.')
+    folder, name = os.path.split(os.path.abspath(config.output))
+    files.make_dir(folder)
+    files.remove_partials(folder, name)   # of a run that was killed
     encoder = VideoWriter(config.output, rate, config.crf, config.codec, source.video, config.audio)
     if encoder.copies_audio is False:
         print('note: %s audio does not go into this kind of file as it is and is encoded again'

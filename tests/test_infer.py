@@ -163,7 +163,11 @@ def test_a_video_becomes_numbered_frames_and_resumes(restorer, restore, tmp_path
 
 def test_images_become_a_video(restore, tmp_path):
     write_clip(tmp_path / 'clip', 3, 15, 17)
+    (tmp_path / 'new').mkdir()
+    for name in ('a.mp4.17.partial', 'b.mp4.17.partial'):   # of a killed run, and of one that goes on beside this
+        (tmp_path / 'new' / name).write_bytes(b'')
     restore(tmp_path / 'clip', tmp_path / 'new' / 'a.mp4', fps=12.5)
+    assert sorted(os.listdir(str(tmp_path / 'new'))) == ['a.mp4', 'b.mp4.17.partial']
     info = video.inspect(str(tmp_path / 'new' / 'a.mp4'))
     assert (info.height, info.width, info.num_frames, info.rate) == (60, 68, 3, Fraction(25, 2))
 
