@@ -60,6 +60,14 @@ def save(weights, config, output_dir):
         raise UserError('%s: cannot be written: %s' % (output_dir, error.strerror or error)) from None
 
 
+def check_finite(state, source):
+    """Raises UserError naming the first weight with NaN or infinity; state: dict, names -> arrays."""
+    for name, value in sorted(state.items()):
+        if not np.isfinite(value).all():
+            raise UserError('%s: %s has values that are not finite (NaN or infinite); these weights are spoilt'
+                            % (source, name))
+
+
 def restore_frame(prefix, config, window):
     """The network's output, float32 [s*H, s*W, 3], for one window, uint8 [T, H, W, 3], from a checkpoint."""
     with tf.Graph().as_default(), tf.Session() as session:
@@ -103,6 +111,7 @@ def main():
         raise UserError('give --from=FILE.pth and --output_dir=DIRECTORY')
     state = torch_weights.state_of(torch_weights.load_torch(source), source)
     config = torch_weights.infer_config(state, source)
+    check_finite(state, source)
     prefix = save(torch_weights.to_weights(state, config, source), config, options.output_dir)
     print('%s: %s parameters; %s' % (prefix, format(sum(value.size for value in state.values()), ','),
                                      torch_weights.describe(config)))

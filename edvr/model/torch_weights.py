@@ -216,7 +216,8 @@ def load_torch(path):
     except OSError as error:
         raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
     except Exception as error:   # torch raises its own, pickle's and zipfile's
-        reason = str(error).split('\n')[0]
+        # the rest advises to allow code in the file, which nobody should for a file that does not load
+        reason = str(error).split('\n')[0].split('. ')[0]
         raise UserError('%s: not a PyTorch checkpoint of plain tensors: %s' % (path, reason)) from None
     return _arrays(checkpoint)
 
