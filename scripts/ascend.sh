@@ -22,3 +22,11 @@ for file in /usr/local/Ascend/tfplugin/set_env.sh "${HOME:-}/Ascend/tfplugin/set
     fi
 done
 export PYTHONPATH="${root:?}${PYTHONPATH:+:$PYTHONPATH}"
+
+# take_device DEVICE_ID: the environment of a program that uses one device alone; sets DEVICE where the user did not.
+take_device() {
+    if [ -z "${DEVICE:-}" ]; then
+        if compgen -G '/dev/davinci[0-9]*' > /dev/null; then DEVICE=npu; else DEVICE=cpu; fi
+    fi
+    export DEVICE_ID=$1 RANK_ID=0 RANK_SIZE=1 JOB_ID=${JOB_ID:-10385}
+}

@@ -9,9 +9,6 @@ if [ $# -lt 2 ]; then
 fi
 root=$(cd "$(dirname "$0")/.." && pwd)   # paths stay relative to where you are
 . "$root/scripts/ascend.sh"
-if [ -z "${DEVICE:-}" ]; then
-    if compgen -G '/dev/davinci[0-9]*' > /dev/null; then DEVICE=npu; else DEVICE=cpu; fi
-fi
-export DEVICE_ID=$1 RANK_ID=0 RANK_SIZE=1 JOB_ID=${JOB_ID:-10385}
+take_device "$1"
 exec "${PYTHON:-python3}" -m edvr.evaluate --device="$DEVICE" --checkpoint="$2" \
     --data_dir="${DATA_DIR:-data/REDS}" --clips=REDS4 "${@:3}"
