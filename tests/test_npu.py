@@ -1,16 +1,21 @@
 """The Ascend path: what npu_bridge is asked for, what its absence says, and whole training runs on its stand-in."""
 import os
+import re
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny_training
 from helpers import TINY
 from npu_fixtures import DOUBLE, forget_bridge, needs_tf1, no_job, npu  # noqa: F401 fixtures
 
 from data_tools.cli import UserError
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.data.input_pipeline import train_dataset
+from edvr.model import losses
 from edvr.model.deform_conv import deform_conv
+from edvr.model.network import edvr
 from edvr.runtime import checks, devices, rank_table
 from edvr.runtime import npu as runtime_npu
 from edvr.training.run import Run
@@ -265,22 +270,43 @@ def test_resume_goes_on_as_if_nothing_had_happened(npu, tmp_path, uninterrupted)
     assert_same(found, weights(uninterrupted), rtol=1e-5, atol=1e-7)
 
 
+def train_on_two_ranks(run_program, folder, options):
+    """Runs the training program as two ranks with {option: value}, logs in folder/logs; returns what rank 0 printed."""
+    table = folder / 'table.json'
+    table.write_text(rank_table.to_json([rank_table.Rank(rank, rank, '192.168.100.%d' % (rank + 1), '127.0.0.1')
+                                         for rank in range(2)]))
+    done = run_program('edvr.runtime.launch', '--rank_table=%s' % table, '--logs=%s' % (folder / 'logs'), '--',
+                       *['--%s=%s' % item for item in sorted(options.items())],
+                       env=dict(PYTHONPATH=DOUBLE, NPU_DOUBLE_PATIENCE='120'))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @needs_tf1
 def test_two_ranks_are_one_with_the_whole_batch_and_rank_0_alone_writes(
         npu, tmp_path, uninterrupted, run_program):  # noqa: F811
-    table = tmp_path / 'table.json'
-    table.write_text(rank_table.to_json([rank_table.Rank(rank, rank, '192.168.100.%d' % (rank + 1), '127.0.0.1')
-                                         for rank in range(2)]))
-    recipe = dict(RECIPE, **MODEL.to_dict())
-    flags = ['--%s=%s' % (name, value) for name, value in sorted(recipe.items())]
+    recipe = dict(RECIPE, input='null', batch_size=1, patch_size=8, **MODEL.to_dict())
     run = tmp_path / 'run'
-    done = run_program(
-        'edvr.runtime.launch', '--rank_table=%s' % table, '--logs=%s' % (tmp_path / 'logs'), '--', '--input=null',
-        '--batch_size=1', '--patch_size=8', '--model_dir=%s' % run, *flags,
-        env=dict(PYTHONPATH=DOUBLE, NPU_DOUBLE_PATIENCE='120'))
-    assert done.returncode == 0, done.stdout + done.stderr
+    train_on_two_ranks(run_program, tmp_path, dict(recipe, model_dir=run))
     assert_same(weights(run), weights(uninterrupted), rtol=1e-4, atol=1e-6)
     assert len([name for name in os.listdir(str(run)) if name.startswith('events')]) == 1
     assert 'saved' in (tmp_path / 'logs' / 'rank_0.log').read_text()
     quiet = (tmp_path / 'logs' / 'rank_1.log').read_text()
     assert 'saved' not in quiet and 'Step:' not in quiet
+
+
+@needs_tf1
+def test_two_ranks_read_different_records(npu, tmp_path, run_program):  # noqa: F811
+    """The loss of the first step is that of both ranks' own batches, under the weights that rank 0 began with."""
+    data = DataConfig(data_dir=tiny_training.make_set(tmp_path / 'set'), batch_size=2, patch_size=8, deterministic=True)
+    model = MODEL.replace(num_frames=tiny_training.FRAMES)
+    output = train_on_two_ranks(run_program, tmp_path, dict(
+        model.to_dict(), data_dir=data.data_dir, batch_size=2, patch_size=8, deterministic=True, steps=1, log_every=1,
+        model_dir=tmp_path / 'run'))
+    with tf.Graph().as_default(), tf.Session() as session:
+        batches = [tf.data.make_one_shot_iterator(train_dataset(data, 3, 4, 2, rank, 2)).get_next() for rank in (0, 1)]
+        parts = [losses.loss(edvr(features['lq'], model).sr, gt) for features, gt in batches]
+        tf.train.Saver(tf.trainable_variables()).restore(session, str(tmp_path / 'run' / 'model.ckpt-0'))
+        first, second = session.run(parts)
+    assert abs(first - second) > 1
+    np.testing.assert_allclose(float(re.search('loss:([0-9.]+)', output).group(1)), first + second, rtol=1e-5)
