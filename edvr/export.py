@@ -44,10 +44,11 @@ def export(config, log=print):
     prefix = checkpoints.latest(config.checkpoint)
     model = checkpoints.load_model_config(config.checkpoint)
     _check_size(model, config)
+    destination = os.path.normpath(config.destination)
+    _check_destination(destination, config.format)
     graph_def, averaged = freezing.freeze(prefix, model, config.interface, config.dcn_impl, config.use_ema)
     if config.dcn_impl == 'npu':
         freezing.check_npu_ops(graph_def)
-    destination = os.path.normpath(config.destination)
     facts = dict(checkpoint=os.path.basename(prefix), moving_average=averaged, dcn_impl=config.dcn_impl,
                  tensorflow=tf.__version__, ops=sorted({node.op for node in graph_def.node}))
     if config.format == 'frozen':
@@ -121,13 +122,21 @@ def _check_size(model, config):
             raise UserError('--%s=%d; this network takes multiples of %d' % (name, size, model.size_multiple))
 
 
+def _check_destination(destination, kind):
+    """Raises UserError, before the work, where something else than an export of this kind would be replaced."""
+    if kind == 'frozen' and os.path.isdir(destination):
+        raise UserError('%s is a folder: give the name of a file' % destination)
+    if kind == 'saved_model' and os.path.exists(destination) and not os.path.isfile(
+            os.path.join(destination, 'saved_model.pb')):
+        raise UserError('%s exists and is not a SavedModel: give another --output' % destination)
+    files.make_dir(os.path.dirname(destination) or '.')
+
+
 @contextlib.contextmanager
 def _workshop(destination):
     """A folder beside the destination to work in, gone afterwards."""
-    parent = os.path.dirname(destination) or '.'
     with files.explained(destination):
-        os.makedirs(parent, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix='.export-', dir=parent)
+        folder = tempfile.mkdtemp(prefix='.export-', dir=os.path.dirname(destination) or '.')
     try:
         yield folder
     finally:
@@ -170,13 +179,9 @@ def _publish(draft, destination, folder):
     """Moves the verified graph and its description to their names; between the two moves the checksum tells."""
     if os.path.isdir(draft):
         if os.path.exists(destination):
-            if not os.path.isfile(os.path.join(destination, 'saved_model.pb')):
-                raise UserError('%s exists and is not a SavedModel: give another --output' % destination)
             os.replace(destination, os.path.join(folder, 'replaced'))
         os.replace(draft, destination)
         return
-    if os.path.isdir(destination):
-        raise UserError('%s is a folder: give the name of a file' % destination)
     os.replace(signature.sidecar_path(draft), signature.sidecar_path(destination))
     os.replace(draft, destination)
 
