@@ -1,5 +1,7 @@
 """What several tests need: a tiny network's checkpoint, smooth frames."""
+import functools
 import os
+import tempfile
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -24,9 +26,28 @@ def tiny_checkpoint(directory, seed=0, step=7, ema=False, **model_fields):
       str, the checkpoint's prefix.
     """
     directory = str(directory)
-    config = ModelConfig(**dict(TINY, **model_fields))
+    os.makedirs(directory, exist_ok=True)
+    for name, data in _checkpoint_files(seed, step, ema, ModelConfig(**dict(TINY, **model_fields))):
+        with open(os.path.join(directory, name), 'wb') as file:
+            file.write(data)
+    return os.path.join(directory, 'model.ckpt-%d' % step)
+
+
+@functools.lru_cache(maxsize=None)
+def _checkpoint_files(seed, step, ema, config):
+    """[(name, bytes)] of the directory that `tiny_checkpoint` makes: building the graph takes seconds."""
+    with tempfile.TemporaryDirectory() as directory:
+        checkpoints.save_model_config(directory, config)
+        _save(directory, seed, step, ema, config)
+        contents = []
+        for name in sorted(os.listdir(directory)):
+            with open(os.path.join(directory, name), 'rb') as file:
+                contents.append((name, file.read()))
+        return contents
+
+
+def _save(directory, seed, step, ema, config):
     rng = np.random.RandomState(seed)
-    checkpoints.save_model_config(directory, config)
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(seed)
         size = 2 * config.size_multiple
@@ -48,7 +69,8 @@ def tiny_checkpoint(directory, seed=0, step=7, ema=False, **model_fields):
         # what the initializer really assigns: for an average that is not its `initial_value`
         session.run([variable.initializer for variable in values],
                     {variable.initializer.inputs[1]: value for variable, value in values.items()})
-        return tf.train.Saver().save(session, os.path.join(directory, 'model.ckpt'), global_step=step)
+        saver = tf.train.Saver(save_relative_paths=True)   # the files are copied to other directories
+        saver.save(session, os.path.join(directory, 'model.ckpt'), global_step=step)
 
 
 def smooth_frames(count, height, width, seed=0):
