@@ -154,6 +154,6 @@ def choose_tile(height, width, overlap, multiple, bytes_per_pixel, memory):
         tile = int(pixels / min(height, width)) // multiple * multiple
     smallest = max(2 * overlap, 64)
     if tile < smallest:
-        raise UserError('a memory budget of %.2f GB allows tiles of %d pixels; at least %d are needed: raise '
-                        '--memory_gb, or lower --tile_overlap' % (memory / 2 ** 30, tile, smallest))
+        raise UserError('--memory_gb leaves %.2f GB for a tile, enough for %d pixels a side; at least %d are needed: '
+                        'raise it, or lower --tile_overlap' % (memory / 2 ** 30, tile, smallest))
     return tile
