@@ -77,5 +77,5 @@ def test_choose_tile_keeps_the_budget():
     tile = tiling.choose_tile(1080, 1920, 64, 4, 1000.0, 300 * 300 * 1000)
     assert tile == 300
     assert tiling.choose_tile(100, 1920, 32, 4, 1000.0, 300 * 300 * 1000) == 900   # cut along the long side only
-    with pytest.raises(UserError, match='for a tile, enough for'):
+    with pytest.raises(UserError, match='enough for 40 pixels a side; at least 128 are needed'):
         tiling.choose_tile(1080, 1920, 64, 4, 1000.0, 40 * 40 * 1000)
