@@ -66,9 +66,12 @@ def records(config, manifest, batch_size, rank, size, start_step):
         streams = min(config.read_threads or min(16, available_cores()), max(1, len(manifest.shards) // size))
         # Each shard is read ahead by a thread of its own, which ends before its iterator does. The threads of a
         # parallel interleave let go of their shard later: in TensorFlow 1.15 after the session, which crashes it.
-        found = shards.interleave(lambda *shard: read(*shard).prefetch(_RECORDS_AHEAD), streams, 1)
-        if crops > 1:
-            found = found.flat_map(lambda *item: tf.data.Dataset.from_tensors(item).repeat(crops))
+        def read_ahead(shard, turn):
+            items = read(shard, turn)
+            if crops > 1:   # here, in the shard's thread: a function called later would queue behind the decoding
+                items = items.flat_map(lambda *item: tf.data.Dataset.from_tensors(item).repeat(crops))
+            return items.prefetch(_RECORDS_AHEAD * crops)
+        found = shards.interleave(read_ahead, streams, 1)
         first_number = 0
     numbers = tf.data.Dataset.range(first_number, FOREVER)
     return tf.data.Dataset.zip((numbers, found)).map(lambda number, item: (number,) + tuple(item))
