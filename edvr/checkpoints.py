@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import sys
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -20,6 +21,8 @@ from edvr.config import ModelConfig
 EMA_SUFFIX = '/ExponentialMovingAverage'
 MODEL_FILE = 'model.json'
 BASENAME = 'model.ckpt'
+
+_told = set()   # the latest checkpoint is asked for again and again
 
 
 def name_of(variable):
@@ -55,6 +58,12 @@ def defect(prefix):
     return None
 
 
+def _tell_once(text):
+    if text not in _told:
+        _told.add(text)
+        print(text, file=sys.stderr, flush=True)
+
+
 def latest(path):
     """The checkpoint that `path` means.
 
@@ -70,6 +79,7 @@ def latest(path):
         for prefix in reversed(found):
             if defect(prefix) is None:
                 return prefix
+            _tell_once('warning: %s is passed over: %s' % (prefix, defect(prefix)))
         if found:
             raise UserError('%s: none of its %d checkpoints is whole; the last, %s: %s'
                             % (path, len(found), os.path.basename(found[-1]), defect(found[-1])))

@@ -118,6 +118,7 @@ def _evaluate_and_write(restorer, clips, restore_config, config):
         results = evaluate(restorer, clips, restore_config, config, events)
         events.scalars(step, evaluation.overall(results))
     print('\n' + '\n'.join(report.table(results, config.crop_border)))
+    print('network: %s' % restorer.path, flush=True)
     write_results(results, restorer, restore_config, config)
     return results
 

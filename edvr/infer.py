@@ -60,7 +60,8 @@ def infer(restorer, restore_config, config):
         count = _restore_to_folders(restorer, sources, _settings(restore_config), config)
     seconds = time.time() - started
     if count:
-        print('restored %d frames in %.1f s, %.2f frames/s: %s' % (count, seconds, count / seconds, config.output))
+        print('restored %d frames with %s in %.1f s, %.2f frames/s: %s'
+              % (count, restorer.path, seconds, count / seconds, config.output))
     else:
         print('nothing to do: all frames are in %s (--overwrite restores them again)' % config.output)
     return count

@@ -37,10 +37,13 @@ def test_latest_is_by_number_not_by_text_or_time(tmp_path):
 
 @pytest.mark.parametrize('part, size', [('index', 20), ('index', 0), ('data-00000-of-00001', 31),
                                         ('data-00000-of-00001', 0)])
-def test_cut_checkpoint_is_passed_over_and_refused_by_name(tmp_path, part, size):
+def test_cut_checkpoint_is_passed_over_and_refused_by_name(tmp_path, part, size, capfd):
     save(tmp_path, 1, 2)
     cut(str(tmp_path / ('model.ckpt-2.' + part)), size)
-    assert checkpoints.latest(str(tmp_path)) == str(tmp_path / 'model.ckpt-1')
+    capfd.readouterr()
+    for _ in range(2):
+        assert checkpoints.latest(str(tmp_path)) == str(tmp_path / 'model.ckpt-1')
+    assert capfd.readouterr().err.count('warning: %s is passed over' % (tmp_path / 'model.ckpt-2')) == 1
     with pytest.raises(UserError, match=r'model.ckpt-2 is not whole'):
         checkpoints.latest(str(tmp_path / 'model.ckpt-2'))
 

@@ -105,6 +105,7 @@ def test_program(run_program, network, data, tmp_path):
         assert clip['edvr_psnr'] == pytest.approx(np.mean([row['edvr_psnr'] for row in clip['frames']]))
     assert 'PSNR = %.4f, SSIM = %.6f' % (content['edvr_psnr'], content['edvr_ssim']) in lines
     assert sum(line.startswith('Inference time: ') for line in lines) == 2
+    assert 'network: %s' % content['checkpoint'] in lines
     assert content['edvr_psnr'] == pytest.approx(np.mean([clip['edvr_psnr'] for clip in content['clips']]))
     assert content['step'] == 7 and content['scale'] == 4 and content['bicubic_psnr'] > 10
     with open(str(tmp_path / 'numbers.csv')) as file:

@@ -275,3 +275,9 @@ def test_another_architecture_names_the_variable_that_differs(tmp_path):
     checkpoints.save_model_config(str(tmp_path), narrow.replace(num_reconstruct_block=2))
     with pytest.raises(UserError, match=r'has no variable edvr/\S*reconstruction\S*'):
         Restorer(str(tmp_path))
+
+
+def test_a_gpu_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tf.config.experimental, 'list_physical_devices', lambda kind: [])
+    with pytest.raises(UserError, match=r'--device=gpu, but TensorFlow .* sees no GPU'):
+        Restorer.from_config(RestoreConfig(checkpoint=str(tmp_path), device='gpu'))

@@ -50,7 +50,9 @@ class Restorer:
 
     @classmethod
     def from_config(cls, config):
-        """The Restorer that a RestoreConfig describes."""
+        """The Restorer that a RestoreConfig describes; UserError too when it asks for a GPU and there is none."""
+        if config.device == 'gpu':
+            devices.gpus(RuntimeConfig(device='gpu'))   # TensorFlow would compute on the CPU and say nothing
         tile = config.tile if config.tile == 'auto' else int(config.tile)
         return cls(config.checkpoint, config.fill, tile, config.tile_overlap, config.memory_gb, config.ensemble,
                    config.cached, config.cache_gb, config.dcn_impl, config.device, config.use_ema,
