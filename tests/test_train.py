@@ -65,6 +65,7 @@ def test_wrong_command_lines(folder, tmp_path, run_program, arguments, text):
     (dict(num_frames=5), 'was packed with num_frames=3, the model has num_frames=5'),
     (dict(scale=2), 'was packed with scale=4, the model has scale=2'),
     (dict(patch_size=64), 'a crop must fit into the frame'),
+    (dict(patch_size=6), 'patch_size is 6; it must be a multiple of 4'),
     (dict(data_dir='/nowhere'), '/nowhere has no manifest.json'),
     (dict(tsa_only_steps=5, with_tsa=False), 'tsa_only_steps is 5, but the network has no TSA'),
     (dict(init_from='/nowhere'), '/nowhere: neither a directory with checkpoints nor the prefix'),

@@ -77,6 +77,9 @@ class Run:
             raise UserError('--model_dir is not given; it is where checkpoints and logs go')
 
     def _check_data(self, rank, size):
+        if self.data.patch_size % self.model.size_multiple:
+            raise UserError('patch_size is %d; it must be a multiple of %d for this network'
+                            % (self.data.patch_size, self.model.size_multiple))
         if self.data.input == 'tfrecords':
             open_set(self.data, self.model.num_frames, self.model.upscale, size)
 
