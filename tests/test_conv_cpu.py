@@ -1,14 +1,23 @@
-"""Convolution gradients for CPUs: the same numbers as TensorFlow's own, alone and through the network."""
+"""Convolutions for CPUs and their gradients: the same numbers as TensorFlow's own, alone and through the network."""
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 from edvr.config import ModelConfig
-from edvr.model import layers, native_ops
+from edvr.model import conv_cpu, layers, native_ops
 from edvr.model.network import edvr
 
-WAYS = ['forward', pytest.param('native', marks=pytest.mark.skipif(
-    native_ops.compiler() is None, reason='no C++ compiler'))]
+needs_compiler = pytest.mark.skipif(native_ops.compiler() is None, reason='no C++ compiler')
+# the way, and whether the compiled operator computes the convolutions too, whichever this TensorFlow takes
+WAYS = [('forward', False), pytest.param(('native', False), marks=needs_compiler),
+        pytest.param(('native', True), marks=needs_compiler)]
+
+
+@pytest.fixture
+def way(request, monkeypatch):
+    name, native_forward = request.param
+    monkeypatch.setattr(conv_cpu, 'NATIVE_FORWARD', native_forward)
+    return name
 
 
 def gradients(way, dtype, N, H, W, C, cout, size):
@@ -22,7 +31,7 @@ def gradients(way, dtype, N, H, W, C, cout, size):
         return result, {op.type for op in graph.get_operations()}
 
 
-@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('way', WAYS, indirect=True, ids=str)
 @pytest.mark.parametrize('case', [(2, 9, 7, 5, 40, 3), (1, 1, 1, 3, 2, 3), (1, 30, 40, 14, 3, 3), (2, 8, 8, 6, 70, 1),
                                   (1, 3, 300, 2, 3, 5), (40, 2, 2, 1, 1, 3)], ids=str)
 def test_equals_stock_gradients(way, case):
@@ -35,7 +44,7 @@ def test_equals_stock_gradients(way, case):
         assert ('EdvrConvWeightGrad' in types) == (way == 'native')
 
 
-@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('way', WAYS, indirect=True, ids=str)
 @pytest.mark.parametrize('recompute', [False, True])
 def test_network_gradients_are_the_same(way, recompute):
     """Every variable's gradient, with offsets that are not zero; what is compared took the way it should."""
@@ -54,6 +63,7 @@ def test_network_gradients_are_the_same(way, recompute):
             results.append(session.run(grads))
             types = {op.type for op in graph.get_operations()}
     assert ('EdvrConvWeightGrad' in types) == (way == 'native')
+    assert ('EdvrConv' in types) == (way == 'native' and conv_cpu.NATIVE_FORWARD)
     for value, want in zip(*reversed(results)):
         np.testing.assert_allclose(value, want, rtol=0, atol=2e-4 * max(1, np.abs(want).max()))
 
@@ -65,10 +75,144 @@ def test_context_returns_to_what_was_before():
     assert layers.gradients_way() == 'stock'
 
 
-@pytest.mark.skipif(native_ops.compiler() is None, reason='no C++ compiler')
+@needs_compiler
 def test_weight_gradient_refuses_wrong_shapes():
     with tf.Graph().as_default(), tf.Session() as session:
         x, grad = (tf.placeholder_with_default(np.zeros(shape, np.float32), None) for shape in
                    ((2, 5, 7, 3), (2, 5, 6, 4)))
         with pytest.raises(tf.errors.InvalidArgumentError, match=r'\[2,5,7,3\].*\[2,5,6,4\]'):
             session.run(native_ops.conv_weight_gradient(x, grad, (3, 3)))
+
+
+def definition(inputs, weight, bias, residual, slope, block):
+    """What `native_ops.conv` computes, in NumPy."""
+    x = np.concatenate(inputs, axis=-1)
+    kh, kw, _, cout = weight.shape
+    N, H, W, _ = x.shape
+    padded = np.pad(x, [(0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2), (0, 0)], 'constant')
+    y = sum(padded[:, i:i + H, j:j + W] @ weight[i, j] for i in range(kh) for j in range(kw)) + bias
+    if residual is not None:
+        y = y + np.repeat(residual, N // len(residual), axis=0)
+    y = np.where(y > 0, y, slope * y)
+    y = y.reshape(N, H, W, block, block, cout // block ** 2).transpose(0, 1, 3, 2, 4, 5)
+    return y.reshape(N, H * block, W * block, -1)
+
+
+FUSED = [dict(), dict(slope=0.), dict(slope=.125, share=2), dict(slope=.125, channels=(3, 5, 1), share=1),
+         dict(block=2), dict(block=3, slope=.125, cout=18), dict(kernel=(1, 1), share=2), dict(kernel=(5, 3), W=2),
+         dict(H=1, W=1), dict(W=40, cout=70), dict(W=25, kernel=(1, 5), channels=(2, 2))]
+
+
+def fused_case(N=4, H=5, W=13, channels=(6,), cout=8, kernel=(3, 3), share=0, slope=1., block=1):
+    rng = np.random.RandomState(0)
+    inputs = [rng.randn(N, H, W, C) for C in channels]
+    residual = rng.randn(N // share, H, W, cout) if share else None
+    return inputs, rng.randn(*kernel, sum(channels), cout), rng.randn(cout), residual, slope, block
+
+
+def tensors(case, dtype):
+    inputs, weight, bias, residual, slope, block = case
+    residual = None if residual is None else tf.constant(residual, dtype)
+    return ([tf.constant(x, dtype) for x in inputs], tf.constant(weight, dtype), tf.constant(bias, dtype), residual,
+            slope, block)
+
+
+def run_fused(case, dtype):
+    inputs, weight, bias, residual, slope, block = tensors(case, dtype)
+    return native_ops.conv(inputs, weight, bias, slope, residual, block)
+
+
+@needs_compiler
+@pytest.mark.parametrize('options', FUSED, ids=str)
+def test_fused_values(options):
+    case = fused_case(**options)
+    want = definition(*case)
+    for dtype, accuracy in ((tf.float64, 1e-13), (tf.float32, 1e-5)):
+        with tf.Graph().as_default(), tf.Session() as session:
+            y = run_fused(case, dtype)
+            assert y.shape.as_list() == list(want.shape)
+            np.testing.assert_allclose(session.run(y), want, rtol=0, atol=accuracy * np.abs(want).max())
+
+
+@needs_compiler
+@pytest.mark.parametrize('options', FUSED, ids=str)
+def test_fused_gradients_numerically(options):
+    """Of every argument, against differences of the NumPy definition along random directions."""
+    case = fused_case(**options)
+    rng, step = np.random.RandomState(1), 1e-6
+    direction = rng.randn(*definition(*case).shape)
+    with tf.Graph().as_default(), tf.Session() as session:
+        inputs, weight, bias, residual, slope, block = tensors(case, tf.float64)
+        arguments = inputs + [weight, bias] + ([] if residual is None else [residual])
+        y = native_ops.conv(inputs, weight, bias, slope, residual, block)
+        gradients = session.run(tf.gradients(y, arguments, tf.constant(direction)))
+    values = case[0] + list(case[1:3]) + ([] if case[3] is None else [case[3]])
+    for which, gradient in enumerate(gradients):
+        change, ends = rng.randn(*values[which].shape), []
+        for sign in (1, -1):
+            moved = list(values)
+            moved[which] = values[which] + sign * step * change
+            n = len(case[0])
+            again = (moved[:n], moved[n], moved[n + 1], moved[n + 2] if len(moved) > n + 2 else None) + case[4:]
+            ends.append((definition(*again) * direction).sum())
+        want = (ends[0] - ends[1]) / (2 * step)
+        assert abs((gradient * change).sum() - want) < 1e-5 * max(1, np.abs(gradient * change).sum())
+
+
+@needs_compiler
+def test_fused_same_result_with_any_number_of_threads():
+    results = []
+    for threads in (1, 3):
+        config = tf.ConfigProto(intra_op_parallelism_threads=threads)
+        with tf.Graph().as_default(), tf.Session(config=config) as session:
+            results.append(session.run(run_fused(fused_case(N=8, H=20, W=30, slope=.125), tf.float32)))
+    assert np.array_equal(*results)
+
+
+@needs_compiler
+def test_fused_unknown_sizes_and_empty_batch():
+    inputs, weight, bias, _, slope, block = fused_case(block=2, slope=.125)
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = tf.placeholder(tf.float64, [None, None, None, 6])
+        y = native_ops.conv([x], tf.constant(weight), tf.constant(bias), slope, None, block)
+        assert y.shape.as_list() == [None, None, None, 2]
+        np.testing.assert_allclose(session.run(y, {x: inputs[0]}), definition(inputs, weight, bias, None, slope, block),
+                                   rtol=0, atol=1e-12)
+        assert session.run(y, {x: inputs[0][:0]}).shape == (0, 10, 26, 2)
+
+
+@needs_compiler
+@pytest.mark.parametrize('shapes, block, text', [
+    (([2, 5, 7, 3], [3, 3, 4, 2], [2], None), 1, 'weight takes 4 channels, x has 3'),
+    (([2, 5, 7, 3], [2, 3, 3, 2], [2], None), 1, 'kh and kw odd'),
+    (([2, 5, 7, 3], [3, 3, 3, 2], [3], None), 1, r'bias has shape \[3\]; it must be \[2\]'),
+    (([2, 5, 7, 3], [3, 3, 3, 2], [2], [2, 5, 6, 2]), 1, r'residual has shape \[2,5,6,2\]'),
+    (([3, 5, 7, 3], [3, 3, 3, 2], [2], [2, 5, 7, 2]), 1, 'N or a divisor'),
+    (([2, 5, 7, 3], [3, 3, 3, 2], [2], None), 2, '2 channels cannot be arranged in blocks of 2x2'),
+], ids=str)
+def test_fused_refuses_wrong_shapes(shapes, block, text):
+    with tf.Graph().as_default(), tf.Session() as session:
+        x, weight, bias, residual = (None if shape is None else tf.placeholder_with_default(
+            np.zeros(shape, np.float32), None) for shape in shapes)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=text):
+            session.run(native_ops.conv([x], weight, bias, 1., residual, block))
+
+
+@needs_compiler
+@pytest.mark.parametrize('way', WAYS[1:], indirect=True, ids=str)
+def test_network_of_compiled_operators_is_the_same(way):
+    """All of them together, deformable convolutions included, values and every variable's gradient."""
+    config = ModelConfig(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1, num_frames=3)
+    lq, results = np.random.RandomState(1).rand(1, 3, 8, 12, 3).astype(np.float32), []
+    for impl in ('tf', 'native'):
+        with tf.Graph().as_default(), tf.Session() as session:
+            outputs = edvr(tf.constant(lq), config, impl)
+            variables, rng = tf.trainable_variables(), np.random.RandomState(2)
+            wanted = [outputs.sr] + [outputs.offset_means[name] for name in sorted(outputs.offset_means)]
+            wanted += tf.gradients(tf.reduce_sum(tf.square(outputs.sr)), variables)
+            places = [tf.placeholder(tf.float32, variable.shape) for variable in variables]
+            session.run([tf.assign(*pair) for pair in zip(variables, places)],
+                        {place: .1 * rng.randn(*place.shape.as_list()) for place in places})
+            results.append(session.run(wanted))
+    for value, want in zip(*reversed(results)):
+        np.testing.assert_allclose(value, want, rtol=0, atol=2e-4 * max(1, np.abs(want).max()))

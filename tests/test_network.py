@@ -266,7 +266,10 @@ def test_starts_as_the_reference_does():
         else:
             weight = values[name.rsplit('/', 1)[0] + '/weight']
             limit = 1 / np.sqrt(np.prod(weight.shape[:3]))
-            assert 0.5 * limit < np.abs(value).max() <= limit * (1 + 1e-6), name   # rounding of float32
+            largest = np.abs(value).max()
+            assert largest <= limit * (1 + 1e-6), name   # rounding of float32
+            # three values, of conv_last's bias, may all be small by chance
+            assert value.size < 16 or largest > 0.5 * limit, name
 
 
 @pytest.mark.parametrize('shape, options, text', [

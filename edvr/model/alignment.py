@@ -6,7 +6,6 @@ import tensorflow.compat.v1 as tf
 from edvr.model.deform_conv import deform_conv
 from edvr.model.layers import (
     conv2d,
-    conv2d_concat,
     conv2d_with_reference,
     lrelu,
     shape_of,
@@ -40,13 +39,14 @@ def align(features, config, dcn_impl='tf'):
             offset = _offset_features(frames[index], references[index], up_offset, level, config)
             feature, means[level] = dcn_pack(frames[index], offset, 'dcn_pack/' + level, config, dcn_impl)
             if up_feature is not None:
-                feature = conv2d_concat([feature, up_feature], C, 'feat_conv/' + level)
-            if index > 0:
+                feature = conv2d([feature, up_feature], C, 'feat_conv/' + level, activation='lrelu' if index else None)
+            else:
                 feature = lrelu(feature)
+            if index > 0:
                 # twice the size, so twice the distance in pixels
                 up_offset, up_feature = upsample(offset, 2) * 2.0, upsample(feature, 2)
-        offset = lrelu(conv2d_with_reference(feature, references[0], C, T, 'cas_offset_conv1'))
-        offset = lrelu(conv2d(offset, C, 'cas_offset_conv2'))
+        offset = conv2d_with_reference(feature, references[0], C, T, 'cas_offset_conv1', 'lrelu')
+        offset = conv2d(offset, C, 'cas_offset_conv2', activation='lrelu')
         feature, means['cas'] = dcn_pack(feature, offset, 'cas_dcnpack', config, dcn_impl)
     return tf.reshape(lrelu(feature), [N, T, H, W, C]), means
 
@@ -59,11 +59,11 @@ def _merge_frames(x):
 def _offset_features(frames, reference, up_offset, level, config):
     """What a level's offsets are predicted from; float32 [N*T, h, w, C]. `up_offset` comes from the coarser level."""
     C = config.channels
-    x = lrelu(conv2d_with_reference(frames, reference, C, config.num_frames, 'offset_conv1/' + level))
+    x = conv2d_with_reference(frames, reference, C, config.num_frames, 'offset_conv1/' + level, 'lrelu')
     if up_offset is None:
-        return lrelu(conv2d(x, C, 'offset_conv2/' + level))
-    x = lrelu(conv2d_concat([x, up_offset], C, 'offset_conv2/' + level))
-    return lrelu(conv2d(x, C, 'offset_conv3/' + level))
+        return conv2d(x, C, 'offset_conv2/' + level, activation='lrelu')
+    x = conv2d([x, up_offset], C, 'offset_conv2/' + level, activation='lrelu')
+    return conv2d(x, C, 'offset_conv3/' + level, activation='lrelu')
 
 
 def dcn_pack(x, offset_features, name, config, dcn_impl='tf'):

@@ -10,6 +10,10 @@ import tensorflow.compat.v1 as tf
 
 from edvr.model import native_ops
 
+# Whether the compiled operator also computes the convolutions: it is faster than TensorFlow 1's kernel, while later
+# ones have oneDNN's.
+NATIVE_FORWARD = tf.__version__.startswith('1.')
+
 _NAMES = {'forward': 'EdvrConvForward', 'native': 'EdvrConvNative'}
 
 
@@ -43,4 +47,7 @@ def _forward(op, grad):
 @tf.RegisterGradient(_NAMES['native'])
 def _native(op, grad):
     x, weight = op.inputs
-    return _input_gradient(weight, grad), native_ops.conv_weight_gradient(x, grad, weight.shape.as_list()[:2])
+    kernel = weight.shape.as_list()[:2]
+    if NATIVE_FORWARD:
+        return native_ops.conv_input_gradient(weight, grad), native_ops.conv_weight_gradient(x, grad, kernel)
+    return _input_gradient(weight, grad), native_ops.conv_weight_gradient(x, grad, kernel)

@@ -4,7 +4,7 @@ Formulas: section 3.3 of arXiv 1905.02716; the spatial attention's wiring as in 
 """
 import tensorflow.compat.v1 as tf
 
-from edvr.model.layers import avg_pool, conv2d, conv2d_concat, lrelu, max_pool, shape_of, upsample
+from edvr.model.layers import avg_pool, conv2d, max_pool, shape_of, upsample
 
 SCOPE = 'fusion'
 
@@ -22,7 +22,7 @@ def fuse(aligned, config):
         return conv2d(stack_frames(aligned), config.channels, SCOPE, size=1)
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
         stacked = stack_frames(temporal_attention(aligned, config))
-        feature = lrelu(conv2d(stacked, config.channels, 'feat_fusion', size=1))
+        feature = conv2d(stacked, config.channels, 'feat_fusion', size=1, activation='lrelu')
         return spatial_attention(feature, stacked, config)
 
 
@@ -53,15 +53,15 @@ def spatial_attention(feature, stacked, config):
       float32 [N, H, W, C].
     """
     C = config.channels
-    attention = lrelu(conv2d(stacked, C, 'spatial_attn1', size=1))
-    attention = lrelu(conv2d_concat([max_pool(attention), avg_pool(attention)], C, 'spatial_attn2', size=1))
-    level = lrelu(conv2d(attention, C, 'spatial_attn_l1', size=1))
-    level = lrelu(conv2d_concat([max_pool(level), avg_pool(level)], C, 'spatial_attn_l2'))
-    level = upsample(lrelu(conv2d(level, C, 'spatial_attn_l3')), 2)
-    attention = lrelu(conv2d(attention, C, 'spatial_attn3')) + level
-    attention = upsample(lrelu(conv2d(attention, C, 'spatial_attn4', size=1)), 2)
+    attention = conv2d(stacked, C, 'spatial_attn1', size=1, activation='lrelu')
+    attention = conv2d([max_pool(attention), avg_pool(attention)], C, 'spatial_attn2', size=1, activation='lrelu')
+    level = conv2d(attention, C, 'spatial_attn_l1', size=1, activation='lrelu')
+    level = conv2d([max_pool(level), avg_pool(level)], C, 'spatial_attn_l2', activation='lrelu')
+    level = upsample(conv2d(level, C, 'spatial_attn_l3', activation='lrelu'), 2)
+    attention = conv2d(attention, C, 'spatial_attn3', activation='lrelu') + level
+    attention = upsample(conv2d(attention, C, 'spatial_attn4', size=1, activation='lrelu'), 2)
     attention = conv2d(attention, C, 'spatial_attn5')
-    shift = lrelu(conv2d(attention, C, 'spatial_attn_add1', size=1))
+    shift = conv2d(attention, C, 'spatial_attn_add1', size=1, activation='lrelu')
     shift = conv2d(shift, C, 'spatial_attn_add2', size=1)
     # the factor 2 makes the gate start near 1
     return feature * tf.sigmoid(attention) * 2.0 + shift

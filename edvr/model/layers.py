@@ -11,9 +11,10 @@ import math
 
 import tensorflow.compat.v1 as tf
 
-from edvr.model import conv_cpu
+from edvr.model import conv_cpu, native_ops
 
 _GRADIENTS = {'way': 'stock'}
+_SLOPES = {None: 1.0, 'relu': 0.0, 'lrelu': 0.1}   # activation -> slope below zero
 
 
 def shape_of(x):
@@ -44,7 +45,7 @@ def scaled_he_normal(fan_in):
 
 
 def lrelu(x):
-    return tf.nn.leaky_relu(x, alpha=0.1)
+    return tf.nn.leaky_relu(x, alpha=_SLOPES['lrelu'])
 
 
 @contextlib.contextmanager
@@ -53,7 +54,7 @@ def convolution_gradients(way):
 
     Args:
       way: 'stock', TensorFlow's own, for every device; 'forward', faster on CPUs; 'native', the fastest on CPUs, which
-        needs the compiled operators.
+        needs the compiled operators and has them compute the convolutions themselves too where that is faster.
     """
     before = _GRADIENTS['way']
     _GRADIENTS['way'] = way
@@ -93,28 +94,60 @@ def conv_variables(channels_in, channels_out, size=3, weight_init=None, bias_ini
     return weight, variable('bias', [channels_out], bias_init or uniform(fan_in))
 
 
-def conv2d(x, channels, name, size=3, stride=1, weight_init=None, bias_init=None):
+def fused_conv(inputs, weight, bias=None, activation=None, residual=None, frames=1, block=1):
+    """depth_to_space(activation(convolution of the concatenated inputs + bias + residual)), stride 1.
+
+    Args:
+      inputs: list of float32 [B, H, W, C_i].
+      weight: [k, k, sum of C_i, C_out], k odd.
+      bias: [C_out], or None.
+      activation: None, 'relu' or 'lrelu'.
+      residual: float32 [B / frames, H, W, C_out], or None; `frames` images next to each other share one.
+      frames, block: ints; block is depth_to_space's.
+    Returns:
+      float32 [B, block * H, block * W, C_out / block^2].
+    """
+    if gradients_way() == 'native' and conv_cpu.NATIVE_FORWARD:
+        return native_ops.conv(inputs, weight, bias, _SLOPES[activation], residual, block)
+    y = convolve(inputs[0] if len(inputs) == 1 else tf.concat(inputs, axis=-1), weight)
+    if bias is not None:
+        y = tf.nn.bias_add(y, bias)
+    if frames > 1:
+        N, H, W, C = shape_of(residual)
+        y = tf.reshape(tf.reshape(y, [N, frames, H, W, C]) + residual[:, tf.newaxis], [N * frames, H, W, C])
+    elif residual is not None:
+        y += residual
+    y = activate(y, activation)
+    return y if block == 1 else tf.depth_to_space(y, block)
+
+
+def activate(x, activation=None):
+    """`x` after the activation: None, 'relu' or 'lrelu'."""
+    return {'relu': tf.nn.relu, 'lrelu': lrelu}[activation](x) if activation else x
+
+
+def conv2d(x, channels, name, size=3, stride=1, weight_init=None, bias_init=None, **fused):
     """Convolution with bias.
 
     Args:
-      x: float32 [B, H, W, C].
+      x: float32 [B, H, W, C], or a list of such, to be taken as concatenated on channels.
       channels: int, C_out.
       name: str, the layer's scope.
       size: int, odd kernel size.
       stride: int; the output is [B, ceil(H / stride), ceil(W / stride), C_out].
       weight_init, bias_init: initializers; None means `uniform`.
+      fused: what follows the convolution, see `fused_conv`; with a stride only `activation`.
     """
+    inputs = x if isinstance(x, (list, tuple)) else [x]
     with tf.variable_scope(name, reuse=tf.AUTO_REUSE):
-        weight, bias = conv_variables(int(x.shape[-1]), channels, size, weight_init, bias_init)
-        return tf.nn.bias_add(convolve(x, weight, stride), bias)
+        weight, bias = conv_variables(sum(int(one.shape[-1]) for one in inputs), channels, size, weight_init,
+                                      bias_init)
+        if stride == 1:
+            return fused_conv(inputs, weight, bias, **fused)
+        return activate(tf.nn.bias_add(convolve(x, weight, stride), bias), **fused)
 
 
-def conv2d_concat(inputs, channels, name, size=3):
-    """The convolution of `inputs` (float32 [B, H, W, C_i]) concatenated on channels."""
-    return conv2d(tf.concat(inputs, axis=-1), channels, name, size)
-
-
-def conv2d_with_reference(x, reference, channels, frames, name):
+def conv2d_with_reference(x, reference, channels, frames, name, activation=None):
     """The 3x3 convolution of every frame concatenated with its window's reference, the latter convolved only once.
 
     A convolution of a concatenation is the sum of two convolutions with the kernel split.
@@ -125,6 +158,7 @@ def conv2d_with_reference(x, reference, channels, frames, name):
       channels: int, C_out.
       frames: int, T.
       name: str, the layer's scope.
+      activation: None, 'relu' or 'lrelu'.
     Returns:
       float32 [N*T, H, W, C_out].
     """
@@ -132,11 +166,8 @@ def conv2d_with_reference(x, reference, channels, frames, name):
     with tf.variable_scope(name, reuse=tf.AUTO_REUSE):
         weight, bias = conv_variables(C + int(reference.shape[-1]), channels)
         weight = tf.convert_to_tensor(weight)
-        shared = tf.nn.bias_add(convolve(reference, weight[:, :, C:]), bias)
-        own = convolve(x, weight[:, :, :C])
-        N, H, W, _ = shape_of(shared)
-        windows = tf.reshape(own, [N, frames, H, W, channels])
-        return tf.reshape(windows + shared[:, tf.newaxis], [N * frames, H, W, channels])
+        shared = fused_conv([reference], weight[:, :, C:], bias)
+        return fused_conv([x], weight[:, :, :C], activation=activation, residual=shared, frames=frames)
 
 
 def residual_block(x, name):
@@ -144,7 +175,7 @@ def residual_block(x, name):
     C = int(x.shape[-1])
     options = dict(weight_init=scaled_he_normal(9 * C), bias_init=tf.zeros_initializer())
     with tf.variable_scope(name, reuse=tf.AUTO_REUSE):
-        return x + conv2d(tf.nn.relu(conv2d(x, C, 'conv1', **options)), C, 'conv2', **options)
+        return conv2d(conv2d(x, C, 'conv1', activation='relu', **options), C, 'conv2', residual=x, **options)
 
 
 def residual_blocks(x, count, name, first=0):

@@ -1,11 +1,12 @@
-"""The compiled deformable convolution of the CPU: builds it, keeps it in a cache, loads it.
+"""The compiled convolutions of the CPU, deformable and plain: builds them, keeps them in a cache, loads them.
 
-`python -m edvr.model.native_ops` (or scripts/build_ops.sh) builds it beforehand; otherwise its first use does, in
-about 15 seconds. The cache is $EDVR_CACHE_DIR, else $XDG_CACHE_HOME/edvr, else ~/.cache/edvr. A library's name holds a
+`python -m edvr.model.native_ops` (or scripts/build_ops.sh) builds them beforehand; otherwise their first use does, in
+about 20 seconds. The cache is $EDVR_CACHE_DIR, else $XDG_CACHE_HOME/edvr, else ~/.cache/edvr. A library's name holds a
 hash of all that it depends on - source, TensorFlow, processor, compiler, flags - so a change of any builds another one.
 """
 import contextlib
 import fcntl
+import glob
 import hashlib
 import os
 import platform
@@ -18,7 +19,7 @@ import tensorflow.compat.v1 as tf
 
 from data_tools import cli
 
-SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'native', 'deform_conv.cc')
+SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'native')   # folder
 CACHE_VARIABLE = 'EDVR_CACHE_DIR'
 # The associative sums let the compiler vectorise dot products; NaN keeps its meaning (no -ffinite-math-only).
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fassociative-math', '-fno-signed-zeros', '-fno-trapping-math',
@@ -68,12 +69,14 @@ def _compile_flags():
 
 def library_path(compiler_path):
     """Where the library of this source, TensorFlow, processor and compiler belongs (str)."""
-    with open(SOURCE, 'rb') as file:
-        source = file.read()
+    source = b''
+    for name in sorted(os.listdir(SOURCE)):
+        with open(os.path.join(SOURCE, name), 'rb') as file:
+            source += file.read()
     parts = [tf.__version__, tf.version.GIT_VERSION, _processor(), compiler_path,
              _output_of([compiler_path, '--version'])[1], ' '.join(_compile_flags() + tf.sysconfig.get_link_flags())]
     key = hashlib.sha256(source + '\0'.join(parts).encode()).hexdigest()[:16]
-    return os.path.join(cache_dir(), 'deform_conv-tf%s-%s.so' % (tf.__version__, key))
+    return os.path.join(cache_dir(), 'convolutions-tf%s-%s.so' % (tf.__version__, key))
 
 
 @contextlib.contextmanager
@@ -85,13 +88,14 @@ def _lock(path):
 
 
 def _compile(compiler_path, path):
-    """Compiles SOURCE to `path`, which appears only when whole. Raises BuildError naming the log."""
+    """Compiles what is in SOURCE to `path`, which appears only when whole. Raises BuildError naming the log."""
     log = path[:-len('.so')] + '.log'
     folder, name = os.path.split(path)
     handle, partial = tempfile.mkstemp(dir=folder, prefix=name + '.', suffix='.partial')
     os.close(handle)
+    sources = sorted(glob.glob(os.path.join(glob.escape(SOURCE), '*.cc')))
     try:
-        command = [compiler_path] + _compile_flags() + [SOURCE, '-o', partial] + tf.sysconfig.get_link_flags()
+        command = [compiler_path] + _compile_flags() + sources + ['-o', partial] + tf.sysconfig.get_link_flags()
         code, output = _output_of(command)
         with open(log, 'w') as file:
             file.write('%s\n%s' % (' '.join(command), output))
@@ -126,7 +130,7 @@ def build(force=False):
         os.makedirs(cache_dir(), exist_ok=True)
         with _lock(path[:-len('.so')] + '.lock'):
             if force or not os.path.exists(path):
-                print('building the compiled deformable convolution (once; about 15 s) ...', file=sys.stderr,
+                print('building the compiled deformable convolution (once; about 20 s) ...', file=sys.stderr,
                       flush=True)
                 _compile(compiler_path, path)
     except OSError as error:
@@ -200,6 +204,41 @@ def deform_conv(x, offset, mask, weight, bias, deform_groups):
     return load().edvr_deform_conv(x, offset, mask, weight, bias, deform_groups=deform_groups)
 
 
+def conv(inputs, weight, bias=None, slope=1.0, residual=None, block=1):
+    """depth_to_space(activation(convolution of the concatenated inputs + bias + residual), block), stride 1. CPU only.
+
+    Results do not depend on the number of threads.
+
+    Args:
+      inputs: list of float32 or float64 [N, H, W, C_i].
+      weight: same dtype [kh, kw, sum of C_i, Cout], kh and kw odd, static.
+      bias: [Cout], or None.
+      slope: float >= 0, what values below zero are multiplied by: 1 for no activation, 0 for ReLU.
+      residual: [M, H, W, Cout], or None; M divides N, and N/M images next to each other share one.
+      block: int, 1 for none.
+    Returns:
+      [N, block * H, block * W, Cout / block^2], with gradients to all of them.
+    Raises:
+      BuildError: the operator cannot be had.
+      tf.errors.InvalidArgumentError: when run, on shapes that do not agree; the text has the numbers.
+    """
+    if bias is None:
+        bias = tf.zeros([0], inputs[0].dtype)
+    return load().edvr_conv(inputs, weight, bias, [] if residual is None else [residual], slope=slope, block=block)
+
+
+def conv_input_gradient(weight, grad):
+    """The gradient of the input of a stride-1 "same" convolution by the compiled operator. CPU only.
+
+    Args:
+      weight: float32 or float64 [kh, kw, C, Cout], kh and kw odd.
+      grad: same dtype [N, H, W, Cout], gradient of the convolution's output.
+    Returns:
+      [N, H, W, C].
+    """
+    return load().edvr_conv([grad], weight, tf.zeros([0], grad.dtype), [], transposed=True)
+
+
 def conv_weight_gradient(x, grad, kernel_size):
     """The gradient of the kernel of a stride-1 "same" convolution by the compiled operator. CPU only.
 
@@ -217,6 +256,33 @@ def conv_weight_gradient(x, grad, kernel_size):
 def _gradient(op, grad):
     x, offset, mask, weight, _ = op.inputs
     return list(load().edvr_deform_conv_grad(x, offset, mask, weight, grad, deform_groups=op.get_attr('deform_groups')))
+
+
+@tf.RegisterGradient('EdvrConv')
+def _conv_gradient(op, grad):
+    if op.get_attr('transposed'):
+        raise LookupError('%s is a gradient itself; second derivatives are not supported' % op.name)
+    count, slope, block = (op.get_attr(name) for name in ('inputs', 'slope', 'block'))
+    inputs, (weight, bias, *residual) = op.inputs[:count], op.inputs[count:]
+    # an activated value has the sign of the value itself
+    if slope == 0.0:
+        grad = tf.raw_ops.ReluGrad(gradients=grad, features=op.outputs[0])
+    elif slope != 1.0:
+        grad = tf.raw_ops.LeakyReluGrad(gradients=grad, features=op.outputs[0], alpha=slope)
+    if block > 1:
+        grad = tf.space_to_depth(grad, block)
+    d_bias = None if bias.shape[0] == 0 else tf.raw_ops.BiasAddGrad(out_backprop=grad)
+    d_residual = []
+    for value in residual:
+        shape = tf.shape(value)
+        d_residual.append(tf.reduce_sum(tf.reshape(grad, tf.concat([shape[:1], [-1], shape[1:]], 0)), axis=1))
+    first, d_inputs, d_weight = 0, [], []
+    for x in inputs:
+        channels = int(x.shape[-1])
+        d_inputs.append(conv_input_gradient(weight[:, :, first:first + channels], grad))
+        d_weight.append(conv_weight_gradient(x, grad, weight.shape.as_list()[:2]))
+        first += channels
+    return d_inputs + [tf.concat(d_weight, axis=2), d_bias] + d_residual
 
 
 def main():

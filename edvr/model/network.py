@@ -13,7 +13,7 @@ from data_tools.cli import UserError
 from edvr.model import recompute
 from edvr.model.alignment import align
 from edvr.model.fusion import fuse
-from edvr.model.layers import conv2d, convolution_gradients, gradients_way, lrelu, residual_blocks, shape_of
+from edvr.model.layers import conv2d, convolution_gradients, gradients_way, residual_blocks, shape_of
 from edvr.model.losses import as_float
 from edvr.model.predeblur import first_features
 from edvr.model.reconstruction import reconstruct
@@ -72,10 +72,10 @@ def extract_features(frames, config):
     C = config.channels
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
         l1 = residual_blocks(first_features(frames, config), config.num_extract_block, 'feature_extraction')
-        l2 = lrelu(conv2d(l1, C, 'conv_l2_1', stride=2))
-        l2 = lrelu(conv2d(l2, C, 'conv_l2_2'))
-        l3 = lrelu(conv2d(l2, C, 'conv_l3_1', stride=2))
-        l3 = lrelu(conv2d(l3, C, 'conv_l3_2'))
+        l2 = conv2d(l1, C, 'conv_l2_1', stride=2, activation='lrelu')
+        l2 = conv2d(l2, C, 'conv_l2_2', activation='lrelu')
+        l3 = conv2d(l2, C, 'conv_l3_1', stride=2, activation='lrelu')
+        l3 = conv2d(l3, C, 'conv_l3_2', activation='lrelu')
     return l1, l2, l3
 
 

@@ -5,7 +5,7 @@ to 3 (full-size input without predeblur) of the authors' first release.
 """
 import tensorflow.compat.v1 as tf
 
-from edvr.model.layers import conv2d, lrelu, residual_block, residual_blocks, upsample
+from edvr.model.layers import conv2d, residual_block, residual_blocks, upsample
 
 
 def first_features(frames, config):
@@ -23,21 +23,21 @@ def first_features(frames, config):
             x = predeblur(frames, config)
         return conv2d(x, C, 'conv_1x1', size=1)
     if config.hr_in:
-        x = lrelu(conv2d(frames, C, 'conv_first_1'))
-        x = lrelu(conv2d(x, C, 'conv_first_2', stride=2))
-        return lrelu(conv2d(x, C, 'conv_first_3', stride=2))
-    return lrelu(conv2d(frames, C, 'conv_first'))
+        x = conv2d(frames, C, 'conv_first_1', activation='lrelu')
+        x = conv2d(x, C, 'conv_first_2', stride=2, activation='lrelu')
+        return conv2d(x, C, 'conv_first_3', stride=2, activation='lrelu')
+    return conv2d(frames, C, 'conv_first', activation='lrelu')
 
 
 def predeblur(frames, config):
     """A three-level pyramid of residual blocks, coarse levels added into finer ones; shapes as `first_features`."""
     C = config.channels
-    l1 = lrelu(conv2d(frames, C, 'conv_first'))
+    l1 = conv2d(frames, C, 'conv_first', activation='lrelu')
     if config.hr_in:
-        l1 = lrelu(conv2d(l1, C, 'stride_conv_hr1', stride=2))
-        l1 = lrelu(conv2d(l1, C, 'stride_conv_hr2', stride=2))
-    l2 = lrelu(conv2d(l1, C, 'stride_conv_l2', stride=2))
-    l3 = lrelu(conv2d(l2, C, 'stride_conv_l3', stride=2))
+        l1 = conv2d(l1, C, 'stride_conv_hr1', stride=2, activation='lrelu')
+        l1 = conv2d(l1, C, 'stride_conv_hr2', stride=2, activation='lrelu')
+    l2 = conv2d(l1, C, 'stride_conv_l2', stride=2, activation='lrelu')
+    l3 = conv2d(l2, C, 'stride_conv_l3', stride=2, activation='lrelu')
     l3 = upsample(residual_block(l3, 'resblock_l3'), 2)
     l2 = residual_block(l2, 'resblock_l2_1') + l3
     l2 = upsample(residual_block(l2, 'resblock_l2_2'), 2)

@@ -1,7 +1,5 @@
 """From the fused features to the frame: residual blocks, sub-pixel enlargement, and the enlarged input added."""
-import tensorflow.compat.v1 as tf
-
-from edvr.model.layers import conv2d, lrelu, residual_blocks, upsample
+from edvr.model.layers import conv2d, residual_blocks, upsample
 
 OUTPUT_CHANNELS = 64   # of the last sub-pixel stage and conv_hr; they do not grow with the network's channels
 
@@ -18,9 +16,9 @@ def reconstruct(feature, centre, config):
     """
     x = residual_blocks(feature, config.num_reconstruct_block, 'reconstruction')
     for name, channels, factor in stages(config):
-        x = lrelu(tf.depth_to_space(conv2d(x, channels * factor ** 2, name), factor))
-    x = lrelu(conv2d(x, OUTPUT_CHANNELS, 'conv_hr'))
-    return conv2d(x, 3, 'conv_last') + (centre if config.hr_in else upsample(centre, config.scale))
+        x = conv2d(x, channels * factor ** 2, name, activation='lrelu', block=factor)
+    x = conv2d(x, OUTPUT_CHANNELS, 'conv_hr', activation='lrelu')
+    return conv2d(x, 3, 'conv_last', residual=centre if config.hr_in else upsample(centre, config.scale))
 
 
 def stages(config):

@@ -9,24 +9,16 @@
 // (y - kh/2 + k/kw + dy, x - kw/2 + k%kw + dx), bilinearly; corners outside the image count as zero, keeping their
 // share of the weight. A point more than one pixel outside, or whose coordinate is not a number, contributes zero and
 // receives zero gradient.
-//
-// Beside it, at the end, the weight gradient of plain convolutions, from the same matrix product.
-//
-// Work is cut by shapes alone and sums are taken in a fixed order, so results do not depend on the number of threads.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
-#include <vector>
 
+#include "product.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/shape_inference.h"
-#include "tensorflow/core/util/work_sharder.h"
 
 namespace edvr {
 
@@ -40,124 +32,6 @@ using tensorflow::errors::InvalidArgument;
 using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
-
-// ---------------------------------------------------------------------------------------------- matrix product
-// The register block of the product: kRows x (2 vectors). Chosen so that the accumulators fill the register file.
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64, kRows = 12;
-#elif defined(__AVX__)
-constexpr int kVectorBytes = 32, kRows = 6;
-#else
-constexpr int kVectorBytes = 16, kRows = 6;
-#endif
-constexpr int64_t kTile = 96;          // output points worked on at a time; a multiple of kRows
-constexpr int64_t kUnits = 32;         // pieces the gradients are cut in: enough for threads, few enough for memory
-constexpr size_t kAlignment = 64;
-
-template <typename T>
-constexpr int64_t PanelWidth() { return 2 * kVectorBytes / sizeof(T); }
-
-inline int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Scratch memory of one thread or one call; contents are not initialised.
-template <typename T>
-class Buffer {
- public:
-  explicit Buffer(int64_t size) {
-    void* memory = nullptr;
-    if (posix_memalign(&memory, kAlignment, std::max<int64_t>(size, 1) * sizeof(T)) != 0) throw std::bad_alloc();
-    data_.reset(static_cast<T*>(memory));
-  }
-  T* get() const { return data_.get(); }
-  T& operator[](int64_t i) const { return data_.get()[i]; }
-
- private:
-  struct Free { void operator()(T* p) const { free(p); } };
-  std::unique_ptr<T, Free> data_;
-};
-
-// c[ROWS, width] (+)= a[ROWS, depth] * panel[depth, PanelWidth]; a's element (i, p) is a[i * a_row + p * a_col].
-template <typename T, int ROWS>
-void MultiplyBlock(int64_t depth, const T* a, int64_t a_row, int64_t a_col, const T* panel, T* c, int64_t c_row,
-                   int64_t width, bool accumulate) {
-  typedef T Vector __attribute__((vector_size(kVectorBytes)));
-  constexpr int64_t kHalf = kVectorBytes / sizeof(T), kWidth = 2 * kHalf;
-  Vector sum[ROWS][2] = {};
-  for (int64_t p = 0; p < depth; ++p) {
-    Vector b0, b1;
-    std::memcpy(&b0, panel + p * kWidth, sizeof(Vector));
-    std::memcpy(&b1, panel + p * kWidth + kHalf, sizeof(Vector));
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) {
-      const T value = a[i * a_row + p * a_col];
-      sum[i][0] += value * b0;
-      sum[i][1] += value * b1;
-    }
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < ROWS; ++i) {
-    T* row = c + i * c_row;
-    T line[kWidth];
-    std::memcpy(line, sum[i], sizeof(line));
-    if (width == kWidth && accumulate) {
-      for (int64_t j = 0; j < kWidth; ++j) row[j] += line[j];
-    } else if (accumulate) {
-      for (int64_t j = 0; j < width; ++j) row[j] += line[j];
-    } else {
-      std::memcpy(row, line, width * sizeof(T));
-    }
-  }
-}
-
-// Calls MultiplyBlock for `rows` <= ROWS rows: the compiler needs their number as a constant.
-template <typename T, int ROWS>
-struct MultiplyRows {
-  template <typename... Args>
-  static void Run(int64_t rows, Args... args) {
-    if (rows == ROWS) {
-      MultiplyBlock<T, ROWS>(args...);
-    } else {
-      MultiplyRows<T, ROWS - 1>::Run(rows, args...);
-    }
-  }
-};
-template <typename T>
-struct MultiplyRows<T, 0> {
-  template <typename... Args>
-  static void Run(int64_t, Args...) {}
-};
-
-// c[rows, cols] (+)= a[rows, depth] * b[depth, cols], b packed by Pack.
-template <typename T>
-void Multiply(int64_t rows, int64_t cols, int64_t depth, const T* a, int64_t a_row, int64_t a_col, const T* packed,
-              T* c, int64_t c_row, bool accumulate) {
-  constexpr int64_t kWidth = PanelWidth<T>();
-  for (int64_t i = 0; i < rows; i += kRows) {
-    for (int64_t j = 0; j < cols; j += kWidth) {
-      MultiplyRows<T, kRows>::Run(std::min<int64_t>(kRows, rows - i), depth, a + i * a_row, a_row, a_col,
-                                  packed + j * depth, c + i * c_row + j, c_row, std::min(kWidth, cols - j), accumulate);
-    }
-  }
-}
-
-template <typename T>
-int64_t PackedSize(int64_t depth, int64_t cols) {
-  return depth * DivideUp(cols, PanelWidth<T>()) * PanelWidth<T>();
-}
-
-// Packs b[depth, cols] in panels of PanelWidth columns, padded with zeros: [panel][depth][PanelWidth].
-// element(p, j) is its value in row p and column j.
-template <typename T, typename Element>
-void Pack(int64_t depth, int64_t cols, T* packed, Element element) {
-  constexpr int64_t kWidth = PanelWidth<T>();
-  for (int64_t start = 0; start < cols; start += kWidth) {
-    const int64_t width = std::min(kWidth, cols - start);
-    for (int64_t p = 0; p < depth; ++p, packed += kWidth) {
-      for (int64_t j = 0; j < width; ++j) packed[j] = element(p, start + j);
-      for (int64_t j = width; j < kWidth; ++j) packed[j] = T(0);
-    }
-  }
-}
 
 // -------------------------------------------------------------------------------------------------- the sizes
 struct Sizes {
@@ -427,13 +301,6 @@ struct Routines {
   }
 };
 
-// Runs work(begin, end) over [0, total) on TensorFlow's own threads.
-template <typename Work>
-void InParallel(OpKernelContext* context, int64_t total, int64_t cost, Work work) {
-  const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
-  tensorflow::Shard(workers.num_threads, workers.workers, total, cost, work);
-}
-
 // ------------------------------------------------------------------------------------------------- the kernels
 template <typename T>
 class DeformConvOp : public OpKernel {
@@ -450,9 +317,9 @@ class DeformConvOp : public OpKernel {
         0, TensorShape({sizes.images, sizes.height, sizes.width, sizes.cout}), &result));
     if (result->NumElements() == 0) return;
     const int64_t columns = sizes.Columns(), points = sizes.Points(), cout = sizes.cout;
-    const T* x = Data(context, 0), *offset = Data(context, 1), *mask = Data(context, 2), *weight = Data(context, 3);
-    const T* bias = Data(context, 4);
-    T* out = reinterpret_cast<T*>(const_cast<char*>(result->tensor_data().data()));
+    const T *x = Data<T>(context->input(0)), *offset = Data<T>(context->input(1)), *mask = Data<T>(context->input(2));
+    const T *weight = Data<T>(context->input(3)), *bias = Data<T>(context->input(4));
+    T* out = MutableData<T>(result);
     Buffer<T> packed(PackedSize<T>(columns, cout));
     Pack(columns, cout, packed.get(),
          [&](int64_t p, int64_t j) { return weight[sizes.WeightRow(p) * cout + j]; });
@@ -477,9 +344,6 @@ class DeformConvOp : public OpKernel {
   }
 
  private:
-  static const T* Data(OpKernelContext* context, int i) {
-    return reinterpret_cast<const T*>(context->input(i).tensor_data().data());
-  }
   tensorflow::int64 groups_;
 };
 
@@ -496,12 +360,12 @@ class DeformConvGradOp : public OpKernel {
     Sizes sizes;
     OP_REQUIRES_OK(context, ReadSizes(context, groups_, false, &sizes));
     Call call(sizes);
-    for (int i = 0; i < 5; ++i) call.in[i] = reinterpret_cast<const T*>(context->input(i).tensor_data().data());
+    for (int i = 0; i < 5; ++i) call.in[i] = Data<T>(context->input(i));
     for (int i = 0; i < 5; ++i) {
       const TensorShape shape = i < 4 ? context->input(i).shape() : TensorShape({sizes.cout});
       Tensor* result = nullptr;
       OP_REQUIRES_OK(context, context->allocate_output(i, shape, &result));
-      call.out[i] = reinterpret_cast<T*>(const_cast<char*>(result->tensor_data().data()));
+      call.out[i] = MutableData<T>(result);
       std::memset(call.out[i], 0, result->tensor_data().size());
     }
     if (sizes.images * sizes.Area() * sizes.cout == 0 || sizes.channels == 0) return;
@@ -585,98 +449,6 @@ class DeformConvGradOp : public OpKernel {
   tensorflow::int64 groups_;
 };
 
-// ------------------------------------------------------------------------- weight gradient of plain convolutions
-// The gradient of the kernel of a stride-1 "same" convolution: for each tap, the product of the shifted image,
-// transposed, with the gradient of the output. Tiles of whole rows are copied with their border, so that a shift is a
-// constant distance. Sums are taken in a fixed order, as above.
-template <typename T>
-class ConvWeightGradOp : public OpKernel {
- public:
-  explicit ConvWeightGradOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("kernel_size", &kernel_));
-    OP_REQUIRES(context, kernel_.size() == 2 && kernel_[0] > 0 && kernel_[1] > 0 && kernel_[0] % 2 && kernel_[1] % 2,
-                InvalidArgument("conv_weight_gradient: kernel_size must be two odd numbers"));
-  }
-
-  void Compute(OpKernelContext* context) override {
-    const Tensor &x = context->input(0), &grad = context->input(1);
-    OP_REQUIRES(context, x.dims() == 4 && grad.dims() == 4 && x.dim_size(0) == grad.dim_size(0) &&
-                             x.dim_size(1) == grad.dim_size(1) && x.dim_size(2) == grad.dim_size(2),
-                InvalidArgument("conv_weight_gradient: x has shape ", x.shape().DebugString(),
-                                ", the output's gradient ", grad.shape().DebugString(),
-                                "; they must be [N, H, W, C] and [N, H, W, Cout]"));
-    Call call{x.dim_size(0), x.dim_size(1), x.dim_size(2), x.dim_size(3), grad.dim_size(3), kernel_[0], kernel_[1]};
-    call.x = reinterpret_cast<const T*>(x.tensor_data().data());
-    call.grad = reinterpret_cast<const T*>(grad.tensor_data().data());
-    Tensor* result = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(
-        0, TensorShape({kernel_[0], kernel_[1], call.channels, call.cout}), &result));
-    T* out = reinterpret_cast<T*>(const_cast<char*>(result->tensor_data().data()));
-    const int64_t size = result->NumElements();
-    std::memset(out, 0, size * sizeof(T));
-    if (x.NumElements() == 0 || grad.NumElements() == 0) return;
-    call.rows = std::max<int64_t>(1, std::min(call.height, kDepth / (call.width + call.kernel_width - 1)));
-    const int64_t tiles = call.images * DivideUp(call.height, call.rows), per_unit = DivideUp(tiles, kUnits);
-    const int64_t units = DivideUp(tiles, per_unit);
-    Buffer<T> sums(units * size);
-    InParallel(context, units, int64_t{1} << 40, [&](int64_t begin, int64_t end) {
-      for (int64_t unit = begin; unit < end; ++unit) {
-        std::memset(&sums[unit * size], 0, size * sizeof(T));
-        RunTiles(call, unit * per_unit, std::min((unit + 1) * per_unit, tiles), &sums[unit * size]);
-      }
-    });
-    InParallel(context, size, units, [&](int64_t begin, int64_t end) {
-      for (int64_t unit = 0; unit < units; ++unit)
-        for (int64_t i = begin; i < end; ++i) out[i] += sums[unit * size + i];
-    });
-  }
-
- private:
-  static constexpr int64_t kDepth = 256;   // pixels of a tile, about: they fit the second-level cache
-
-  struct Call {
-    int64_t images, height, width, channels, cout, kernel_height, kernel_width;
-    int64_t rows;                          // of a tile
-    const T *x, *grad;
-  };
-
-  static void RunTiles(const Call& call, int64_t begin, int64_t end, T* sum) {
-    const int64_t line = call.width + call.kernel_width - 1;
-    const int64_t pad_y = call.kernel_height / 2, pad_x = call.kernel_width / 2;
-    const int64_t lines = call.rows + call.kernel_height - 1, channels = call.channels, cout = call.cout;
-    const int64_t pixels = lines * line + call.kernel_width - 1;   // the last tap of the last pixel reads that far
-    Buffer<T> image(pixels * channels), packed(PackedSize<T>(call.rows * line, cout));
-    std::memset(image.get(), 0, pixels * channels * sizeof(T));    // the border stays zero
-    const int64_t tiles_per_image = DivideUp(call.height, call.rows);
-    for (int64_t tile = begin; tile < end; ++tile) {
-      const int64_t n = tile / tiles_per_image, first = tile % tiles_per_image * call.rows;
-      const int64_t rows = std::min(call.rows, call.height - first), depth = rows * line;
-      for (int64_t r = 0; r < rows + call.kernel_height - 1; ++r) {
-        const int64_t y = first + r - pad_y;
-        T* to = &image[(r * line + pad_x) * channels];
-        const size_t bytes = call.width * channels * sizeof(T);
-        if (y < 0 || y >= call.height) {
-          std::memset(to, 0, bytes);
-        } else {
-          std::memcpy(to, call.x + (n * call.height + y) * call.width * channels, bytes);
-        }
-      }
-      const T* grad = call.grad + (n * call.height + first) * call.width * cout;
-      Pack(depth, cout, packed.get(), [&](int64_t p, int64_t j) {
-        const int64_t r = p / line, c = p % line;
-        return c < call.width ? grad[(r * call.width + c) * cout + j] : T(0);
-      });
-      for (int64_t tap = 0; tap < call.kernel_height * call.kernel_width; ++tap) {
-        const int64_t shift = tap / call.kernel_width * line + tap % call.kernel_width;
-        Multiply<T>(channels, cout, depth, &image[shift * channels], 1, channels, packed.get(),
-                    sum + tap * channels * cout, cout, true);
-      }
-    }
-  }
-
-  std::vector<int> kernel_;
-};
-
 // ------------------------------------------------------------------------------------------------- registration
 Status ForwardShape(InferenceContext* context) {
   ShapeHandle x, weight;
@@ -711,30 +483,11 @@ REGISTER_OP("EdvrDeformConvGrad")
     .Output("d_x: T").Output("d_offset: T").Output("d_mask: T").Output("d_weight: T").Output("d_bias: T")
     .SetShapeFn(GradientShape);
 
-REGISTER_OP("EdvrConvWeightGrad")
-    .Attr("T: {float, double}")
-    .Attr("kernel_size: list(int)")
-    .Input("x: T").Input("grad: T")
-    .Output("d_weight: T")
-    .SetShapeFn([](InferenceContext* context) -> Status {
-      ShapeHandle x, grad;
-      std::vector<int> kernel;
-      TF_RETURN_IF_ERROR(context->WithRank(context->input(0), 4, &x));
-      TF_RETURN_IF_ERROR(context->WithRank(context->input(1), 4, &grad));
-      TF_RETURN_IF_ERROR(context->GetAttr("kernel_size", &kernel));
-      if (kernel.size() != 2) return InvalidArgument("conv_weight_gradient: kernel_size must be two odd numbers");
-      context->set_output(0, context->MakeShape({context->MakeDim(kernel[0]), context->MakeDim(kernel[1]),
-                                                 context->Dim(x, 3), context->Dim(grad, 3)}));
-      return Status();
-    });
-
 #define EDVR_REGISTER(T)                                                                                          \
   REGISTER_KERNEL_BUILDER(Name("EdvrDeformConv").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),           \
                           DeformConvOp<T>);                                                                       \
   REGISTER_KERNEL_BUILDER(Name("EdvrDeformConvGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),       \
-                          DeformConvGradOp<T>);                                                                   \
-  REGISTER_KERNEL_BUILDER(Name("EdvrConvWeightGrad").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),       \
-                          ConvWeightGradOp<T>)
+                          DeformConvGradOp<T>)
 EDVR_REGISTER(float);
 EDVR_REGISTER(double);
 #undef EDVR_REGISTER
