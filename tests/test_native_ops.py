@@ -96,6 +96,26 @@ def test_gradients_numerically(case):
 
 
 @needs_compiler
+@pytest.mark.parametrize('dtype, accuracy', [(np.float64, 1e-12), (np.float32, 1e-5)])
+def test_packed_offsets_and_mask(dtype, accuracy):
+    """The same as a sigmoid outside, values and gradients, with masks from closed to open."""
+    values = [value.astype(dtype) for value in inputs(7, N=3, H=6)]
+    values[2] = np.linspace(-100, 100, values[2].size).astype(dtype).reshape(values[2].shape)
+    direction = np.random.RandomState(8).randn(3, 6, 7, 6).astype(dtype)
+    results = []
+    for packed in (False, True):
+        with tf.Graph().as_default(), tf.Session() as session:
+            x, offset, mask, weight, bias = arguments = [tf.constant(value) for value in values]
+            if packed:
+                y = native_ops.deform_conv_packed(x, tf.concat([offset, mask], -1), weight, bias, 2)
+            else:
+                y = native_ops.deform_conv(x, offset, tf.sigmoid(mask), weight, bias, 2)
+            results.append(session.run([y] + tf.gradients(y, arguments, direction)))
+    for one, other in zip(*results):
+        np.testing.assert_allclose(one, other, rtol=0, atol=accuracy * np.abs(one).max())
+
+
+@needs_compiler
 @pytest.mark.parametrize('run_length', [8, 16, 64, 128, 5])
 def test_float32_gradients_equal_float64(run_length):
     """The code of each number of channels of a group, in the precision used in training, over several tiles."""

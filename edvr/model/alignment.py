@@ -3,6 +3,7 @@ features to the centre frame's. Section 3.2 of arXiv 1905.02716.
 """
 import tensorflow.compat.v1 as tf
 
+from edvr.model import native_ops
 from edvr.model.deform_conv import deform_conv
 from edvr.model.layers import (
     conv2d,
@@ -85,7 +86,10 @@ def dcn_pack(x, offset_features, name, config, dcn_impl='tf'):
         bias = variable('bias', [C], zeros)
         # [all dx | all dy | all mask], each group-major, then kernel point: the Ascend operator's order
         packed = conv2d(offset_features, 27 * G, 'conv_offset', weight_init=zeros, bias_init=zeros)
-        # not slices, whose gradients would be padded to the whole and added
-        offset, mask = tf.split(packed, [18 * G, 9 * G], axis=-1)
-        y = deform_conv(x, offset, tf.sigmoid(mask), weight, bias, G, impl=dcn_impl)
+        if dcn_impl == 'native':   # takes them as they are, which saves copies; the slice is for the mean alone
+            y, offset = native_ops.deform_conv_packed(x, packed, weight, bias, G), packed[..., :18 * G]
+        else:
+            # not slices, whose gradients would be padded to the whole and added
+            offset, mask = tf.split(packed, [18 * G, 9 * G], axis=-1)
+            y = deform_conv(x, offset, tf.sigmoid(mask), weight, bias, G, impl=dcn_impl)
     return y, tf.reduce_mean(tf.abs(offset))

@@ -204,6 +204,17 @@ def deform_conv(x, offset, mask, weight, bias, deform_groups):
     return load().edvr_deform_conv(x, offset, mask, weight, bias, deform_groups=deform_groups)
 
 
+def deform_conv_packed(x, packed, weight, bias, deform_groups):
+    """`deform_conv` that takes offset and mask as a convolution predicts them.
+
+    Args:
+      packed: [N, H, W, 3*G*K], the offset, then the mask before its sigmoid.
+      x, weight, bias, deform_groups: as in `deform_conv`; bias is not None.
+    """
+    mask = tf.zeros([0], x.dtype)
+    return load().edvr_deform_conv(x, packed, mask, weight, bias, deform_groups=deform_groups, packed=True)
+
+
 def conv(inputs, weight, bias=None, slope=1.0, residual=None, block=1):
     """depth_to_space(activation(convolution of the concatenated inputs + bias + residual), block), stride 1. CPU only.
 
@@ -255,7 +266,8 @@ def conv_weight_gradient(x, grad, kernel_size):
 @tf.RegisterGradient('EdvrDeformConv')
 def _gradient(op, grad):
     x, offset, mask, weight, _ = op.inputs
-    return list(load().edvr_deform_conv_grad(x, offset, mask, weight, grad, deform_groups=op.get_attr('deform_groups')))
+    attributes = {name: op.get_attr(name) for name in ('deform_groups', 'packed')}
+    return list(load().edvr_deform_conv_grad(x, offset, mask, weight, grad, **attributes))
 
 
 @tf.RegisterGradient('EdvrConv')

@@ -5,6 +5,8 @@
 //   weight [kh, kw, C, Cout]      mask   [N, H, W, G*K]    K = kh*kw, row-major
 //   bias   [Cout]                 output [N, H, W, Cout]
 //
+// or `packed`: offset [N, H, W, 3*G*K] goes on with the mask before its sigmoid, and mask is empty.
+//
 // Point k of output (y, x) of group g samples channels [g*C/G, (g+1)*C/G) at
 // (y - kh/2 + k/kw + dy, x - kw/2 + k%kw + dx), bilinearly; corners outside the image count as zero, keeping their
 // share of the weight. A point more than one pixel outside, or whose coordinate is not a number, contributes zero and
@@ -48,7 +50,7 @@ struct Sizes {
   }
 };
 
-Status ReadSizes(OpKernelContext* context, int64_t groups, bool has_bias, Sizes* sizes) {
+Status ReadSizes(OpKernelContext* context, int64_t groups, bool packed, bool has_bias, Sizes* sizes) {
   const Tensor &x = context->input(0), &offset = context->input(1), &mask = context->input(2),
                &weight = context->input(3), &last = context->input(4);
   if (x.dims() != 4)
@@ -64,7 +66,8 @@ Status ReadSizes(OpKernelContext* context, int64_t groups, bool has_bias, Sizes*
     return InvalidArgument("deform_conv: deform_groups is ", groups, ", which does not divide the ", sizes->channels,
                            " channels of x");
   const int64_t n = sizes->images, h = sizes->height, w = sizes->width;
-  const TensorShape want_offset({n, h, w, 2 * sizes->Points()}), want_mask({n, h, w, sizes->Points()});
+  const TensorShape want_offset({n, h, w, (packed ? 3 : 2) * sizes->Points()});
+  const TensorShape want_mask = packed ? TensorShape({0}) : TensorShape({n, h, w, sizes->Points()});
   if (offset.shape() != want_offset)
     return InvalidArgument("deform_conv: offset has shape ", offset.shape().DebugString(), "; for x ",
                            x.shape().DebugString(), ", ", groups, " groups and ", sizes->Kernel(),
@@ -301,43 +304,67 @@ struct Routines {
   }
 };
 
+// ------------------------------------------------------------------------------------------------------ the mask
+inline double Exponential(double value) { return std::exp(value); }
+
+// To float's rounding, in a form that the compiler vectorises.
+inline float Exponential(float value) {
+  value = value < -87.f ? -87.f : value > 87.f ? 87.f : value;
+  const float power = std::floor(value * 1.44269504f + 0.5f), rest = value - power * 0.693147181f;
+  const float series = 1.f + rest * (1.f + rest * (1.f / 2 + rest * (1.f / 6 + rest * (1.f / 24 + rest * (
+      1.f / 120 + rest * (1.f / 720 + rest * (1.f / 5040)))))));
+  const int32_t bits = (static_cast<int32_t>(power) + 127) << 23;
+  float scale;
+  std::memcpy(&scale, &bits, sizeof(scale));
+  return series * scale;
+}
+
+template <typename T>
+void Sigmoid(int64_t count, const T* __restrict__ from, T* __restrict__ to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = T(1) / (T(1) + Exponential(-from[i]));
+}
+
 // ------------------------------------------------------------------------------------------------- the kernels
 template <typename T>
 class DeformConvOp : public OpKernel {
  public:
   explicit DeformConvOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("deform_groups", &groups_));
+    OP_REQUIRES_OK(context, context->GetAttr("packed", &packed_));
   }
 
   void Compute(OpKernelContext* context) override {
     Sizes sizes;
-    OP_REQUIRES_OK(context, ReadSizes(context, groups_, true, &sizes));
+    OP_REQUIRES_OK(context, ReadSizes(context, groups_, packed_, true, &sizes));
     Tensor* result = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(
         0, TensorShape({sizes.images, sizes.height, sizes.width, sizes.cout}), &result));
     if (result->NumElements() == 0) return;
     const int64_t columns = sizes.Columns(), points = sizes.Points(), cout = sizes.cout;
+    const int64_t offsets = (packed_ ? 3 : 2) * points;
     const T *x = Data<T>(context->input(0)), *offset = Data<T>(context->input(1)), *mask = Data<T>(context->input(2));
     const T *weight = Data<T>(context->input(3)), *bias = Data<T>(context->input(4));
     T* out = MutableData<T>(result);
-    Buffer<T> packed(PackedSize<T>(columns, cout));
-    Pack(columns, cout, packed.get(),
+    Buffer<T> kernel(PackedSize<T>(columns, cout));
+    Pack(columns, cout, kernel.get(),
          [&](int64_t p, int64_t j) { return weight[sizes.WeightRow(p) * cout + j]; });
     const auto sample = Routines<T>::For(sizes.Run()).sample;
     const int64_t total = sizes.images * sizes.Area();
 
     auto work = [&](int64_t begin, int64_t end) {
       Corners<T> at(sizes, 0, points);
-      Buffer<T> column(kTile * columns);
+      Buffer<T> column(kTile * columns), sigmoid(points);
       for (int64_t start = begin * kTile; start < std::min(end * kTile, total); start += kTile) {
         const int64_t count = std::min(kTile, total - start);
         for (int64_t i = 0; i < count; ++i) {
           const int64_t p = start + i, image = p / sizes.Area(), pixel = p % sizes.Area();
-          at.Compute(pixel / sizes.width, pixel % sizes.width, offset + p * 2 * points);
-          sample(at, x + image * sizes.Area() * sizes.channels, sizes, mask + p * points, &column[i * columns]);
+          const T *own = offset + p * offsets, *shares = packed_ ? sigmoid.get() : mask + p * points;
+          if (packed_) Sigmoid(points, own + 2 * points, sigmoid.get());
+          at.Compute(pixel / sizes.width, pixel % sizes.width, own);
+          sample(at, x + image * sizes.Area() * sizes.channels, sizes, shares, &column[i * columns]);
           std::memcpy(out + p * cout, bias, cout * sizeof(T));
         }
-        Multiply<T>(count, cout, columns, column.get(), columns, 1, packed.get(), out + start * cout, cout, true);
+        Multiply<T>(count, cout, columns, column.get(), columns, 1, kernel.get(), out + start * cout, cout, true);
       }
     };
     InParallel(context, DivideUp(total, kTile), kTile * columns * (cout / 16 + 1), work);
@@ -345,6 +372,7 @@ class DeformConvOp : public OpKernel {
 
  private:
   tensorflow::int64 groups_;
+  bool packed_;
 };
 
 // The gradients are cut in units of (a run of images, a run of groups): nothing else writes that part of the
@@ -354,12 +382,13 @@ class DeformConvGradOp : public OpKernel {
  public:
   explicit DeformConvGradOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("deform_groups", &groups_));
+    OP_REQUIRES_OK(context, context->GetAttr("packed", &packed_));
   }
 
   void Compute(OpKernelContext* context) override {
     Sizes sizes;
-    OP_REQUIRES_OK(context, ReadSizes(context, groups_, false, &sizes));
-    Call call(sizes);
+    OP_REQUIRES_OK(context, ReadSizes(context, groups_, packed_, false, &sizes));
+    Call call(sizes, packed_);
     for (int i = 0; i < 5; ++i) call.in[i] = Data<T>(context->input(i));
     for (int i = 0; i < 5; ++i) {
       const TensorShape shape = i < 4 ? context->input(i).shape() : TensorShape({sizes.cout});
@@ -377,13 +406,14 @@ class DeformConvGradOp : public OpKernel {
 
  private:
   struct Call {
-    explicit Call(const Sizes& s)
-        : sizes(s), images_per_run(std::max<int64_t>(DivideUp(s.images, kUnits), 1)),
+    Call(const Sizes& s, bool is_packed)
+        : sizes(s), packed(is_packed), images_per_run(std::max<int64_t>(DivideUp(s.images, kUnits), 1)),
           image_runs(DivideUp(s.images, images_per_run)),
           groups_per_run(DivideUp(s.groups, std::min(s.groups, DivideUp(kUnits, std::max<int64_t>(image_runs, 1))))),
           group_runs(DivideUp(s.groups, groups_per_run)),
           d_weight(image_runs * s.Columns() * s.cout), d_bias(image_runs * s.cout) {}
     const Sizes sizes;
+    const bool packed;
     const int64_t images_per_run, image_runs, groups_per_run, group_runs;
     const T* in[5];    // x, offset, mask, weight, gradient of the output
     T* out[5];         // gradients of x, offset, mask, weight, bias
@@ -395,7 +425,8 @@ class DeformConvGradOp : public OpKernel {
     const int64_t group = group_run * call.groups_per_run, groups = std::min(call.groups_per_run, sizes.groups - group);
     const int64_t per_group = sizes.Kernel() * sizes.Run(), columns = groups * per_group, cout = sizes.cout;
     const int64_t first_column = group * per_group, first_point = group * sizes.Kernel();
-    const int64_t points = sizes.Points(), area = sizes.Area(), first_channel = group * sizes.Run();
+    const int64_t points = sizes.Points(), offsets = (call.packed ? 3 : 2) * points, own = groups * sizes.Kernel();
+    const int64_t area = sizes.Area(), first_channel = group * sizes.Run();
     const T *weight = call.in[3];
     T* d_weight = &call.d_weight[(image_run * sizes.Columns() + first_column) * cout];
     T* d_bias = group == 0 ? &call.d_bias[image_run * cout] : nullptr;
@@ -403,11 +434,11 @@ class DeformConvGradOp : public OpKernel {
     if (d_bias != nullptr) std::memset(d_bias, 0, cout * sizeof(T));
 
     Buffer<T> transposed(PackedSize<T>(cout, columns)), packed_grad(PackedSize<T>(kTile, cout));
-    Buffer<T> column(kTile * columns), d_column(kTile * columns), dots(4 * groups * sizes.Kernel());
+    Buffer<T> column(kTile * columns), d_column(kTile * columns), dots(4 * own), sigmoid(own);
     Pack(cout, columns, transposed.get(), [&](int64_t p, int64_t j) {
       return weight[sizes.WeightRow(first_column + j) * cout + p];
     });
-    Corners<T> at(sizes, first_point, groups * sizes.Kernel());
+    Corners<T> at(sizes, first_point, own);
     const auto gradient = Routines<T>::For(sizes.Run()).gradient;
 
     const int64_t image_end = std::min((image_run + 1) * call.images_per_run, sizes.images);
@@ -419,11 +450,19 @@ class DeformConvGradOp : public OpKernel {
         Multiply<T>(count, columns, cout, grad, cout, 1, transposed.get(), d_column.get(), columns, false);
         for (int64_t i = 0; i < count; ++i) {
           const int64_t pixel = start + i, p = image * area + pixel;
-          at.Compute(pixel / sizes.width, pixel % sizes.width, call.in[1] + p * 2 * points);
-          T* d_dx = call.out[1] + p * 2 * points + first_point;
-          gradient(at, call.in[0] + channels_at, sizes, call.in[2] + p * points + first_point, &d_column[i * columns],
-                   &column[i * columns], dots.get(), call.out[0] + channels_at, d_dx, d_dx + points,
-                   call.out[2] + p * points + first_point);
+          const T *offset = call.in[1] + p * offsets, *mask = call.in[2] + p * points + first_point;
+          T* d_dx = call.out[1] + p * offsets + first_point;
+          T* d_mask = call.packed ? d_dx + 2 * points : call.out[2] + p * points + first_point;
+          if (call.packed) {
+            Sigmoid(own, offset + 2 * points + first_point, sigmoid.get());
+            mask = sigmoid.get();
+          }
+          at.Compute(pixel / sizes.width, pixel % sizes.width, offset);
+          gradient(at, call.in[0] + channels_at, sizes, mask, &d_column[i * columns], &column[i * columns], dots.get(),
+                   call.out[0] + channels_at, d_dx, d_dx + points, d_mask);
+          if (call.packed) {
+            for (int64_t j = 0; j < own; ++j) d_mask[j] *= mask[j] * (T(1) - mask[j]);
+          }
         }
         Pack(count, cout, packed_grad.get(), [&](int64_t p, int64_t j) { return grad[p * cout + j]; });
         Multiply<T>(columns, cout, count, column.get(), 1, columns, packed_grad.get(), d_weight, cout, true);
@@ -447,6 +486,7 @@ class DeformConvGradOp : public OpKernel {
   }
 
   tensorflow::int64 groups_;
+  bool packed_;
 };
 
 // ------------------------------------------------------------------------------------------------- registration
@@ -472,6 +512,7 @@ Status GradientShape(InferenceContext* context) {
 REGISTER_OP("EdvrDeformConv")
     .Attr("T: {float, double}")
     .Attr("deform_groups: int >= 1")
+    .Attr("packed: bool = false")
     .Input("x: T").Input("offset: T").Input("mask: T").Input("weight: T").Input("bias: T")
     .Output("y: T")
     .SetShapeFn(ForwardShape);
@@ -479,6 +520,7 @@ REGISTER_OP("EdvrDeformConv")
 REGISTER_OP("EdvrDeformConvGrad")
     .Attr("T: {float, double}")
     .Attr("deform_groups: int >= 1")
+    .Attr("packed: bool = false")
     .Input("x: T").Input("offset: T").Input("mask: T").Input("weight: T").Input("grad: T")
     .Output("d_x: T").Output("d_offset: T").Output("d_mask: T").Output("d_weight: T").Output("d_bias: T")
     .SetShapeFn(GradientShape);
