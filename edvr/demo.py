@@ -28,7 +28,8 @@ class Station:
     """One program of the line: its command, and what it makes that a changed input would turn stale."""
 
     def __init__(self, name, module, arguments, stale=()):
-        self.name, self.module, self.arguments, self.stale = name, module, arguments, stale
+        self.name, self.module, self.stale = name, module, stale
+        self.command = ['-m', module] + arguments
 
 
 def stations(out, steps):
@@ -40,18 +41,21 @@ def stations(out, steps):
     return [
         Station('clips', 'data_tools.make_sample_clips',
                 ['--output_dir=' + path('clips'), '--num_clips=%d' % (TRAIN_CLIPS + len(HELD_OUT_CLIPS)),
-                 '--num_frames=12', '--gt_size=384x512', '--seed=1']),
+                 '--num_frames=12', '--gt_size=384x512', '--seed=1'], ['clips']),
         Station('tfrecords', 'data_tools.make_tfrecords',
-                ['--data_dir=' + path('clips'), '--output_dir=' + path('tfrecords'), '--exclude=' + held_out]),
+                ['--data_dir=' + path('clips'), '--output_dir=' + path('tfrecords'), '--exclude=' + held_out],
+                ['tfrecords']),
         Station('train', 'edvr.train',
                 ['--flagfile=' + FLAGFILE, '--data_dir=' + path('tfrecords'), '--model_dir=' + path('model'),
                  '--steps=%d' % steps, '--cosine_periods=%d' % steps, '--override_config']),
         Station('evaluate', 'edvr.evaluate',
                 ['--checkpoint=' + path('model'), '--data_dir=' + path('clips'), '--clips=' + held_out,
-                 '--json=' + path('evaluation.json'), '--comparison_dir=' + path('comparison')], ['comparison']),
+                 '--json=' + path('evaluation.json'), '--comparison_dir=' + path('comparison')],
+                ['comparison', 'evaluation.json']),
         Station('restore', 'edvr.infer',
                 ['--checkpoint=' + path('model'), '--input=' + lq_clip, '--output=' + path('restored')], ['restored']),
-        Station('export', 'edvr.export', ['--checkpoint=' + path('model'), '--output=' + path('EDVR.pb')], ['EDVR.pb']),
+        Station('export', 'edvr.export', ['--checkpoint=' + path('model'), '--output=' + path('EDVR.pb')],
+                ['EDVR.pb', 'EDVR.json']),
         Station('restore_by_graph', 'edvr.infer',
                 ['--checkpoint=' + path('EDVR.pb'), '--input=' + lq_clip, '--output=' + path('restored_by_graph')],
                 ['restored_by_graph']),
@@ -68,29 +72,42 @@ def prepare(out, fresh):
     os.makedirs(marks, exist_ok=True)
 
 
-def run_station(out, station, renew):
-    """Runs one program unless the very same command is done and its input is unchanged; returns whether it ran.
+def run_line(out, line):
+    """Runs the stations that are not done, and all after them; returns the seconds that the whole line has taken."""
+    for number, station in enumerate(line):
+        mark = _mark(out, station)
+        if os.path.exists(mark) and read_json(mark)['command'] == station.command:
+            print('== %s: done before' % station.name, flush=True)
+            continue
+        if os.path.exists(mark):     # by another command; without a mark it was interrupted, and continues
+            forget(out, station)
+        for later in line[number + 1:]:     # before it runs: should this be killed, no old result counts as new
+            forget(out, later)
+        run_station(out, station)
+    return sum(read_json(_mark(out, station))['seconds'] for station in line)
 
-    What the program prints is also kept in NAME.log.
-    """
-    command = ['-m', station.module] + station.arguments
-    mark = os.path.join(out, MARK, station.name)
-    if not renew and os.path.exists(mark) and read_json(mark)['command'] == command:
-        print('== %s: done before' % station.name, flush=True)
-        return False
-    if os.path.exists(mark):
-        for name in station.stale:
-            remove(os.path.join(out, name))
-        remove(mark)
-    print('== %s: python %s' % (station.name, ' '.join(command)), flush=True)
+
+def forget(out, station):
+    """Removes what a station has made and the mark that it is done."""
+    for name in station.stale:
+        remove(os.path.join(out, name))
+    remove(_mark(out, station))
+
+
+def _mark(out, station):
+    return os.path.join(out, MARK, station.name)
+
+
+def run_station(out, station):
+    """Runs one program and marks it as done; what it prints is also kept in NAME.log. Raises UserError if it fails."""
+    print('== %s: python %s' % (station.name, ' '.join(station.command)), flush=True)
     start = time.time()
     log = os.path.join(out, station.name + '.log')
-    code = run_logged([sys.executable] + command, log)
+    code = run_logged([sys.executable] + station.command, log)
     if code:
         raise UserError('%s ended with exit code %d (its output: %s). Run the demonstration again to continue, '
                         'or with --fresh to start over' % (station.module, code, log))
-    write_json(mark, {'command': command, 'seconds': time.time() - start})
-    return True
+    write_json(_mark(out, station), {'command': station.command, 'seconds': time.time() - start})
 
 
 def run_logged(command, log):
@@ -146,11 +163,7 @@ def report(out, seconds):
 def main():
     config = flags.build(DemoConfig)
     prepare(config.output_dir, config.fresh)
-    renew = False
-    line = stations(config.output_dir, config.steps)
-    for station in line:
-        renew = run_station(config.output_dir, station, renew) or renew
-    seconds = sum(read_json(os.path.join(config.output_dir, MARK, station.name))['seconds'] for station in line)
+    seconds = run_line(config.output_dir, stations(config.output_dir, config.steps))
     report(config.output_dir, config.seconds_before + seconds)
 
 

@@ -71,15 +71,22 @@ def test_what_is_done_is_skipped_and_a_change_renews_what_follows(out, run):
     assert run('two', fresh=True) == ['ran'] * 3
 
 
+def test_what_follows_a_failed_station_does_not_count_any_more(out, run):
+    run()
+    with pytest.raises(UserError, match='exit code'):
+        run('no/such/folder')
+    assert sorted(os.listdir(os.path.join(out, demo.MARK))) == ['a'] and not os.path.exists(os.path.join(out, 'c'))
+
+
 def test_a_station_that_fails_is_told_and_run_again(out, capfd):
     demo.prepare(out, fresh=False)
     line = demo.Station('b', 'fails', [])
     with pytest.raises(UserError, match=r'fails ended with exit code 3 \(its output: .*b\.log\)'):
-        demo.run_station(out, line, False)
+        demo.run_line(out, [line])
     assert 'about to fail' in capfd.readouterr().out
     open('mended', 'w').close()
-    assert demo.run_station(out, line, False)
-    assert not demo.run_station(out, line, False)
+    assert demo.run_line(out, [line]) == demo.run_line(out, [line]) > 0
+    assert capfd.readouterr().out.count('b: done before') == 1
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
@@ -87,7 +94,7 @@ def test_signals_go_to_the_program_which_has_the_last_word(out, number, capfd):
     demo.prepare(out, fresh=False)
     before = signal.getsignal(number)
     with pytest.raises(UserError, match='exit code %d' % (128 + number)):
-        demo.run_station(out, demo.Station('b', 'interrupted', [str(int(number))]), False)
+        demo.run_station(out, demo.Station('b', 'interrupted', [str(int(number))]))
     assert 'saved, got %d' % number in capfd.readouterr().out
     assert signal.getsignal(number) == before
 
