@@ -62,8 +62,9 @@ def test_wrong_command_lines(folder, tmp_path, run_program, arguments, text):
 
 
 @pytest.mark.parametrize('fields, text', [
-    (dict(num_frames=5), 'was packed with num_frames=3, the model has num_frames=5'),
-    (dict(scale=2), 'was packed with scale=4, the model has scale=2'),
+    (dict(num_frames=5), 'was packed with num_frames=3, the model has num_frames=5: give the model --num_frames=3'),
+    (dict(scale=2), 'was packed with scale=4, the model has scale=2: give the model --scale=4,'),
+    (dict(hr_in=True, patch_size=16), 'with scale=4, the model has scale=1: give the model --scale=4 without --hr_in'),
     (dict(patch_size=64), 'a crop must fit into the frame'),
     (dict(patch_size=6), 'patch_size is 6; it must be a multiple of 4'),
     (dict(data_dir='/nowhere'), '/nowhere has no manifest.json'),

@@ -50,10 +50,13 @@ def open_set(config, num_frames, scale, size=1):
         raise UserError('--data_dir is not given: it is the folder with the TFRecords of data_tools.make_tfrecords')
     manifest = Manifest.read(config.data_dir)
     for key, wanted in (('num_frames', num_frames), ('scale', scale)):
-        if getattr(manifest, key) != wanted:
-            packed = getattr(manifest, key)
-            raise UserError('%s was packed with %s=%d, the model has %s=%d: give the model --%s=%d, or pack the set '
-                            'again' % (config.data_dir, key, packed, key, wanted, key, packed))
+        packed = getattr(manifest, key)
+        if packed != wanted:
+            advice = '--%s=%d' % (key, packed)
+            if key == 'scale':   # 1: LQ has GT's size, and a model with hr_in restores it
+                advice = '--hr_in' if packed == 1 else advice + (' without --hr_in' if wanted == 1 else '')
+            raise UserError('%s was packed with %s=%d, the model has %s=%d: give the model %s, or pack the set again'
+                            % (config.data_dir, key, packed, key, wanted, advice))
     for height, width in manifest.sizes:
         if config.patch_size > min(height, width):
             raise UserError('patch_size is %d, but %s has LQ frames of %dx%d (height x width): a crop must fit into '
