@@ -11,6 +11,7 @@ unless --batch_size says otherwise. Restrict the cores with taskset.
 """
 import importlib
 import json
+import os
 
 import tensorflow.compat.v1 as tf
 
@@ -31,6 +32,8 @@ def main():
     benchmark, model, data, runtime = flags.build_all(BenchmarkConfig, ModelConfig, DataConfig, RuntimeConfig)
     if benchmark.what == 'step' and not flags.FLAGS['batch_size'].present:
         data = data.replace(batch_size=STEP_BATCH)
+    if benchmark.json:
+        check_destination(benchmark.json)   # before minutes of measuring
     subject = importlib.import_module('edvr.benchmarks.' + benchmark.what)
     results = subject.run(benchmark, model, data, runtime)
     if benchmark.what == 'step' and benchmark.overhead:
@@ -60,6 +63,14 @@ def ratios(results):
             if other is not result and key in result:
                 yield '%s %s: %s is %.2f times as fast as %s (%s)' % (case + (
                     other['implementation'], result[key] / other[key], result['implementation'], key))
+
+
+def check_destination(path):
+    """Raises UserError where the folder of a result file is not there, or is no place for files."""
+    folder = os.path.dirname(path) or '.'
+    if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise cli.UserError('--json=%s cannot be written: it must be a file in a folder that exists and takes files'
+                            % path)
 
 
 def write(path, value):

@@ -114,4 +114,8 @@ def test_bad_options(tmp_path):
         BenchmarkConfig(what='step', compare=('torchvision',))
     with pytest.raises(UserError, match='cannot be written'):
         benchmark.write(str(tmp_path / 'no' / 'such.json'), {})
+    for path in (tmp_path / 'no' / 'such.json', tmp_path):
+        with pytest.raises(UserError, match='cannot be written: it must be a file in a folder'):
+            benchmark.check_destination(str(path))
+    benchmark.check_destination(str(tmp_path / 'new.json'))
     assert sizes('2x3') == (2, 3)
