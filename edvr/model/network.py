@@ -46,31 +46,34 @@ def edvr(lq, config, dcn_impl='tf', recompute_alignment=False):
     frames = lq.shape.as_list()[1]
     if frames not in (None, config.num_frames):
         raise UserError('a window has %d frames; this network takes num_frames=%d' % (frames, config.num_frames))
-    # the compiled operator runs on CPUs only, and it comes with one for the convolutions' gradients
-    with convolution_gradients('native' if dcn_impl == 'native' else gradients_way()):
-        lq = as_float(lq)
-        N, _, H, W, _ = shape_of(lq)
-        pyramid = extract_features(tf.reshape(lq, [N * config.num_frames, H, W, 3]), config)
-        windows = []
-        for level in pyramid:
-            _, h, w, C = shape_of(level)
-            windows.append(tf.reshape(level, [N, config.num_frames, h, w, C]))
-        return restore_features(windows, lq[:, config.num_frames // 2], config, dcn_impl, recompute_alignment)
+    lq = as_float(lq)
+    N, _, H, W, _ = shape_of(lq)
+    pyramid = extract_features(tf.reshape(lq, [N * config.num_frames, H, W, 3]), config, dcn_impl)
+    windows = []
+    for level in pyramid:
+        _, h, w, C = shape_of(level)
+        windows.append(tf.reshape(level, [N, config.num_frames, h, w, C]))
+    return restore_features(windows, lq[:, config.num_frames // 2], config, dcn_impl, recompute_alignment)
 
 
-def extract_features(frames, config):
+def _convolutions(dcn_impl):
+    """The compiled deformable convolution runs on CPUs only, and comes with operators for the plain convolutions."""
+    return convolution_gradients('native' if dcn_impl == 'native' else gradients_way())
+
+
+def extract_features(frames, config, dcn_impl='tf'):
     """The feature pyramid of each frame; depends on nothing but that frame, so a clip's can be kept.
 
     Args:
       frames: uint8, or float32 in [0, 1], [B, H, W, 3].
-      config: ModelConfig.
+      config, dcn_impl: as in `edvr`.
     Returns:
       (l1, l2, l3): float32 [B, h, w, C], [B, h/2, w/2, C], [B, h/4, w/4, C]; h = H, with hr_in H/4.
     """
     frames = as_float(frames)
     check_size(frames.shape.as_list()[1], frames.shape.as_list()[2], config)
     C = config.channels
-    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE), _convolutions(dcn_impl):
         l1 = residual_blocks(first_features(frames, config), config.num_extract_block, 'feature_extraction')
         l2 = conv2d(l1, C, 'conv_l2_1', stride=2, activation='lrelu')
         l2 = conv2d(l2, C, 'conv_l2_2', activation='lrelu')
@@ -89,7 +92,7 @@ def restore_features(features, centre, config, dcn_impl='tf', recompute_alignmen
     Returns:
       Outputs.
     """
-    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE), _convolutions(dcn_impl):
         def alignment(*levels):
             aligned, means = align(levels, config, dcn_impl)
             return [aligned] + [means[name] for name in sorted(means)], sorted(means)

@@ -94,7 +94,7 @@ class CheckpointEngine:
         """A frame's features, and the rest of the network from the features of a window."""
         config = self.config
         frames, centre = (tf.placeholder(tf.uint8, [1, height, width, 3]) for _ in range(2))
-        pyramid = tuple(network.extract_features(frames, config))
+        pyramid = tuple(network.extract_features(frames, config, self._impl))
         # fed one by one: what was fetched goes back without a copy on the host
         features = [[tf.placeholder(level.dtype, level.shape) for level in pyramid] for _ in range(config.num_frames)]
         stacks = tuple(tf.stack(level, axis=1) for level in zip(*features))
