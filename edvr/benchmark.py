@@ -15,7 +15,7 @@ import os
 
 import tensorflow.compat.v1 as tf
 
-from data_tools import cli
+from data_tools.base.errors import UserError
 from edvr import flags
 from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
 
@@ -69,7 +69,7 @@ def check_destination(path):
     """Raises UserError where the folder of a result file is not there, or is no place for files."""
     folder = os.path.dirname(path) or '.'
     if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise cli.UserError('--json=%s cannot be written: it must be a file in a folder that exists and takes files'
+        raise UserError('--json=%s cannot be written: it must be a file in a folder that exists and takes files'
                             % path)
 
 
@@ -80,8 +80,8 @@ def write(path, value):
             json.dump(value, file, indent=2, sort_keys=True)
             file.write('\n')
     except OSError as error:
-        raise cli.UserError('--json=%s cannot be written: %s' % (path, error)) from error
+        raise UserError('--json=%s cannot be written: %s' % (path, error)) from error
 
 
 if __name__ == '__main__':
-    flags.run(main, BenchmarkConfig, ModelConfig, DataConfig, RuntimeConfig)
+    flags.run(main, BenchmarkConfig, ModelConfig, DataConfig, *RuntimeConfig.TOPICS)

@@ -13,9 +13,9 @@ import time
 
 import numpy as np
 
-from data_tools.cli import UserError
-from data_tools.files import read_json, remove, write_json
-from data_tools.images import read_image
+from data_tools.base.errors import UserError
+from data_tools.base.files import read_json, remove, write_json
+from data_tools.media.images import read_image
 from edvr import flags
 from edvr.config.demo import DemoConfig
 

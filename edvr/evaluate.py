@@ -9,16 +9,15 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from data_tools import files
-from data_tools.cli import UserError
-from data_tools.clips import find_clips, parse_names
-from data_tools.images import write_png
-from edvr import flags
+from data_tools.base import files, flags
+from data_tools.base.errors import UserError
+from data_tools.media.clips import find_clips, parse_names
+from data_tools.media.images import write_png
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
-from edvr.restoration import evaluation, metrics, report, watch
-from edvr.restoration.comparison import bicubic, side_by_side
-from edvr.restoration.events import EventWriter
+from edvr.restoration.evaluation import measure, metrics, report, watch
+from edvr.restoration.evaluation.comparison import bicubic, side_by_side
 from edvr.restoration.restorer import Restorer
+from edvr.tensorboard.event_writer import EventWriter
 
 
 def evaluate(restorer, clips, restore_config, config, events):
@@ -26,7 +25,7 @@ def evaluate(restorer, clips, restore_config, config, events):
 
     Args:
       restorer: Restorer.
-      clips: list of data_tools.clips.Clip with LQ and GT.
+      clips: list of data_tools.media.clips.Clip with LQ and GT.
       restore_config: RestoreConfig.
       config: EvaluateConfig.
       events: EventWriter.
@@ -44,10 +43,10 @@ def evaluate(restorer, clips, restore_config, config, events):
                 if index in chosen:
                     _compare(clip, index, lq, sr, gt, numbers, restorer, config, events)
 
-            results.append(evaluation.evaluate_clip(restorer, clip, config, on_frame, restore_config.device != 'cpu'))
+            results.append(measure.evaluate_clip(restorer, clip, config, on_frame, restore_config.device != 'cpu'))
             for line in report.clip_lines(results[-1]):
                 progress.write(line)
-    print('PSNR = %s' % report.quality(evaluation.overall(results)), flush=True)
+    print('PSNR = %s' % report.quality(measure.overall(results)), flush=True)
     return results
 
 
@@ -95,7 +94,7 @@ def write_results(results, restorer, restore_config, config):
 
 
 def load_clips(config, scale):
-    """The clips of an EvaluateConfig, checked: list of data_tools.clips.Clip."""
+    """The clips of an EvaluateConfig, checked: list of data_tools.media.clips.Clip."""
     if not config.data_dir:
         raise UserError('--data_dir is not given; name a folder with LQ and GT frames (REDS layout)')
     return find_clips(config.data_dir, scale=scale, clips=parse_names(config.clips))
@@ -116,7 +115,7 @@ def _evaluate_and_write(restorer, clips, restore_config, config):
     step = restorer.step or 0
     with EventWriter(config.summary_dir) as events:
         results = evaluate(restorer, clips, restore_config, config, events)
-        events.scalars(step, evaluation.overall(results))
+        events.scalars(step, measure.overall(results))
     print('\n' + '\n'.join(report.table(results, config.crop_border)))
     print('network: %s' % restorer.path, flush=True)
     write_results(results, restorer, restore_config, config)

@@ -16,12 +16,12 @@ import tempfile
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data_tools import files
-from data_tools.cli import UserError
-from edvr import checkpoints, flags
+from data_tools.base import files, flags
+from data_tools.base.errors import UserError
+from edvr import checkpoints
 from edvr.config.export import OPEN, ExportConfig
-from edvr.restoration import freezing, signature
-from edvr.restoration.frozen import FrozenGraph, NotRunnableError, no_deprecations
+from edvr.restoration.graph import freezing, signature
+from edvr.restoration.graph.loading import FrozenGraph, NotRunnableError, no_deprecations
 
 # a float graph computes what the checkpoint computes, in another order at most; a uint8 graph may round the other way
 LIMITS = {'float32': 1e-5, 'uint8': 1.001 / 255}

@@ -6,11 +6,12 @@ import dataclasses
 
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
-from data_tools.files import atomic_path
+from data_tools.base.errors import UserError
+from data_tools.base.files import atomic_path
 from edvr import checkpoints, flags
 from edvr.config import Config, option
-from edvr.model import network, torch_weights
+from edvr.model import network
+from edvr.pytorch import state_dict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +46,12 @@ def main():
     options = flags.build(ExportWeightsConfig)
     if not options.checkpoint or not options.output:
         raise UserError('give --checkpoint=DIRECTORY and --output=FILE.pth')
-    torch = torch_weights.import_torch()
+    torch = state_dict.import_torch()
     weights, config = load(options.checkpoint, options.use_ema)
-    state = torch_weights.to_state(weights, config)
+    state = state_dict.to_state(weights, config)
     with atomic_path(options.output) as partial:
         torch.save({'params': {name: torch.from_numpy(value) for name, value in sorted(state.items())}}, partial)
-    print('%s: %d tensors; %s' % (options.output, len(state), torch_weights.describe(config)))
+    print('%s: %d tensors; %s' % (options.output, len(state), state_dict.describe(config)))
 
 
 if __name__ == '__main__':

@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import flags as absl_flags
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr import checkpoints, flags
 from edvr.config import Config, option
-from edvr.model import network, torch_weights
+from edvr.model import network
+from edvr.pytorch import state_dict
 
 EXACT = 1e-4   # largest difference allowed by --verify: float32 sums in another order
 
@@ -82,7 +83,7 @@ def verify(prefix, state, config):
     Raises:
       UserError: when they differ.
     """
-    torch = torch_weights.import_torch()
+    torch = state_dict.import_torch()
     try:
         from basicsr.archs.edvr_arch import EDVR
     except ImportError as error:
@@ -109,12 +110,12 @@ def main():
     source, options = flags.FLAGS['from'].value, flags.build(ImportConfig)
     if not source or not options.output_dir:
         raise UserError('give --from=FILE.pth and --output_dir=DIRECTORY')
-    state = torch_weights.state_of(torch_weights.load_torch(source), source)
-    config = torch_weights.infer_config(state, source)
+    state = state_dict.state_of(state_dict.load_torch(source), source)
+    config = state_dict.infer_config(state, source)
     check_finite(state, source)
-    prefix = save(torch_weights.to_weights(state, config, source), config, options.output_dir)
+    prefix = save(state_dict.to_weights(state, config, source), config, options.output_dir)
     print('%s: %s parameters; %s' % (prefix, format(sum(value.size for value in state.values()), ','),
-                                     torch_weights.describe(config)))
+                                     state_dict.describe(config)))
     if options.verify:
         print(verify(prefix, state, config))
 

@@ -15,17 +15,20 @@ from fractions import Fraction
 
 from tqdm import tqdm
 
-from data_tools import files
-from data_tools.cli import UserError
-from data_tools.clips import parse_names
-from edvr import checkpoints, flags
+from data_tools.base import files, flags
+from data_tools.base.errors import UserError
+from data_tools.media import video
+from data_tools.media.clips import parse_names
+from edvr import checkpoints
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.restoration import frames, video
-from edvr.restoration.frozen import is_exported
-from edvr.restoration.metrics import to_uint8
+from edvr.restoration import clip_source
+from edvr.restoration.evaluation.metrics import to_uint8
+from edvr.restoration.graph.loading import is_exported
+from edvr.restoration.output.background_writer import BackgroundWriter
+from edvr.restoration.output.png_folder import PngFolder
+from edvr.restoration.output.video_writer import CONTAINERS, VideoWriter
 from edvr.restoration.restorer import Restorer
-from edvr.restoration.writer import CONTAINERS, BackgroundWriter, PngFolder, VideoWriter
 
 RATE_OF_IMAGES = Fraction(25)
 
@@ -79,8 +82,8 @@ def _is_video(output):
 def _find(config, scale):
     """The sources, with a count of frames while a video is looked through, and what the user should know of it."""
     with _bar(None, 'looking through the video') as bar:
-        sources = frames.find(config.input, scale, parse_names(config.clips), config.allow_gaps, config.allow_damaged,
-                              lambda count: bar.update(count - bar.n))
+        sources = clip_source.find(config.input, scale, parse_names(config.clips), config.allow_gaps,
+                                   config.allow_damaged, lambda count: bar.update(count - bar.n))
     info = sources[0].video
     if info and not info.constant_rate:
         print('note: %s has a variable frame rate; a written video gets its average, %.3f frames/s'
@@ -144,7 +147,7 @@ def _restore(restorer, source, first, writer, bar):
     """Restores a clip from frame `first` on, reading only those frames before it that its windows see."""
     lead = max(0, first - (restorer.config.num_frames - 1))
     try:
-        with contextlib.closing(frames.read_ahead(source.read(lead))) as stream:
+        with contextlib.closing(clip_source.read_ahead(source.read(lead))) as stream:
             for index, sr in enumerate(restorer.restore_clip(stream, source.length - lead, first - lead), first):
                 writer.put(index, sr)
                 bar.update()

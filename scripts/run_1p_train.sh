@@ -17,4 +17,4 @@ if [ "$size" -gt 1 ]; then
     launch+=(--rank_table="${RANK_TABLE_FILE:-$root/scripts/rank_tables/${size}p.json}" --server_id="${SERVER_ID:-}")
     flagfile=$root/flags/8p.cfg
 fi
-exec "${PYTHON:-python3}" -m edvr.runtime.launch "${launch[@]}" -- --flagfile="${FLAGFILE:-$flagfile}" "$@"
+exec "${PYTHON:-python3}" -m edvr.launch "${launch[@]}" -- --flagfile="${FLAGFILE:-$flagfile}" "$@"

@@ -3,8 +3,11 @@ import os
 
 import numpy as np
 
-from data_tools import clips, images, make_tfrecords, packing, records
-from data_tools.make_lq import make_lq
+from data_tools.media import clips, images
+from data_tools.media.degradation import make_lq
+from data_tools.packing import job as packing_job
+from data_tools.packing import shard_writer
+from data_tools.record.manifest import Manifest, Shard
 
 
 def write_clips(root, lengths=(6, 7), size=(48, 64), scale=4, seed=0):
@@ -30,15 +33,15 @@ def pack(source, folder, encoding='raw', num_shards=3, num_frames=3, scale=4, ti
     folder, cache = str(folder), os.path.join(str(folder), 'cache')
     os.makedirs(cache)
     for clip in found:
-        packing.cache_clip(clip, cache, scale, False)
-    parts = np.array_split(make_tfrecords.order(job), num_shards)
+        shard_writer.cache_clip(clip, cache, scale, False)
+    parts = np.array_split(packing_job.order(job), num_shards)
     described = []
     for index, part in enumerate(parts):
-        packing.pack_shard(index, part.tolist(), found, cache, folder, job)
-        described.append(packing.finished(folder, index, job))
-    manifest = records.Manifest(num_frames, scale, encoding, lq_tile, gt_tile,
+        shard_writer.pack_shard(index, part.tolist(), found, cache, folder, job)
+        described.append(shard_writer.finished(folder, index, job))
+    manifest = Manifest(num_frames, scale, encoding, lq_tile, gt_tile,
                                 sorted({tuple(size) for part in described for size in part['sizes']}),
-                                [records.Shard(**part['shard']) for part in described], job)
+                                [Shard(**part['shard']) for part in described], job)
     manifest.write(folder)
     return folder
 

@@ -5,12 +5,12 @@ import os
 import numpy as np
 import pytest
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr import benchmark
 from edvr.benchmarks import dcn, flops, measure, step
 from edvr.config import BenchmarkConfig, ConfigError, DataConfig, ModelConfig, RuntimeConfig
 from edvr.config.benchmark import sizes
-from edvr.runtime import host
+from edvr.runtime import host_memory
 
 TINY = ModelConfig(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
 QUICK = BenchmarkConfig(seconds=0., repeats=1, dcn_size='1x8x9')
@@ -59,14 +59,14 @@ def test_a_child_that_ends_by_itself():
 
 
 def test_peak_memory_of_this_process():
-    before = host.peak_rss_mb()
+    before = host_memory.peak_rss_mb()
     block = np.ones(int(before * 1e6) + 10 ** 8, np.uint8)
-    assert host.peak_rss_mb() >= before + 90, len(block)
+    assert host_memory.peak_rss_mb() >= before + 90, len(block)
 
 
 def test_malloc_is_tuned_on_glibc_only(monkeypatch):
-    monkeypatch.setattr(host.platform, 'libc_ver', lambda: ('', ''))
-    assert not host.tune_malloc()
+    monkeypatch.setattr(host_memory.platform, 'libc_ver', lambda: ('', ''))
+    assert not host_memory.tune_malloc()
 
 
 def test_dcn_and_step_results(monkeypatch):

@@ -5,7 +5,9 @@ import os
 import pytest
 from packed import flip_byte, pack, write_clips
 
-from data_tools import check_tfrecords, clips, images, records
+from data_tools.media import clips, images
+from data_tools.packing import verification
+from data_tools.record.manifest import Manifest
 
 
 @pytest.fixture
@@ -14,12 +16,12 @@ def source(tmp_path):
 
 
 def _problems(folder, source=None, deep=False):
-    manifest = records.Manifest.read(folder)
+    manifest = Manifest.read(folder)
     found = {clip.name: clip for clip in clips.find_clips(source)} if source else None
     seen = set()
-    told = [text for shard in manifest.shards for text in check_tfrecords.check_shard(
+    told = [text for shard in manifest.shards for text in verification.check_shard(
         folder, shard, manifest, deep or bool(source), found, seen, lambda count: None)]
-    return told or list(check_tfrecords.missing_windows(manifest, seen))
+    return told or list(verification.missing_windows(manifest, seen))
 
 
 def _shards(folder):

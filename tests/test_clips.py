@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_tools import clips
-from data_tools.cli import UserError
-from data_tools.clips import REDS4, find_clips, parse_names
+from data_tools.base.errors import UserError
+from data_tools.media import clips
+from data_tools.media.clips import REDS4, find_clips, parse_names
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAYOUTS = {

@@ -5,9 +5,9 @@ import signal
 import numpy as np
 import pytest
 
-from data_tools.cli import UserError
-from data_tools.files import read_json, write_json
-from data_tools.images import write_png
+from data_tools.base.errors import UserError
+from data_tools.base.files import read_json, write_json
+from data_tools.media.images import write_png
 from edvr import demo
 from edvr.config.demo import DemoConfig
 

@@ -5,7 +5,7 @@ import tensorflow.compat.v1 as tf
 import toy_training
 from npu_fixtures import no_job  # noqa: F401 fixture
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr.config import ConfigError, RuntimeConfig
 from edvr.runtime import devices
 from edvr.runtime.distributed_optimizer import WholeBatchOptimizer

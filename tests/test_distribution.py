@@ -12,7 +12,8 @@ from npu_fixtures import DOUBLE, needs_tf1, no_job  # noqa: F401 fixture
 
 from edvr.config import RuntimeConfig
 from edvr.config.launch import LaunchConfig
-from edvr.runtime import devices, launch, processes, rank_table
+from edvr.runtime import devices
+from edvr.runtime.ranks import launch, processes, rank_table
 
 
 @pytest.fixture(autouse=True)

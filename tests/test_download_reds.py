@@ -12,9 +12,10 @@ import zipfile
 
 import pytest
 
-from data_tools import download_reds, files, http_fetch
-from data_tools.cli import UserError
-from data_tools.unzip import DamagedError, unzip
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.reds import download, http_fetch
+from data_tools.reds.unzip import DamagedError, unzip
 
 BODY = bytes(bytearray((i * 7919 + i // 251) % 256 for i in range(200000)))
 
@@ -235,7 +236,7 @@ def test_subset_is_downloaded_checked_unpacked_and_remembered(server, tmp_path, 
         assert (tmp_path / 'r' / name).read_bytes() == content
     assert sorted(os.listdir(str(tmp_path / 'r' / 'downloads'))) == ['train_sharp.done']
     asked = len(server.requests)
-    download_reds.get_subset('train_sharp', str(tmp_path / 'r'), server.url)
+    download.get_subset('train_sharp', str(tmp_path / 'r'), server.url)
     assert len(server.requests) == asked
 
 
@@ -253,17 +254,17 @@ def test_damaged_archives_are_set_aside(server, tmp_path):
     data[100] ^= 255   # inside the first member
     server.files['/train_sharp.zip'] = bytes(data)
     with pytest.raises(UserError, match=r'CRC.*renamed to train_sharp.zip.damaged'):
-        download_reds.get_subset('train_sharp', str(tmp_path), server.url)
+        download.get_subset('train_sharp', str(tmp_path), server.url)
     with pytest.raises(UserError, match=r'CRC|is damaged'):
-        download_reds.get_subset('train_sharp', str(tmp_path), server.url, unpack=False)
+        download.get_subset('train_sharp', str(tmp_path), server.url, unpack=False)
     with pytest.raises(UserError, match=r'has checksum [0-9a-f]{32} but should have 0{32}'):
-        download_reds.get_subset('train_sharp', str(tmp_path), server.url, checksums={'train_sharp.zip': '0' * 32})
+        download.get_subset('train_sharp', str(tmp_path), server.url, checksums={'train_sharp.zip': '0' * 32})
     server.files['/train_sharp.zip'] = b'<html>sign in, please</html>'
     with pytest.raises(UserError, match='not a whole zip archive'):
-        download_reds.get_subset('train_sharp', str(tmp_path), server.url)
+        download.get_subset('train_sharp', str(tmp_path), server.url)
     assert not (tmp_path / 'train' / 'train_sharp' / '000' / '00000000.png').exists()
     server.files['/train_sharp.zip'] = archive(FRAMES)
-    download_reds.get_subset('train_sharp', str(tmp_path), server.url)
+    download.get_subset('train_sharp', str(tmp_path), server.url)
     assert (tmp_path / 'train' / 'train_sharp' / '001' / '00000001.png').exists()
 
 
@@ -311,4 +312,4 @@ def test_flags_are_checked(tmp_path, run_program):
     assert done.returncode == 1 and '--base_url=reds.example: it must begin with http' in done.stderr
     (tmp_path / 'sums').write_text('123 train_sharp.zip\n')
     with pytest.raises(UserError, match=r"'123 train_sharp\.zip' is not"):
-        download_reds.read_checksums(str(tmp_path / 'sums'))
+        download.read_checksums(str(tmp_path / 'sums'))

@@ -8,14 +8,14 @@ import pytest
 from helpers import smooth_frames, tiny_checkpoint
 from PIL import Image
 
-from data_tools import clips as clips_module
-from data_tools.cli import UserError
-from data_tools.images import read_image, write_png
+from data_tools.base.errors import UserError
+from data_tools.media import clips as clips_module
+from data_tools.media.images import read_image, write_png
 from edvr import evaluate as program
 from edvr.config import ConfigError
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
-from edvr.restoration import evaluation, metrics, report
-from edvr.restoration.comparison import bicubic, side_by_side
+from edvr.restoration.evaluation import measure, metrics, report
+from edvr.restoration.evaluation.comparison import bicubic, side_by_side
 from edvr.restoration.restorer import Restorer
 
 
@@ -48,7 +48,7 @@ def restorer(network):
 
 def test_numbers_are_what_their_names_say(restorer, data):
     clip = clips_module.find_clips(data)[0]
-    result = evaluation.evaluate_clip(restorer, clip, EvaluateConfig(crop_border=2))
+    result = measure.evaluate_clip(restorer, clip, EvaluateConfig(crop_border=2))
     restored = list(restorer.restore_clip(read_image(path) for path in clip.lq_paths))
     assert result.name == '000' and len(result.frames) == len(result.seconds) == 4
     for sr, gt_path, lq_path, row in zip(restored, clip.gt_paths, clip.lq_paths, result.frames):
@@ -69,7 +69,7 @@ def test_numbers_are_what_their_names_say(restorer, data):
 def test_measuring_beside_restoring_changes_no_number(restorer, data):
     clip = clips_module.find_clips(data)[0]
     seen = []
-    results = [evaluation.evaluate_clip(restorer, clip, EvaluateConfig(ssim=False), concurrent_metrics=beside,
+    results = [measure.evaluate_clip(restorer, clip, EvaluateConfig(ssim=False), concurrent_metrics=beside,
                                         on_frame=lambda index, *rest: seen.append(index))
                for beside in (False, True)]
     assert results[0].frames == results[1].frames
@@ -80,17 +80,17 @@ def test_measuring_beside_restoring_changes_no_number(restorer, data):
 
 def test_max_frames_takes_the_first_with_their_true_neighbours(restorer, data):
     clip = clips_module.find_clips(data)[0]
-    whole = evaluation.evaluate_clip(restorer, clip, EvaluateConfig())
-    part = evaluation.evaluate_clip(restorer, clip, EvaluateConfig(max_frames=2))
+    whole = measure.evaluate_clip(restorer, clip, EvaluateConfig())
+    part = measure.evaluate_clip(restorer, clip, EvaluateConfig(max_frames=2))
     assert part.frames == whole.frames[:2]
 
 
 def test_means_are_over_frames_then_over_clips():
-    results = [evaluation.ClipResult('a', [{'edvr_psnr': 20.}, {'edvr_psnr': 22.}, {'edvr_psnr': 24.}], [9., 1., 3.]),
-               evaluation.ClipResult('b', [{'edvr_psnr': 30.}], [2.])]
-    assert evaluation.overall(results) == {'edvr_psnr': 26.}
-    assert evaluation.median_ms(results) == 2000.   # of 1, 3, 2: the first frame of all pays for starting
-    assert evaluation.median_ms(results[1:]) == 2000.
+    results = [measure.ClipResult('a', [{'edvr_psnr': 20.}, {'edvr_psnr': 22.}, {'edvr_psnr': 24.}], [9., 1., 3.]),
+               measure.ClipResult('b', [{'edvr_psnr': 30.}], [2.])]
+    assert measure.overall(results) == {'edvr_psnr': 26.}
+    assert measure.median_ms(results) == 2000.   # of 1, 3, 2: the first frame of all pays for starting
+    assert measure.median_ms(results[1:]) == 2000.
 
 
 def test_program(run_program, network, data, tmp_path):
@@ -138,13 +138,13 @@ def test_a_folder_that_takes_no_files_is_named_before_the_work(tmp_path, monkeyp
 
 def test_equal_images_are_infinitely_good_in_json_too(tmp_path):
     row = {'edvr_psnr': float('inf'), 'edvr_psnr_unrounded': 50.}
-    results = [evaluation.ClipResult('a', [row], [1.])]
+    results = [measure.ClipResult('a', [row], [1.])]
     report.write_json(str(tmp_path / 'x.json'), report.to_dict(results))
     assert json.loads((tmp_path / 'x.json').read_text())['edvr_psnr'] == 'inf'
 
 
 def test_table_leaves_out_what_was_not_measured():
-    results = [evaluation.ClipResult('a', [{'edvr_psnr': 20., 'edvr_psnr_y': 21.}], [1.])]
+    results = [measure.ClipResult('a', [{'edvr_psnr': 20., 'edvr_psnr_y': 21.}], [1.])]
     lines = report.table(results, crop_border=4)
     assert lines[0].split() == ['clip', '(frames)', 'PSNR', 'RGB', 'PSNR', 'Y']
     assert lines[1].split() == ['a', '(1)', 'EDVR,', 'rounded', 'to', 'uint8', '20.0000', '21.0000']

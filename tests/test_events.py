@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
-from edvr.restoration.events import EventWriter
-from edvr.training.events import RunEvents
+from data_tools.base.errors import UserError
+from edvr.tensorboard.event_writer import EventWriter
+from edvr.tensorboard.run_events import RunEvents
 
 
 def read(folder):

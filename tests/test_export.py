@@ -9,14 +9,14 @@ import tensorflow.compat.v1 as tf
 from helpers import smooth_frames, tiny_checkpoint
 
 import edvr.export
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ConfigError, ModelConfig
 from edvr.config.export import ExportConfig, InterfaceConfig
 from edvr.export import export
 from edvr.model import network
-from edvr.restoration import freezing
-from edvr.restoration.frozen import FrozenGraph
+from edvr.restoration.graph import freezing
+from edvr.restoration.graph.loading import FrozenGraph
 
 DOUBLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'npu_double')
 

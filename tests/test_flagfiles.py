@@ -16,8 +16,8 @@ import json, sys
 from absl import flags as absl_flags
 from edvr import flags
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.runtime import checks
-flags.define(ModelConfig, DataConfig, *TrainingConfig.TOPICS, RuntimeConfig)
+from edvr.runtime import startup_checks
+flags.define(ModelConfig, DataConfig, *TrainingConfig.TOPICS, *RuntimeConfig.TOPICS)
 found = {}
 for name in sys.argv[1:]:
     absl_flags.FLAGS.unparse_flags()
@@ -29,7 +29,7 @@ for name in sys.argv[1:]:
     for config in [flags.build(cls) for cls in (ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)]:
         merged.update(config.to_dict())
     counts = {key: merged[key] for key in ('steps', 'save_every', 'log_every', 'summary_every')}
-    merged['loop problems'] = checks._loop_problems(RuntimeConfig(device='npu').replace(
+    merged['loop problems'] = startup_checks._loop_problems(RuntimeConfig(device='npu').replace(
         iterations_per_loop=merged['iterations_per_loop']), counts)
     found[name] = merged
 print(json.dumps(found))

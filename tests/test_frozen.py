@@ -8,11 +8,11 @@ import pytest
 import tensorflow.compat.v1 as tf
 from helpers import smooth_frames, tiny_checkpoint
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr.config.export import ExportConfig
 from edvr.export import export
-from edvr.restoration import freezing
-from edvr.restoration.frozen import FrozenGraph, is_exported
+from edvr.restoration.graph import freezing
+from edvr.restoration.graph.loading import FrozenGraph, is_exported
 
 
 @pytest.fixture(scope='module')

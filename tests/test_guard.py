@@ -9,11 +9,11 @@ import tensorflow.compat.v1 as tf
 import tiny_training
 from tiny_training import spoiled_at
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import RuntimeConfig
 from edvr.training import guard, model_fn, run
-from edvr.training.loop import Control, LoopHook, Part
+from edvr.training.hooks.step_hook import Control, LoopHook, Part
 
 GOOD, NAN = 1., float('nan')
 

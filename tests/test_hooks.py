@@ -6,11 +6,12 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from edvr.config import TrainingConfig
-from edvr.training import data_wait
-from edvr.training.events import RunEvents
-from edvr.training.loop import Control, LoopHook, Part, Report, reached
+from edvr.tensorboard.run_events import RunEvents
+from edvr.training.hooks import input_wait
+from edvr.training.hooks.log_line import LogLine, describe_wait
+from edvr.training.hooks.step_hook import Control, LoopHook, Part, Report, reached
+from edvr.training.hooks.summaries import Curves
 from edvr.training.model_fn import DATA_WAIT, STEP_KEY, WATCHED, WATCHED_KEY
-from edvr.training.watching import Curves, LogLine, describe_wait
 
 VALUES = dict(dict.fromkeys(WATCHED, 0.), loss=9476.21899544, psnr=27.314, learning_rate=4e-4, data_wait=.00629,
               offset_l3=.011, offset_l2=.12, offset_l1=1.5, offset_cas=12.)
@@ -146,7 +147,7 @@ def test_data_wait_is_the_time_the_consumer_stands_still():
 
     with tf.Graph().as_default(), tf.Session() as session:
         numbers = tf.data.Dataset.range(3).map(lambda number: ({'lq': tf.py_func(slow, [number], tf.int64)}, number))
-        iterator = tf.data.make_initializable_iterator(data_wait.timed(numbers))
+        iterator = tf.data.make_initializable_iterator(input_wait.timed(numbers))
         session.run(iterator.initializer)
         features, label = iterator.get_next()
         waits = [session.run([features[DATA_WAIT], features['lq'], label]) for _ in range(3)]

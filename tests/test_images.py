@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_tools import files, images
-from data_tools.cli import UserError
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.media import images
 
 RGB = np.random.RandomState(0).randint(0, 256, (5, 7, 3)).astype(np.uint8)
 

@@ -8,16 +8,17 @@ import pytest
 from helpers import smooth_frames, tiny_checkpoint
 from test_video import make
 
-from data_tools.cli import UserError
-from data_tools.images import read_image, write_png
+from data_tools.base.errors import UserError
+from data_tools.media import video
+from data_tools.media.images import read_image, write_png
 from edvr.config import ConfigError
 from edvr.config.export import ExportConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.export import export
 from edvr.infer import infer
-from edvr.restoration import frames, video
-from edvr.restoration.metrics import to_uint8
+from edvr.restoration import clip_source
+from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.restorer import Restorer
 
 
@@ -98,7 +99,7 @@ def test_an_interrupted_run_goes_on_and_reads_only_the_neighbours(restorer, rest
     def counting(path):
         read.append(int(os.path.basename(path)[:3]))
         return read_image(path)
-    monkeypatch.setattr(frames, 'read_image', counting)
+    monkeypatch.setattr(clip_source, 'read_image', counting)
     assert restore(tmp_path / 'clip', tmp_path / 'out') == 9 - first
     assert read == list(range(max(0, first - 2), 9))   # T = 3: the last frame's window may reach back two
     assert_folder_holds(tmp_path / 'out', expected(restorer, images))

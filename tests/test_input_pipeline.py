@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from packed import flip_byte, pack, write_clips
 
-from data_tools import clips, images, records
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
+from data_tools.media import clips, images
+from data_tools.record import layout
+from data_tools.record.manifest import Manifest
 from edvr.benchmarks import input as benchmark
 from edvr.config import DataConfig
-from edvr.data import damage, input_pipeline, order
+from edvr.data import damage, input_pipeline, sampler
 from edvr.data.input_pipeline import tf, train_dataset
 
 
@@ -55,7 +57,7 @@ def _batches(config, count, **options):
 def _ids(config, manifest, count, rank=0, size=1, start_step=0, batch_size=4):
     """(shard, index) of the records a device reads, in order."""
     return [(int(shard), int(index)) for _, shard, index, _ in _take(
-        lambda: order.records(config, manifest, batch_size, rank, size, start_step), count)]
+        lambda: sampler.records(config, manifest, batch_size, rank, size, start_step), count)]
 
 
 def test_crops_are_the_source_pixels(folder, source):
@@ -85,7 +87,7 @@ def test_static_shapes(folder):
 
 def test_flips_and_transpose_go_together(folder):
     """All 8 orientations come, and LQ has the same one as GT: LQ is GT made small, which commutes with them."""
-    from data_tools.make_lq import make_lq
+    from data_tools.media.degradation import make_lq
     for inputs, gt in _batches(_config(folder), 6):
         for lq, high in zip(inputs['lq'], gt):
             inner = np.abs(make_lq(high, 4)[2:-2, 2:-2].astype(int) - lq[1, 2:-2, 2:-2])
@@ -94,9 +96,9 @@ def test_flips_and_transpose_go_together(folder):
 
 def test_every_crop_position_is_equally_likely(raw):
     config = _config(raw, flip=False, transpose=False)
-    manifest = records.Manifest.read(raw)
-    record = next(iter(_take(lambda: order.records(config, manifest, 4, 0, 1, 0), 1)))[3]
-    gt = records.decode(record).gt
+    manifest = Manifest.read(raw)
+    record = next(iter(_take(lambda: sampler.records(config, manifest, 4, 0, 1, 0), 1)))[3]
+    gt = layout.decode(record).gt
     place = {gt[4 * y, 4 * x].tobytes(): (y, x) for y in range(5) for x in range(9)}
     assert len(place) == 45
 
@@ -113,7 +115,7 @@ def test_every_crop_position_is_equally_likely(raw):
 @pytest.mark.parametrize('options', [{}, dict(deterministic=True), dict(crops_per_record=2),
                                      dict(deterministic=True, crops_per_record=2), dict(skip_corrupt_records=True)])
 def test_every_window_is_used(raw, options):
-    config, manifest = _config(raw, read_threads=1, **options), records.Manifest.read(raw)
+    config, manifest = _config(raw, read_threads=1, **options), Manifest.read(raw)
     crops = config.crops_per_record
     # 13 records are no multiple of the batch of 4: with K the groups of 4 straddle epochs
     count = 13 * crops if not (config.deterministic and crops > 1) else 52 * crops
@@ -123,7 +125,7 @@ def test_every_window_is_used(raw, options):
 
 
 def test_crops_of_one_window_meet_in_no_deterministic_batch(raw):
-    config, manifest = _config(raw, deterministic=True, crops_per_record=3), records.Manifest.read(raw)
+    config, manifest = _config(raw, deterministic=True, crops_per_record=3), Manifest.read(raw)
     ids = _ids(config, manifest, 36)
     for start in range(0, 36, 4):
         assert len(set(ids[start:start + 4])) == 4
@@ -132,8 +134,8 @@ def test_crops_of_one_window_meet_in_no_deterministic_batch(raw):
 
 @pytest.mark.parametrize('size', [2, 5])
 def test_devices_share_each_epoch(raw, size):
-    manifest = records.Manifest.read(raw)
-    sequences = [order.shard_sequence(5, 7, rank, size) for rank in range(size)]
+    manifest = Manifest.read(raw)
+    sequences = [sampler.shard_sequence(5, 7, rank, size) for rank in range(size)]
     for epoch in range(20):
         lengths = [len(range(rank, 5, size)) for rank in range(size)]
         shards = [int(s) for sequence, length in zip(sequences, lengths)
@@ -146,8 +148,8 @@ def test_devices_share_each_epoch(raw, size):
 
 
 def test_devices_draw_different_crops(raw):
-    config, manifest = _config(raw), records.Manifest.read(raw)
-    record = _take(lambda: order.records(config, manifest, 4, 0, 1, 0), 1)[0][3]
+    config, manifest = _config(raw), Manifest.read(raw)
+    record = _take(lambda: sampler.records(config, manifest, 4, 0, 1, 0), 1)[0][3]
 
     def crops(rank, start_step=0):
         return tf.data.Dataset.range(20).map(lambda number: input_pipeline.sample(
@@ -202,7 +204,7 @@ def test_frames_of_several_sizes(tmp_path):
     write_clips(source, (3,), (64, 48), seed=1)
     for encoding in ('raw', 'tiles'):
         folder = pack(source, tmp_path / encoding, encoding, num_shards=2)
-        assert records.Manifest.read(folder).sizes == [(8, 10), (16, 12)]
+        assert Manifest.read(folder).sizes == [(8, 10), (16, 12)]
         assert len(_batches(_config(folder), 5)) == 5
         with pytest.raises(UserError, match=r'patch_size is 9, but .* has LQ frames of 8x10'):
             _batches(_config(folder, patch_size=9), 1)
@@ -257,7 +259,7 @@ def test_damage_is_named(source, tmp_path):
 def test_damage_is_skipped_counted_and_told(source, tmp_path, capfd):
     folder, name = _damaged(source, tmp_path)
     config = _config(folder, skip_corrupt_records=True, read_threads=1, deterministic=True)
-    ids = _ids(config, records.Manifest.read(folder), 24)
+    ids = _ids(config, Manifest.read(folder), 24)
     assert (1, 2) not in ids and set(collections.Counter(ids).values()) == {2}
     assert damage.skipped.count(folder) == 1
     assert 'skipped record 2 of %s' % os.path.join(folder, name) in capfd.readouterr().err

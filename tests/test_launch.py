@@ -10,10 +10,10 @@ import pytest
 from conftest import ROOT
 from npu_fixtures import no_job  # noqa: F401 fixture
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr.config import ConfigError
 from edvr.config.launch import LaunchConfig
-from edvr.runtime import launch, processes, rank_table
+from edvr.runtime.ranks import launch, processes, rank_table
 
 TABLE_8 = os.path.join(ROOT, 'scripts', 'rank_tables', '8p.json')
 
@@ -163,7 +163,7 @@ time.sleep(99)
 @pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_lets_rank_0_save_and_ends_all(tmp_path, signum):
     (tmp_path / 'stub.py').write_text(STUB)
-    program = ('import sys; from edvr.runtime import processes; processes._DEATH_GRACE = .5\n'
+    program = ('import sys; from edvr.runtime.ranks import processes; processes._DEATH_GRACE = .5\n'
                'ranks = {0: {"RANK_ID": "0"}, 1: {"RANK_ID": "1"}}\n'
                'sys.exit(processes.run_together([sys.executable, "stub.py"], ranks, "logs", 20.))')
     job = subprocess.Popen([sys.executable, '-c', program], cwd=str(tmp_path),
@@ -187,16 +187,16 @@ def test_program(run_program, tmp_path):
     (tmp_path / 'some_program.py').write_text(
         'import os, sys\nprint(sys.argv[1:], os.environ["TF_CONFIG"])\nsys.exit(int(sys.argv[1][-1]))')
     options = ['--device=cpu', '--ranks=2', '--program=some_program', '--logs=%s' % (tmp_path / 'logs')]
-    done = run_program('edvr.runtime.launch', *(options + ['--', '--code=0', '--steps=3']),
+    done = run_program('edvr.launch', *(options + ['--', '--code=0', '--steps=3']),
                        env={'PYTHONPATH': str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert "['--code=0', '--steps=3', '--device=cpu']" in log(tmp_path, 1) and '"index": 1' in log(tmp_path, 1)
-    done = run_program('edvr.runtime.launch', *(options + ['--', '--code=7']), env={'PYTHONPATH': str(tmp_path)})
+    done = run_program('edvr.launch', *(options + ['--', '--code=7']), env={'PYTHONPATH': str(tmp_path)})
     assert done.returncode == 7 and 'ended with exit code 7' in done.stderr
 
 
 def test_program_says_what_is_wrong(run_program):
-    done = run_program('edvr.runtime.launch', '--ranks=8', '--', '--steps=3')
+    done = run_program('edvr.launch', '--ranks=8', '--', '--steps=3')
     assert done.returncode == 1
     assert 'error: 8 NPUs exchange gradients only with a --rank_table, such as scripts/' in done.stderr
 
@@ -220,7 +220,7 @@ def script(tmp_path):
 
 def test_one_device_script(script):
     assert script('run_1p_train.sh', '3', '1', '--model_dir=run') == (0, [
-        '-m', 'edvr.runtime.launch', '--device=npu', '--device_ids=3', '--logs=logs', '--',
+        '-m', 'edvr.launch', '--device=npu', '--device_ids=3', '--logs=logs', '--',
         '--flagfile=flags/1p.cfg', '--model_dir=run'])
     assert script('run_1p_train.sh', FLAGFILE='mine.cfg', LOGS='here')[1][3:] == [
         '--device_ids=0', '--logs=here', '--', '--flagfile=mine.cfg']
@@ -234,7 +234,7 @@ def test_one_rank_of_a_job_script(script):
 
 def test_eight_devices_script(script):
     assert script('run_8p_train.sh', '--steps=5') == (0, [
-        '-m', 'edvr.runtime.launch', '--device=npu', '--rank_table=scripts/rank_tables/8p.json', '--server_id=',
+        '-m', 'edvr.launch', '--device=npu', '--rank_table=scripts/rank_tables/8p.json', '--server_id=',
         '--logs=logs', '--', '--flagfile=flags/8p.cfg', '--steps=5'])
     assert '--rank_table=mine.json' in script('run_8p_train.sh', RANK_TABLE_FILE='mine.json', SERVER_ID='10.0.0.1')[1]
 

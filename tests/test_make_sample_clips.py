@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_tools import make_sample_clips
-from data_tools.cli import UserError
-from data_tools.clips import find_clips
-from data_tools.images import read_image
-from data_tools.make_lq import make_lq
+from data_tools.base.errors import UserError
+from data_tools.media.clips import find_clips
+from data_tools.media.degradation import make_lq
+from data_tools.media.images import read_image
+from data_tools.sample import clips as sample_clips
+from data_tools.sample.scene import Scene
 
 
 def scene(index=0, seed=0, height=64, width=96):
-    return make_sample_clips.Scene(make_sample_clips.clip_seed(seed, index), height, width)
+    return Scene(sample_clips.clip_seed(seed, index), height, width)
 
 
 def test_pixels_do_not_depend_on_the_libraries():
@@ -73,20 +74,20 @@ def test_program_writes_reds_layout_and_continues(tmp_path, run_program):
     before = read_image(path)
     os.remove(path)   # as if it had been interrupted
     os.remove(clips[0].lq_paths[0])
-    make_sample_clips.make_clips(str(tmp_path / 'out'), 2, 3, 32, 48, scale=2)
+    sample_clips.make_clips(str(tmp_path / 'out'), 2, 3, 32, 48, scale=2)
     np.testing.assert_array_equal(read_image(path), before)
     assert len(find_clips(str(tmp_path / 'out'), scale=2)) == 2
 
 
 def test_refuses_what_it_cannot_do(tmp_path, run_program):
     with pytest.raises(UserError, match='multiples of 16'):
-        make_sample_clips.make_clips(str(tmp_path), 1, 1, 40, 64)
+        sample_clips.make_clips(str(tmp_path), 1, 1, 40, 64)
     (tmp_path / 'mine.txt').write_text('x')
     with pytest.raises(UserError, match='not empty and was not made by this program'):
-        make_sample_clips.make_clips(str(tmp_path), 1, 1, 32, 64)
-    make_sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64)
+        sample_clips.make_clips(str(tmp_path), 1, 1, 32, 64)
+    sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64)
     with pytest.raises(UserError, match=r'holds other sample clips .*seed=0'):
-        make_sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64, seed=1)
+        sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64, seed=1)
     bad = run_program('data_tools.make_sample_clips', '--output_dir=%s' % (tmp_path / 'b'), '--gt_size=720')
     assert bad.returncode == 1 and '--gt_size=720: it must be HEIGHTxWIDTH' in bad.stderr
     assert not (tmp_path / 'b').exists()

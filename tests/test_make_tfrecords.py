@@ -2,6 +2,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 from packed import flip_byte, write_clips
 
-from data_tools import files, images, records, sharding, shards
-from data_tools.cli import UserError
+from data_tools.base import files, worker_pool
+from data_tools.base.errors import UserError
+from data_tools.media import images
+from data_tools.record import layout, shard_reader
+from data_tools.record.manifest import Manifest
 
 PROGRAM = 'data_tools.make_tfrecords'
 
@@ -53,13 +57,13 @@ def test_same_bytes_with_any_workers_in_parts_and_resumed(run_program, source, t
     assert result.returncode == 1 and 'holds another job; different: seed (5 then, 6 now)' in result.stderr
     assert _digests(tmp_path / 'two') == one
 
-    manifest = records.Manifest.read(str(tmp_path / 'one'))
+    manifest = Manifest.read(str(tmp_path / 'one'))
     assert manifest.job['clips'] == [['000', 6], ['001', 7]] and manifest.encoding == 'tiles'
     found = set()
     for shard in manifest.shards:
-        for _, _, record, error in shards.walk(str(tmp_path / 'one' / shard.name)):
+        for _, _, record, error in shard_reader.walk(str(tmp_path / 'one' / shard.name)):
             assert error is None
-            window = records.decode(record)
+            window = layout.decode(record)
             found.add((window.clip, window.index))
             path = os.path.join(source, 'truth', window.clip, '%08d.png' % window.index)
             np.testing.assert_array_equal(window.gt, images.read_image(path))
@@ -94,7 +98,8 @@ def test_gt_alone_interval_and_gfile_paths(run_program, source, tmp_path):
                          '--num_frames=3', '--frame_interval=2', '--fill=replicate', '--exclude=001', '--workers=1',
                          '--num_shards=1')
     assert result.returncode == 0, result.stderr
-    windows = [records.decode(record) for _, _, record, _ in shards.walk(str(output / 'shard-00000-of-00001.tfrecord'))]
+    path = str(output / 'shard-00000-of-00001.tfrecord')
+    windows = [layout.decode(record) for _, _, record, _ in shard_reader.walk(path)]
     assert sorted((w.index, tuple(w.frames)) for w in windows) == [
         (0, (0, 0, 2)), (1, (0, 1, 3)), (2, (0, 2, 4)), (3, (1, 3, 5)), (4, (2, 4, 5)), (5, (3, 5, 5))]
     lq = images.read_image(os.path.join(source, 'blur4', '000', '00000003.png'))
@@ -109,15 +114,10 @@ def test_gt_alone_interval_and_gfile_paths(run_program, source, tmp_path):
     (dict(shard_range='2:9'), 'shard_range=2:9.*END <= 3'),
     (dict(lq_tile=8), 'are for --encoding=tiles'),
 ])
-def test_wrong_options(source, tmp_path, change, message):
-    code = ('import sys; from absl import flags; from data_tools import make_tfrecords as m, cli; '
-            'm.define_flags(); cli.run(m.main)')
+def test_wrong_options(run_program, source, tmp_path, change, message):
     values = dict(dict(data_dir=source, output_dir=tmp_path / 'set', num_frames=3, num_shards=3, workers=1), **change)
-    result = subprocess.run([sys.executable, '-c', code] + ['--%s=%s' % item for item in values.items()],
-                            cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))), stderr=subprocess.PIPE,
-                            stdout=subprocess.PIPE, universal_newlines=True)
+    result = run_program(PROGRAM, *['--%s=%s' % item for item in values.items()])
     assert result.returncode == 1
-    import re
     assert re.search('error: .*' + message, result.stderr), result.stderr
     assert not (tmp_path / 'set').exists()   # a job noted down there would bind the corrected command
     assert not os.path.exists(str(tmp_path / 'set' / 'manifest.json'))
@@ -149,7 +149,7 @@ def _write_too_much(path):
 
 def test_no_room_is_told_and_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match=r'cannot write .*a\.tfrecord'):
-        sharding.run(_write_too_much, [(str(tmp_path / 'a.tfrecord'),)], 1, 'test', 1, ' items')
+        worker_pool.run(_write_too_much, [(str(tmp_path / 'a.tfrecord'),)], 1, 'test', 1, ' items')
     assert os.listdir(str(tmp_path)) == []
 
 
@@ -159,7 +159,7 @@ def _killed():
 
 def test_killed_worker_is_told():
     with pytest.raises(UserError, match=r'a worker process was killed.*--workers'):
-        sharding.run(_killed, [()], 1, 'test', 1, ' items')
+        worker_pool.run(_killed, [()], 1, 'test', 1, ' items')
 
 
 def test_job_is_kept_as_json(source, tmp_path):

@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from data_tools.cli import UserError
-from edvr.restoration import metrics
+from data_tools.base.errors import UserError
+from edvr.restoration.evaluation import metrics
 
 
 def pair(height=53, width=87, noise=9.0, seed=0):

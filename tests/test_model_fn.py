@@ -6,7 +6,7 @@ import tiny_training
 from helpers import tiny_checkpoint
 from test_optimizer import NAMES
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.model import deform_conv, network

@@ -4,7 +4,7 @@ import numpy_edvr
 import pytest
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr.config import ConfigError, ModelConfig
 from edvr.model import alignment, fusion, layers, losses, network, reconstruction
 

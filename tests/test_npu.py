@@ -9,15 +9,16 @@ import tiny_training
 from helpers import TINY
 from npu_fixtures import DOUBLE, forget_bridge, needs_tf1, no_job, npu  # noqa: F401 fixtures
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.data.input_pipeline import train_dataset
 from edvr.model import losses
 from edvr.model.deform_conv import deform_conv
 from edvr.model.network import edvr
-from edvr.runtime import checks, devices, rank_table
+from edvr.runtime import devices, startup_checks
 from edvr.runtime import npu as runtime_npu
+from edvr.runtime.ranks import rank_table
 from edvr.training.run import Run
 
 NPU = RuntimeConfig(device='npu')
@@ -29,7 +30,7 @@ def test_absent_bridge_is_one_clear_error(no_job, monkeypatch):  # noqa: F811
     for name, value in (('JOB_ID', '1'), ('RANK_SIZE', '1')):
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError) as raised:
-        checks.check(NPU)
+        startup_checks.check(NPU)
     for text in ('--device=npu needs NPURunConfig of npu_bridge.estimator.npu.npu_config',
                  "No module named 'npu_bridge'", 'Ascend CANN', 'TensorFlow %s' % tf.__version__,
                  'or choose --device=gpu or --device=cpu'):
@@ -275,7 +276,7 @@ def train_on_two_ranks(run_program, folder, options):
     table = folder / 'table.json'
     table.write_text(rank_table.to_json([rank_table.Rank(rank, rank, '192.168.100.%d' % (rank + 1), '127.0.0.1')
                                          for rank in range(2)]))
-    done = run_program('edvr.runtime.launch', '--rank_table=%s' % table, '--logs=%s' % (folder / 'logs'), '--',
+    done = run_program('edvr.launch', '--rank_table=%s' % table, '--logs=%s' % (folder / 'logs'), '--',
                        *['--%s=%s' % item for item in sorted(options.items())],
                        env=dict(PYTHONPATH=DOUBLE, NPU_DOUBLE_PATIENCE='120'))
     assert done.returncode == 0, done.stdout + done.stderr

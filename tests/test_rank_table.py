@@ -5,10 +5,11 @@ import os
 import pytest
 from conftest import ROOT
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr.config import ConfigError
-from edvr.runtime import rank_table
-from edvr.runtime.rank_table import Rank, RankTableConfig
+from edvr.config.rank_table import RankTableConfig
+from edvr.runtime.ranks import rank_table
+from edvr.runtime.ranks.rank_table import Rank
 
 TWO_HOSTS = dict(hosts=('10.0.0.1', '10.0.0.2'), output='table.json')
 
@@ -95,11 +96,11 @@ def test_no_table_at_all(tmp_path, content, text):
 
 def test_program(run_program, tmp_path):
     path = tmp_path / 'table.json'
-    done = run_program('edvr.runtime.rank_table', '--hosts=10.0.0.1', '--device_ips=192.168.1.1,192.168.2.1',
+    done = run_program('edvr.rank_table', '--hosts=10.0.0.1', '--device_ips=192.168.1.1,192.168.2.1',
                        '--output=%s' % path)
     assert (done.returncode, done.stdout) == (0, '%s: 2 ranks on 1 servers\n' % path)
     assert len(rank_table.read(str(path))) == 2
-    done = run_program('edvr.runtime.rank_table', '--hosts=10.0.0.1', '--device_ips=192.168.1.1,nowhere',
+    done = run_program('edvr.rank_table', '--hosts=10.0.0.1', '--device_ips=192.168.1.1,nowhere',
                        '--output=%s' % (tmp_path / 'other.json'))
     assert done.returncode == 1 and "error: 'nowhere' is not an IP address" in done.stderr
     assert not os.path.exists(str(tmp_path / 'other.json'))

@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from data_tools import regroup_reds
-from data_tools.cli import UserError
-from data_tools.clips import REDS4, find_clips, parse_names
-from data_tools.images import write_png
+from data_tools.base.errors import UserError
+from data_tools.media.clips import REDS4, find_clips, parse_names
+from data_tools.media.images import write_png
+from data_tools.reds import config as reds_config
+from data_tools.reds import regroup as regrouping
 
 ALL = ['%03d' % i for i in range(270)]
 
@@ -56,10 +57,10 @@ def check(folder, template):
                                    ).read_bytes()
 
 
-@pytest.mark.parametrize('mode', regroup_reds.MODES)
+@pytest.mark.parametrize('mode', reds_config.MODES)
 def test_whole_set_twice(root, template, mode):
     for _ in range(2):
-        train, held_out = regroup_reds.regroup(str(root), str(root), mode, partial=True)
+        train, held_out = regrouping.regroup(str(root), str(root), mode, partial=True)
         check(root, template)
         assert tuple(held_out) == REDS4 and train == [name for name in ALL if name not in REDS4] and len(train) == 266
     assert json.loads((root / 'sets' / 'val.json').read_text()) == list(REDS4)
@@ -68,18 +69,18 @@ def test_whole_set_twice(root, template, mode):
 
 
 def test_modes_follow_each_other_and_links_are_relative(root, template):
-    regroup_reds.regroup(str(root), str(root), 'link', partial=True)
+    regrouping.regroup(str(root), str(root), 'link', partial=True)
     moved = root.parent / 'elsewhere'
     os.rename(str(root), str(moved))
     check(moved, template)
-    regroup_reds.regroup(str(moved), str(moved), 'move', partial=True)
+    regrouping.regroup(str(moved), str(moved), 'move', partial=True)
     assert not (moved / 'images' / 'truth' / '000').is_symlink()
     check(moved, template)
 
 
-@pytest.mark.parametrize('mode', regroup_reds.MODES)
+@pytest.mark.parametrize('mode', reds_config.MODES)
 def test_stopped_anywhere(root, template, mode, monkeypatch):
-    bring, calls = regroup_reds.bring, []
+    bring, calls = regrouping.bring, []
 
     def stopping(step, mode):
         calls.append(step)
@@ -88,12 +89,12 @@ def test_stopped_anywhere(root, template, mode, monkeypatch):
                 os.makedirs(step.target + '.partial')
             raise KeyboardInterrupt
         bring(step, mode)
-    monkeypatch.setattr(regroup_reds, 'bring', stopping)
+    monkeypatch.setattr(regrouping, 'bring', stopping)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            regroup_reds.regroup(str(root), str(root), mode, partial=True)
+            regrouping.regroup(str(root), str(root), mode, partial=True)
         assert not (root / 'sets').exists()
-    regroup_reds.regroup(str(root), str(root), mode, partial=True)
+    regrouping.regroup(str(root), str(root), mode, partial=True)
     check(root, template)
 
 
@@ -101,18 +102,18 @@ def test_move_across_disks(root, template, monkeypatch):
     class Other:
         st_dev = -1
     real = os.stat
-    monkeypatch.setattr(regroup_reds.os, 'stat', lambda path, **kw: Other if str(path).endswith('truth') else
+    monkeypatch.setattr(regrouping.os, 'stat', lambda path, **kw: Other if str(path).endswith('truth') else
                         real(path, **kw))
     target = str(root / 'images' / 'truth' / '240')
-    step = regroup_reds.Step('240', str(root / 'val' / 'val_sharp' / '000'), target)
-    regroup_reds.bring(step, 'move')
+    step = regrouping.Step('240', str(root / 'val' / 'val_sharp' / '000'), target)
+    regrouping.bring(step, 'move')
     assert os.listdir(target) == ['00000000.png'] and not os.path.exists(step.source)
 
 
 def test_official_split_and_blurred_lq(root):
     os.rename(str(root / 'train' / 'train_sharp_bicubic'), str(root / 'train' / 'train_blur_bicubic'))
     os.rename(str(root / 'val' / 'val_sharp_bicubic'), str(root / 'val' / 'val_blur_bicubic'))
-    train, held_out = regroup_reds.regroup(str(root), str(root / 'out'), lq='blur_bicubic', split='official',
+    train, held_out = regrouping.regroup(str(root), str(root / 'out'), lq='blur_bicubic', split='official',
                                            partial=True)
     assert train == ALL[:240] and held_out == ALL[240:]
 
@@ -120,24 +121,24 @@ def test_official_split_and_blurred_lq(root):
 def test_deblurring_set_has_lq_of_the_same_size(root):
     for part in ('train', 'val'):
         shutil.copytree(str(root / part / (part + '_sharp')), str(root / part / (part + '_blur')))
-    train, _ = regroup_reds.regroup(str(root), str(root), lq='blur', partial=True)
+    train, _ = regrouping.regroup(str(root), str(root), lq='blur', partial=True)
     assert len(train) == 266 and find_clips(str(root), 1)[269].lq_paths[0].endswith('images/blur1/269/00000000.png')
 
 
 def test_missing_parts_are_named(root, tmp_path):
     with pytest.raises(UserError, match=r'clip 000 has 1 frames .* all of REDS has 100'):
-        regroup_reds.regroup(str(root), str(tmp_path / 'a'))
+        regrouping.regroup(str(root), str(tmp_path / 'a'))
     shutil.rmtree(str(root / 'val' / 'val_sharp' / '029'))
     with pytest.raises(UserError, match=r'1 of 540 clip folders are missing .*images/truth/269.*--partial'):
-        regroup_reds.regroup(str(root), str(tmp_path / 'b'))
+        regrouping.regroup(str(root), str(tmp_path / 'b'))
     with pytest.raises(UserError, match=r'clip 269 has LQ frames in .*blur4/269 but no GT'):
-        regroup_reds.regroup(str(root), str(tmp_path / 'b'), partial=True)
+        regrouping.regroup(str(root), str(tmp_path / 'b'), partial=True)
     assert not (tmp_path / 'b' / 'sets').exists()
     (tmp_path / 'empty').mkdir()
     with pytest.raises(UserError, match='holds no REDS'):
-        regroup_reds.regroup(str(tmp_path / 'empty'), str(tmp_path / 'c'))
+        regrouping.regroup(str(tmp_path / 'empty'), str(tmp_path / 'c'))
     with pytest.raises(UserError, match='no such folder'):
-        regroup_reds.regroup(str(tmp_path / 'none'), str(tmp_path / 'c'))
+        regrouping.regroup(str(tmp_path / 'none'), str(tmp_path / 'c'))
 
 
 def test_two_versions_of_a_clip(root):
@@ -145,7 +146,7 @@ def test_two_versions_of_a_clip(root):
     target.mkdir(parents=True)
     write_png(str(target / '00000007.png'), np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(UserError, match=r'train_sharp/003 and .*truth/003 are two versions'):
-        regroup_reds.regroup(str(root), str(root), partial=True)
+        regrouping.regroup(str(root), str(root), partial=True)
 
 
 def test_program(root, run_program):

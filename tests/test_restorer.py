@@ -9,8 +9,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 from helpers import smooth_frames, tiny_checkpoint
 
-from data_tools.cli import UserError
-from data_tools.windows import FILLS, window_indices
+from data_tools.base.errors import UserError
+from data_tools.media.windows import FILLS, window_indices
 from edvr import checkpoints
 from edvr.config import ModelConfig
 from edvr.config.export import ExportConfig

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr.restoration import tiling
 
 

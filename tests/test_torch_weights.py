@@ -2,10 +2,10 @@
 import numpy as np
 import pytest
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr import checkpoints, export_weights, import_weights
 from edvr.config import ModelConfig
-from edvr.model import torch_weights
+from edvr.pytorch import state_dict
 
 TINY = dict(num_frames=3, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=2)
 VARIANTS = [{}, dict(with_tsa=False), dict(with_predeblur=True), dict(with_predeblur=True, hr_in=True),
@@ -47,8 +47,8 @@ def make_state(seed=0, **options):
     """A state as PyTorch would hold it, and its configuration."""
     config = ModelConfig(**dict(TINY, **options))
     random = np.random.RandomState(seed)
-    return {name.replace('/', '.'): random.randn(*torch_weights.torch_shape(shape)).astype(np.float32)
-            for name, shape in torch_weights.variable_shapes(config).items()}, config
+    return {name.replace('/', '.'): random.randn(*state_dict.torch_shape(shape)).astype(np.float32)
+            for name, shape in state_dict.variable_shapes(config).items()}, config
 
 
 @pytest.mark.parametrize('prefix', ['', 'module.', 'generator.', 'module.generator.'])
@@ -56,20 +56,20 @@ def make_state(seed=0, **options):
 def test_names(names, prefix):
     for key, wanted in names.items():
         for kind in ('.weight', '.bias'):
-            assert torch_weights.rename(prefix + key + kind) == wanted + kind
+            assert state_dict.rename(prefix + key + kind) == wanted + kind
 
 
 def test_names_of_the_reference_pass():
     for options in VARIANTS:
         for name in make_state(**options)[0]:
-            assert torch_weights.rename(name) == name
+            assert state_dict.rename(name) == name
 
 
 @pytest.mark.parametrize('options', VARIANTS, ids=str)
 def test_architecture_and_round_trip(options):
     state, config = make_state(**options)
-    assert torch_weights.infer_config(state, 'x.pth') == config
-    again = torch_weights.to_state(torch_weights.to_weights(state, config, 'x.pth'), config)
+    assert state_dict.infer_config(state, 'x.pth') == config
+    again = state_dict.to_state(state_dict.to_weights(state, config, 'x.pth'), config)
     assert set(again) == set(state)
     assert all(np.array_equal(again[name], state[name]) for name in state)
 
@@ -78,7 +78,7 @@ def test_offset_channels():
     """(dy, dx) pairs per group and point, then masks, become all dx, all dy, all masks."""
     state, config = make_state()
     name = 'pcd_align.dcn_pack.l2.conv_offset'
-    weights = torch_weights.to_weights(state, config, 'x.pth')
+    weights = state_dict.to_weights(state, config, 'x.pth')
     bias, weight = (weights[name.replace('.', '/') + kind] for kind in ('/bias', '/weight'))
     group, point = 1, 5
     assert bias[group * 9 + point] == state[name + '.bias'][group * 18 + 2 * point + 1]
@@ -93,7 +93,7 @@ def test_offset_channels():
 def test_pixel_shuffle_channels(options, layer, factor):
     """(c, dy, dx) becomes (dy, dx, c)."""
     state, config = make_state(**options)
-    bias = torch_weights.to_weights(state, config, 'x.pth')[layer + '/bias']
+    bias = state_dict.to_weights(state, config, 'x.pth')[layer + '/bias']
     theirs = state[layer + '.bias'].reshape(-1, factor, factor)
     assert np.array_equal(bias.reshape(factor, factor, -1), theirs.transpose(1, 2, 0))
 
@@ -105,7 +105,7 @@ def test_pixel_shuffle_channels(options, layer, factor):
                                   lambda state: {'module.' + name: value for name, value in state.items()}])
 def test_wrappings(wrap):
     state = make_state()[0]
-    found = torch_weights.state_of(wrap(state), 'x.pth')
+    found = state_dict.state_of(wrap(state), 'x.pth')
     assert set(found) == set(state) and all(np.array_equal(found[name], state[name]) for name in state)
 
 
@@ -115,7 +115,7 @@ def test_missing_and_unknown_keys_are_named():
     state['discriminator.weight'] = np.zeros(3, np.float32)
     state['conv_last.bias'] = np.zeros(4, np.float32)
     with pytest.raises(UserError) as error:
-        torch_weights.to_weights(state, config, 'x.pth')
+        state_dict.to_weights(state, config, 'x.pth')
     for text in ('x.pth', 'missing: conv_hr.bias', 'unknown: discriminator.weight',
                  'conv_last.bias has shape (4,), expected (3,)'):
         assert text in str(error.value)
@@ -123,20 +123,20 @@ def test_missing_and_unknown_keys_are_named():
 
 def test_what_is_no_edvr():
     with pytest.raises(UserError, match=r'x.pth: no key conv_l2_1.weight; this is not an EDVR'):
-        torch_weights.infer_config({'a.weight': np.zeros(3)}, 'x.pth')
+        state_dict.infer_config({'a.weight': np.zeros(3)}, 'x.pth')
     with pytest.raises(UserError, match=r'x.pth holds no weights'):
-        torch_weights.state_of({'epoch': 3}, 'x.pth')
+        state_dict.state_of({'epoch': 3}, 'x.pth')
     with pytest.raises(UserError, match=r'keys HRconv.bias and conv_hr.bias both mean conv_hr.bias'):
-        torch_weights.state_of({'HRconv.bias': np.zeros(3), 'conv_hr.bias': np.zeros(3)}, 'x.pth')
+        state_dict.state_of({'HRconv.bias': np.zeros(3), 'conv_hr.bias': np.zeros(3)}, 'x.pth')
     state, _ = make_state()
     state['fusion.feat_fusion.weight'] = np.zeros((8, 32, 1, 1), np.float32)
     with pytest.raises(UserError, match='describe no EDVR: num_frames is 4'):
-        torch_weights.infer_config(state, 'x.pth')
+        state_dict.infer_config(state, 'x.pth')
 
 
 def test_saved_checkpoint_is_a_model_directory(tmp_path):
     state, config = make_state()
-    weights = torch_weights.to_weights(state, config, 'x.pth')
+    weights = state_dict.to_weights(state, config, 'x.pth')
     import_weights.save(weights, config, str(tmp_path))
     loaded, loaded_config = export_weights.load(str(tmp_path))
     assert loaded_config == config and checkpoints.latest(str(tmp_path)).endswith('model.ckpt-0')
@@ -179,7 +179,7 @@ def test_spoilt_weights_are_named():
 def test_files_that_are_no_checkpoints(tmp_path):
     pytest.importorskip('torch')
     with pytest.raises(UserError, match=r'none.pth: cannot be read: No such file'):
-        torch_weights.load_torch(str(tmp_path / 'none.pth'))
+        state_dict.load_torch(str(tmp_path / 'none.pth'))
     (tmp_path / 'bad.pth').write_bytes(b'no weights')
     with pytest.raises(UserError, match=r'bad.pth: not a PyTorch checkpoint of plain tensors: (?!.*weights_only)'):
-        torch_weights.load_torch(str(tmp_path / 'bad.pth'))
+        state_dict.load_torch(str(tmp_path / 'bad.pth'))

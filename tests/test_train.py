@@ -10,7 +10,7 @@ import tiny_training
 from packed import flip_byte
 from test_resume import steps
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.training import model_fn
 from edvr.training.run import Run

@@ -5,16 +5,17 @@ import tensorflow.compat.v1 as tf
 from helpers import smooth_frames, tiny_checkpoint
 from PIL import Image
 
-from data_tools.clips import find_clips
-from data_tools.images import write_png
+from data_tools.media.clips import find_clips
+from data_tools.media.images import write_png
 from edvr import checkpoints
 from edvr.config import TrainingConfig
 from edvr.config.restoration import EvaluateConfig
-from edvr.restoration import evaluation
+from edvr.restoration.evaluation import measure
 from edvr.restoration.restorer import Restorer
-from edvr.training import run_dir, saving
-from edvr.training.events import RunEvents
-from edvr.training.validation import Validation
+from edvr.tensorboard.run_events import RunEvents
+from edvr.training import run_dir
+from edvr.training.hooks import checkpoint_saver
+from edvr.training.hooks.validation import Validation
 
 
 @pytest.fixture
@@ -30,11 +31,11 @@ def test_validation(tmp_path, clips, capsys):
     directory = tmp_path / 'run'
     prefix = tiny_checkpoint(directory, step=20, ema=True)
     with Restorer(prefix) as restorer:
-        result = evaluation.evaluate_clip(restorer, clips[0], EvaluateConfig(max_frames=2, ssim=False, bicubic=False))
-    expected = evaluation.overall([result])['edvr_psnr']
+        result = measure.evaluate_clip(restorer, clips[0], EvaluateConfig(max_frames=2, ssim=False, bicubic=False))
+    expected = measure.overall([result])['edvr_psnr']
     config = TrainingConfig(model_dir=str(directory), val_dir='x', save_every=10, eval_every=20, image_every=20,
                             eval_frames=2)
-    store = saving.CheckpointStore(str(directory), 9, 0., run_dir.RunState(str(directory)))
+    store = checkpoint_saver.CheckpointStore(str(directory), 9, 0., run_dir.RunState(str(directory)))
     with RunEvents(str(tmp_path / 'events'), 0) as events:
         validation = Validation(clips, config, 'cpu', events, store)
         for step in (10, 20, 30):   # only the second is a multiple

@@ -13,11 +13,11 @@ import tensorflow.compat.v1 as tf
 from conftest import ROOT
 from helpers import smooth_frames, tiny_checkpoint
 
-from data_tools.cli import UserError
-from data_tools.images import write_png
+from data_tools.base.errors import UserError
+from data_tools.media.images import write_png
 from edvr import checkpoints
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
-from edvr.restoration import evaluation, watch
+from edvr.restoration.evaluation import measure, watch
 
 
 @pytest.fixture(scope='module')
@@ -119,7 +119,7 @@ def test_follow_survives_a_spoilt_checkpoint_and_ends_at_the_step(steps, tmp_pat
     follower = watch.follow(
         RestoreConfig(checkpoint=str(tmp_path)), EvaluateConfig(watch=True, watch_until_step=3),
         lambda config, scale: ['clip'],
-        lambda restorer, clips: [evaluation.ClipResult('clip', [{'edvr_psnr': next(numbers)}], [1.])])
+        lambda restorer, clips: [measure.ClipResult('clip', [{'edvr_psnr': next(numbers)}], [1.])])
     assert restored == ['1', '3']
     assert [result['step'] for result in follower.results] == [1, 2, 3]
     assert follower.results[1]['error'] == 'values that are not finite'

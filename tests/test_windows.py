@@ -1,6 +1,6 @@
 import pytest
 
-from data_tools.windows import FILLS, window_indices
+from data_tools.media.windows import FILLS, window_indices
 
 
 @pytest.mark.parametrize('fill, first, last', [

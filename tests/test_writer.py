@@ -6,10 +6,12 @@ import threading
 import numpy as np
 import pytest
 
-from data_tools.cli import UserError
-from data_tools.images import read_image
-from edvr.restoration.frames import read_ahead
-from edvr.restoration.writer import BackgroundWriter, PngFolder, VideoWriter
+from data_tools.base.errors import UserError
+from data_tools.media.images import read_image
+from edvr.restoration.clip_source import read_ahead
+from edvr.restoration.output.background_writer import BackgroundWriter
+from edvr.restoration.output.png_folder import PngFolder
+from edvr.restoration.output.video_writer import VideoWriter
 
 
 def test_everything_is_written_in_order_by_one_thread():
@@ -112,7 +114,7 @@ def test_a_full_disk_names_the_frame_and_leaves_nothing(tmp_path, monkeypatch):
     def full(path, mode):
         open(path, mode).close()   # the name is made, the bytes find no room
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    monkeypatch.setattr('data_tools.files.open_file', full)
+    monkeypatch.setattr('data_tools.base.files.open_file', full)
     with pytest.raises(UserError, match=r'f2\.png: the disk is full'), BackgroundWriter(folder.write) as writer:
         writer.put(2, frame(0))
     assert os.listdir(str(tmp_path)) == ['.restoration.json']
@@ -128,7 +130,7 @@ def test_a_video_that_is_not_finished_leaves_nothing(tmp_path):
 
 
 def test_what_ffmpeg_says_is_passed_on(tmp_path, monkeypatch):
-    monkeypatch.setattr('edvr.restoration.writer.VideoWriter._command', lambda self, partial: [
+    monkeypatch.setattr('edvr.restoration.output.video_writer.VideoWriter._command', lambda self, partial: [
         'sh', '-c', 'head -c 1000 > /dev/null; echo "No space left on device" >&2; exit 1'])
     with pytest.raises(UserError, match=r'cannot write .*a\.mp4: ffmpeg ended with code 1: No space left on device'), \
             VideoWriter(str(tmp_path / 'a.mp4'), 25) as writer:

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from conftest import ROOT
 
-from data_tools import records
+from data_tools.record import layout
+from data_tools.record.manifest import Manifest, Shard, shard_name
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.model.network import Outputs
 from edvr.training import model_fn
@@ -24,17 +25,17 @@ def make_set(folder, windows=24, shards=12, height=20, width=24, scale=4, seed=0
     folder, rng, entries = str(folder), np.random.RandomState(seed), []
     os.makedirs(folder)
     for index in range(shards):
-        name = records.shard_name(index, shards)
+        name = shard_name(index, shards)
         path, count = os.path.join(folder, name), windows // shards
         with tf.io.TFRecordWriter(path) as writer:
             for number in range(count):
                 coarse = rng.randint(0, 256, [height // 4, width // 4, 3])
                 lq = np.repeat(np.repeat(coarse, 4, 0), 4, 1).astype(np.uint8)
                 gt = np.repeat(np.repeat(lq, scale, 0), scale, 1)
-                writer.write(records.encode(records.Window(
+                writer.write(layout.encode(layout.Window(
                     'clip%d' % index, number, list(range(FRAMES)), count, 1, scale, np.stack([lq] * FRAMES), gt)))
-        entries.append(records.Shard(name, count, os.path.getsize(path), 0))
-    records.Manifest(FRAMES, scale, 'raw', 0, 0, [(height, width)], entries, {}).write(folder)
+        entries.append(Shard(name, count, os.path.getsize(path), 0))
+    Manifest(FRAMES, scale, 'raw', 0, 0, [(height, width)], entries, {}).write(folder)
     return folder
 
 
@@ -92,15 +93,15 @@ def main():
     model_fn.edvr = chosen
     pause = float(os.environ.get('TINY_TRAINING_SLEEP', 0))
     if pause:
-        from edvr.training import loop
-        before_run = loop.LoopHook.before_run
+        from edvr.training.hooks import step_hook
+        before_run = step_hook.LoopHook.before_run
 
         def slowly(self, run_context):
             time.sleep(pause)
             return before_run(self, run_context)
-        loop.LoopHook.before_run = slowly
+        step_hook.LoopHook.before_run = slowly
     from edvr import flags, train
-    flags.run(train.main, ModelConfig, DataConfig, *TrainingConfig.TOPICS, RuntimeConfig)
+    flags.run(train.main, ModelConfig, DataConfig, *TrainingConfig.TOPICS, *RuntimeConfig.TOPICS)
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@ import importlib.util
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr.benchmarks import flops, measure
 from edvr.config.benchmark import sizes
 from edvr.model.deform_conv import deform_conv, resolve_impl

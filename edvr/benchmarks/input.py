@@ -6,7 +6,7 @@ import time
 
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr.benchmarks import measure as measuring
 from edvr.data import damage
 from edvr.data.input_pipeline import train_dataset

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
-from edvr.runtime import host
+from data_tools.base.errors import UserError
+from edvr.runtime import host_memory
 
 PEAK_SIZE = 2048   # side of the square matrices whose product shows the peak
 
@@ -80,6 +80,6 @@ def in_child(function, *arguments):
 
 
 def _with_peak(function, arguments):
-    host.tune_malloc()
+    host_memory.tune_malloc()
     result = function(*arguments)
-    return dict(result, peak_rss_mb=host.peak_rss_mb())
+    return dict(result, peak_rss_mb=host_memory.peak_rss_mb())

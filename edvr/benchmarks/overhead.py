@@ -18,11 +18,13 @@ from edvr.config import TrainingConfig
 from edvr.data.input_pipeline import train_dataset
 from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import devices
-from edvr.training import data_wait, stopping
-from edvr.training.events import RunEvents
-from edvr.training.loop import Control, LoopHook
+from edvr.tensorboard.run_events import RunEvents
+from edvr.training.hooks import input_wait
+from edvr.training.hooks.guard import Guard
+from edvr.training.hooks.log_line import LogLine
+from edvr.training.hooks.step_hook import Control, LoopHook
+from edvr.training.hooks.summaries import Curves
 from edvr.training.model_fn import make_model_fn
-from edvr.training.watching import Curves, LogLine
 
 MIN_TURNS = 5
 
@@ -82,10 +84,10 @@ def _whole(model, data, runtime, recompute):
     control, batch = Control(), data.batch_size
     with contextlib.ExitStack() as stack:
         events = stack.enter_context(RunEvents(stack.enter_context(tempfile.TemporaryDirectory()), 0))
-        parts = [stopping.Guard(training, control), LogLine(training, batch, ''), Curves(training, batch, 1, events)]
+        parts = [Guard(training, control), LogLine(training, batch, ''), Curves(training, batch, 1, events)]
         stack.enter_context(tf.Graph().as_default())
         dataset = train_dataset(data.replace(input='null'), model.num_frames, model.upscale, batch)
-        iterator = tf.data.make_initializable_iterator(data_wait.timed(dataset))
+        iterator = tf.data.make_initializable_iterator(input_wait.timed(dataset))
         tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)   # as the Estimator does
         tf.train.get_or_create_global_step()
         spec = make_model_fn(model, training, runtime)(*iterator.get_next(), tf.estimator.ModeKeys.TRAIN)

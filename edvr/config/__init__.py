@@ -1,5 +1,5 @@
 """Configurations, one file a topic."""
-from edvr.config.base import Config, ConfigError, option
+from data_tools.base.config import Config, ConfigError, option
 from edvr.config.benchmark import BenchmarkConfig
 from edvr.config.data import DataConfig
 from edvr.config.model import ModelConfig

@@ -1,7 +1,7 @@
 """Options of the demonstration."""
 import dataclasses
 
-from edvr.config.base import Config, option
+from data_tools.base.config import Config, option
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What an exported graph looks like from outside, and the options of `edvr.export`."""
 import dataclasses
 
-from edvr.config.base import Config, option
+from data_tools.base.config import Config, option
 
 OPEN = -1   # a dimension that is not fixed
 

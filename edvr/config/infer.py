@@ -1,7 +1,7 @@
 """What `edvr.infer` reads and writes."""
 import dataclasses
 
-from edvr.config.base import Config, option
+from data_tools.base.config import Config, option
 
 
 @dataclasses.dataclass(frozen=True)

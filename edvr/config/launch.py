@@ -2,7 +2,7 @@
 import dataclasses
 from typing import Tuple
 
-from edvr.config.base import Config, option
+from data_tools.base.config import Config, option
 from edvr.config.runtime import DEVICES
 
 
@@ -18,7 +18,7 @@ class LaunchConfig(Config):
     device_ids: Tuple[int, ...] = option((), 'devices of this host to use, one process each; empty means those of '
                                              '--rank_table, else 0, 1, ...', low=0)
     rank_table: str = option('', 'on NPU, needed by more than one rank: rank table of the whole job, see '
-                                 'scripts/rank_tables and python -m edvr.runtime.rank_table')
+                                 'scripts/rank_tables and python -m edvr.rank_table')
     server_id: str = option('', 'on NPU: which server of --rank_table this host is; needed where it has several')
     addresses: Tuple[str, ...] = option((), 'on gpu and cpu: host:port of every rank of a job over several hosts; '
                                             'empty means all ranks are here')

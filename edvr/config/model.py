@@ -1,7 +1,7 @@
 """The architecture: what must be known to build the network and to read its checkpoints."""
 import dataclasses
 
-from edvr.config.base import Config, option
+from data_tools.base.config import Config, option
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """How clips are restored, and how restored clips are judged."""
 import dataclasses
 
-from edvr.config.base import Config, option
+from data_tools.base.config import Config, option
 from edvr.config.runtime import DEVICES
 
-# data_tools.windows.FILLS holds the same names; importing it here would make every --help load NumPy
+# data_tools.media.windows.FILLS holds the same names; importing it here would make every --help load NumPy
 FILLS = ('reflection_circle', 'replicate', 'reflection', 'circle')
 
 

@@ -2,7 +2,7 @@
 import dataclasses
 from typing import Tuple
 
-from edvr.config.base import Config, option
+from data_tools.base.config import Config, option
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,9 +6,9 @@ import threading
 
 import tensorflow.compat.v1 as tf
 
-from data_tools import shards
-from data_tools.cli import UserError
-from data_tools.records import Manifest
+from data_tools.base.errors import UserError
+from data_tools.record import shard_reader
+from data_tools.record.manifest import Manifest
 
 
 class Skipped:
@@ -46,7 +46,7 @@ def undamaged_records(config, manifest, shard, first):
     """
     def generate(number, start):
         entry = manifest.shards[int(number)]
-        for index, _, record, error in shards.walk(os.path.join(config.data_dir, entry.name), first=int(start)):
+        for index, _, record, error in shard_reader.walk(os.path.join(config.data_dir, entry.name), first=int(start)):
             if error is None:
                 yield number, index, record
             else:
@@ -82,12 +82,12 @@ def explain(error, config):
 
 def _first_problem(path, offset):
     """(index, error) of the damaged record, at an offset if that is known."""
-    with_place = shards.walk(path, whole=offset is None)
+    with_place = shard_reader.walk(path, whole=offset is None)
     for index, at, _, error in with_place:
         if error is not None:
             return index, error
-        if offset in (at, at + shards.FRAME_HEAD):   # TensorFlow tells where the damaged part of the frame begins
-            found = next(shards.walk(path, first=index))
+        if offset in (at, at + shard_reader.FRAME_HEAD):   # TensorFlow tells where the damaged part of the frame begins
+            found = next(shard_reader.walk(path, first=index))
             if found[3] is not None:
                 return index, found[3]
             return None   # sound here: TensorFlow met the damage at the same place of another shard

@@ -2,9 +2,10 @@
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
-from data_tools.records import Manifest
-from edvr.data import augment, noise, order, record_reader
+from data_tools.base.errors import UserError
+from data_tools.base.worker_pool import available_cores
+from data_tools.record.manifest import Manifest
+from edvr.data import augment, noise, record_reader, sampler
 
 
 def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_step=0):
@@ -27,8 +28,8 @@ def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_s
     if config.input == 'null':
         return _null_dataset(config, num_frames, scale, batch_size)
     manifest = open_set(config, num_frames, scale, size)
-    threads = config.map_threads or order.available_cores()
-    samples = order.records(config, manifest, batch_size, rank, size, start_step)
+    threads = config.map_threads or available_cores()
+    samples = sampler.records(config, manifest, batch_size, rank, size, start_step)
 
     def cut(number, shard, index, serialized):
         del shard, index
@@ -39,7 +40,7 @@ def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_s
     options.experimental_deterministic = config.deterministic
     dataset = dataset.with_options(options)
     if not config.deterministic:
-        dataset = dataset.shuffle(config.shuffle_buffer, seed=order.mix(config.seed, start_step, rank))
+        dataset = dataset.shuffle(config.shuffle_buffer, seed=sampler.mix(config.seed, start_step, rank))
     dataset = dataset.batch(batch_size, drop_remainder=True)
     return dataset.map(lambda lq, gt: ({'lq': lq}, gt)).prefetch(config.prefetch)
 
@@ -79,7 +80,7 @@ def sample(config, manifest, rank, start_step, number, serialized):
       lq uint8 [T, p, p, 3], gt uint8 [s*p, s*p, 3].
     """
     start = 0 if config.deterministic else start_step
-    seeds = [tf.stack([tf.constant(order.mix(config.seed, start, rank, use), tf.int64), number])
+    seeds = [tf.stack([tf.constant(sampler.mix(config.seed, start, rank, use), tf.int64), number])
              for use in ('sample', 'noise')]
     draw = tf.random.stateless_uniform([9], seeds[0])
     record = record_reader.Record(serialized, manifest.num_frames, manifest.lq_tile, manifest.gt_tile)

@@ -1,11 +1,11 @@
-"""A crop out of a record, in the graph: only the bytes under it are touched. The format is `data_tools.records`.
+"""A crop out of a record, in the graph: only the bytes under it are touched. The format is `data_tools.record.layout`.
 
 Letters: T frames, F frames of a stack (T for LQ, 1 for GT), p side of the crop in pixels, t side of a tile.
 """
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data_tools import records
+from data_tools.record import layout
 
 
 class Record:
@@ -14,9 +14,9 @@ class Record:
     def __init__(self, serialized, num_frames, lq_tile, gt_tile):
         """num_frames, lq_tile, gt_tile: as in the manifest; they decide the graph, so a record must agree with them."""
         self.serialized = serialized
-        header = self._integers(0, len(records.HEADER))
-        self._fields = dict(zip(records.HEADER, tf.unstack(header)))
-        expected = dict(magic=records.MAGIC, version=records.FORMAT_VERSION, num_frames=num_frames, lq_tile=lq_tile,
+        header = self._integers(0, len(layout.HEADER))
+        self._fields = dict(zip(layout.HEADER, tf.unstack(header)))
+        expected = dict(magic=layout.MAGIC, version=layout.FORMAT_VERSION, num_frames=num_frames, lq_tile=lq_tile,
                         gt_tile=gt_tile)
         message = 'a record does not fit its manifest (%s)' % ', '.join('%s=%d' % item for item in expected.items())
         with tf.control_dependencies([tf.debugging.assert_equal(
@@ -80,7 +80,7 @@ class Record:
 
 
 def recorrelate(image):
-    """Undoes `data_tools.stacks.decorrelate`: uint8 [..., R-G, G, B-G] -> [..., RGB] modulo 256; static shape.
+    """Undoes `tile_codec.decorrelate`: uint8 [..., R-G, G, B-G] -> [..., RGB] modulo 256; static shape.
 
     Eight bytes at a time, in int64: slices and sums of single channels take as long as decoding a third of the crop.
     """

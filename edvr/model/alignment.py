@@ -5,15 +5,7 @@ import tensorflow.compat.v1 as tf
 
 from edvr.model import native_ops
 from edvr.model.deform_conv import deform_conv
-from edvr.model.layers import (
-    conv2d,
-    conv2d_with_reference,
-    lrelu,
-    shape_of,
-    uniform,
-    upsample,
-    variable,
-)
+from edvr.model.layers import conv2d, conv2d_with_reference, lrelu, shape_of, uniform, upsample, variable
 
 SCOPE = 'pcd_align'
 LEVELS = ('l3', 'l2', 'l1', 'cas')   # the order they are computed in

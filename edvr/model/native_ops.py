@@ -17,7 +17,8 @@ import tempfile
 
 import tensorflow.compat.v1 as tf
 
-from data_tools import cli
+from data_tools.base import program
+from data_tools.base.errors import UserError
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'native')   # folder
 CACHE_VARIABLE = 'EDVR_CACHE_DIR'
@@ -28,7 +29,7 @@ FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fassociative-math', '-f
 _state = {}   # of this process: 'module' or 'failure' (text) once settled; 'noticed'
 
 
-class BuildError(cli.UserError):
+class BuildError(UserError):
     """The operator cannot be built or loaded here; the text says why."""
 
 
@@ -303,4 +304,4 @@ def main():
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    program.run(main)

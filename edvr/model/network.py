@@ -9,7 +9,7 @@ import collections
 
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr.model import recompute
 from edvr.model.alignment import align
 from edvr.model.fusion import fuse

@@ -2,7 +2,7 @@
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config.runtime import RuntimeConfig
 from edvr.model import network

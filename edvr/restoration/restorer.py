@@ -1,13 +1,13 @@
 """One clip in, restored frames out, as a stream, from a checkpoint or a frozen graph."""
 import numpy as np
 
-from data_tools.cli import UserError
-from data_tools.windows import window_indices
+from data_tools.base.errors import UserError
+from data_tools.media.windows import window_indices
 from edvr.config import RuntimeConfig
 from edvr.config.export import OPEN
 from edvr.restoration import ensemble, memory, tiling
 from edvr.restoration.engine import CheckpointEngine
-from edvr.restoration.frozen import FrozenGraph, is_exported
+from edvr.restoration.graph.loading import FrozenGraph, is_exported
 from edvr.runtime import devices
 
 
@@ -139,7 +139,7 @@ def windows(frames, num_frames, fill, length=None, start=0):
 
     Args:
       frames: iterable of frames.
-      num_frames, fill: see `data_tools.windows.window_indices`.
+      num_frames, fill: see `data_tools.media.windows.window_indices`.
       length, start: see `Restorer.restore_clip`.
     Yields:
       (index, list of num_frames indices, {index: frame} of the frames held).

@@ -6,7 +6,7 @@ the other.
 """
 import numpy as np
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 
 _UNUSED, _FADE = 3 / 8, 1 / 4   # parts of the overlap
 

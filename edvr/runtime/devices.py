@@ -10,9 +10,10 @@ import warnings
 
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
-from edvr.runtime import cluster, npu
+from data_tools.base.errors import UserError
+from edvr.runtime import npu
 from edvr.runtime.distributed_optimizer import WholeBatchOptimizer, all_reduce
+from edvr.runtime.ranks import tf_config
 
 
 def rank_and_size(config):
@@ -23,7 +24,7 @@ def rank_and_size(config):
     """
     if config.device == 'npu':
         return npu.rank_and_size()
-    return cluster.rank_and_size()
+    return tf_config.rank_and_size()
 
 
 def num_replicas(config):
@@ -85,7 +86,7 @@ def _base_config(config):
 
 def strategy(config):
     """The tf.distribute strategy of a CPU or GPU run, or None where one replica needs none."""
-    if cluster.size() > 1:
+    if tf_config.size() > 1:
         if config.cpu_replicas > 1:
             raise UserError('--cpu_replicas=%d together with TF_CONFIG: the processes of TF_CONFIG have one '
                             'replica each'

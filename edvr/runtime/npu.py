@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 
 _CONFIG = 'npu_bridge.estimator.npu.npu_config'
 _ESTIMATOR = 'npu_bridge.estimator.npu.npu_estimator'

@@ -5,20 +5,23 @@ import sys
 
 import tensorflow.compat.v1 as tf
 
-from data_tools import files
-from data_tools.cli import UserError
-from data_tools.clips import find_clips
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.media.clips import find_clips
 from edvr import checkpoints
 from edvr.data import damage
 from edvr.data.input_pipeline import open_set, train_dataset
 from edvr.model.deform_conv import resolve_impl
-from edvr.runtime import checks, devices
-from edvr.training import data_wait, run_dir, saving, stopping
-from edvr.training.events import RunEvents
-from edvr.training.loop import Control, LoopHook
+from edvr.runtime import devices, startup_checks
+from edvr.tensorboard.run_events import RunEvents
+from edvr.training import run_dir
+from edvr.training.hooks import checkpoint_saver, input_wait, signals
+from edvr.training.hooks.guard import Guard
+from edvr.training.hooks.log_line import LogLine
+from edvr.training.hooks.step_hook import Control, LoopHook
+from edvr.training.hooks.summaries import Curves
+from edvr.training.hooks.validation import Validation
 from edvr.training.model_fn import make_model_fn
-from edvr.training.validation import Validation
-from edvr.training.watching import Curves, LogLine
 
 DATA_ADVICE = 'raise --crops_per_record or --map_threads, or use a faster disk'
 
@@ -34,7 +37,7 @@ class Run:
         self.model, self.data, self.training = model, data, training
         self.runtime = reproducible(runtime) if data.deterministic else runtime
         self.directory = training.model_dir
-        checks.check(runtime, {name: getattr(training, name) for name in LOOPED},
+        startup_checks.check(runtime, {name: getattr(training, name) for name in LOOPED},
                      [self._check_directory, self._check_data, self._check_start, self._find_clips])
         self.rank, self.size = devices.rank_and_size(runtime)
         self.writes = devices.is_writer(runtime)
@@ -49,7 +52,7 @@ class Run:
           UserError: input that does not fit, another run in the directory, disk full, too many rollbacks.
         """
         control = Control()
-        with stopping.signals(control), self._held_directory():
+        with signals.signals(control), self._held_directory():
             self.state = run_dir.RunState(self.directory, self.writes)
             if self.training.override_config:
                 # on every rank: the offset rate, and so the update, depends on the rollbacks
@@ -70,7 +73,7 @@ class Run:
         if signal is None:
             return 'trained %d steps: %s' % (self.training.steps, checkpoints.latest(self.directory))
         return ('%s: stopped at step %d of %d; the same command continues from there'
-                % (stopping.name(signal), self._step(), self.training.steps))
+                % (signals.name(signal), self._step(), self.training.steps))
 
     def _check_directory(self, rank, size):
         if not self.directory:
@@ -141,7 +144,7 @@ class Run:
                 devices.train(estimator, lambda: self._dataset(step), [hook], self.training.steps, self.runtime)
 
     def _parts(self, control, step, stack):
-        loud = stopping.Guard(self.training, control, self.writes)
+        loud = Guard(self.training, control, self.writes)
         if not self.writes:
             return [loud]
         events = stack.enter_context(RunEvents(self.directory, step))
@@ -149,14 +152,14 @@ class Run:
         batch = self.data.batch_size * self.replicas
         patch = self.data.patch_size * self.model.upscale
         values = batch * patch * patch * 3 if self.training.loss_reduction == 'sum' else 1
-        store = saving.CheckpointStore(self.directory, self.training.keep_last, self.training.keep_every_hours,
-                                       self.state)
+        store = checkpoint_saver.CheckpointStore(
+            self.directory, self.training.keep_last, self.training.keep_every_hours, self.state)
         listeners = []
         if self.val_clips:
             device = 'gpu' if self.runtime.device == 'gpu' else 'cpu'
             listeners.append(Validation(self.val_clips, self.training, device, events, store))
         return [loud, LogLine(self.training, batch, DATA_ADVICE), Curves(self.training, batch, values, events),
-                saving.Checkpoints(self.training, control, store, listeners)]
+                checkpoint_saver.Checkpoints(self.training, control, store, listeners)]
 
     def _dataset(self, step):
         # after a rollback other batches come: those that led into trouble would lead there again
@@ -165,7 +168,7 @@ class Run:
         per_step = self.replicas // self.size
         dataset = train_dataset(data, self.model.num_frames, self.model.upscale, data.batch_size, self.rank, self.size,
                                 step * per_step)
-        return data_wait.timed(dataset) if self._waits_measured() else dataset
+        return input_wait.timed(dataset) if self._waits_measured() else dataset
 
     def _waits_measured(self):
         return self.runtime.device != 'npu' and self.replicas == 1

@@ -7,8 +7,8 @@ import errno
 import fcntl
 import os
 
-from data_tools import files
-from data_tools.cli import UserError
+from data_tools.base import files
+from data_tools.base.errors import UserError
 
 CONFIG_FILE, STATE_FILE, LOCK_FILE = 'config.json', 'run_state.json', 'lock'
 # options that may change between sessions of one run: they say where, how fast and how often, not what is computed

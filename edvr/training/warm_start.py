@@ -3,7 +3,7 @@ import sys
 
 import tensorflow.compat.v1 as tf
 
-from data_tools.cli import UserError
+from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.training.optimizer import FUSION
 

@@ -15,7 +15,7 @@ sys.path[:0] = [os.path.dirname(HERE), os.path.dirname(os.path.dirname(HERE))]
 import numpy_edvr  # noqa: E402
 
 from edvr.config import ModelConfig  # noqa: E402
-from edvr.model import torch_weights  # noqa: E402
+from edvr.pytorch import state_dict  # noqa: E402
 
 FILE = os.path.join(HERE, 'network.npz')
 CONFIG = ModelConfig(num_frames=3, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
@@ -25,7 +25,7 @@ def make_inputs():
     """(weights, names below `edvr/` -> float32; window, uint8 [T, 8, 8, 3]), the same on every machine."""
     random = np.random.RandomState(20)
     weights = {name: (random.randn(*shape) / np.sqrt(np.prod(shape[:-1]) if len(shape) > 1 else 4)).astype(np.float32)
-               for name, shape in sorted(torch_weights.variable_shapes(CONFIG).items())}
+               for name, shape in sorted(state_dict.variable_shapes(CONFIG).items())}
     return weights, random.randint(0, 256, (CONFIG.num_frames, 8, 8, 3)).astype(np.uint8)
 
 

@@ -1,0 +1,180 @@
+"""Files that appear whole or not at all, on disks and on all file systems that TensorFlow knows (`gs://`, ...)."""
+import contextlib
+import errno
+import glob
+import json
+import os
+import shutil
+import warnings
+
+from data_tools.base.errors import UserError
+
+PARTIAL = '.partial'
+_ADVICE = {errno.ENOSPC: 'the disk is full: free some space or write elsewhere',
+           errno.EDQUOT: 'the disk quota is used up: free some space or write elsewhere',
+           errno.EFBIG: 'the file is larger than allowed here (ulimit -f)',
+           errno.EACCES: 'no permission: choose a folder you may write to',
+           errno.EPERM: 'no permission: choose a folder you may write to',
+           errno.EROFS: 'the file system is read-only: choose another folder'}
+
+
+def is_remote(path):
+    """Whether the path belongs to a file system of TensorFlow's (`scheme://...`) and not to the operating system."""
+    return '://' in str(path)
+
+
+def tensorflow():
+    """The module, without its chatter, imported only by those who need it: it takes seconds to load."""
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)   # TensorFlow 1.15 uses spellings that NumPy warns of
+        import tensorflow.compat.v1 as tf
+    return tf
+
+
+def gfile():
+    return tensorflow().io.gfile
+
+
+@contextlib.contextmanager
+def explained(path):
+    """Turns what goes wrong while writing `path` into a UserError that names it and says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError('cannot write %s: %s' % (path, _ADVICE.get(error.errno, error.strerror or error))) from error
+    except Exception as error:
+        if not _is_tensorflow_error(error):
+            raise
+        # TensorFlow keeps the operating system's text but not its number
+        text = str(error)
+        advice = [_ADVICE[code] for code in _ADVICE if os.strerror(code) in text]
+        raise UserError('cannot write %s: %s' % (path, advice[0] if advice else text)) from error
+
+
+def _is_tensorflow_error(error):
+    return any(cls.__name__ == 'OpError' and cls.__module__.startswith('tensorflow') for cls in type(error).__mro__)
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Gives a partial file name; after the block the file is flushed to the disk and renamed to `path`.
+
+    If the block fails, the partial file is removed and whatever was at `path` before stays.
+
+    Raises:
+      UserError: disk full, no permission and the like, naming the file.
+    """
+    path = str(path)
+    partial = '%s.%d%s' % (path, os.getpid(), PARTIAL)
+    with explained(path):
+        try:
+            yield partial
+            if not is_remote(path):
+                _flush(partial)
+            rename(partial, path)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                remove(partial)
+            raise
+
+
+def _flush(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path, data):
+    """Writes a whole file atomically (see `atomic_path`)."""
+    with atomic_path(path) as partial, open_file(partial, 'wb') as file:
+        file.write(data)
+
+
+def write_json(path, value):
+    """Writes a value as JSON atomically (see `atomic_path`)."""
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + '\n').encode('utf-8'))
+
+
+def read_json(path):
+    """The value in a JSON file. Raises UserError if it is missing or not JSON."""
+    try:
+        with open_file(path, 'rb') as file:
+            return json.loads(file.read().decode('utf-8'))
+    except ValueError as error:
+        raise UserError('%s is not JSON (%s): it may be cut or edited; make it again' % (path, error)) from error
+    except Exception as error:
+        if isinstance(error, OSError) or _is_tensorflow_error(error):
+            raise UserError('cannot read %s: %s' % (path, error)) from error
+        raise
+
+
+def open_file(path, mode):
+    return gfile().GFile(path, mode) if is_remote(path) else open(path, mode)
+
+
+def exists(path):
+    return gfile().exists(path) if is_remote(path) else os.path.exists(path)
+
+
+def size(path):
+    """Bytes of a file, or None if there is none."""
+    if is_remote(path):
+        return gfile().stat(path).length if gfile().exists(path) else None
+    return os.path.getsize(path) if os.path.isfile(path) else None
+
+
+def make_dir(path):
+    """Makes a folder and its parents, if they are not there, to write into.
+
+    Raises:
+      UserError: it cannot be made, or nothing can be written there (found now, not when the work is done).
+    """
+    with explained(path):
+        if is_remote(path):
+            gfile().makedirs(path)
+            return
+        os.makedirs(path, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            # the code tells a folder of somebody else's from a file system that takes nothing
+            read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+            raise OSError(errno.EROFS if read_only else errno.EACCES, '')
+
+
+def listing(path):
+    """Sorted names inside a folder; empty if there is no such folder."""
+    if is_remote(path):
+        return sorted(name.rstrip('/') for name in gfile().listdir(path)) if gfile().isdir(path) else []
+    return sorted(os.listdir(path)) if os.path.isdir(path) else []
+
+
+def rename(source, target):
+    """Renames, replacing the target."""
+    if is_remote(target):
+        gfile().rename(source, target, overwrite=True)
+    else:
+        os.replace(source, target)
+
+
+def remove(path):
+    """Removes a file or a folder with everything in it; nothing happens if there is none."""
+    if is_remote(path):
+        if gfile().exists(path):
+            (gfile().rmtree if gfile().isdir(path) else gfile().remove)(path)
+    elif os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.exists(path):
+        os.remove(path)
+
+
+def remove_partials(folder, name=''):
+    """Removes what killed writers left in a folder, or only of the file `name` in it. Only where nobody else writes."""
+    if is_remote(folder):
+        paths = [os.path.join(folder, item) for item in listing(folder)
+                 if item.startswith(name and name + '.') and item.endswith(PARTIAL)]
+    else:
+        paths = glob.glob(os.path.join(glob.escape(folder), glob.escape(name and name + '.') + '*' + PARTIAL))
+    for path in paths:
+        remove(path)

@@ -1,0 +1,110 @@
+"""A pool of worker processes for long jobs: progress with ETA, an end that leaves nothing half-done, no orphans."""
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
+from tqdm import tqdm
+
+from data_tools.base.errors import UserError
+
+
+class StoppedError(Exception):
+    """The program is ending; a worker gives up what it is at."""
+
+
+_shared = {}
+
+
+def report(items=0, size=0):
+    """Called by a worker after each item: counts items and bytes. Raises StoppedError when the program is ending."""
+    if _shared:
+        with _shared['lock']:
+            _shared['items'].value += items
+            _shared['bytes'].value += size
+        if _shared['stop'].value:
+            raise StoppedError
+
+
+def run(function, tasks, workers, title, total, unit, context='fork'):
+    """Calls `function(*task)` for all tasks in worker processes.
+
+    Args:
+      function: picklable; calls `report` after each item.
+      tasks: list of tuples of arguments.
+      workers: number of processes.
+      title, total, unit: for the progress bar; total items over all tasks.
+      context: how processes start; 'spawn' where libraries have started threads before.
+    Returns:
+      list of results, in the order of the tasks.
+    Raises:
+      UserError: the first one a worker raised, or a worker that was killed.
+    """
+    if not tasks:
+        return []
+    context = multiprocessing.get_context(context)
+    shared = dict(lock=context.Lock(), items=context.RawValue('q', 0), bytes=context.RawValue('q', 0),
+                  stop=context.RawValue('b', 0))
+    with concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_start_worker,
+                                                initargs=(shared, os.getpid())) as pool, _sigterm_as_interrupt():
+        futures = [pool.submit(function, *task) for task in tasks]
+        try:
+            with tqdm(total=total, desc=title, unit=unit, mininterval=0.5, smoothing=0.1) as bar:
+                _follow(futures, shared, bar)
+            return [future.result() for future in futures]
+        except BaseException as error:
+            shared['stop'].value = 1
+            for future in futures:
+                future.cancel()
+            if isinstance(error, concurrent.futures.process.BrokenProcessPool):
+                raise UserError('a worker process was killed, perhaps for lack of memory: run the same command again '
+                                'with fewer --workers; what is done is kept') from error
+            raise
+
+
+def _follow(futures, shared, bar):
+    """Shows progress until all are done; raises what the first failing one raised."""
+    start, pending = time.time(), set(futures)
+    while pending:
+        done, pending = concurrent.futures.wait(pending, 0.25, concurrent.futures.FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+        bar.set_postfix_str('%.1f MB/s' % (shared['bytes'].value / 1e6 / max(time.time() - start, 1e-3)), refresh=False)
+        bar.update(shared['items'].value - bar.n)
+
+
+def _start_worker(shared, parent):
+    _shared.update(shared)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C reaches the whole group; the parent tells us to stop
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent):
+    """Ends this worker when its parent was killed: nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+class _sigterm_as_interrupt:   # noqa: N801 (used like a function)
+    """SIGTERM ends a `with` block as Ctrl-C does, so that partial files are removed."""
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self.previous = signal.signal(signal.SIGTERM, self._interrupt)
+
+    def __exit__(self, *_):
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.previous)
+
+    @staticmethod
+    def _interrupt(*_):
+        raise KeyboardInterrupt
+
+
+def available_cores():
+    """Cores this process may use, which a container or `taskset` may have reduced."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()

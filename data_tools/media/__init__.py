@@ -1,0 +1,1 @@
+"""Clips on disk, images, videos, windows of frames, degradations."""

@@ -1,0 +1,212 @@
+"""Frames of a video file, and what is known of it.
+
+Colours: a tagged video is converted with its own matrix and range; an untagged one with BT.709 from 720 lines or 1280
+columns on, below with BT.601, both in limited range, as players do. Primaries and transfer curve are not converted; HDR
+is refused. Rotated videos are read upright. Frames that change size within a video are scaled to the first one's.
+"""
+import collections
+import os
+import re
+import subprocess
+import tempfile
+from fractions import Fraction
+
+import numpy as np
+
+from data_tools.base.errors import UserError
+from data_tools.media import ffmpeg
+
+SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.mpg', '.mpeg', '.ts', '.m2ts', '.wmv', '.flv', '.gif',
+            '.y4m')
+
+_STANDARD_RATES = [Fraction(n) for n in (1, 2, 5, 6, 8, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
+    Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+_HDR = ('smpte2084', 'arib-std-b67')
+_FRAME = re.compile(r'n: *\d+ pts: .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+)')
+_NO_INDEX = 'the index is missing or broken, as in a file that is cut or was never finished'
+_MEANINGS = {'moov atom not found': _NO_INDEX, 'error reading header': _NO_INDEX,
+             'matches no streams': 'it has no pictures'}   # words of ffmpeg's: what they mean
+_COLOUR = re.compile(r'color_range:(\S+) color_space:(\S+) color_primaries:\S+ color_trc:(\S+)')
+
+
+class VideoInfo(collections.namedtuple(
+        'VideoInfo', 'path height width num_frames rate constant_rate start matrix full_range pixel_format '
+                     'pixel_aspect audio')):
+    """What a video file holds.
+
+    path: str. height, width: int, pixels, upright. num_frames: int, frames that decode.
+    rate: Fraction, frames per second, on average. constant_rate: bool. start: float, seconds before the first frame.
+    matrix: 'bt709', 'bt601', 'bt2020' or None for RGB. full_range: bool. pixel_format: ffmpeg's name, str.
+    pixel_aspect: Fraction, width of a pixel over its height. audio: tuple of codec names, one per audio stream.
+    """
+
+    @property
+    def bits(self):
+        """Bits a channel, int."""
+        match = re.search(r'(?:p|gray|f)(9|1[0-6])(?:le|be)$|(48|64)(?:le|be)$', self.pixel_format)
+        return (int(match.group(1)) if match.group(1) else 16) if match else 8
+
+
+def inspect(path, progress=None, allow_damaged=False):
+    """Decodes a video once without keeping anything: its facts are then known exactly, and any damage too.
+
+    Args:
+      path: str.
+      progress: None, or a function called with the number of frames decoded so far.
+      allow_damaged: take the frames that decode.
+    Returns:
+      VideoInfo.
+    Raises:
+      UserError: not a video, damaged (naming how many frames decode), or HDR.
+    """
+    if not os.path.isfile(path):
+        raise UserError('%s: no such file' % path)
+    first = _first_frame(path)
+    time_base, times, errors = _scan(path, progress)
+    if errors and not allow_damaged:
+        raise UserError('%s is damaged or cut: only %d frames decode: %s; repair it, or restore those frames with '
+                        '--allow_damaged' % (path, len(times), errors[0]))
+    rate, constant = frame_rate(times, time_base, first.pop('stated_rate'))
+    return VideoInfo(path=path, num_frames=len(times), rate=rate, constant_rate=constant,
+                     start=float((times[0] or 0) * time_base), **first)
+
+
+def decode(info, start=0):
+    """The frames of a video from number `start` on.
+
+    Args:
+      info: VideoInfo. start: int.
+    Yields:
+      uint8 [H, W, 3], RGB.
+    Raises:
+      UserError: fewer frames decode than `inspect` found.
+    """
+    size = info.height * info.width * 3
+    arguments = ffmpeg.command('-loglevel', 'error', '-i', ffmpeg.file_name(info.path), '-map', '0:v:0',
+                               '-vf', _decode_filters(info, start), *ffmpeg.each_frame(),
+                               '-f', 'rawvideo', '-pix_fmt', 'rgb24', 'pipe:1')
+    with tempfile.TemporaryFile() as log:
+        process = ffmpeg.start(arguments, stdout=subprocess.PIPE, stderr=log)
+        try:
+            for index in range(start, info.num_frames):
+                data = process.stdout.read(size)
+                if len(data) < size:
+                    process.wait()
+                    raise UserError('%s: decoding stopped after %d of %d frames%s'
+                                    % (info.path, index, info.num_frames, ffmpeg.last_line(log)))
+                yield np.frombuffer(data, np.uint8).reshape(info.height, info.width, 3)
+        finally:
+            ffmpeg.end(process)
+
+
+def _first_frame(path):
+    """What ffmpeg says of the file and of its first frame: dict of fields of VideoInfo, and stated_rate."""
+    arguments = ffmpeg.command('-loglevel', 'repeat+level+info', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
+                               '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-')
+    process = ffmpeg.start(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        said = process.communicate()[1].decode('utf-8', 'replace')
+    finally:
+        ffmpeg.end(process)
+    container = re.search(r'Input #0, (.*), from ', said)
+    container = container.group(1) if container else 'unknown format'
+    frame = _FRAME.search(said)
+    # ffmpeg takes a text file for terminal art and a picture for a video of one frame
+    if not frame or container in ('tty', 'image2') or container.endswith('_pipe'):
+        reason = _reason(_errors(said))
+        if process.returncode < 0:
+            reason = 'ffmpeg crashed; IMAGEIO_FFMPEG_EXE names another one to use'
+        raise UserError('%s is not a video that can be decoded (%s)%s' % (path, container, reason and ': ' + reason))
+    pixel_format, *numbers = frame.groups()
+    sar_width, sar_height, width, height = (int(number) for number in numbers)
+    colour = _COLOUR.search(said)
+    colour_range, space, curve = colour.groups() if colour else ('unknown',) * 3
+    if curve in _HDR:
+        raise UserError('%s is HDR video (%s), which 8-bit frames cannot hold: convert it to SDR (BT.709) first'
+                        % (path, curve))
+    stated = re.search(r'config in time_base: \S+ frame_rate: *(\d+)/(\d+)', said)
+    rate = [int(number) for number in stated.groups()] if stated else (0, 0)
+    return dict(height=height, width=width, matrix=_matrix(pixel_format, space, height, width),
+                full_range=colour_range == 'pc' or pixel_format.startswith('yuvj'), pixel_format=pixel_format,
+                pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
+                audio=tuple(re.findall(r'Stream #0:\d+.*: Audio: (\w+)', said.split('Stream mapping')[0])),
+                stated_rate=Fraction(*rate) if all(rate) else None)
+
+
+def _reason(errors):
+    """What ffmpeg's first error means; those after it say only that it gave up. '' where there is none."""
+    for words, meaning in _MEANINGS.items():
+        for error in errors:
+            if words in error:
+                return '%s (%s)' % (meaning, error.rstrip('.'))
+    return errors[0] if errors else ''
+
+
+def _scan(path, progress):
+    """Decodes everything: (Fraction, unit of times in seconds; list of the frames' times, None if unknown; errors)."""
+    time_base, times = Fraction(1), []
+    arguments = ffmpeg.command('-loglevel', 'repeat+level+error', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
+                               *ffmpeg.each_frame(), *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
+    with tempfile.TemporaryFile() as log:
+        process = ffmpeg.start(arguments, stdout=subprocess.PIPE, stderr=log)
+        try:
+            for line in process.stdout:
+                if line.startswith(b'#tb 0:'):
+                    time_base = Fraction(line.split(b':')[1].strip().decode())
+                elif not line.startswith(b'#'):
+                    time = line.split(b',')[2].strip()
+                    times.append(int(time) if time.lstrip(b'-').isdigit() else None)
+                    if progress:
+                        progress(len(times))
+            process.wait()
+        finally:
+            ffmpeg.end(process)
+        log.seek(0)
+        errors = _errors(log.read().decode('utf-8', 'replace'))
+    if process.returncode and not errors:
+        errors = ['ffmpeg ended with code %d' % process.returncode]
+    return time_base, times, errors
+
+
+def _errors(said):
+    """The errors in a log with levels; without those about the times written, which are only read here."""
+    lines = [line for line in said.splitlines() if ('[error]' in line or '[fatal]' in line) and 'to muxer' not in line]
+    return [re.sub(r'\[[^\]]*\] *', '', line) for line in lines]
+
+
+def frame_rate(times, time_base, stated=None):
+    """Average rate of frames, and whether it is constant.
+
+    Args:
+      times: list of int, time of each frame in units of `time_base` (Fraction, seconds); None where unknown.
+      stated: Fraction, the rate that the file states; None for no such statement.
+    Returns:
+      (Fraction, frames per second; bool). The stated rate, or a usual one, that differs from the average by no more
+      than the rounding of the times, is taken for it; a single frame, or frames without times, get the stated or 25.
+    """
+    if len(times) < 2 or None in times or times[-1] <= times[0]:
+        return stated or Fraction(25), True
+    span, count = times[-1] - times[0], len(times) - 1
+    constant = all(abs(time - times[0] - Fraction(span * i, count)) <= Fraction(3, 2) for i, time in enumerate(times))
+    if constant:
+        candidates = ([stated] if stated else []) + _STANDARD_RATES
+        fitting = [rate for rate in candidates if abs(count / rate / time_base - span) <= 1]
+        if fitting:
+            return fitting[0], True
+    return (count / (span * time_base)).limit_denominator(100000), constant
+
+
+def _matrix(pixel_format, space, height, width):
+    if pixel_format.startswith(('rgb', 'bgr', 'gbr', 'argb', 'abgr', '0rgb', '0bgr', 'pal8')) or space == 'gbr':
+        return None
+    known = {'bt709': 'bt709', 'smpte170m': 'bt601', 'bt470bg': 'bt601', 'fcc': 'bt601', 'bt2020nc': 'bt2020',
+             'bt2020c': 'bt2020'}
+    return known.get(space) or ('bt709' if height >= 720 or width >= 1280 else 'bt601')
+
+
+def _decode_filters(info, start):
+    filters = ['trim=start_frame=%d' % start] if start else []
+    scale = 'scale=out_range=pc:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp'
+    if info.matrix:
+        scale += ':in_color_matrix=%s:in_range=%s' % (info.matrix, 'pc' if info.full_range else 'tv')
+    return ','.join(filters + [scale, 'format=rgb24'])

@@ -1,0 +1,65 @@
+"""Options of make_tfrecords and check_tfrecords."""
+import dataclasses
+from typing import Optional
+
+from data_tools.base.config import Config, option
+from data_tools.media.windows import FILLS
+from data_tools.record.layout import ENCODINGS, TILES
+
+SHARD_MB = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class PackConfig(Config):
+    """Clips to pack, how, and where to."""
+
+    TITLE = 'packing'
+
+    data_dir: str = option('', 'folder with the clips (layouts: see data_tools/media/clips.py)')
+    output_dir: str = option('', 'folder for the shards, new or empty; also gs:// and what else TensorFlow knows')
+    num_frames: int = option(5, 'frames in a window, odd', low=1)
+    scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4))
+    encoding: str = option('raw', 'raw: fastest, 3.6 MB a window of REDS, for fast local disks; tiles: PNG in tiles, '
+                           'half of that, for slow disks, networks and object stores', choices=ENCODINGS)
+    lq_tile: Optional[int] = option(None, 'with tiles: side of an LQ tile in LQ pixels, 0 for raw LQ; default %d'
+                                    % TILES['tiles'][0], low=0)
+    gt_tile: Optional[int] = option(None, 'with tiles: side of a GT tile in GT pixels; a crop decodes the tiles it '
+                                    'touches; default %d' % TILES['tiles'][1], low=8)
+    fill: str = option(FILLS[0], 'frames for windows that reach over the ends of a clip', choices=FILLS)
+    frame_interval: int = option(1, 'distance of neighbouring frames of a window, in frames', low=1)
+    clips: str = option('', 'pack only these: names with commas, REDS4, or @file.json')
+    exclude: str = option('', 'pack all but these, e.g. REDS4, the clips that evaluation holds out')
+    make_lq: bool = option(False, "make LQ from GT by Pillow's antialiased bicubic, when there is only GT")
+    seed: int = option(0, 'of the order of windows')
+    num_shards: Optional[int] = option(None, 'number of files; default about %d MB each, at least 16. Not fewer than '
+                                       'the devices that will train together' % SHARD_MB, low=1, high=99999)
+    workers: int = option(0, 'worker processes; 0: one per core', low=0)
+    shard_range: str = option('', 'FIRST:END, pack only these shards (END not included); for several hosts')
+    merge_manifests: bool = option(False, 'write the manifest of a set whose shards several hosts have packed')
+    scratch_dir: str = option('', 'folder for decoded LQ frames while packing (raw size of LQ); default inside '
+                              'output_dir, or the temporary folder if that is remote')
+
+    def problems(self):
+        if not self.data_dir:
+            yield '--data_dir is not given; it must be the folder with the clips'
+        if not self.output_dir:
+            yield '--output_dir is not given; it must be the folder for the shards'
+        if self.num_frames % 2 == 0:
+            yield '--num_frames=%d: a window has a centre frame, so it must be odd' % self.num_frames
+        if self.encoding == 'raw' and (self.lq_tile or self.gt_tile):
+            yield '--lq_tile and --gt_tile are for --encoding=tiles'
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckConfig(Config):
+    """The set to check, and how thoroughly."""
+
+    TITLE = 'checking'
+
+    data_dir: str = option('', 'folder with the shards and their manifest')
+    deep: bool = option(False, 'decode every record')
+    source: str = option('', 'folder with the clips the set was made of: compares every pixel')
+
+    def problems(self):
+        if not self.data_dir:
+            yield '--data_dir is not given; it must be a folder that make_tfrecords has written'

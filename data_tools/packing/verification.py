@@ -1,0 +1,141 @@
+"""Checks a set of shards against its manifest, and against the frames it was made of."""
+import os
+import zlib
+
+import numpy as np
+from tqdm import tqdm
+
+from data_tools.base import files
+from data_tools.media import clips, images
+from data_tools.media.degradation import make_lq
+from data_tools.record import layout, shard_reader
+from data_tools.record.manifest import Manifest
+
+
+def check_set(folder, deep=False, source='', report=print):
+    """Checks a set of shards.
+
+    Args:
+      folder: str, of the set.
+      deep: bool, decode every record.
+      source: str, folder with the clips the set was made of, to compare every pixel with; '' for none.
+      report: function that takes a text for each thing that is wrong.
+    Returns:
+      int, the number of things that are wrong.
+    Raises:
+      UserError: no manifest, or a source that cannot be read.
+    """
+    manifest = Manifest.read(folder)
+    found = _source_clips(manifest, source) if source else None
+    seen, problems = set(), 0
+    with tqdm(total=manifest.records, unit=' records', desc='checking', mininterval=0.5) as bar:
+        for shard in manifest.shards:
+            for text in check_shard(folder, shard, manifest, deep or found is not None, found, seen, bar.update):
+                problems += 1
+                report(text)
+    if not problems:
+        for text in missing_windows(manifest, seen):
+            problems += 1
+            report(text)
+    if problems:
+        print('%s: %d problems' % (folder, problems))
+    else:
+        print('%s: %d windows in %d shards are sound%s' % (
+            folder, manifest.records, len(manifest.shards),
+            ' and equal their source' if found else ', all decoded' if deep else ''))
+    return problems
+
+
+def _source_clips(manifest, source):
+    made = manifest.job.get('make_lq', False)
+    names = [name for name, _ in manifest.job['clips']]
+    return {clip.name: clip for clip in clips.find_clips(source, manifest.scale, need_lq=not made, clips=names)}
+
+
+def check_shard(folder, shard, manifest, deep, found, seen, progress):
+    """Yields a text for each thing that is wrong with a shard.
+
+    Args:
+      folder: of the set. shard: Shard. manifest: Manifest.
+      deep: bool, decode the records.
+      found: dict of name -> clips.Clip to compare with, or None.
+      seen: set that gets (clip, centre) of every sound record.
+      progress: called with the number of records done.
+    """
+    path = os.path.join(folder, shard.name)
+    size = files.size(path)
+    if size is None:
+        yield '%s is missing' % path
+        progress(shard.records)
+        return
+    if size != shard.bytes:
+        yield '%s has %d bytes, the manifest says %d' % (path, size, shard.bytes)
+    count, crc, sound = 0, 0, True
+    for index, _, record, error in shard_reader.walk(path):
+        count = index + 1
+        progress(1)
+        text = str(error) if error else _check_record(record, manifest, deep, found, seen)
+        if record is not None:
+            crc = zlib.crc32(record, crc)
+        if text:
+            sound = False
+            yield 'record %d of %s: %s' % (index, path, text)
+    if count != shard.records:
+        yield '%s has %d records, the manifest says %d' % (path, count, shard.records)
+    elif sound and crc != shard.crc:
+        yield '%s has sound records, but not those the manifest describes (checksum)' % path
+    elif sound and not _frames_sound(path):
+        yield '%s: the checksums around the records are damaged; TensorFlow will refuse it' % path
+
+
+def _frames_sound(path):
+    """Whether TensorFlow reads the shard to its end: it checks the CRCs around the records, which we do not."""
+    tf = files.tensorflow()
+    try:
+        for _ in tf.io.tf_record_iterator(path):
+            pass
+    except tf.errors.DataLossError:
+        return False
+    return True
+
+
+def _check_record(record, manifest, deep, found, seen):
+    """What is wrong with a record whose checksum is right, or None."""
+    values = layout.header(record)
+    for key in ('num_frames', 'scale', 'lq_tile', 'gt_tile'):
+        if values[key] != getattr(manifest, key):
+            return 'it has %s=%d, the manifest says %d' % (key, values[key], getattr(manifest, key))
+    name = layout.clip_name(record)
+    if (name, values['index']) in seen:
+        return 'clip %s, frame %d is there twice' % (name, values['index'])
+    seen.add((name, values['index']))
+    if not deep:
+        return None
+    try:
+        window = layout.decode(record)
+    except layout.RecordError as error:
+        return str(error)
+    return _compare(window, found, manifest) if found is not None else None
+
+
+def _compare(window, found, manifest):
+    clip = found[window.clip]
+    where = 'clip %s, frame %d: ' % (window.clip, window.index)
+    if clip.length != window.length:
+        return where + 'the clip had %d frames when packed and has %d now' % (window.length, clip.length)
+    if not np.array_equal(images.read_image(clip.gt_paths[window.index]), window.gt):
+        return where + 'GT differs from %s' % clip.gt_paths[window.index]
+    for frame, lq in zip(window.frames, window.lq):
+        path = (clip.lq_paths or clip.gt_paths)[frame]
+        source = images.read_image(path)
+        if not np.array_equal(source if clip.lq_paths else make_lq(source, manifest.scale), lq):
+            return where + 'LQ differs from %s' % path
+    return None
+
+
+def missing_windows(manifest, seen):
+    """Yields a text for each clip whose windows are not all in the set."""
+    for name, length in manifest.job['clips']:
+        lacking = [index for index in range(length) if (name, index) not in seen]
+        if lacking:
+            yield 'clip %s lacks %d of %d windows, the first at frame %d' % (name, len(lacking), length, lacking[0])

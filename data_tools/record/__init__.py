@@ -1,0 +1,1 @@
+"""The record and the manifest: writer and reader both use them."""

@@ -1,0 +1,128 @@
+"""THE record: one window of frames, and the manifest of a set of shards. Writer and reader both use this file.
+
+A shard is a TFRecord file; each of its records is one window: T LQ frames and the GT frame of the centre.
+
+    int32 x 16    the fields of HEADER, little-endian
+    int32 x T     frame numbers of the window inside its clip
+    bytes         name of the clip, UTF-8, filled up with zeros to a multiple of 4
+    int32 x n     where the LQ stack's chunks start in the record, then where its last one ends
+    int32 x m     the same for GT
+    bytes         the chunks of LQ, the chunks of GT (see `stacks`: one chunk if raw, else one per tile)
+
+The reader needs to touch only the header and the runs of bytes under its crop.
+"""
+import typing
+import zlib
+
+import numpy as np
+
+from data_tools.base.errors import UserError
+from data_tools.record import tile_codec
+
+FORMAT_VERSION = 1
+MAGIC = int.from_bytes(b'EDVR', 'little')
+HEADER = ('magic', 'version', 'num_frames', 'scale', 'index', 'length', 'interval', 'lq_height', 'lq_width',
+          'gt_height', 'gt_width', 'lq_tile', 'gt_tile', 'name_bytes', 'tables_at',
+          'crc')   # zlib.crc32 of all the rest
+HEADER_BYTES = 4 * len(HEADER)
+ENCODINGS = ('raw', 'tiles')
+TILES = {'raw': (0, 0), 'tiles': (40, 86)}   # default tile sizes (LQ, GT) in pixels
+
+
+class Window(typing.NamedTuple):
+    """One record, decoded.
+
+    lq: uint8 [T, H, W, 3]; gt: uint8 [s*H, s*W, 3]; clip: name; index: centre frame; frames: list of T frame numbers;
+    length: frames in the clip; interval: distance of the window's frames.
+    """
+    clip: str
+    index: int
+    frames: typing.List[int]
+    length: int
+    interval: int
+    scale: int
+    lq: np.ndarray
+    gt: np.ndarray
+
+
+class RecordError(ValueError):
+    """The bytes are not a record of this version; the text says in what.
+
+    final: bool, whether what follows in the shard is lost too.
+    """
+
+    def __init__(self, text, final=False):
+        super().__init__(text)
+        self.final = final
+
+
+def encode(window, lq_tile=0, gt_tile=0):
+    """A Window as the bytes of a record; tile sizes in pixels, 0 for raw."""
+    frames = len(window.lq)
+    lq_chunks = tile_codec.encode(np.asarray(window.lq).transpose(1, 0, 2, 3), lq_tile)
+    gt_chunks = tile_codec.encode(np.asarray(window.gt)[:, np.newaxis], gt_tile)
+    name = window.clip.encode('utf-8')
+    name += b'\0' * (-len(name) % 4)
+    tables_at = HEADER_BYTES + 4 * frames + len(name)
+    lengths = [len(chunk) for chunk in lq_chunks + gt_chunks]
+    ends = tables_at + 4 * (len(lengths) + 2) + np.cumsum([0] + lengths)
+    if ends[-1] >= 2 ** 31:
+        raise UserError('clip %s: a window takes %.1f GB; a record holds at most 2 GB' % (window.clip, ends[-1] / 1e9))
+    tables = np.concatenate([ends[:len(lq_chunks) + 1], ends[len(lq_chunks):]])
+    body = b''.join([np.asarray(window.frames, '<i4').tobytes(), name, tables.astype('<i4').tobytes()]
+                    + lq_chunks + gt_chunks)
+    values = dict(magic=MAGIC, version=FORMAT_VERSION, num_frames=frames, scale=window.scale, index=window.index,
+                  length=window.length, interval=window.interval, lq_height=window.lq.shape[1],
+                  lq_width=window.lq.shape[2], gt_height=window.gt.shape[0], gt_width=window.gt.shape[1],
+                  lq_tile=lq_tile, gt_tile=gt_tile, name_bytes=len(window.clip.encode('utf-8')), tables_at=tables_at)
+    head = np.array([values[key] for key in HEADER[:-1]], '<u4').tobytes()
+    return head + np.array([zlib.crc32(body, zlib.crc32(head))], '<u4').tobytes() + body
+
+
+def header(record):
+    """The fields of HEADER as a dict. Raises RecordError for anything that is not a record of this version."""
+    if len(record) < HEADER_BYTES:
+        raise RecordError('%d bytes are too few for a record' % len(record))
+    values = dict(zip(HEADER, np.frombuffer(record[:HEADER_BYTES], '<u4').tolist()))
+    if values['magic'] != MAGIC:
+        raise RecordError('it does not start like a record of make_tfrecords')
+    if values['version'] != FORMAT_VERSION:
+        raise RecordError('it has format version %d; this program reads version %d: pack the set again'
+                          % (values['version'], FORMAT_VERSION))
+    return values
+
+
+def check(record):
+    """Header of a record whose checksum is right. Raises RecordError."""
+    values = header(record)
+    data = memoryview(record)
+    if zlib.crc32(data[HEADER_BYTES:], zlib.crc32(data[:HEADER_BYTES - 4])) != values['crc']:
+        raise RecordError('its checksum is wrong: the bytes have changed since they were written')
+    return values
+
+
+def clip_name(record):
+    """Name of the clip that a (whole) record is from."""
+    values = header(record)
+    start = HEADER_BYTES + 4 * values['num_frames']
+    return record[start:start + values['name_bytes']].decode('utf-8')
+
+
+def decode(record):
+    """The Window in a record, all of it. Raises RecordError."""
+    values = check(record)
+    frames = np.frombuffer(record, '<i4', values['num_frames'], HEADER_BYTES).tolist()
+    at = values['tables_at']
+    decoded = {}
+    try:
+        for side, count in (('lq', values['num_frames']), ('gt', 1)):
+            height, width, tile = (values['%s_%s' % (side, key)] for key in ('height', 'width', 'tile'))
+            chunks = np.prod(tile_codec.grid(height, width, tile)) if tile else 1
+            table = np.frombuffer(record, '<i4', chunks + 1, at)
+            at += 4 * (chunks + 1)
+            decoded[side] = tile_codec.decode([record[a:b] for a, b in zip(table, table[1:])], height, count, width,
+                                              tile)
+    except ValueError as error:
+        raise RecordError(str(error)) from error
+    return Window(clip_name(record), values['index'], frames, values['length'], values['interval'], values['scale'],
+                  np.ascontiguousarray(decoded['lq'].transpose(1, 0, 2, 3)), np.ascontiguousarray(decoded['gt'][:, 0]))

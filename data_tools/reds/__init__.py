@@ -1,0 +1,1 @@
+"""Getting REDS: download, unzip, regroup."""

@@ -1,0 +1,77 @@
+"""Options of the programs that get REDS."""
+import dataclasses
+import re
+
+from data_tools.base.config import Config, option
+
+# The dataset's author publishes it here. The older server of his laboratory has the same names:
+# http://data.cv.snu.ac.kr:8008/webdav/dataset/REDS
+BASE_URL = 'https://huggingface.co/datasets/snah/REDS/resolve/main'
+LQ_KINDS = {'sharp_bicubic': 4, 'blur_bicubic': 4, 'blur': 1, 'blur_comp': 1, 'none': None}   # GT size / LQ size
+MODES = ('link', 'move', 'copy')
+SPLITS = ('reds4', 'official')
+
+
+@dataclasses.dataclass(frozen=True)
+class DownloadConfig(Config):
+    """Which archives of REDS to download, and from where."""
+
+    TITLE = 'download'
+
+    root_dir: str = option('', 'folder to download and unpack to')
+    all: bool = option(False, 'every subset listed here')
+    train_sharp: bool = option(False, 'GT, 240 clips')
+    train_sharp_bicubic: bool = option(False, 'LQ of train_sharp, x4')
+    train_blur: bool = option(False, 'train_sharp with motion blur')
+    train_blur_bicubic: bool = option(False, 'LQ of train_blur, x4')
+    train_blur_comp: bool = option(False, 'train_blur with compression')
+    val_sharp: bool = option(False, 'GT, 30 clips')
+    val_sharp_bicubic: bool = option(False, 'LQ of val_sharp, x4')
+    val_blur: bool = option(False, 'val_sharp with motion blur')
+    val_blur_bicubic: bool = option(False, 'LQ of val_blur, x4')
+    val_blur_comp: bool = option(False, 'val_blur with compression')
+    test_sharp_bicubic: bool = option(False, 'LQ of the test clips, whose GT is not public')
+    test_blur: bool = option(False, 'test clips with motion blur')
+    test_blur_bicubic: bool = option(False, 'LQ of test_blur, x4')
+    test_blur_comp: bool = option(False, 'test_blur with compression')
+    base_url: str = option(BASE_URL, 'address of the folder with the archives NAME.zip; another one for a mirror')
+    checksums: str = option('', 'file of lines "digest  NAME.zip" (sha256sum, md5sum) to check against')
+    unzip: bool = option(True, 'unpack; otherwise only download and check the archives')
+    keep_zips: bool = option(False, 'keep the archives after unpacking')
+    retries: int = option(8, 'tries in a row without a new byte before giving up', low=1)
+    timeout: float = option(60., 'seconds without data before a try is given up', low=.1)
+
+    @property
+    def subsets(self):
+        """Names of the archives asked for: list of str."""
+        return [field.name for field in dataclasses.fields(self)
+                if field.name.startswith(('train_', 'val_', 'test_')) and (self.all or getattr(self, field.name))]
+
+    def problems(self):
+        if not self.root_dir:
+            yield '--root_dir is missing: the folder to download to'
+        if not self.subsets:
+            yield ('nothing to download: name subsets as --train_sharp --train_sharp_bicubic (see --help), or take '
+                   '--all')
+        if not re.match(r'https?://[^/]', self.base_url):
+            yield '--base_url=%s: it must begin with http:// or https://' % self.base_url
+
+
+@dataclasses.dataclass(frozen=True)
+class RegroupConfig(Config):
+    """Where unpacked REDS is, and how its clips are brought into one layout."""
+
+    TITLE = 'regrouping'
+
+    root_dir: str = option('', 'what data_tools.download_reds unpacked to')
+    output_dir: str = option('', 'where images/ and sets/ go; default: --root_dir')
+    mode: str = option('link', 'link: symbolic links to the download, which must stay; move: the download is emptied; '
+                       'copy: takes as much room again', choices=MODES)
+    lq: str = option('sharp_bicubic', 'which subset is LQ: the bicubic ones are 4 times smaller than GT, the others '
+                     'have its size and go to images/blur1; none: GT only', choices=tuple(sorted(LQ_KINDS)))
+    split: str = option('reds4', 'held out: reds4 = 000, 011, 015, 020; official = 240..269', choices=SPLITS)
+    partial: bool = option(False, 'go on although clips or frames are missing from the download')
+
+    def problems(self):
+        if not self.root_dir:
+            yield '--root_dir is missing: the folder that data_tools.download_reds unpacked to'

@@ -1,0 +1,104 @@
+"""Downloads and unpacks the archives of REDS; what is done already is not done again."""
+import hashlib
+import os
+import re
+
+from tqdm import tqdm
+
+from data_tools.base.errors import UserError
+from data_tools.base.files import write_bytes
+from data_tools.reds.config import BASE_URL
+from data_tools.reds.http_fetch import fetch
+from data_tools.reds.unzip import DamagedError, check, unzip
+
+_DIGESTS = {32: hashlib.md5, 64: hashlib.sha256}   # by the length of their hexadecimal text
+
+
+def get_subset(name, root_dir, base_url=BASE_URL, checksums=None, keep_zip=False, unpack=True, retries=8, wait=1.,
+               timeout=60.):
+    """Downloads and unpacks one archive; what is done already is not done again.
+
+    Args:
+      name: str, of an archive: a field of DownloadConfig.
+      root_dir: str, folder to unpack into; archives lie in its `downloads`.
+      base_url: str, where NAME.zip lies.
+      checksums: {file name: hexadecimal MD5 or SHA-256} as `read_checksums` gives, or None.
+      keep_zip, unpack: bool.
+      retries, wait, timeout: see `http_fetch.fetch`.
+    Raises:
+      UserError: the download fails, or the archive is damaged (then it is set aside, so that the next run is new).
+    """
+    archive = os.path.join(root_dir, 'downloads', name + '.zip')
+    done = os.path.join(root_dir, 'downloads', name + '.done')
+    if os.path.exists(done):
+        print('%s: done before (remove %s to do it again)' % (name, done), flush=True)
+        return
+    fetch('%s/%s.zip' % (base_url.rstrip('/'), name), archive, retries, wait, timeout)
+    _verify(archive, (checksums or {}).get(name + '.zip'))
+    try:
+        count = unzip(archive, root_dir) if unpack else check(archive)
+    except DamagedError as error:
+        _set_aside(archive, error)
+    if not unpack:
+        print('%s: %s is whole' % (name, archive), flush=True)
+        return
+    write_bytes(done, b'%d files unpacked\n' % count)
+    if not keep_zip:
+        os.remove(archive)
+    print('%s: %d files in %s' % (name, count, root_dir), flush=True)
+
+
+def _set_aside(archive, reason):
+    os.replace(archive, archive + '.damaged')
+    raise UserError('%s; it was renamed to %s.damaged: start again to download it anew'
+                        % (reason, os.path.basename(archive))) from None
+
+
+def read_checksums(path):
+    """{file name: hexadecimal digest} from lines as `sha256sum` and `md5sum` write them."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            lines = [line.strip() for line in file if line.strip() and not line.startswith('#')]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError('cannot read --checksums=%s: %s' % (path, error)) from None
+    digests = {}
+    for line in lines:
+        match = re.match(r'^([0-9a-fA-F]+)\s+\*?(\S.*)$', line)
+        if not match or len(match.group(1)) not in _DIGESTS:
+            raise UserError('--checksums=%s: %r is not "digest  file name" with an MD5 (32 digits) or SHA-256 (64 '
+                                'digits)' % (path, line))
+        digests[os.path.basename(match.group(2))] = match.group(1).lower()
+    return digests
+
+
+def _verify(archive, expected):
+    if expected is None:
+        return
+    digest = _DIGESTS[len(expected)]()
+    with open(archive, 'rb') as file, tqdm(total=os.path.getsize(archive), unit='B', unit_scale=True,
+                                           desc='checksum ' + os.path.basename(archive)) as progress:
+        for data in iter(lambda: file.read(1 << 22), b''):
+            digest.update(data)
+            progress.update(len(data))
+    if digest.hexdigest() != expected:
+        _set_aside(archive, '%s has checksum %s but should have %s' % (archive, digest.hexdigest(), expected))
+
+
+def get_subsets(config):
+    """Downloads all that a DownloadConfig asks for.
+
+    Raises:
+      UserError: naming the subsets that could not be had, after all have been tried.
+    """
+    checksums = read_checksums(config.checksums) if config.checksums else None
+    failed = []
+    for name in config.subsets:
+        try:
+            get_subset(name, config.root_dir, config.base_url, checksums, config.keep_zips, config.unzip,
+                       config.retries, timeout=config.timeout)
+        except UserError as error:   # the others may still be had
+            print('%s: %s' % (name, error), flush=True)
+            failed.append(name)
+    if failed:
+        raise UserError('%d of %d subsets are missing: %s; the reasons are above. Start again to continue'
+                        % (len(failed), len(config.subsets), ', '.join(failed)))

@@ -1,0 +1,143 @@
+"""REDS as unpacked -> one layout of 270 clips, and the two lists of clips."""
+import os
+import shutil
+import typing
+
+from tqdm import tqdm
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.media.clips import REDS4, REDS_OFFICIAL_VAL, find_clips, list_frames
+from data_tools.reds.config import LQ_KINDS
+
+NUM_CLIPS = {'train': 240, 'val': 30}
+FRAMES = 100                                    # of each clip of REDS
+SPLITS = {'reds4': REDS4, 'official': REDS_OFFICIAL_VAL}   # the clips held out
+
+
+class Step(typing.NamedTuple):
+    """One clip's folder to bring to its place; `source` is None where the download lacks it."""
+    name: str
+    source: typing.Optional[str]
+    target: str
+
+
+def plan(root_dir, output_dir, lq='sharp_bicubic'):
+    """All steps for whole REDS, whether their sources are there or not.
+
+    Returns:
+      list of Step; GT before LQ, clips in order.
+    """
+    sides = [('truth', 'sharp', '')]
+    if lq != 'none':
+        scale = LQ_KINDS[lq]
+        sides.append(('blur%d' % scale, lq, 'X%d' % scale if scale > 1 else ''))
+    steps = []
+    for folder, kind, below in sides:
+        for part, offset in (('train', 0), ('val', NUM_CLIPS['train'])):
+            base = _source_folder(root_dir, part, '%s_%s' % (part, kind), below)
+            for i in range(NUM_CLIPS[part]):
+                name = '%03d' % (offset + i)
+                source = os.path.join(base, '%03d' % i) if base else None
+                steps.append(Step(name, source if source and os.path.isdir(source) else None,
+                                  os.path.join(output_dir, 'images', folder, name)))
+    return steps
+
+
+def _source_folder(root_dir, part, subset, below):
+    """Where a subset lies: as the archive unpacks, without its outer folder, or unpacked in a folder of its own."""
+    for path in (os.path.join(part, subset), subset, os.path.join(subset, part, subset)):
+        path = os.path.join(root_dir, path, below) if below else os.path.join(root_dir, path)
+        if os.path.isdir(path):
+            return path
+    return None
+
+
+def regroup(root_dir, output_dir, mode='link', lq='sharp_bicubic', split='reds4', partial=False):
+    """Does it. Returns (names that train, names held out).
+
+    Args:
+      root_dir: str, what `download_reds` unpacked to.
+      output_dir: str, where `images` and `sets` go; may be `root_dir`.
+      mode: str, one of MODES.
+      lq: str, one of LQ_KINDS; 'none' brings GT only.
+      scale: int, GT size / LQ size; REDS comes with 4.
+      split: str, key of SPLITS.
+      partial: bool, accept that clips or frames are missing from the download.
+    Raises:
+      UserError: no REDS below `root_dir`, clips or frames missing, two different folders for one clip, LQ and GT
+        that do not pair up.
+    """
+    if not os.path.isdir(root_dir):
+        raise UserError('%s: no such folder; give the --root_dir of data_tools.download_reds' % root_dir)
+    steps = plan(root_dir, output_dir, lq)
+    missing = [step for step in steps if not step.source and not os.path.isdir(step.target)]
+    if len(missing) == len(steps):
+        raise UserError('%s holds no REDS: expected train/train_sharp/000 and so on inside; download it with '
+                            'python -m data_tools.download_reds' % root_dir)
+    if missing and not partial:
+        raise UserError('%d of %d clip folders are missing from %s, the first would become %s; download the rest, '
+                            'or take what is there with --partial' % (len(missing), len(steps), root_dir,
+                                                                      missing[0].target))
+    for step in tqdm([step for step in steps if step not in missing], unit='clip', desc=mode):
+        bring(step, mode)
+    clips = find_clips(output_dir, LQ_KINDS[lq] or 4, need_lq=lq != 'none')
+    short = [clip for clip in clips if clip.length != FRAMES]
+    if short and not partial:
+        raise UserError('clip %s has %d frames in %s, but all of REDS has %d; unpack it again, or accept it with '
+                            '--partial' % (short[0].name, short[0].length, os.path.dirname(short[0].gt_paths[0]),
+                                           FRAMES))
+    return write_sets(output_dir, [clip.name for clip in clips], split)
+
+
+def bring(step, mode):
+    """Moves, links or copies one clip's folder; nothing happens if that was done before."""
+    source, target = step.source, step.target
+    if os.path.islink(target):
+        if source is None or (mode == 'link' and os.path.realpath(target) == os.path.realpath(source)):
+            return
+        os.remove(target)
+    if os.path.isdir(target):
+        _check_same(source, target, mode)
+        return
+    files.make_dir(os.path.dirname(target))
+    partial = target + files.PARTIAL
+    with files.explained(target):
+        if os.path.islink(partial) or os.path.exists(partial):
+            files.remove(partial)   # of a run that was stopped
+        if mode == 'link':
+            os.symlink(os.path.relpath(os.path.realpath(source), os.path.realpath(os.path.dirname(target))), partial)
+            os.rename(partial, target)
+        elif mode == 'move' and os.stat(source).st_dev == os.stat(os.path.dirname(target)).st_dev:
+            os.rename(source, target)
+        else:
+            shutil.copytree(source, partial)
+            os.rename(partial, target)
+            if mode == 'move':
+                shutil.rmtree(source)
+
+
+def _check_same(source, target, mode):
+    """A clip that is in its place and still at its source is what a copy leaves; else nobody knows which is right."""
+    if source is None or os.path.realpath(source) == os.path.realpath(target):
+        return
+    names = [sorted(os.path.basename(path) for path in list_frames(folder)) for folder in (source, target)]
+    if names[0] != names[1]:
+        raise UserError('%s and %s are two versions of one clip (%d and %d frames); remove the wrong one'
+                            % (source, target, len(names[0]), len(names[1])))
+    if mode == 'move':   # stopped between copying to another disk and removing
+        shutil.rmtree(source)
+
+
+def write_sets(output_dir, names, split):
+    """Writes sets/train.json and sets/val.json, lists of clip names. Returns the two lists."""
+    held_out = [name for name in names if name in SPLITS[split]]
+    train = [name for name in names if name not in SPLITS[split]]
+    if not held_out or not train:
+        raise UserError('--split=%s needs clips of both kinds, but of %d clips %d are among %s ... %s; download '
+                            'the rest or take another split' % (split, len(names), len(held_out), SPLITS[split][0],
+                                                            SPLITS[split][-1]))
+    files.make_dir(os.path.join(output_dir, 'sets'))
+    for file_name, part in (('train.json', train), ('val.json', held_out)):
+        files.write_json(os.path.join(output_dir, 'sets', file_name), part)
+    return train, held_out

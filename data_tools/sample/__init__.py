@@ -1,0 +1,1 @@
+"""Drawn clips for trying things out."""

@@ -1,0 +1,33 @@
+"""Options of make_sample_clips."""
+import dataclasses
+import re
+
+from data_tools.base.config import Config, option
+from data_tools.media.clips import SCALES
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleConfig(Config):
+    """How many clips to draw, and of what size."""
+
+    TITLE = 'sample clips'
+
+    output_dir: str = option('', 'folder to write to; images/truth/NNN and images/blur<scale>/NNN inside')
+    num_clips: int = option(8, 'number of clips', low=1)
+    num_frames: int = option(12, 'frames of each clip (REDS has 100)', low=1)
+    gt_size: str = option('128x192', 'GT size in pixels, HEIGHTxWIDTH; REDS is 720x1280')
+    scale: int = option(4, 'GT size / LQ size', choices=SCALES)
+    seed: int = option(0, 'another seed gives other scenes', low=0, high=2 ** 32 - 1)
+    first_clip: int = option(0, 'number of the first clip; its scene depends on it', low=0)
+    num_workers: int = option(0, 'processes; 0 takes one for each core this process may use', low=0)
+
+    def problems(self):
+        if not self.output_dir:
+            yield '--output_dir is missing: the folder to write the clips to'
+        if not re.match(r'^[1-9]\d*x[1-9]\d*$', self.gt_size):
+            yield '--gt_size=%s: it must be HEIGHTxWIDTH in pixels, as 720x1280' % self.gt_size
+
+    @property
+    def size(self):
+        """(height, width) of GT in pixels."""
+        return tuple(int(side) for side in self.gt_size.split('x'))

@@ -1,0 +1,17 @@
+"""Checkpoints on disk: which one is the latest whole one, what network it belongs to, how its variables are read."""
+from edvr.checkpoints.directory import (
+    BASENAME,
+    files_of,
+    keep_only,
+    latest,
+    prefixes,
+    remove,
+    step_of,
+    write_state,
+)
+from edvr.checkpoints.integrity import defect
+from edvr.checkpoints.network_config import MODEL_FILE, load_model_config, save_model_config
+from edvr.checkpoints.variables import EMA_SUFFIX, name_of, restore_map
+
+__all__ = ['BASENAME', 'EMA_SUFFIX', 'MODEL_FILE', 'defect', 'files_of', 'keep_only', 'latest', 'load_model_config',
+           'name_of', 'prefixes', 'remove', 'restore_map', 'save_model_config', 'step_of', 'write_state']

@@ -1,0 +1,109 @@
+"""Checkpoints in a directory: which one is the latest whole one; copying and removing them.
+
+A checkpoint is TensorFlow's pair of `PREFIX.index` and `PREFIX.data-*`. The index lists every tensor; a checkpoint is
+*whole* when the index can be read and the data files hold at least the bytes it promises. Beside the checkpoints lies
+`model.json`, the network's configuration.
+"""
+import glob
+import os
+import re
+import shutil
+import sys
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from edvr.checkpoints.integrity import defect
+from edvr.checkpoints.network_config import MODEL_FILE
+
+BASENAME = 'model.ckpt'
+
+_told = set()   # the latest checkpoint is asked for again and again
+
+
+def step_of(prefix):
+    """The global step in a checkpoint's name (`model.ckpt-1200` -> 1200), int; 0 where it has none."""
+    match = re.search(r'-(\d+)$', prefix)
+    return int(match.group(1)) if match else 0
+
+
+def prefixes(directory):
+    """Prefixes of the checkpoints in a directory, whole or not, list of str by rising step."""
+    found = [path[:-len('.index')] for path in glob.glob(os.path.join(glob.escape(directory), '*.index'))]
+    return sorted(found, key=lambda prefix: (step_of(prefix), prefix))
+
+
+def _tell_once(text):
+    if text not in _told:
+        _told.add(text)
+        print(text, file=sys.stderr, flush=True)
+
+
+def latest(path):
+    """The checkpoint that `path` means.
+
+    Args:
+      path: str, a model directory (its whole checkpoint of the highest step), or a checkpoint's prefix.
+    Returns:
+      str, the prefix.
+    Raises:
+      UserError: when there is none, or the named one is not whole.
+    """
+    if os.path.isdir(path):
+        found = prefixes(path)
+        for prefix in reversed(found):
+            if defect(prefix) is None:
+                return prefix
+            _tell_once('warning: %s is passed over: %s' % (prefix, defect(prefix)))
+        if found:
+            raise UserError('%s: none of its %d checkpoints is whole; the last, %s: %s'
+                            % (path, len(found), os.path.basename(found[-1]), defect(found[-1])))
+        raise UserError('%s: no checkpoint in this directory; expected files such as %s-1000.index (give the '
+                        'directory of a training run, or the prefix of a checkpoint)' % (path, BASENAME))
+    prefix = path[:-len('.index')] if path.endswith('.index') else path
+    if not os.path.exists(prefix + '.index'):
+        raise UserError('%s: neither a directory with checkpoints nor the prefix of one (there is no %s.index)'
+                        % (path, prefix))
+    problem = defect(prefix)
+    if problem:
+        raise UserError('checkpoint %s is not whole: %s; use an earlier one' % (prefix, problem))
+    return prefix
+
+
+def files_of(prefix):
+    """The files of a checkpoint, list of str; the index, by which it is found, is the last."""
+    return sorted(glob.glob(glob.escape(prefix) + '.data-*')) + [prefix + '.index']
+
+
+def remove(prefix):
+    """Removes a checkpoint, index first: at no moment half a checkpoint can be found."""
+    for path in reversed(files_of(prefix)):
+        files.remove(path)
+
+
+def keep_only(prefix, folder):
+    """Copies a checkpoint and its model.json into a folder, where it replaces those kept before.
+
+    At every moment the folder holds a whole checkpoint.
+
+    Raises:
+      UserError: disk full and the like.
+    """
+    files.make_dir(folder)
+    for path in [os.path.join(os.path.dirname(prefix), MODEL_FILE)] + files_of(prefix):
+        with files.atomic_path(os.path.join(folder, os.path.basename(path))) as partial:
+            shutil.copyfile(path, partial)
+    for other in prefixes(folder):
+        if os.path.basename(other) != os.path.basename(prefix):
+            remove(other)
+    write_state(folder)
+
+
+def write_state(directory):
+    """Writes TensorFlow's `checkpoint` file, with relative names, so that it means `latest(directory)`.
+
+    An Estimator restores what it names; after a kill, or when checkpoints were lost, that may be another one.
+    """
+    found = [os.path.basename(prefix) for prefix in prefixes(directory)]
+    files.write_bytes(os.path.join(directory, 'checkpoint'), (
+        'model_checkpoint_path: "%s"\n' % os.path.basename(latest(directory))
+        + ''.join('all_model_checkpoint_paths: "%s"\n' % name for name in found)).encode())

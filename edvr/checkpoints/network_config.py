@@ -1,0 +1,33 @@
+"""`model.json`: the configuration of the network whose checkpoints lie beside it."""
+import json
+import os
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from edvr.config import ModelConfig
+
+MODEL_FILE = 'model.json'
+
+
+def save_model_config(model_dir, config):
+    """Writes the ModelConfig as `<model_dir>/model.json`, making the directory."""
+    files.make_dir(model_dir)
+    files.write_bytes(os.path.join(model_dir, MODEL_FILE), config.to_json().encode())
+
+
+def load_model_config(path):
+    """The ModelConfig saved beside the checkpoints of a model directory or of a prefix.
+
+    Raises:
+      UserError: naming the file when it is missing or is not a network's configuration.
+    """
+    directory = path if os.path.isdir(path) else os.path.dirname(path) or '.'
+    name = os.path.join(directory, MODEL_FILE)
+    try:
+        with open(name) as file:
+            return ModelConfig.from_json(file.read())
+    except OSError:
+        raise UserError('%s: cannot be read; it describes the network of the checkpoints beside it and is written by '
+                        'edvr.train and edvr.import_weights' % name) from None
+    except (json.JSONDecodeError, TypeError, UserError) as error:
+        raise UserError('%s: not a valid description of a network: %s' % (name, error)) from None

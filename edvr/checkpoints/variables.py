@@ -1,0 +1,40 @@
+"""Variables of a network in checkpoints: their names, and how they are read, averaged or not."""
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.errors import UserError
+from edvr.checkpoints.network_config import MODEL_FILE
+
+EMA_SUFFIX = '/ExponentialMovingAverage'
+
+
+def name_of(variable):
+    """A variable's name in checkpoints, str; the same in all replicas of a distribution strategy."""
+    return variable.name.split(':')[0]
+
+
+def restore_map(prefix, variables, use_ema=True):
+    """How to read variables from a checkpoint.
+
+    Args:
+      prefix: str, a checkpoint's prefix.
+      variables: iterable of tf.Variable.
+      use_ema: read the moving average of a variable where the checkpoint has it.
+    Returns:
+      dict, name in the checkpoint -> variable, for tf.train.Saver or tf.train.init_from_checkpoint.
+    Raises:
+      UserError: naming the first variable that the checkpoint lacks or has in another shape.
+    """
+    shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
+    result = {}
+    for variable in variables:
+        name = name_of(variable)
+        if name not in shapes:
+            raise UserError('checkpoint %s has no variable %s; its network is another one (compare %s)'
+                            % (prefix, name, MODEL_FILE))
+        if use_ema and name + EMA_SUFFIX in shapes:
+            name += EMA_SUFFIX
+        if list(shapes[name]) != variable.shape.as_list():
+            raise UserError('checkpoint %s has %s with shape %s, the network wants %s; its network is another one '
+                            '(compare %s)' % (prefix, name, list(shapes[name]), variable.shape.as_list(), MODEL_FILE))
+        result[name] = variable
+    return result

@@ -1,0 +1,94 @@
+"""Which record is read when: shards dealt to the devices anew each epoch; the sequence can be entered anywhere."""
+import hashlib
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.worker_pool import available_cores
+from edvr.data import damage
+
+_TABLE_LENGTH = 65536   # shards in the sequence before it repeats: hundreds of epochs, and small in a graph
+_RECORDS_AHEAD = 2       # of each shard that is open: at 720p a raw record is 3.6 MB
+FOREVER = 2 ** 62
+
+
+def mix(*numbers):
+    """One seed out of several numbers: int in [0, 2**31), the same on every machine."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], 'little') >> 1
+
+
+def shard_sequence(count, seed, rank, size):
+    """Numbers of the shards that a device reads, one epoch after another.
+
+    In each epoch the shards are dealt anew: together the devices read all, and none is read twice.
+
+    Args:
+      count: shards in the set.
+      seed: int.
+      rank, size: this device's number among how many.
+    Returns:
+      int32 [n].
+    """
+    epochs = max(1, min(1000, _TABLE_LENGTH // count))
+    return np.concatenate([np.random.RandomState(mix(seed, epoch)).permutation(count)[rank::size]
+                           for epoch in range(epochs)]).astype(np.int32)
+
+
+def records(config, manifest, batch_size, rank, size, start_step):
+    """The records for a device, each `config.crops_per_record` times.
+
+    Returns:
+      tf.data.Dataset of (number in the sequence int64, shard int32, index in the shard int64, record string), scalars.
+    """
+    sequence = shard_sequence(len(manifest.shards), config.seed, rank, size)
+    counts = np.array([shard.records for shard in manifest.shards])[sequence]
+    crops = config.crops_per_record
+    if config.deterministic:
+        entry, inside = find_place(counts, start_step // crops * batch_size)
+    else:
+        entry, inside = find_place(counts, start_step * batch_size // crops)[0], 0   # no need to step over records
+    shards = tf.data.Dataset.from_tensor_slices(np.roll(sequence, -entry)).repeat()
+    shards = tf.data.Dataset.zip((shards, tf.data.Dataset.range(FOREVER)))
+    names = tf.constant([os.path.join(config.data_dir, shard.name) for shard in manifest.shards])
+
+    def read(shard, turn):
+        first = tf.cond(tf.equal(turn, 0), lambda: tf.constant(inside, tf.int64), lambda: tf.constant(0, tf.int64))
+        return _read_shard(config, manifest, names, shard, first)
+
+    if config.deterministic:
+        # crops of one window go to different batches: batch_size records give K batches, each with all the windows
+        found = shards.flat_map(read)
+        if crops > 1:
+            found = found.window(batch_size, drop_remainder=True).flat_map(
+                lambda *parts: tf.data.Dataset.zip(parts).repeat(crops)).skip(start_step % crops * batch_size)
+        first_number = start_step * batch_size
+    else:
+        streams = min(config.read_threads or min(16, available_cores()), max(1, len(manifest.shards) // size))
+        # Each shard is read ahead by a thread of its own, which ends before its iterator does. The threads of a
+        # parallel interleave let go of their shard later: in TensorFlow 1.15 after the session, which crashes it.
+        def read_ahead(shard, turn):
+            items = read(shard, turn)
+            if crops > 1:   # here, in the shard's thread: a function called later would queue behind the decoding
+                items = items.flat_map(lambda *item: tf.data.Dataset.from_tensors(item).repeat(crops))
+            return items.prefetch(_RECORDS_AHEAD * crops)
+        found = shards.interleave(read_ahead, streams, 1)
+        first_number = 0
+    numbers = tf.data.Dataset.range(first_number, FOREVER)
+    return tf.data.Dataset.zip((numbers, found)).map(lambda number, item: (number,) + tuple(item))
+
+
+def _read_shard(config, manifest, names, shard, first):
+    if config.skip_corrupt_records:
+        return damage.undamaged_records(config, manifest, shard, first)
+    found = tf.data.TFRecordDataset(tf.gather(names, shard), buffer_size=config.read_buffer_kb * 1024).skip(first)
+    same = tf.data.Dataset.from_tensors(shard).repeat()
+    return tf.data.Dataset.zip((same, tf.data.Dataset.range(first, FOREVER), found))
+
+
+def find_place(counts, position):
+    """Where the record at `position` of an endless sequence is: (entry of `counts`, index in that shard)."""
+    ends = np.cumsum(counts)
+    position %= int(ends[-1])
+    entry = int(np.searchsorted(ends, position, 'right'))
+    return entry, int(position - (ends[entry - 1] if entry else 0))

@@ -1,0 +1,237 @@
+"""PyTorch checkpoints of EDVR and the variables of this project: names, layouts, and the architecture behind them.
+
+Both sides are dicts of NumPy arrays: `state` has the public key names (pcd_align.dcn_pack.l1.weight), `weights` the
+variable names below `edvr/` (pcd_align/dcn_pack/l1/weight). Three families of keys are read: today's reference
+implementation's, the authors' first release's, and mmediting's (`generator.`); the first is written.
+
+What changes besides names: convolutions go from [out, in, kh, kw] to [kh, kw, in, out]; offset convolutions from
+(dy, dx) pairs to all dx, all dy; convolutions in front of a pixel shuffle from (c, dy, dx) to (dy, dx, c).
+"""
+import functools
+import re
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.errors import UserError
+from edvr.config import ConfigError, ModelConfig
+from edvr.model import network
+from edvr.model.reconstruction import stages
+
+POINTS = 9
+PREFIXES = ('module.', 'generator.', 'module.generator.')
+
+# The authors' first release and mmediting, as (pattern, replacement) on whole keys; the reference's pass unchanged.
+_RENAMES = [(re.compile(pattern), replacement) for pattern, replacement in [
+    # mmediting: activated convolutions hold theirs as `.conv`
+    (r'^(.*)\.conv\.(weight|bias)$', r'\1.\2'),
+    (r'^pcd_alignment\.', 'pcd_align.'),
+    (r'^feat_l([23])_conv([12])\.', r'conv_l\1_\2.'),
+    (r'^upsample([12])\.upsample_conv\.', r'upconv\1.'),
+    # the first release
+    (r'^fea_L([23])_conv([12])\.', r'conv_l\1_\2.'),
+    (r'^pcd_align\.L([123])_(offset_conv[123])\.', r'pcd_align.\2.l\1.'),
+    (r'^pcd_align\.L([12])_fea_conv\.', r'pcd_align.feat_conv.l\1.'),
+    (r'^pcd_align\.L([123])_dcnpack\.', r'pcd_align.dcn_pack.l\1.'),
+    (r'\.conv_offset_mask\.', '.conv_offset.'),
+    (r'^tsa_fusion\.', 'fusion.'),
+    # there the reference frame's embedding is the second one
+    (r'^fusion\.tAtt_1\.', 'fusion.temporal_attn2.'),
+    (r'^fusion\.tAtt_2\.', 'fusion.temporal_attn1.'),
+    (r'^fusion\.fea_fusion\.', 'fusion.feat_fusion.'),
+    (r'^fusion\.sAtt_([1-5])\.', r'fusion.spatial_attn\1.'),
+    (r'^fusion\.sAtt_L([123])\.', r'fusion.spatial_attn_l\1.'),
+    (r'^fusion\.sAtt_add_([12])\.', r'fusion.spatial_attn_add\1.'),
+    (r'^recon_trunk\.', 'reconstruction.'),
+    (r'^HRconv\.', 'conv_hr.'),
+    (r'^pre_deblur\.conv_first_1\.', 'predeblur.conv_first.'),
+    (r'^pre_deblur\.conv_first_([23])\.', lambda match: 'predeblur.stride_conv_hr%d.' % (int(match.group(1)) - 1)),
+    (r'^pre_deblur\.deblur_L([23])_conv\.', r'predeblur.stride_conv_l\1.'),
+    (r'^pre_deblur\.RB_L1_([1-5])\.', lambda match: 'predeblur.resblock_l1.%d.' % (int(match.group(1)) - 1)),
+    (r'^pre_deblur\.RB_L2_([12])\.', r'predeblur.resblock_l2_\1.'),
+    (r'^pre_deblur\.RB_L3_1\.', 'predeblur.resblock_l3.'),
+    (r'^pre_deblur\.', 'predeblur.'),
+]]
+_IGNORED = re.compile(r'^(step_counter|.*\.num_batches_tracked)$')   # mmediting counts its steps in the checkpoint
+
+
+def state_of(checkpoint, source):
+    """The arrays of a loaded PyTorch checkpoint under the reference implementation's names.
+
+    Args:
+      checkpoint: what torch.load gave: the state itself, or a dict with it under params_ema, params or state_dict.
+      source: str, the file's name for errors.
+    Returns:
+      dict, name -> float32 array.
+    Raises:
+      UserError: when it holds no state, or two keys mean the same.
+    """
+    for key in ('params_ema', 'params', 'state_dict'):
+        if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict):
+            checkpoint = checkpoint[key]
+            break
+    if not isinstance(checkpoint, dict) or not checkpoint or not all(hasattr(value, 'shape')
+                                                                     for value in checkpoint.values()):
+        raise UserError('%s holds no weights: expected a dict of tensors, or one under params, params_ema or '
+                        'state_dict' % source)
+    state, origin = {}, {}
+    for key, value in checkpoint.items():
+        name = rename(key)
+        if _IGNORED.match(name):
+            continue
+        if name in state:
+            raise UserError('%s: keys %s and %s both mean %s' % (source, origin[name], key, name))
+        state[name], origin[name] = np.asarray(value, np.float32), key
+    return state
+
+
+def rename(key):
+    """The reference implementation's name for a key of any of the families."""
+    for prefix in sorted(PREFIXES, key=len, reverse=True):
+        if key.startswith(prefix):
+            key = key[len(prefix):]
+            break
+    for pattern, replacement in _RENAMES:
+        key = pattern.sub(replacement, key)
+    return key
+
+
+def infer_config(state, source):
+    """The ModelConfig that `state` belongs to, from names and shapes alone.
+
+    Raises:
+      UserError: naming the key that is missing or whose shape fits no EDVR.
+    """
+    def shape(name):
+        if name not in state:
+            raise UserError('%s: no key %s; this is not an EDVR known here' % (source, name))
+        return state[name].shape
+
+    def blocks(name):
+        found = {key.split('.')[1] for key in state if key.startswith(name + '.')}
+        return len(found)
+
+    with_predeblur = any(key.startswith('predeblur.') for key in state)
+    with_tsa = 'fusion.feat_fusion.weight' in state
+    hr_in = ('predeblur.stride_conv_hr1.weight' if with_predeblur else 'conv_first_1.weight') in state
+    channels = shape('conv_l2_1.weight')[0]
+    fused = shape('fusion.feat_fusion.weight' if with_tsa else 'fusion.weight')[1]
+    scale = 4 if 'upconv2.weight' in state else round((shape('upconv1.weight')[0] / shape('conv_hr.weight')[1]) ** 0.5)
+    try:
+        return ModelConfig(num_frames=fused // channels, scale=scale, channels=channels,
+                           deform_groups=shape('pcd_align.cas_dcnpack.conv_offset.weight')[0] // (3 * POINTS),
+                           num_extract_block=blocks('feature_extraction'),
+                           num_reconstruct_block=blocks('reconstruction'), with_tsa=with_tsa,
+                           with_predeblur=with_predeblur, hr_in=hr_in)
+    except ConfigError as error:
+        raise UserError('%s: the shapes of its weights describe no EDVR: %s' % (source, error)) from None
+
+
+@functools.lru_cache(maxsize=None)   # building a graph takes a second
+def variable_shapes(config):
+    """Names below `edvr/` -> shapes (tuples) of the network's variables."""
+    with tf.Graph().as_default():
+        size = config.size_multiple
+        network.edvr(tf.placeholder(tf.uint8, [1, config.num_frames, size, size, 3]), config)
+        return {variable.op.name[len(network.SCOPE) + 1:]: tuple(variable.shape.as_list())
+                for variable in tf.trainable_variables()}
+
+
+def to_weights(state, config, source):
+    """The project's weights from the reference's.
+
+    Raises:
+      UserError: naming every missing, unknown or differently shaped key.
+    """
+    wanted = variable_shapes(config)
+    names = {name.replace('/', '.') for name in wanted}
+    problems = ['missing: %s' % name for name in sorted(names - set(state))]
+    problems += ['unknown: %s' % name for name in sorted(set(state) - names)]
+    weights = {}
+    for name in sorted(names & set(state)):
+        key = name.replace('.', '/')
+        shape = torch_shape(wanted[key])
+        if state[name].shape != shape:
+            problems.append('%s has shape %s, expected %s' % (name, state[name].shape, shape))
+        else:
+            weights[key] = _permute(key, _from_torch(state[name]), config, inverse=False)
+    if problems:
+        raise UserError('%s does not fit the network its shapes describe (%s): %s'
+                        % (source, describe(config), '; '.join(problems)))
+    return weights
+
+
+def to_state(weights, config):
+    """The reference's weights from the project's: the inverse of `to_weights`, bit for bit."""
+    return {key.replace('/', '.'): _to_torch(_permute(key, value, config, inverse=True))
+            for key, value in weights.items()}
+
+
+def torch_shape(shape):
+    return tuple(shape[index] for index in (3, 2, 0, 1)) if len(shape) == 4 else tuple(shape)
+
+
+def _from_torch(value):
+    return np.ascontiguousarray(value.transpose(2, 3, 1, 0)) if value.ndim == 4 else value
+
+
+def _to_torch(value):
+    return np.ascontiguousarray(value.transpose(3, 2, 0, 1)) if value.ndim == 4 else value
+
+
+def _permute(key, value, config, inverse):
+    """Brings the output channels (last axis) of some layers into this project's order, or back."""
+    order = channel_order(key, config)
+    if order is None:
+        return value
+    return value[..., np.argsort(order) if inverse else order]
+
+
+def channel_order(key, config):
+    """Where each output channel of a layer lies in PyTorch's (int array), or None where the orders are the same."""
+    layer = key.rsplit('/', 1)[0]
+    if layer.endswith('/conv_offset'):
+        pairs = np.arange(2 * POINTS * config.deform_groups).reshape(-1, 2)   # a (dy, dx) per group and point
+        masks = np.arange(2, 3) * POINTS * config.deform_groups + np.arange(POINTS * config.deform_groups)
+        return np.concatenate([pairs[:, 1], pairs[:, 0], masks])
+    for name, channels, factor in stages(config):
+        if layer == name:
+            return np.arange(channels * factor ** 2).reshape(channels, factor ** 2).T.reshape(-1)
+    return None
+
+
+def describe(config):
+    return ', '.join('%s=%s' % item for item in sorted(config.to_dict().items()))
+
+
+def load_torch(path):
+    """torch.load(path) with nothing but tensors allowed; arrays are NumPy's.
+
+    Raises:
+      UserError: torch is missing, or the file is not such a checkpoint.
+    """
+    torch = import_torch()
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except OSError as error:
+        raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
+    except Exception as error:   # torch raises its own, pickle's and zipfile's
+        # the rest advises to allow code in the file, which nobody should for a file that does not load
+        reason = str(error).split('\n')[0].split('. ')[0]
+        raise UserError('%s: not a PyTorch checkpoint of plain tensors: %s' % (path, reason)) from None
+    return _arrays(checkpoint)
+
+
+def _arrays(value):
+    if isinstance(value, dict):
+        return {key: _arrays(item) for key, item in value.items()}
+    return value.detach().cpu().numpy() if hasattr(value, 'detach') else value
+
+
+def import_torch():
+    try:
+        import torch
+    except ImportError:
+        raise UserError('PyTorch is needed to read and write .pth files and is not installed: pip install torch '
+                        '(any machine will do; the TensorFlow checkpoint can be copied)') from None
+    return torch

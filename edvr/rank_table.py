@@ -1,0 +1,20 @@
+"""Makes the rank table that HCCL reads: which Ascend devices, in which servers, have which rank.
+
+    python -m edvr.rank_table --hosts=10.0.0.10 --hccn_conf=/etc/hccn.conf --output=rank_table.json
+    python -m edvr.rank_table --hosts=10.0.0.10,10.0.0.11 --device_ips=192.168.1.1,192.168.1.2 --output=x
+
+Ranks are counted host by host, in the order given.
+"""
+from edvr import flags
+from edvr.config.rank_table import RankTableConfig
+from edvr.runtime.ranks import rank_table
+
+
+def main():
+    config = flags.build(RankTableConfig)
+    ranks = rank_table.write(config)
+    print('%s: %d ranks on %d servers' % (config.output, len(ranks), len(config.hosts)))
+
+
+if __name__ == '__main__':
+    flags.run(main, RankTableConfig)

@@ -1,0 +1,29 @@
+"""Pictures that show what restoring does: LQ | bicubic | restored | GT, side by side."""
+import numpy as np
+from PIL import Image, ImageDraw
+
+_CAPTION_HEIGHT = 16
+
+
+def bicubic(lq, scale):
+    """Bicubic enlargement as Pillow does it: uint8 [H, W, 3] -> uint8 [s*H, s*W, 3]."""
+    if scale == 1:
+        return lq
+    return np.asarray(Image.fromarray(lq).resize((lq.shape[1] * scale, lq.shape[0] * scale), Image.BICUBIC))
+
+
+def side_by_side(panels):
+    """Puts images into one, each under its caption.
+
+    Args:
+      panels: list of (str, uint8 [h, w, 3]); smaller images are enlarged to the last one's size, pixels kept visible.
+    Returns:
+      uint8 [16 + H, len(panels) * W, 3].
+    """
+    height, width = panels[-1][1].shape[:2]
+    sheet = Image.new('RGB', (width * len(panels), height + _CAPTION_HEIGHT))
+    draw = ImageDraw.Draw(sheet)
+    for i, (caption, image) in enumerate(panels):
+        sheet.paste(Image.fromarray(image).resize((width, height), Image.NEAREST), (i * width, _CAPTION_HEIGHT))
+        draw.text((i * width + 4, 2), caption, fill=(255, 255, 255))
+    return np.asarray(sheet)

@@ -1,0 +1,1 @@
+"""Frozen graphs: made, described, checked, loaded."""

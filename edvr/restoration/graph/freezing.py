@@ -1,0 +1,123 @@
+"""From a checkpoint to a graph with constants, and what is needed to trust it: op check, reference output."""
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.errors import UserError
+from edvr import checkpoints
+from edvr.config import RuntimeConfig
+from edvr.config.export import OPEN
+from edvr.model import network
+from edvr.restoration.graph.loading import no_deprecations
+from edvr.restoration.graph.signature import INPUT, OUTPUT
+from edvr.runtime import devices
+
+# Ops that Ascend's graph engine takes whole: numeric, on tensors whose shapes follow from the input's. Nothing with
+# strings, files, tables, Python, resources or control flow, which would cut the graph in pieces.
+NPU_OPS = frozenset([
+    'Add', 'AddN', 'AddV2', 'AvgPool', 'BatchToSpaceND', 'BiasAdd', 'Cast', 'ConcatV2', 'Const', 'Conv2D',
+    'DeformableOffsets', 'DepthToSpace', 'ExpandDims', 'Fill', 'Identity', 'LeakyRelu', 'MatMul', 'MaxPool',
+    'Maximum', 'Mean', 'Minimum', 'MirrorPad', 'Mul', 'Neg', 'NoOp', 'Pack', 'Pad', 'PadV2', 'Placeholder', 'Prod',
+    'RealDiv', 'Relu', 'Reshape', 'ResizeBilinear', 'Round', 'Shape', 'Sigmoid', 'Slice', 'SpaceToBatchND',
+    'Split', 'SplitV', 'Squeeze', 'StridedSlice', 'Sub', 'Sum', 'Tile', 'Transpose', 'Unpack', 'ZerosLike'])
+
+
+def build(model, interface, dcn_impl):
+    """Adds the network between the two named nodes to the default graph.
+
+    Args:
+      model: ModelConfig. interface: InterfaceConfig. dcn_impl: 'tf' or 'npu'.
+    Returns:
+      the output tensor, [N, sH, sW, 3] of interface.output_dtype.
+    """
+    shape = [None if size == OPEN else size for size in interface.input_shape(model.num_frames)]
+    lq = tf.placeholder(interface.input_dtype, shape, name=INPUT)
+    sr = network.edvr(lq if interface.input_rank == 5 else _windows(lq, model.num_frames), model, dcn_impl=dcn_impl).sr
+    if interface.output_dtype == 'uint8':
+        sr = tf.cast(tf.clip_by_value(tf.round(sr * 255), 0, 255), tf.uint8)
+    return tf.identity(sr, name=OUTPUT)
+
+
+def _windows(frames, num_frames):
+    """[N*T, H, W, 3] -> [N, T, H, W, 3], keeping every size that is known."""
+    count, height, width, channels = frames.shape.as_list()
+    batch = None if count is None else count // num_frames
+    target = [OPEN if batch is None else batch, num_frames, height, width, channels]
+    if None in target:
+        dynamic = tf.shape(frames)
+        target[2:4] = dynamic[1], dynamic[2]
+    windows = tf.reshape(frames, target)
+    windows.set_shape([batch, num_frames, height, width, channels])
+    return windows
+
+
+def freeze(prefix, model, interface, dcn_impl='tf', use_ema=True):
+    """The graph of a checkpoint with its weights as constants.
+
+    Args:
+      prefix: of the checkpoint. model, interface, dcn_impl: see build.
+      use_ema: whether to take the moving averages where the checkpoint has them.
+    Returns:
+      (GraphDef, whether moving averages were taken).
+    Raises:
+      UserError: a variable missing, of another shape or not finite; npu_bridge absent for 'npu'.
+    """
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        build(model, interface, dcn_impl)
+        averaged = _restore(session, prefix, use_ema)
+        # without attributes that only repeat defaults: an older TensorFlow does not know the newer of them
+        graph_def = tf.train.export_meta_graph(graph=graph, strip_default_attrs=True).graph_def
+        with no_deprecations():
+            return tf.graph_util.convert_variables_to_constants(session, graph_def, [OUTPUT]), averaged
+
+
+def _restore(session, prefix, use_ema):
+    names = checkpoints.restore_map(prefix, tf.global_variables(), use_ema)
+    reader = tf.train.load_checkpoint(prefix)
+    for name in sorted(names):
+        if not np.isfinite(reader.get_tensor(name)).all():
+            raise UserError('%s: %s contains NaN or infinity; the training diverged: use an earlier checkpoint'
+                            % (prefix, name))
+    tf.train.Saver(names).restore(session, prefix)
+    return any(name.endswith(checkpoints.EMA_SUFFIX) for name in names)
+
+
+def reference(prefix, model, batches, use_ema=True):
+    """What the checkpoint itself gives, in a graph of its own.
+
+    Args:
+      prefix, model, use_ema: see freeze.
+      batches: list of uint8 [N, T, H, W, 3], each of any size.
+    Returns:
+      list of float32 [N, sH, sW, 3].
+    """
+    config = devices.session_config(RuntimeConfig())
+    with tf.Graph().as_default(), tf.Session(config=config) as session:
+        lq = tf.placeholder(tf.uint8, [None, model.num_frames, None, None, 3])
+        sr = network.edvr(lq, model, dcn_impl='tf').sr
+        _restore(session, prefix, use_ema)
+        return [session.run(sr, {lq: windows}) for windows in batches]
+
+
+def check_npu_ops(graph_def):
+    """Raises UserError if a graph for Ascend lacks its operator or has an op the chip's graph cannot hold."""
+    ops = {node.op for node in graph_def.node}
+    if 'DeformableOffsets' not in ops:
+        raise UserError('the graph has no DeformableOffsets node: the installed npu_bridge does not have the operator')
+    foreign = sorted(ops - NPU_OPS)
+    if foreign:
+        raise UserError('the graph has ops that an Ascend graph does not take: %s' % ', '.join(foreign))
+
+
+def atc_command(path, model, interface, soc_version):
+    """The call that converts a frozen graph for Ascend; None where height or width is open, which atc cannot take."""
+    if OPEN in (interface.height, interface.width):
+        return None
+    shape = ','.join(str(size) for size in interface.input_shape(model.num_frames))
+    options = ['--framework=3', '--model=' + path, '--output=' + path[:-len('.pb')], '--soc_version=' + soc_version,
+               '--input_format=' + ('ND' if interface.input_rank == 5 else 'NHWC'),
+               '--input_shape="%s:%s"' % (INPUT, shape), '--out_nodes="%s:0"' % OUTPUT]
+    if interface.batch_size == OPEN:   # profiles to choose from when it runs
+        batches = (1, 2, 4, 8)
+        options.append('--dynamic_dims="%s"' % ';'.join(map(str, batches)) if interface.input_rank == 5 else
+                       '--dynamic_batch_size="%s"' % ','.join(str(batch * model.num_frames) for batch in batches))
+    return 'atc ' + ' '.join(options)

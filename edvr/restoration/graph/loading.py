@@ -1,0 +1,172 @@
+"""Runs an exported graph: windows of uint8 frames in, float frames out, whatever the graph's own ends are."""
+import contextlib
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from google.protobuf.message import DecodeError
+
+from data_tools.base.errors import UserError
+from edvr.config import RuntimeConfig
+from edvr.config.export import OPEN
+from edvr.restoration.graph import signature
+from edvr.restoration.graph.signature import INPUT, OUTPUT
+from edvr.runtime import devices
+
+
+class NotRunnableError(UserError):
+    """A sound graph with operators that only an Ascend device runs."""
+
+
+class FrozenGraph:
+    """An exported graph in a session of its own.
+
+    Attributes:
+      config: ModelConfig (num_frames, scale, size_multiple, ...).
+      interface: InterfaceConfig: fixed sizes, types.
+      content: dict, the whole description beside the graph.
+    """
+
+    def __init__(self, path, session_config=None):
+        """Loads a `.pb` or a SavedModel's folder and the description written with it.
+
+        Args:
+          path: str.
+          session_config: tf.ConfigProto; None for one that uses all cores.
+        Raises:
+          UserError: not such a graph; nodes, description or checksum missing or wrong; ops unknown to this TensorFlow.
+        """
+        self.path = path = str(path)
+        saved_model = os.path.isdir(path)
+        data = _read_bytes(os.path.join(path, 'saved_model.pb') if saved_model else path)
+        if not saved_model:
+            graph_def = parse_graph(path, data)
+        self.config, self.interface, self.content = signature.read(path, data)
+        graph = tf.Graph()
+        self._session = tf.Session(graph=graph, config=session_config or devices.session_config(RuntimeConfig()))
+        with graph.as_default():
+            if saved_model:
+                with no_deprecations():
+                    tf.saved_model.loader.load(self._session, [tf.saved_model.tag_constants.SERVING], path)
+            else:
+                _import(path, graph_def)
+        self._input, self._output = (_tensor(graph, path, name) for name in (INPUT, OUTPUT))
+
+    def run(self, windows):
+        """Restores windows, in runs of the batch size the graph is fixed to.
+
+        Args:
+          windows: uint8 [N, T, H, W, 3], RGB.
+        Returns:
+          float32 [N, sH, sW, 3]; from a float graph unclipped, from a uint8 graph multiples of 1/255.
+        Raises:
+          UserError: a size the graph does not take.
+        """
+        windows = np.asarray(windows)
+        if windows.dtype != np.uint8 or windows.ndim != 5 or windows.shape[4] != 3:
+            raise ValueError('windows are %s %s; they must be uint8 [N, T, H, W, 3]' % (windows.dtype, windows.shape))
+        self._check_sizes(*windows.shape[1:4])
+        fixed = self.interface.batch_size
+        if fixed == OPEN or not len(windows):
+            return self._run(windows)
+        parts = [self._run_filled(windows[start:start + fixed], fixed) for start in range(0, len(windows), fixed)]
+        return np.concatenate(parts)
+
+    def close(self):
+        self._session.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    def _check_sizes(self, num_frames, height, width):
+        if num_frames != self.config.num_frames:
+            raise UserError('a window of %d frames, but %s takes %d' % (num_frames, self.path, self.config.num_frames))
+        fixed = (self.interface.height, self.interface.width)
+        if any(want not in (OPEN, size) for want, size in zip(fixed, (height, width))):
+            raise UserError('frames of %dx%d (height x width), but %s was exported for %s: export with --height and '
+                            '--width of the frames, or with -1 for any size'
+                            % (height, width, self.path, 'x'.join('any' if size == OPEN else str(size)
+                                                                  for size in fixed)))
+        multiple = self.config.size_multiple
+        if height % multiple or width % multiple:
+            raise UserError('frames of %dx%d (height x width), but %s takes multiples of %d'
+                            % (height, width, self.path, multiple))
+
+    def _run_filled(self, windows, count):
+        """Runs fewer windows than the graph is fixed to: the last one is repeated, and its copies dropped."""
+        missing = count - len(windows)
+        filled = np.concatenate([windows] + [windows[-1:]] * missing) if missing else windows
+        return self._run(filled)[:len(windows)]
+
+    def _run(self, windows):
+        if self.interface.input_dtype == 'float32':
+            windows = windows.astype(np.float32) / np.float32(255)
+        if self.interface.input_rank == 4:
+            windows = windows.reshape((-1,) + windows.shape[2:])
+        sr = self._session.run(self._output, {self._input: windows})
+        return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
+
+
+@contextlib.contextmanager
+def no_deprecations():
+    """TensorFlow warns the user of calls that have no successor in graph mode; the warnings help nobody here."""
+    verbosity = tf.logging.get_verbosity()
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    try:
+        yield
+    finally:
+        tf.logging.set_verbosity(verbosity)
+
+
+def is_exported(path):
+    """Whether a path is an exported graph (a `.pb` file or a SavedModel's folder), by its look; it may not be there."""
+    path = str(path)
+    return path.endswith('.pb') or os.path.isfile(os.path.join(path, 'saved_model.pb'))
+
+
+def parse_graph(path, data):
+    """GraphDef from a frozen graph's bytes.
+
+    Raises:
+      UserError: not a GraphDef, or without the two nodes this project names.
+    """
+    graph_def = tf.GraphDef()
+    try:
+        graph_def.ParseFromString(data)
+    except DecodeError:
+        raise UserError('%s is not a frozen graph (a binary GraphDef): give the .pb that edvr.export wrote'
+                        % path) from None
+    missing = sorted({INPUT, OUTPUT} - {node.name for node in graph_def.node})
+    if missing:
+        raise UserError('%s has no node %s: it is not a graph that edvr.export wrote'
+                        % (path, ' and no node '.join(missing)))
+    return graph_def
+
+
+def _read_bytes(path):
+    try:
+        with open(path, 'rb') as file:
+            return file.read()
+    except OSError as error:
+        raise UserError('%s cannot be read: %s' % (path, error.strerror)) from None
+
+
+def _import(path, graph_def):
+    try:
+        tf.import_graph_def(graph_def, name='')
+    except (ValueError, tf.errors.NotFoundError) as error:
+        if any(node.op == 'DeformableOffsets' for node in graph_def.node):
+            raise NotRunnableError('%s was exported for Ascend (--dcn_impl=npu) and runs only there, converted by atc: '
+                                   'export with --dcn_impl=tf to run it with TensorFlow %s'
+                                   % (path, tf.__version__)) from None
+        raise UserError('TensorFlow %s cannot load %s: %s' % (tf.__version__, path, error)) from None
+
+
+def _tensor(graph, path, name):
+    try:
+        return graph.get_tensor_by_name(name + ':0')
+    except KeyError:
+        raise UserError('%s has no node %s: it is not a graph that edvr.export wrote' % (path, name)) from None

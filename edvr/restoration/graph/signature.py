@@ -1,0 +1,80 @@
+"""What an exported graph takes and gives: the JSON file beside it, one definition for who writes and who reads it."""
+import hashlib
+import json
+import os
+
+from data_tools.base.errors import UserError
+from edvr.config import ModelConfig
+from edvr.config.export import InterfaceConfig
+
+INPUT, OUTPUT = 'L_input', 'SR_output'
+FORMAT, VERSION = 'edvr-graph', 1
+
+
+def values(dtype, output=False):
+    """The range of pixel values, in words."""
+    if dtype == 'uint8':
+        return '0 to 255, integers' + (', rounded and clipped' if output else '')
+    return '0 to 1' + (', not clipped: may lie a little outside' if output else '')
+
+
+def describe(model, interface, **facts):
+    """The JSON file's content as a dict.
+
+    Args:
+      model: ModelConfig. interface: InterfaceConfig.
+      **facts: what else is known of the graph (checksum, TensorFlow, ...), JSON values.
+    """
+    ends = {
+        'input': dict(name=INPUT, tensor=INPUT + ':0', dtype=interface.input_dtype,
+                      shape=interface.input_shape(model.num_frames),
+                      axes='N T H W C' if interface.input_rank == 5 else 'N*T H W C', channels='RGB',
+                      values=values(interface.input_dtype)),
+        'output': dict(name=OUTPUT, tensor=OUTPUT + ':0', dtype=interface.output_dtype,
+                       shape=interface.output_shape(model.upscale), axes='N H W C', channels='RGB',
+                       values=values(interface.output_dtype, output=True))}
+    return dict(facts, format=FORMAT, version=VERSION, num_frames=model.num_frames, scale=model.scale,
+                upscale=model.upscale, size_multiple=model.size_multiple, interface=interface.to_dict(),
+                model=model.to_dict(), **ends)
+
+
+def sidecar_path(path):
+    """Where the JSON file of a graph is: EDVR.json beside EDVR.pb; in a SavedModel among its extra assets."""
+    if os.path.isdir(path):
+        return os.path.join(path, 'assets.extra', 'EDVR.json')
+    return os.path.splitext(path)[0] + '.json'
+
+
+def read(path, data):
+    """The description of a graph, checked against the graph's bytes.
+
+    Args:
+      path: of the graph. data: its bytes.
+    Returns:
+      (ModelConfig, InterfaceConfig, dict of everything in the file).
+    Raises:
+      UserError: no such file, another format or version, or it belongs to other bytes.
+    """
+    sidecar = sidecar_path(path)
+    try:
+        with open(sidecar, encoding='utf-8') as file:
+            content = json.load(file)
+    except OSError as error:
+        raise UserError('%s needs the description that export wrote with it, %s, which cannot be read (%s): '
+                        'copy the two together' % (path, sidecar, error.strerror)) from None
+    except ValueError as error:
+        raise UserError('%s is not JSON (%s): export again' % (sidecar, error)) from None
+    if not isinstance(content, dict) or content.get('format') != FORMAT:
+        raise UserError('%s does not describe an exported EDVR graph: export again' % sidecar)
+    if content.get('version') != VERSION:
+        raise UserError('%s has version %r, this program reads version %d: export again'
+                        % (sidecar, content.get('version'), VERSION))
+    if content.get('sha256') != checksum(data):
+        raise UserError('%s is not the file that %s describes (their SHA-256 differ): one of the two is damaged or of '
+                        'another export; export again' % (path, sidecar))
+    return ModelConfig.from_dict(content['model']), InterfaceConfig.from_dict(content['interface']), content
+
+
+def checksum(data):
+    """SHA-256 of bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,1 @@
+"""Restored frames on their way to disk: PNG folders and video files."""

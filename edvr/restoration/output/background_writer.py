@@ -1,0 +1,51 @@
+"""Threads that write restored frames while the network computes."""
+import queue
+import threading
+
+
+class BackgroundWriter:
+    """Calls a function in threads, for items that come in order, with a bounded queue.
+
+    The first error of the function ends the work: the next `put`, or leaving the `with` block, raises it. Leaving the
+    block waits until everything is written; with an exception, what is still waiting is dropped.
+    """
+
+    def __init__(self, write, threads=2, depth=4):
+        """Args:
+          write: function(*item), called in a thread; with one thread, in order.
+          threads: int. depth: int, items that may wait.
+        """
+        self._write, self._queue, self._error, self._dropped = write, queue.Queue(depth), None, False
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, *item):
+        """Queues an item; waits while the queue is full."""
+        if self._error:
+            raise self._error
+        self._queue.put(item)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self._dropped = self._dropped or kind is not None
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+        if self._error and kind is None:
+            raise self._error
+
+    def _work(self):
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if self._dropped:   # go on emptying the queue, or `put` would wait forever
+                continue
+            try:
+                self._write(*item)
+            except BaseException as error:   # whatever it is, the thread that computes must hear of it
+                self._error, self._dropped = self._error or error, True

@@ -1,0 +1,57 @@
+"""A folder of restored PNG frames."""
+import os
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.media.images import write_png
+from edvr.restoration.evaluation.metrics import to_uint8
+
+
+class PngFolder:
+    """A folder of restored frames that an interrupted run can go on filling.
+
+    RECORD in it keeps what the frames were restored with, so that frames of two networks never mix.
+
+    Attributes:
+      first: int, index of the first frame that is missing; the number of frames if none is.
+    """
+
+    RECORD = '.restoration.json'
+
+    def __init__(self, folder, names, settings, overwrite=False):
+        """Args:
+          folder: str, made if absent. names: file names of all frames, without suffix.
+          settings: dict of JSON values: all that makes these frames what they are.
+          overwrite: start anew, whatever is there.
+        Raises:
+          UserError: the folder cannot be written, or has frames by these names of other settings or of unknown origin.
+        """
+        self.folder, self._paths = folder, [os.path.join(folder, name + '.png') for name in names]
+        files.make_dir(folder)
+        files.remove_partials(folder)
+        record = os.path.join(folder, self.RECORD)
+        if overwrite:
+            for path in self._paths:
+                files.remove(path)
+        else:
+            self._check(record, settings)
+        self.first = next((index for index, path in enumerate(self._paths) if not os.path.exists(path)), len(names))
+        files.write_json(record, settings)
+
+    def write(self, index, sr):
+        """Writes frame number `index`, float [H, W, 3] in [0, 1]."""
+        write_png(self._paths[index], to_uint8(sr))
+
+    def _check(self, record, settings):
+        present = [path for path in self._paths if os.path.exists(path)]
+        if not present:
+            return
+        known = files.read_json(record) if os.path.exists(record) else None
+        if known is None:
+            raise UserError('%s is there already, and not from a restoration that could go on: give another --output, '
+                            'or --overwrite to replace it' % present[0])
+        changed = ['%s %s, now %s' % (key, known.get(key), settings[key]) for key in sorted(settings)
+                   if known.get(key) != settings[key]]
+        if changed:
+            raise UserError('%s has frames restored differently (%s): give another --output, or --overwrite to replace '
+                            'them' % (self.folder, '; '.join(changed)))

@@ -1,0 +1,1 @@
+"""The processes of a job: which rank this is, how ranks are started, rank tables."""

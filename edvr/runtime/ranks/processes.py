@@ -1,0 +1,174 @@
+"""Processes that live and end together."""
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from data_tools.base.errors import UserError
+
+TAIL = 25        # lines of a failed process's log to show
+_PAUSE = 0.1     # seconds between looks at the processes
+_DEATH_GRACE = 5.  # seconds for the others when one has failed: they wait for it and would save nothing new
+_PR_SET_PDEATHSIG = 1
+
+
+class _Stopped(KeyboardInterrupt):
+    """The job was asked to stop, by `signum`."""
+
+    def __init__(self, signum):
+        super().__init__()
+        self.signum = signum
+
+
+def run_together(command, environments, log_dir, grace, bind_cores=True):
+    """Runs `command` once for each rank until all have ended well, or one has failed, or the job is told to stop.
+
+    Args:
+      command: list of str.
+      environments: {rank: {variable: str, or None to unset it}}.
+      log_dir: str, directory for rank_N.log; made if needed.
+      grace: float, seconds for processes to end by themselves when the job is stopped.
+      bind_cores: give each process its share of the cores that this one may use.
+    Returns:
+      exit code: 0, that of the first rank that failed, or 128 + signal.
+    """
+    try:
+        os.makedirs(log_dir, exist_ok=True)
+    except OSError as error:
+        raise UserError('the log directory %s cannot be made: %s' % (log_dir, error.strerror)) from None
+    shares = core_shares(len(environments)) if bind_cores else [None] * len(environments)
+    ranks = []
+    with _stop_signals():
+        try:
+            for (rank, environment), cores in zip(sorted(environments.items()), shares):
+                log = os.path.join(log_dir, 'rank_%d.log' % rank)
+                ranks.append(_Rank(rank, command, environment, log, cores, show=not ranks))
+            return _watch(ranks)
+        except _Stopped as stop:
+            print('stopping: rank %d saves, then all end (%g s at most)' % (ranks[0].number if ranks else 0, grace),
+                  file=sys.stderr, flush=True)
+            # a process that ends in the middle of a step leaves the others waiting for it: first the one that saves
+            _end(ranks[:1], grace)
+            return 128 + stop.signum
+        finally:
+            _end(ranks, _DEATH_GRACE)
+
+
+def core_shares(count):
+    """The cores this process may use, in `count` equal parts: list of sets; of None where they are too few."""
+    cores = sorted(os.sched_getaffinity(0))
+    size = len(cores) // count
+    return [set(cores[index * size:(index + 1) * size]) if size and count > 1 else None for index in range(count)]
+
+
+class _Rank:
+    """A process of the job, its log file and the thread that fills it."""
+
+    def __init__(self, number, command, changes, log, cores, show):
+        self.number, self.log = number, log
+        environment = dict(os.environ, PYTHONUNBUFFERED='1')
+        for name, value in changes.items():
+            environment.pop(name, None)
+            if value is not None:
+                environment[name] = value
+        try:
+            file = open(log, 'ab')   # noqa: SIM115 the thread that fills it closes it
+        except OSError as error:
+            raise UserError('the log %s cannot be written: %s' % (log, error.strerror)) from None
+        libc = ctypes.CDLL(None)
+
+        def prepare():
+            # the end of the launcher, however it comes, is the end of its processes
+            if hasattr(libc, 'prctl'):
+                libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if cores:
+                os.sched_setaffinity(0, cores)
+
+        # a session of its own: Ctrl-C reaches the launcher only, which ends the ranks in order
+        self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                         stderr=subprocess.STDOUT, preexec_fn=prepare, start_new_session=True)
+        self._reader = threading.Thread(target=self._copy, args=(file, show), daemon=True)
+        self._reader.start()
+
+    def _copy(self, file, show):
+        with file:
+            for line in iter(self._process.stdout.readline, b''):
+                file.write(line)
+                file.flush()
+                if show:
+                    with contextlib.suppress(OSError):   # a closed terminal is no reason to stop
+                        sys.stdout.buffer.write(line)
+                        sys.stdout.buffer.flush()
+
+    def poll(self):
+        return self._process.poll()
+
+    def signal_group(self, signum):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signum)
+
+    def terminate(self):
+        if self.poll() is None:
+            self._process.terminate()
+
+    def finish(self):
+        """Waits for the process and for the last of its output; nothing of its group survives."""
+        self._process.wait()
+        self.signal_group(signal.SIGKILL)
+        self._reader.join(5)
+
+    def tail(self):
+        with open(self.log, 'rb') as file:
+            return file.read().decode(errors='replace').splitlines()[-TAIL:]
+
+
+def _watch(ranks):
+    """Waits until all have ended (0) or one has failed (its exit code)."""
+    while True:
+        codes = [(rank, rank.poll()) for rank in ranks]
+        for rank, code in codes:
+            if code:
+                _report(rank, code)
+                return code if code > 0 else 128 - code
+        if all(code == 0 for _, code in codes):
+            return 0
+        time.sleep(_PAUSE)
+
+
+def _report(rank, code):
+    rank.finish()
+    how = 'ended with exit code %d' % code if code > 0 else 'was killed by %s' % signal.Signals(-code).name
+    print('error: rank %d %s; the end of %s:\n%s' % (
+        rank.number, how, rank.log, '\n'.join('  | ' + line for line in rank.tail())), file=sys.stderr, flush=True)
+
+
+def _end(ranks, grace):
+    """Asks processes to end, and kills those that have not within `grace` seconds."""
+    for rank in ranks:
+        rank.terminate()
+    deadline = time.monotonic() + grace
+    while any(rank.poll() is None for rank in ranks) and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+    for rank in ranks:
+        if rank.poll() is None:
+            rank.signal_group(signal.SIGKILL)
+        rank.finish()
+
+
+@contextlib.contextmanager
+def _stop_signals():
+    """SIGINT and SIGTERM raise _Stopped once; later ones are ignored while the processes end."""
+    def stop(signum, frame):
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        raise _Stopped(signum)
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,113 @@
+"""The rank table that HCCL reads: which Ascend devices, in which servers, have which rank."""
+import collections
+import ipaddress
+import json
+import re
+
+from data_tools.base.errors import UserError
+from data_tools.base.files import atomic_path
+from edvr.config import ConfigError
+
+Rank = collections.namedtuple('Rank', 'rank_id device_id device_ip server_id')
+
+
+def write(config):
+    """Writes the table of a RankTableConfig; returns list of Rank. Raises UserError for what HCCL would refuse."""
+    ranks = make(config)
+    wrong = problems(ranks)
+    if wrong:
+        raise ConfigError(wrong)
+    with atomic_path(config.output) as partial, open(partial, 'w') as file:
+        file.write(to_json(ranks))
+    return ranks
+
+
+def make(config):
+    """The ranks that a RankTableConfig describes: list of Rank."""
+    ranks = []
+    for index, host in enumerate(config.hosts):
+        if config.hccn_conf:
+            addresses = read_hccn_conf(config.hccn_conf[index])
+            missing = [device for device in config.device_ids if device not in addresses]
+            if missing:
+                raise UserError('%s has no address_%d=; it has devices %s' % (
+                    config.hccn_conf[index], missing[0], ', '.join(map(str, sorted(addresses)))))
+            devices = [(device, addresses[device]) for device in config.device_ids or sorted(addresses)]
+        else:
+            count = len(config.device_ips) // len(config.hosts)
+            ips = config.device_ips[index * count:(index + 1) * count]
+            ids = config.device_ids or tuple(range(count))
+            if len(ids) != count:
+                raise UserError('--device_ids names %d devices, --device_ips has %d for each host' % (len(ids), count))
+            devices = list(zip(ids, ips))
+        ranks += [Rank(len(ranks) + number, device, ip, host) for number, (device, ip) in enumerate(devices)]
+    return ranks
+
+
+def read_hccn_conf(path):
+    """{device id: address} of the lines `address_N=IP`; raises UserError naming the file."""
+    try:
+        with open(path) as file:
+            found = re.findall(r'^\s*address_(\d+)\s*=\s*(\S+)', file.read(), re.MULTILINE)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError('%s cannot be read: %s' % (path, error)) from None
+    if not found:
+        raise UserError('%s has no line such as address_0=192.168.100.101' % path)
+    return {int(device): address for device, address in found}
+
+
+def to_json(ranks):
+    """Text of the table, format version 1.0. All values are strings, as HCCL wants them."""
+    servers = collections.OrderedDict()
+    for rank in ranks:
+        servers.setdefault(rank.server_id, []).append(dict(
+            device_id=str(rank.device_id), device_ip=rank.device_ip, rank_id=str(rank.rank_id)))
+    return json.dumps(dict(
+        version='1.0', server_count=str(len(servers)), status='completed',
+        server_list=[dict(server_id=server, device=devices) for server, devices in servers.items()]), indent=2) + '\n'
+
+
+def read(path):
+    """The ranks of a table, list of Rank in order of rank.
+
+    Raises:
+      UserError: naming the file and everything that HCCL would refuse.
+    """
+    try:
+        with open(path) as file:
+            table = json.load(file)
+    except (OSError, ValueError) as error:
+        raise UserError('the rank table %s cannot be read: %s; scripts/rank_tables has examples and python -m '
+                        'edvr.rank_table makes one' % (path, error)) from None
+    try:
+        ranks = [Rank(int(device['rank_id']), int(device['device_id']), device['device_ip'], server['server_id'])
+                 for server in table['server_list'] for device in server['device']]
+        header = [('version', table['version'], '1.0'), ('status', table['status'], 'completed'),
+                  ('server_count', int(table['server_count']), len(table['server_list']))]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError('the rank table %s is not of format 1.0 (%s: %s): it must have version, server_count, status, '
+                        'and in server_list for each server server_id and device, of device_id, device_ip, rank_id'
+                        % (path, type(error).__name__, error)) from None
+    wrong = ['%s is %r; it must be %r' % item for item in header if item[1] != item[2]] + problems(ranks)
+    if wrong:
+        raise UserError('the rank table %s: %s' % (path, '; '.join(wrong)))
+    return sorted(ranks)
+
+
+def problems(ranks):
+    """What HCCL would refuse in a list of Rank: list of str."""
+    wrong = []
+    ids = sorted(rank.rank_id for rank in ranks)
+    if ids != list(range(len(ranks))) or not ranks:
+        wrong.append('rank_id must be 0, 1, ... without gap or repetition; found %s' % ids)
+    for what, keys in (('device_ip', [rank.device_ip for rank in ranks]),
+                       ('device_id within a server', [(rank.server_id, rank.device_id) for rank in ranks])):
+        repeated = [key for key, count in collections.Counter(keys).items() if count > 1]
+        if repeated:
+            wrong.append('%s must be unique; repeated: %s' % (what, ', '.join(map(str, repeated))))
+    for address in sorted({rank.device_ip for rank in ranks} | {rank.server_id for rank in ranks}):
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            wrong.append('%r is not an IP address' % address)
+    return wrong

@@ -1,0 +1,1 @@
+"""TensorBoard events, written from Python: no summary operation enters any graph."""

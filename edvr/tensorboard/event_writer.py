@@ -1,0 +1,58 @@
+"""TensorBoard events of numbers and pictures that Python already has; nothing is added to any graph."""
+import itertools
+import os
+import socket
+import time
+
+import tensorflow.compat.v1 as tf
+
+from data_tools.base import files
+from data_tools.media.images import encode_png
+
+_WRITERS = itertools.count()
+
+
+class EventWriter:
+    """Writes events into a folder; `None` as folder writes nowhere. A context; what is written is visible at once."""
+
+    def __init__(self, folder):
+        self._writer = None
+        if folder:
+            files.make_dir(folder)
+            # two writers of one second must not share a file: the second would empty it
+            self._path = os.path.join(folder, 'events.out.tfevents.%010d.%s.%d.%d' % (
+                time.time(), socket.gethostname(), os.getpid(), next(_WRITERS)))
+            # tf.summary.FileWriter writes in a thread, which dies of a full disk without a word or with a traceback
+            with files.explained(self._path):
+                self._writer = tf.io.TFRecordWriter(self._path)
+            self._write(file_version='brain.Event:2')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def scalars(self, step, values):
+        """values: dict of tag -> float."""
+        self._values(step, [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in sorted(values.items())])
+
+    def image(self, step, tag, image):
+        """image: uint8 [H, W, 3]."""
+        height, width = image.shape[:2]
+        self._values(step, [tf.Summary.Value(tag=tag, image=tf.Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=encode_png(image)))])
+
+    def close(self):
+        if self._writer:
+            with files.explained(self._path):
+                self._writer.close()
+
+    def _values(self, step, values):
+        self._write(step=step, summary=tf.Summary(value=values))
+
+    def _write(self, **fields):
+        if self._writer:
+            with files.explained(self._path):
+                self._writer.write(tf.Event(wall_time=time.time(), **fields).SerializeToString())
+                self._writer.flush()

@@ -1,0 +1,1 @@
+"""What happens around each step: log line, summaries, checkpoints, guard, signals, validation."""

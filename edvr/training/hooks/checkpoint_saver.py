@@ -1,0 +1,130 @@
+"""Saving: whole checkpoints or none, which of them stay, and the best one by validation."""
+import os
+import shutil
+import sys
+import time
+
+import tensorflow.compat.v1 as tf
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from edvr import checkpoints
+from edvr.training.hooks.step_hook import Part, reached
+
+BEST = 'best'
+
+
+class CheckpointStore:
+    """The checkpoints of a run's directory. One process at a time writes there (see run_dir.lock)."""
+
+    def __init__(self, directory, keep_last, keep_every_hours, state):
+        """
+        Args:
+          directory: str.
+          keep_last: int, checkpoints that stay.
+          keep_every_hours: float, hours between checkpoints that stay for good; 0 for none.
+          state: run_dir.RunState, which remembers those.
+        """
+        self._directory, self._keep_last, self._hours = directory, keep_last, keep_every_hours
+        self._state = state
+
+    def save(self, session, saver, step):
+        """Writes a checkpoint, in a folder of its own, checks it, and renames it into place, index last.
+
+        Returns:
+          str, its prefix.
+        Raises:
+          UserError: disk full and the like; earlier checkpoints are as they were.
+        """
+        folder = os.path.join(self._directory, 'checkpoint' + files.PARTIAL)
+        prefix = os.path.join(self._directory, '%s-%d' % (checkpoints.BASENAME, step))
+        try:
+            with files.explained(prefix):
+                os.makedirs(folder, exist_ok=True)
+                partial = saver.save(session, os.path.join(folder, checkpoints.BASENAME), step, write_meta_graph=False,
+                                     write_state=False)
+            problem = checkpoints.defect(partial)
+            if problem:
+                raise UserError('cannot write checkpoint %s: %s; is the disk full?' % (prefix, problem))
+            with files.explained(prefix):
+                _move(partial, prefix)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._retain(prefix)
+        checkpoints.write_state(self._directory)
+        return prefix
+
+    def _retain(self, newest):
+        """Removes checkpoints beyond the last ones, except one every so many hours."""
+        others = [prefix for prefix in checkpoints.prefixes(self._directory) if prefix != newest]
+        for prefix in others[:max(0, len(others) + 1 - self._keep_last)]:
+            if self._state.is_kept(checkpoints.step_of(prefix)):
+                continue
+            if self._hours and self._state.due_to_keep(os.path.getmtime(prefix + '.index'), self._hours * 3600):
+                self._state.keep(checkpoints.step_of(prefix), os.path.getmtime(prefix + '.index'))
+            else:
+                checkpoints.remove(prefix)
+
+    def keep_best(self, prefix, psnr):
+        """Copies the checkpoint to `best/` if its validation PSNR (dB) is the highest so far; returns whether so."""
+        if self._state.best and self._state.best['psnr'] >= psnr:
+            return False
+        checkpoints.keep_only(prefix, os.path.join(self._directory, BEST))
+        self._state.set_best(checkpoints.step_of(prefix), psnr)
+        return True
+
+
+def _move(source, target):
+    for path in checkpoints.files_of(source):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    for path in checkpoints.files_of(source):
+        os.replace(path, target + path[len(source):])
+
+
+class Checkpoints(Part):
+    """Saves at the start, every `save_every` steps while updates are good, and at the end; then tells its listeners."""
+
+    def __init__(self, config, control, store, listeners=()):
+        """
+        Args:
+          config: TrainingConfig.
+          control: Control; nothing is saved when the run rolls back.
+          store: CheckpointStore.
+          listeners: functions(prefix, step, previous) called after each checkpoint but that of the start.
+        """
+        self._config, self._control, self._store, self._listeners = config, control, store, listeners
+
+    def build(self):
+        self._saver = tf.train.Saver(max_to_keep=0)
+
+    def start(self, session, step):
+        self._saved, self._streak = step, 0.
+        if not os.path.exists(os.path.join(self._config.model_dir, '%s-%d.index' % (checkpoints.BASENAME, step))):
+            self._store.save(session, self._saver, step)
+
+    def after_run(self, report):
+        self._streak = report.values['streak']
+        # a checkpoint between bad steps would be no good one to go back to; it is saved at the next good step
+        if not self._streak and reached(report._replace(previous=self._saved), self._config.save_every):
+            self._save(report.session, report.step)
+
+    def finish(self, session, step):
+        if self._control.rollback or step == self._saved:
+            return
+        if self._streak and self._control.signal:
+            print('not saved: updates are being skipped; the run will continue from step %d' % self._saved,
+                  file=sys.stderr, flush=True)
+            return
+        self._save(session, step)
+
+    def _save(self, session, step):
+        began = time.time()
+        prefix = self._store.save(session, self._saver, step)
+        print('saved %s in %.1f s' % (prefix, time.time() - began), flush=True)
+        previous, self._saved = self._saved, step
+        for listener in self._listeners:
+            listener(prefix, step, previous)

@@ -1,0 +1,30 @@
+"""Reports skipped updates and asks for a rollback."""
+import sys
+
+from edvr.training import guard
+from edvr.training.hooks.step_hook import Part
+from edvr.training.model_fn import LEVELS
+
+
+class Guard(Part):
+    """Says loudly which updates are skipped, and asks for a rollback after `bad_steps` of them in a row."""
+
+    def __init__(self, config, control, loud=True):
+        """config: TrainingConfig; control: Control; loud: bool, whether this rank prints."""
+        self._config, self._control, self._loud = config, control, loud
+
+    def start(self, session, step):
+        self._skipped = 0.
+
+    def after_run(self, report):
+        values = report.values
+        streak, skipped, self._skipped = values['streak'], values['skipped'] - self._skipped, values['skipped']
+        if skipped and self._loud:
+            print('GUARD: step %d: %d update(s) skipped, %d in a row; %s (loss %g, gradient norm %g, |offset| %s)' % (
+                report.step, skipped, streak, guard.explain(values['faults']) or 'the last step was good again',
+                values['loss'], values['gradient_norm'],
+                ' '.join('%s:%g' % (level, values['offset_' + level]) for level in LEVELS)),
+                file=sys.stderr, flush=True)
+        if streak >= self._config.bad_steps:
+            self._control.rollback = 'step %d: %d updates in a row were skipped: %s' % (
+                report.step, streak, guard.explain(values['faults']))

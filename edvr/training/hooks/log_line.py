@@ -1,0 +1,65 @@
+"""The log line of a training run."""
+import datetime
+import time
+
+from edvr.training.hooks.pace import Interval
+from edvr.training.hooks.step_hook import Part, reached
+from edvr.training.model_fn import LEVELS
+
+MUCH = .1   # share of the time above which waiting for data is worth a word of advice
+
+
+class LogLine(Part):
+    """Prints a line every `log_every` steps."""
+
+    def __init__(self, config, batch, advice, clock=time.time):
+        """
+        Args:
+          config: TrainingConfig.
+          batch: int, samples in a step, over all devices.
+          advice: str, the options to change when training waits for data.
+          clock: function() -> seconds since 1970.
+        """
+        self._config, self._advice, self._clock = config, advice, clock
+        self._interval = Interval(batch)
+
+    def start(self, session, step):
+        self._first_run, self._skipped = True, 0.
+
+    def after_run(self, report):
+        interval, first = self._interval, self._first_run
+        interval.add(report)
+        if reached(report, self._config.log_every):
+            print(self._line(report), flush=True)
+            interval.clear()
+        elif first:
+            interval.clear()   # the first run also optimises (on an accelerator: compiles) the graph
+        if first:
+            self._first_run, self._since = False, (self._clock(), report.step)
+
+    def _line(self, report):
+        values, interval = report.values, self._interval
+        line = '%s Step:%d, lr:%.8f, loss:%.8f, time:%.2fms, fps:%.2f, eta:%s, %s, psnr:%.2fdB, |offset| %s' % (
+            datetime.datetime.fromtimestamp(self._clock()).strftime('%Y-%m-%d %H:%M:%S'), report.step,
+            values['learning_rate'], values['loss'], interval.step_seconds * 1e3, interval.samples_per_second,
+            self._eta(report), describe_wait(interval.wait_share, self._advice), values['psnr'],
+            ' '.join('%s:%.2f' % (level, values['offset_' + level]) for level in LEVELS))
+        skipped, self._skipped = values['skipped'] - self._skipped, values['skipped']
+        return line + (', skipped:%d' % skipped if skipped else '')
+
+    def _eta(self, report):
+        """From the pace since the session began, pauses for checkpoints and validation included."""
+        if self._first_run or report.step == self._since[1]:
+            pace = self._interval.step_seconds
+        else:
+            pace = (self._clock() - self._since[0]) / (report.step - self._since[1])
+        return datetime.timedelta(seconds=round(pace * max(0, self._config.steps - report.step)))
+
+
+def describe_wait(share, advice):
+    """The share of time spent waiting for data, in words: str."""
+    if share is None:
+        return 'data wait not measured on this device'
+    if share <= MUCH:
+        return 'input-bound %.0f%%' % (100 * share)
+    return 'waits for data %.0f%%: %s' % (100 * share, advice)

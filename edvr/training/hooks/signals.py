@@ -1,0 +1,32 @@
+"""Signals that end a training run before its last step."""
+import contextlib
+import signal
+import sys
+import threading
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def signals(control):
+    """While inside, SIGTERM and Ctrl-C set `control.signal`: the run ends after its step. A second one ends it now."""
+    if threading.current_thread() is not threading.main_thread():
+        yield   # Python takes signals in the main thread only
+        return
+
+    def handle(number, frame):
+        if control.signal is not None:
+            raise KeyboardInterrupt
+        control.signal = number
+        print('%s: finishing the step and saving; once more ends at once' % name(number), file=sys.stderr, flush=True)
+
+    previous = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def name(number):
+    return signal.Signals(number).name

@@ -1,0 +1,56 @@
+"""Looking at a checkpoint during training: PSNR of validation clips, and pictures of one window, on TensorBoard."""
+import time
+
+from data_tools.media.images import read_image
+from edvr.config.restoration import EvaluateConfig
+from edvr.restoration.evaluation import measure, metrics
+from edvr.restoration.evaluation.comparison import bicubic
+from edvr.restoration.restorer import Restorer
+
+
+class Validation:
+    """A listener of `saving.Checkpoints`. Works on checkpoints, in a graph and session of its own."""
+
+    def __init__(self, clips, training, device, events, store):
+        """
+        Args:
+          clips: list of data_tools.media.clips.Clip with LQ and GT, not empty.
+          training: TrainingConfig.
+          device: str, what restores, 'cpu' or 'gpu'.
+          events: RunEvents.
+          store: CheckpointStore, which keeps the best checkpoint.
+        """
+        self._clips, self._config = clips, training
+        self._device, self._events, self._store = device, events, store
+
+    def __call__(self, prefix, step, previous):
+        evaluates, shows = (every and step // every > previous // every
+                            for every in (self._config.eval_every, self._config.image_every))
+        if not (evaluates or shows):
+            return
+        with Restorer(prefix, device=self._device) as restorer:
+            if shows:
+                self._show(restorer, step)
+            if evaluates:
+                self._evaluate(restorer, prefix, step)
+
+    def _evaluate(self, restorer, prefix, step):
+        began = time.time()
+        config = EvaluateConfig(max_frames=self._config.eval_frames, ssim=False, bicubic=False)
+        results = [measure.evaluate_clip(restorer, clip, config) for clip in self._clips]
+        psnr = measure.overall(results)['edvr_psnr']
+        best = self._store.keep_best(prefix, psnr)
+        self._events.scalars(step, {'validation/psnr': psnr})
+        print('validation: step %d, %d frames of %d clips, PSNR %.4f dB%s, %.1f s'
+              % (step, sum(len(result.frames) for result in results), len(results), psnr, ' (best)' if best else '',
+                 time.time() - began), flush=True)
+
+    def _show(self, restorer, step):
+        """The centre window of the first clip."""
+        clip = self._clips[0]
+        index = clip.length // 2
+        lq, gt = read_image(clip.lq_paths[index]), read_image(clip.gt_paths[index])
+        sr = next(restorer.restore_clip((read_image(path) for path in clip.lq_paths), clip.length, index))
+        for tag, image in (('1_lq', lq), ('2_bicubic', bicubic(lq, restorer.config.upscale)),
+                           ('3_edvr', metrics.to_uint8(sr)), ('4_gt', gt)):
+            self._events.image(step, 'validation/' + tag, image)

@@ -1,0 +1,136 @@
+"""Checkpoints appear whole or not at all; which of them stay; the directory's lock and configuration."""
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import ROOT
+
+from data_tools.base.errors import UserError
+from edvr import checkpoints
+from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.training import run_dir
+from edvr.training.hooks import checkpoint_saver
+
+
+class Store:
+    """A CheckpointStore with a session that holds one variable."""
+
+    def __init__(self, directory, keep_last=3, hours=0., size=1000):
+        self.directory, self.state = str(directory), run_dir.RunState(str(directory))
+        self._store = checkpoint_saver.CheckpointStore(self.directory, keep_last, hours, self.state)
+        tf.get_variable('edvr/weight', initializer=np.random.RandomState(0).rand(size))
+        self._session, self._saver = tf.Session(), tf.train.Saver(max_to_keep=0)
+        self._session.run(tf.global_variables_initializer())
+        self.keep_best = self._store.keep_best
+
+    def save(self, step, modified=None):
+        prefix = self._store.save(self._session, self._saver, step)
+        if modified is not None:
+            os.utime(prefix + '.index', (modified, modified))
+        return prefix
+
+    def steps(self):
+        return [checkpoints.step_of(prefix) for prefix in checkpoints.prefixes(self.directory)]
+
+
+@pytest.fixture
+def store(tmp_path):
+    with tf.Graph().as_default():
+        yield lambda **fields: Store(tmp_path, **fields)
+
+
+def test_the_last_ones_stay_and_the_estimator_is_told(store, tmp_path):
+    store = store(keep_last=2)
+    for step in (0, 9, 10, 100):
+        store.save(step)
+    assert store.steps() == [10, 100]
+    assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / 'model.ckpt-100')
+    os.rename(str(tmp_path), str(tmp_path) + '-moved')   # the names in it are relative
+    assert tf.train.latest_checkpoint(str(tmp_path) + '-moved').endswith('-moved/model.ckpt-100')
+    assert sorted(os.listdir(str(tmp_path) + '-moved')) == [
+        'checkpoint', 'model.ckpt-10.data-00000-of-00001', 'model.ckpt-10.index',
+        'model.ckpt-100.data-00000-of-00001', 'model.ckpt-100.index']
+
+
+def test_one_every_so_many_hours_stays_for_good(store, tmp_path):
+    hourly = store(keep_last=1, hours=2.)
+    for hour in range(8):
+        hourly.save(hour, modified=1.6e9 + 3600 * hour)
+    assert hourly.steps() == [2, 4, 6, 7]
+    with open(str(tmp_path / 'run_state.json')) as file:
+        assert sorted(json.load(file)['kept']) == ['2', '4', '6']
+    assert run_dir.RunState(str(tmp_path)).is_kept(4)   # also for the next session
+
+
+def test_full_disk_leaves_the_previous_checkpoint(store, tmp_path):
+    store = store(size=100000)
+    first = store.save(1)
+    before = {name: (tmp_path / name).read_bytes() for name in os.listdir(str(tmp_path))}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300000, limits[1]))   # the checkpoint needs 800 kB
+    try:
+        with pytest.raises(UserError, match=r'cannot write .*model.ckpt-2: '):
+            store.save(2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(str(tmp_path))} == before
+    assert checkpoints.latest(str(tmp_path)) == first
+
+
+def test_best_is_kept_apart_and_survives(store, tmp_path):
+    store = store(keep_last=1)
+    checkpoints.save_model_config(str(tmp_path), ModelConfig())
+    for step, psnr, better in ((1, 30., True), (2, 31., True), (3, 30.5, False)):
+        assert store.keep_best(store.save(step), psnr) == better
+    best = str(tmp_path / 'best')
+    assert checkpoints.latest(best) == best + '/model.ckpt-2' and tf.train.latest_checkpoint(best).endswith('-2')
+    assert checkpoints.load_model_config(best) == ModelConfig()
+    assert store.steps() == [3] and len(checkpoints.prefixes(best)) == 1
+    assert run_dir.RunState(str(tmp_path)).best == {'step': 2, 'psnr': 31.}
+
+
+def test_second_run_in_a_directory_is_refused_and_a_dead_ones_lock_is_free(tmp_path):
+    hold = ('import sys; sys.path.insert(0, %r); from edvr.training import run_dir\n'
+            'with run_dir.lock(%r): print("held", flush=True); sys.stdin.read()' % (ROOT, str(tmp_path)))
+    process = subprocess.Popen([sys.executable, '-c', hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b'held\n'
+    with pytest.raises(UserError, match=r'another run \(process %d on .*\) is writing' % process.pid), \
+            run_dir.lock(str(tmp_path)):
+        pass
+    process.kill()
+    process.communicate()
+    with run_dir.lock(str(tmp_path)):
+        pass
+
+
+def resolved(model=(), data=(), training=(), runtime=(), ranks=1):
+    return run_dir.resolved(ModelConfig(**dict(model)), DataConfig(**dict(data)), TrainingConfig(**dict(training)),
+                            RuntimeConfig(**dict(runtime)), ranks)
+
+
+def test_changed_configuration_is_refused_by_name(tmp_path):
+    folder = str(tmp_path)
+    assert run_dir.settle_config(folder, resolved(), False) == []
+    changed = resolved(dict(channels=32), dict(batch_size=4), dict(learning_rate=1e-3), ranks=8)
+    with pytest.raises(UserError, match=r'batch_size was 32, is 4; ranks was 1, is 8; channels was 64, is 32; '
+                                        r'learning_rate was 0.0004, is 0.001. .*--override_config'):
+        run_dir.settle_config(folder, changed, False)
+    assert run_dir.settle_config(folder, resolved(), False) == []   # the refusal changed nothing
+    assert len(run_dir.settle_config(folder, changed, True)) == 4
+    assert run_dir.settle_config(folder, changed, False) == []
+
+
+def test_what_may_change_between_sessions(tmp_path):
+    periods = dict(cosine_periods=(10,))
+    run_dir.settle_config(str(tmp_path), resolved(training=dict(periods, steps=10)), False)
+    assert run_dir.settle_config(str(tmp_path), resolved(
+        data=dict(data_dir='elsewhere', map_threads=3), runtime=dict(intra_op_threads=2),
+        training=dict(periods, steps=20, log_every=7, save_every=9)), False) == []
+    # the default follows the steps
+    with pytest.raises(UserError, match=r'cosine_periods was \[10\], is \[30\] \(.*--cosine_periods=10 keeps'):
+        run_dir.settle_config(str(tmp_path), resolved(training=dict(steps=30)), False)

@@ -1,0 +1,67 @@
+"""The way in and out of every program: help, wrong flags, errors, Ctrl-C."""
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+PROGRAM = '''"""Does little."""
+from absl import flags
+from data_tools.base import errors, program
+flags.DEFINE_integer('steps', 3, 'how many', lower_bound=1)
+flags.DEFINE_string('place', None, 'where to')
+flags.DEFINE_bool('fast', False, 'hurry')
+flags.DEFINE_enum('colour', 'red', ['red', 'blue'], 'of it')
+flags.mark_flag_as_required('place')
+def main():
+    if flags.FLAGS.steps == 7:
+        raise errors.UserError('7 is taken')
+    if flags.FLAGS.steps == 8:
+        raise KeyboardInterrupt
+    return flags.FLAGS.steps
+program.run(main)
+'''
+
+
+def run_program_text(*arguments):
+    return subprocess.run([sys.executable, '-c', PROGRAM, '--place=here'] + list(arguments), cwd=ROOT,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+
+
+@pytest.mark.parametrize('argument, text', [
+    ('--nonsense=1', "error: Unknown command line flag 'nonsense'; see --help"),
+    ('--step=1', "error: Unknown command line flag 'step'. Did you mean: steps; see --help"),
+    ('--steps=1e3', 'error: flag --steps=1e3: a positive integer expected; see --help'),
+    ('--steps=0', 'error: flag --steps=0: 0 is not a positive integer; see --help'),
+    ('--fast=perhaps', 'error: flag --fast=perhaps: true or false expected; see --help'),
+    ('--colour=green', 'error: flag --colour=green: value should be one of <red|blue>; see --help'),
+    ('--steps', 'error: Missing value for flag --steps; see --help'),
+    ('place', "error: unexpected argument 'place': every option is a --flag=value; see --help"),
+    ('--steps=7', 'error: 7 is taken')])
+def test_what_the_user_can_mend_is_one_line_and_exit_code_1(argument, text):
+    result = run_program_text(argument)
+    assert (result.returncode, result.stdout, result.stderr) == (1, '', text + '\n')
+
+
+def test_required_flag_that_is_not_given_is_named():
+    result = subprocess.run([sys.executable, '-c', PROGRAM], cwd=ROOT, stderr=subprocess.PIPE, universal_newlines=True)
+    assert (result.returncode, result.stderr) == (1, 'error: --place is not given; see --help\n')
+
+
+def test_missing_flagfile_is_named():
+    result = run_program_text('--flagfile=nowhere.cfg')
+    assert result.returncode == 1 and result.stderr.count('\n') == 1
+    assert result.stderr.startswith('error: ') and 'nowhere.cfg' in result.stderr
+
+
+@pytest.mark.parametrize('argument, code', [('--steps=5', 5), ('--steps=8', 130)])
+def test_exit_codes(argument, code):
+    assert run_program_text(argument).returncode == code
+
+
+@pytest.mark.parametrize('argument', ['--help', '-h', '--helpfull'])
+def test_help_shows_docstring_and_flags_and_succeeds(argument):
+    result = run_program_text('--steps=nonsense', argument)
+    assert result.returncode == 0 and not result.stderr
+    assert result.stdout.startswith('Does little.\n') and '  --steps: how many\n' in result.stdout
+    assert ROOT not in result.stdout

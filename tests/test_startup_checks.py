@@ -1,0 +1,130 @@
+"""Whatever is wrong before a run starts is said at once, and names the thing, what it is and what it should be."""
+import json
+import os
+
+import pytest
+from conftest import ROOT
+from npu_fixtures import JOB_VARIABLES, needs_tf1, no_job, npu  # noqa: F401 fixtures
+
+from data_tools.base.errors import UserError
+from edvr.config import RuntimeConfig
+from edvr.runtime import devices, startup_checks
+from edvr.runtime.ranks import tf_config
+
+NPU = RuntimeConfig(device='npu')
+TABLE_8 = os.path.join(ROOT, 'scripts', 'rank_tables', '8p.json')
+
+
+def problems(config=NPU, **environment):
+    """The problems in an environment, without those of an absent npu_bridge."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return [text for text in startup_checks.problems(config) if 'npu_bridge' not in text]
+
+
+@pytest.fixture(autouse=True)
+def environment(no_job):  # noqa: F811
+    pass
+
+
+def test_a_sound_environment():
+    assert problems(JOB_ID='1', RANK_SIZE='1') == []
+    assert problems(JOB_ID='1', RANK_SIZE='1', RANK_ID='0', DEVICE_ID='5') == []
+    assert problems(JOB_ID='1', RANK_SIZE='8', RANK_ID='3', DEVICE_ID='3', RANK_TABLE_FILE=TABLE_8) == []
+    assert problems(RuntimeConfig()) == []
+
+
+@pytest.mark.parametrize('environment, text', [
+    (dict(JOB_ID=''), 'JOB_ID is not set'),
+    (dict(RANK_SIZE='abc'), "RANK_SIZE is 'abc'; it must be a whole number, at least 1"),
+    (dict(RANK_SIZE='0'), "RANK_SIZE is '0'"),
+    (dict(RANK_ID='-1'), "RANK_ID is '-1'; it must be a whole number, at least 0"),
+    (dict(RANK_ID='8'), 'RANK_ID is 8, but RANK_SIZE is 8'),
+    (dict(DEVICE_ID='x'), "DEVICE_ID is 'x'"),
+    (dict(ASCEND_DEVICE_ID='x'), "ASCEND_DEVICE_ID is 'x'"),
+    (dict(DEVICE_ID='4'), 'gives rank 3 device 3'),
+    (dict(RANK_SIZE='4'), 'RANK_SIZE is 4, but the rank table %s has 8 devices' % TABLE_8),
+    (dict(RANK_TABLE_FILE='/nowhere.json'), '/nowhere.json cannot be read'),
+    (dict(LOCAL_CHECKPOINT_DIR='old'), "LOCAL_CHECKPOINT_DIR is set ('old')"),
+    (dict(RESTORE_FROM='old'), 'RESTORE_FROM is set'),
+    (dict(TF_CONFIG=''), "TF_CONFIG is set ('')"),
+])
+def test_one_thing_wrong(environment, text):
+    sound = dict(JOB_ID='1', RANK_SIZE='8', RANK_ID='3', DEVICE_ID='3', RANK_TABLE_FILE=TABLE_8)
+    found = problems(**dict(sound, **environment))
+    assert len(found) == 1 and text in found[0]
+
+
+def test_several_ranks_need_more():
+    found = '\n'.join(problems(JOB_ID='1', RANK_SIZE='2'))
+    for text in ('RANK_ID is not set', 'DEVICE_ID is not set', 'RANK_TABLE_FILE is not set'):
+        assert text in found
+
+
+def test_a_loop_is_a_whole(monkeypatch):
+    monkeypatch.setenv('JOB_ID', '1')
+    monkeypatch.setenv('RANK_SIZE', '1')
+    found = startup_checks.problems(NPU.replace(iterations_per_loop=10),
+                                    {'steps': 105, 'save_every': 50, 'eval_every': 0})
+    assert [text for text in found if 'loop' in text] == [
+        '--steps=105 is not a multiple of --iterations_per_loop=10: nothing can happen inside a loop; use 110']
+
+
+def test_directories_of_the_device(tmp_path):
+    missing = str(tmp_path / 'missing')
+    found = problems(NPU.replace(dump_path=missing, op_compiler_cache_dir=str(tmp_path)), JOB_ID='1', RANK_SIZE='1')
+    assert found == ['--dump_path=%s is not a directory; make it first' % missing]
+
+
+def test_no_gpu():
+    with pytest.raises(UserError, match='sees no GPU'):
+        startup_checks.check(RuntimeConfig(device='gpu'))
+
+
+# TF_CONFIG
+
+def tf_config_text(workers=('a:1', 'b:1'), kind='worker', index=0, **others):
+    return json.dumps({'cluster': dict({'worker': list(workers)}, **others), 'task': {'type': kind, 'index': index}})
+
+
+def test_place_in_the_cluster(monkeypatch):
+    assert devices.rank_and_size(RuntimeConfig()) == (0, 1)
+    monkeypatch.setenv('TF_CONFIG', tf_config_text(index=1))
+    assert devices.rank_and_size(RuntimeConfig()) == (1, 2)
+    monkeypatch.setenv('TF_CONFIG', tf_config_text(index=1, chief=['c:1']))
+    assert devices.rank_and_size(RuntimeConfig()) == (2, 3)
+    monkeypatch.setenv('TF_CONFIG', tf_config_text(kind='chief', chief=['c:1']))
+    assert devices.rank_and_size(RuntimeConfig()) == (0, 3)
+    assert devices.num_replicas(RuntimeConfig()) == 3
+
+
+@pytest.mark.parametrize('text, wrong', [
+    ('', 'must be JSON'), ('[]', 'must be JSON'), ('{"cluster": {}}', 'must be JSON'),
+    (tf_config_text(index=2), 'worker 2, which its cluster does not have (it has worker 0, worker 1)'),
+    (tf_config_text(ps=['c:1']), 'tasks of type ps')])
+def test_cluster_that_cannot_be(monkeypatch, text, wrong):
+    monkeypatch.setenv('TF_CONFIG', text)
+    found = startup_checks.problems(RuntimeConfig())
+    assert len(found) == 1 and wrong in found[0]
+    with pytest.raises(UserError):
+        tf_config.rank_and_size()
+
+
+def test_replicas_and_cluster(monkeypatch):
+    monkeypatch.setenv('TF_CONFIG', tf_config_text())
+    assert 'each of its processes has one replica' in startup_checks.problems(RuntimeConfig(cpu_replicas=2))[0]
+
+
+# the program
+
+def test_training_reports_everything_before_it_starts(run_program, tmp_path):
+    environment = dict(dict.fromkeys(JOB_VARIABLES, ''), RANK_SIZE='2', RANK_ID='2', RANK_TABLE_FILE=TABLE_8)
+    done = run_program('edvr.train', '--device=npu', '--iterations_per_loop=10', '--steps=25', '--save_every=10',
+                       '--log_every=10', '--summary_every=10', '--model_dir=%s' % (tmp_path / 'run'), env=environment)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert 'things are wrong, and nothing was started' in done.stderr
+    for text in ('--steps=25 is not a multiple', 'needs NPURunConfig of npu_bridge', 'JOB_ID is not set',
+                 "DEVICE_ID is ''", 'RANK_ID is 2, but RANK_SIZE is 2', 'has 8 devices', 'TF_CONFIG is set'):
+        assert text in done.stderr, text
+    assert not (tmp_path / 'run').exists()
