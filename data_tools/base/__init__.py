@@ -1,1 +1,1 @@
-"""What every part uses: errors, options and flags, files that appear whole, worker processes."""
+"""What every part uses: errors, options and flags, files that appear whole, locks, worker processes."""

@@ -2,12 +2,10 @@
 
 `config.json`: the resolved configuration. `run_state.json`: rollbacks, checkpoints kept for good, the best one.
 """
-import contextlib
-import errno
-import fcntl
 import os
 
 from data_tools.base import files
+from data_tools.base import lock as locks
 from data_tools.base.errors import UserError
 
 CONFIG_FILE, STATE_FILE, LOCK_FILE = 'config.json', 'run_state.json', 'lock'
@@ -21,29 +19,16 @@ FREE = {
 RUNTIME = {'mixed_precision', 'precision_mode', 'loss_scale', 'loss_scale_value'}
 
 
-@contextlib.contextmanager
 def lock(directory):
-    """Holds the directory for this process; the system frees it when the process ends, however it ends.
+    """A context manager that holds the directory for this process, see `data_tools.base.lock.hold`.
 
     Raises:
-      UserError: when another process holds it.
+      UserError: another process holds it, or the directory is remote.
     """
     path = os.path.join(directory, LOCK_FILE)
-    with files.explained(path):
-        file = open(path, 'a+')   # noqa: SIM115 it stays open, and locked, as long as the run
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise UserError('cannot lock %s: %s; use a file system with locks' % (path, error)) from error
-            file.seek(0)
-            raise UserError('another run (%s) is writing %s: wait for it, stop it, or choose another --model_dir'
-                            % (file.read().strip() or 'unknown', directory)) from None
-        file.truncate(0)
-        file.write('process %d on %s\n' % (os.getpid(), os.uname().nodename))
-        file.flush()
-        yield
+    if files.is_remote(path):
+        raise UserError('--model_dir=%s: a training directory must be on a file system with locks' % directory)
+    return locks.hold(path, directory, '--model_dir')
 
 
 def resolved(model, data, training, runtime, ranks):
