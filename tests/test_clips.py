@@ -136,6 +136,24 @@ def test_files_that_are_no_frames(tmp_path):
         fails(tmp_path, r'blur4/000/00000001.png: not an image, or a damaged one')
 
 
+def test_folder_with_the_name_of_an_image_is_no_hole(tmp_path):
+    frames(tmp_path / 'a', 4)
+    os.remove(str(tmp_path / 'a' / '00000002.png'))
+    os.mkdir(str(tmp_path / 'a' / '00000002.png'))
+    fails(tmp_path, r'a/00000002\.png is a folder with the name of an image', need_gt=False)
+
+
+def test_links_to_themselves_are_named(tmp_path):
+    frames(tmp_path / 'a')
+    path = str(tmp_path / 'a' / '00000001.png')
+    os.remove(path)
+    os.symlink('00000001.png', path)
+    fails(tmp_path, r'cannot read .*a/00000001\.png: Too many levels of symbolic links', need_gt=False)
+    os.remove(path)
+    os.symlink('loop', str(tmp_path / 'loop'))
+    fails(tmp_path, r'cannot read .*/loop: Too many levels of symbolic links', need_gt=False)
+
+
 def test_numbering(tmp_path):
     frames(tmp_path / 'a', 4)
     os.remove(str(tmp_path / 'a' / '00000002.png'))

@@ -5,11 +5,13 @@ import glob
 import json
 import os
 import shutil
+import stat
 import warnings
 
 from data_tools.base.errors import UserError
 
 PARTIAL = '.partial'
+_KINDS = ((stat.S_ISDIR, 'folder'), (stat.S_ISFIFO, 'FIFO'), (stat.S_ISCHR, 'device'), (stat.S_ISBLK, 'device'))
 _ADVICE = {errno.ENOSPC: 'the disk is full: free some space or write elsewhere',
            errno.EDQUOT: 'the disk quota is used up: free some space or write elsewhere',
            errno.EFBIG: 'the file is larger than allowed here (ulimit -f)',
@@ -101,9 +103,9 @@ def write_json(path, value):
 def read_json(path):
     """The value in a JSON file. Raises UserError if it is missing or not JSON."""
     try:
-        with open_file(path, 'rb') as file:
+        with open_regular(path) as file:
             return json.loads(file.read().decode('utf-8'))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError('%s is not JSON (%s): it may be cut or edited; make it again' % (path, error)) from error
     except Exception as error:
         if isinstance(error, OSError) or _is_tensorflow_error(error):
@@ -113,6 +115,23 @@ def read_json(path):
 
 def open_file(path, mode):
     return gfile().GFile(path, mode) if is_remote(path) else open(path, mode)
+
+
+def open_regular(path):
+    """Opens a file to read its bytes.
+
+    Raises:
+      OSError: there is no such file, or it is a folder, a FIFO, a device or a socket: reading those may never end.
+    """
+    if is_remote(path):
+        return open_file(path, 'rb')
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), 'rb')
+    mode = os.fstat(file.fileno()).st_mode
+    if not stat.S_ISREG(mode):
+        file.close()
+        kind = next((name for check, name in _KINDS if check(mode)), 'special file')
+        raise OSError(errno.EINVAL, 'it is a %s, not a regular file' % kind, path)
+    return file
 
 
 def exists(path):

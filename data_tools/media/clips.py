@@ -11,19 +11,15 @@ A clip is a folder of frames in natural order (`2.png` before `10.png`). Layouts
 import json
 import os
 import re
-import struct
 import typing
 
-from PIL import Image, UnidentifiedImageError
-
 from data_tools.base.errors import UserError
-from data_tools.media.layouts import IMAGE_SUFFIXES, entries, find_folders
+from data_tools.media.images import image_size
+from data_tools.media.layouts import IMAGE_SUFFIXES, entries, find_folders, is_folder
 
 REDS4 = ('000', '011', '015', '020')                         # held out by the EDVR paper and all that compare with it
 REDS_OFFICIAL_VAL = tuple('%03d' % i for i in range(240, 270))   # the 30 validation clips after regrouping
 SCALES = (2, 3, 4)
-
-_PNG_START = b'\x89PNG\r\n\x1a\n'
 
 
 class Clip(typing.NamedTuple):
@@ -97,34 +93,18 @@ def natural_key(text):
     return [(int(part), part) if i % 2 else part for i, part in enumerate(parts)]
 
 
-def image_size(path):
-    """Height and width in pixels, from the file's header alone.
-
-    Raises:
-      UserError: no image, or an unreadable file.
-    """
-    try:
-        with open(path, 'rb') as file:
-            start = file.read(24)
-            if start[:8] == _PNG_START and start[12:16] == b'IHDR' and len(start) == 24:
-                width, height = struct.unpack('>II', start[16:24])
-                return height, width
-            file.seek(0)
-            with Image.open(file) as image:
-                return image.height, image.width
-    except UnidentifiedImageError:
-        raise UserError('%s: not an image, or a damaged one; copy or extract it again, or remove it' % path) from None
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError('%s: not a readable image (%s); replace or remove it' % (path, error)) from None
-
-
 def list_frames(folder, allow_gaps=False):
     """Paths of the frames in a folder, in natural order.
 
     Raises:
-      UserError: empty folder, a file that is no image, two frames of one number, holes in the numbering.
+      UserError: empty folder, a file that is no image, a folder with the name of one, two frames of one number, holes
+        in the numbering.
     """
-    found = sorted((entry for entry in entries(folder) if not entry.is_dir()), key=lambda e: natural_key(e.name))
+    inside = sorted(entries(folder), key=lambda entry: natural_key(entry.name))
+    for entry in inside:
+        if is_folder(entry) and entry.name.lower().endswith(IMAGE_SUFFIXES):
+            raise UserError('%s is a folder with the name of an image; rename it or move it elsewhere' % entry.path)
+    found = [entry for entry in inside if not is_folder(entry)]
     others = [entry.path for entry in found if not entry.name.lower().endswith(IMAGE_SUFFIXES)]
     if others:
         raise UserError('%s is not an image (%d such in %s); frames are %s: move the rest elsewhere'

@@ -2,38 +2,63 @@
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
+from data_tools.media import image_checks
 
-_EXACT = ('RGB', 'L', 'P', '1', 'LA', 'RGBA', 'PA')
+
+def image_size(path):
+    """Height and width in pixels, from the file's header alone: no pixel is decoded.
+
+    Raises:
+      UserError: naming the path, for what `read_image` refuses as well, as far as the header shows it.
+    """
+    try:
+        with files.open_regular(path) as file, _open(file, path) as image:
+            return image.height, image.width
+    except UserError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from error
 
 
 def read_image(path):
     """A frame as uint8 [H, W, 3], RGB.
 
-    Grey, black-and-white, palette and interlaced images are converted (no value changes), and so are images with an
-    alpha channel that is opaque everywhere.
+    PNG, JPEG, BMP, TIFF and WebP are read, whatever the file's name. Grey, black-and-white, palette and interlaced
+    images are converted (no value changes), and so are images with an alpha channel that is opaque everywhere.
 
     Raises:
-      UserError: naming the path, for anything that is missing, cut, not an image, has more than 8 bits a channel, or
-        is really transparent: converting those would lose something.
+      UserError: naming the path, for a file that is missing, not a regular file, cut, damaged or no image; for more
+        than 8 bits a channel, several images in one file (animations, pages), transparency and an EXIF orientation
+        other than upright: converting those loses something or depends on the program; for more than 179 megapixels or
+        1 GiB.
     """
     try:
-        with files.open_file(path, 'rb') as file:
+        size = files.size(path)
+        if size is not None and size > image_checks.MAX_BYTES:
+            raise UserError('frame %s has %d bytes; more than %d are not read: it is damaged or not an image'
+                            % (path, size, image_checks.MAX_BYTES))
+        with files.open_regular(path) as file:
             data = file.read()
+    except UserError:
+        raise
     except Exception as error:
-        raise UserError('cannot read frame %s: %s' % (path, error)) from error
+        raise _unreadable(path, error) from error
     return decode_image(data, path)
 
 
 def decode_image(data, path):
     """As `read_image`, from the file's bytes; `path` is for the error only."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _open(io.BytesIO(data), path) as image:
+            damage = image_checks.png_damage(data) if image.format == 'PNG' else None
+            if damage:
+                raise ValueError(damage)
             image.load()
-            _check_depth(data, image, path)
+            _refuse(path, image_checks.orientation_refusal(image))
             return _to_rgb(image, path)
     except UserError:
         raise
@@ -42,12 +67,31 @@ def decode_image(data, path):
                         % (path, error)) from error
 
 
-def _check_depth(data, image, path):
-    sixteen_bit_png = data[:8] == b'\x89PNG\r\n\x1a\n' and data[24] == 16   # Pillow would silently drop the low byte
-    if sixteen_bit_png or image.mode not in _EXACT:
-        kind = '16 bits a channel' if sixteen_bit_png else 'mode %s' % image.mode
-        raise UserError('frame %s has %s; only 8-bit RGB, grey or palette frames can be used without loss: '
-                        'convert it to 8-bit RGB first' % (path, kind))
+def _open(file, path):
+    """The PIL.Image of a file, not loaded, after all checks that need no pixels."""
+    start = file.read(16)
+    file.seek(0)
+    try:
+        image = Image.open(file, formats=image_checks.FORMATS)
+    except UnidentifiedImageError:
+        raise UserError('%s: not an image, or a damaged one (PNG, JPEG, BMP, TIFF and WebP are read); copy or extract '
+                        'it again, convert it, or remove it' % path) from None
+    except Image.DecompressionBombError:
+        raise UserError('frame %s declares more than %d megapixels, the most that is read: it is damaged, or its '
+                        'pixels must be divided among several files' % (path, 2 * Image.MAX_IMAGE_PIXELS / 1e6)
+                        ) from None
+    _refuse(path, image_checks.refusal(image, start))
+    return image
+
+
+def _refuse(path, reason):
+    if reason:
+        raise UserError('frame %s %s' % (path, reason))
+
+
+def _unreadable(path, error):
+    text = (isinstance(error, OSError) and error.strerror) or error
+    return UserError('cannot read frame %s: %s; replace or remove it' % (path, text))
 
 
 def _to_rgb(image, path):

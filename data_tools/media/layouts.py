@@ -18,12 +18,20 @@ def entries(folder):
         raise UserError('cannot list %s: %s' % (folder, error.strerror)) from None
 
 
+def is_folder(entry):
+    """Whether an os.DirEntry is a folder, or a link to one. Raises UserError for a link that leads to itself."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        raise UserError('cannot read %s: %s; remove it' % (entry.path, error.strerror)) from None
+
+
 def folders(folder):
-    return [entry for entry in entries(folder) if entry.is_dir()]
+    return [entry for entry in entries(folder) if is_folder(entry)]
 
 
 def _has_images(folder):
-    return any(entry.name.lower().endswith(IMAGE_SUFFIXES) for entry in entries(folder))
+    return any(entry.name.lower().endswith(IMAGE_SUFFIXES) and not is_folder(entry) for entry in entries(folder))
 
 
 def find_folders(root, scale, need_gt, need_lq):

@@ -8,7 +8,7 @@ import numpy as np
 
 from data_tools.base import files, worker_pool
 from data_tools.base.errors import UserError
-from data_tools.media import clips, images, windows
+from data_tools.media import images, windows
 from data_tools.media.degradation import make_lq
 from data_tools.record import layout
 from data_tools.record.manifest import Shard, shard_name
@@ -16,7 +16,7 @@ from data_tools.record.manifest import Shard, shard_name
 
 def raw_bytes(clip, num_frames, scale):
     """Bytes of one window of a clip, uncompressed."""
-    height, width = clips.image_size(clip.gt_paths[0])
+    height, width = images.image_size(clip.gt_paths[0])
     return 3 * height * width * (1 + num_frames / scale ** 2)
 
 
