@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the linter and the whole test suite on TensorFlow 1.15 and on 2.15, each in its own environment below .venvs/.
 #   bash scripts/test.sh [--torch] [--tensorflow=1.15|2.15] [pytest arguments]
+# pytest arguments: --faults tries all faults of the campaign (an hour), not a share; -k NAME runs some tests; ...
 # --torch also installs PyTorch beside TensorFlow 2.15, for the tests that compare with it (they are skipped without).
 # A TensorFlow without a working interpreter is skipped, and said so; with CI=true it is a failure.
 set -u

@@ -6,8 +6,35 @@ import sys
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-if ROOT not in sys.path:
-    sys.path.insert(0, ROOT)
+FAULTS = os.path.join(ROOT, 'tests', 'faults')
+for folder in (ROOT, FAULTS):
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+import campaign  # noqa: E402 (needs the path)
+
+
+def pytest_addoption(parser):
+    parser.addoption('--faults', action='store_true', help='try all faults of tests/faults, not a share')
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without --faults the tests marked `faults` are left out."""
+    if config.getoption('--faults'):
+        return
+    left_out = [item for item in items if item.get_closest_marker('faults')]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    lines = campaign.table(reports)
+    if lines:
+        terminalreporter.section('fault campaign')
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture
