@@ -45,3 +45,11 @@ def run_program():
                               env=dict(os.environ, **(env or {})), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               universal_newlines=True, timeout=timeout, **options)
     return run
+
+
+@pytest.fixture(name='campaign')
+def campaign_of_a_test(request):
+    """A campaign.Campaign whose defects fail the test."""
+    result = campaign.Campaign(request.node.name, request.config.getoption('--faults'))
+    yield result
+    result.finish(request.node)
