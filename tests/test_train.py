@@ -8,7 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tiny_training
 from packed import flip_byte
-from test_resume import steps
+from training_runs import steps
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints

@@ -1,12 +1,14 @@
 """Training small enough for tests: a set of TFRecords, configurations, and a network of three layers in place of EDVR.
 
 As a program, `python tests/tiny_training.py FLAGS` is `python -m edvr.train FLAGS` with that network; TINY_TRAINING_NAN
-in the environment names a step (or FIRST-LAST) at which its output is not finite, TINY_TRAINING_SLEEP seconds per step.
+in the environment names a step (or FIRST-LAST) at which its output is not finite, TINY_TRAINING_SLEEP seconds per step,
+TINY_TRAINING_FAULT a disturbance (tests/faults/disturbance.py).
 """
 import os
 import sys
 import time
 
+import disturbance
 import numpy as np
 import tensorflow.compat.v1 as tf
 from conftest import ROOT
@@ -91,6 +93,7 @@ def main():
         first, last = (span.split('-') * 2)[:2]
         chosen = spoiled_at(int(first), int(last))
     model_fn.edvr = chosen
+    disturbance.apply(os.environ.get('TINY_TRAINING_FAULT'))
     pause = float(os.environ.get('TINY_TRAINING_SLEEP', 0))
     if pause:
         from edvr.training.hooks import step_hook
