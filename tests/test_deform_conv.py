@@ -5,6 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from edvr.model import deform_conv as module
+from edvr.model import native_ops
 from edvr.model.deform_conv import deform_conv
 
 SHAPES = [   # N, H, W, C, C_out, G, K
@@ -14,6 +15,7 @@ SHAPES = [   # N, H, W, C, C_out, G, K
     (2, 3, 4, 4, 3, 2, 1),
     (1, 1, 1, 2, 2, 1, 3),
 ]
+needs_compiler = pytest.mark.skipif(native_ops.compiler() is None, reason='no C++ compiler')
 OFFSETS = ['random', 'far', 'whole', 'borders', 'zero']
 
 
@@ -90,9 +92,21 @@ def test_float32_gradients_are_those_of_float64(shape, kind):
         assert np.abs(one - other).max() <= 1e-4 * np.abs(one).max(), name
 
 
-def test_zero_offsets_get_a_gradient():
+@needs_compiler
+@pytest.mark.parametrize('kind', ['borders', 'zero', 'whole'])
+def test_the_compiled_operator_has_the_same_derivatives_at_whole_coordinates(kind):
+    shape = (2, 5, 6, 16, 4, 2, 3)
+    inputs = make_inputs(shape, kind)
+    cotangent = np.random.RandomState(1).randn(*shape[:3] + (shape[4],))
+    ways = [run(inputs, shape[5], 'float64', cotangent=cotangent, impl=impl) for impl in ('tf', 'native')]
+    for name, stock, compiled in zip(['y', 'x', 'offset', 'mask', 'weight', 'bias'], *ways):
+        np.testing.assert_allclose(compiled, stock, rtol=1e-10, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize('impl', ['tf', pytest.param('native', marks=needs_compiler)])
+def test_zero_offsets_get_a_gradient(impl):
     inputs = make_inputs((1, 6, 6, 4, 4, 2, 3), 'zero')
-    gradient = run(inputs, 2, cotangent=np.ones((1, 6, 6, 4)))[2]
+    gradient = run(inputs, 2, cotangent=np.ones((1, 6, 6, 4)), impl=impl)[2]
     # none only where a corner point lies outside with both its neighbours along the axis
     assert np.count_nonzero(gradient) > 0.8 * gradient.size
 

@@ -184,8 +184,9 @@ def available():
 def deform_conv(x, offset, mask, weight, bias, deform_groups):
     """Modulated deformable convolution by the compiled operator; stride 1, "same" padding. CPU only.
 
-    A sampling point at least one pixel outside the image, or whose offset is not a number, contributes zero and gets
-    zero gradient. Results do not depend on the number of threads.
+    A sampling point without a corner inside the image, or whose offset is not a number, contributes zero and gets zero
+    gradient. Derivatives at whole coordinates are those towards the right and the bottom. Results do not depend on the
+    number of threads.
 
     Args:
       x: float32 or float64 [N, H, W, C].

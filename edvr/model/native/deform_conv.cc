@@ -9,8 +9,8 @@
 //
 // Point k of output (y, x) of group g samples channels [g*C/G, (g+1)*C/G) at
 // (y - kh/2 + k/kw + dy, x - kw/2 + k%kw + dx), bilinearly; corners outside the image count as zero, keeping their
-// share of the weight. A point more than one pixel outside, or whose coordinate is not a number, contributes zero and
-// receives zero gradient.
+// share of the weight. Derivatives at whole coordinates are those towards the right and the bottom. A point further
+// outside, or whose coordinate is not a number, contributes zero and receives zero gradient.
 
 #include <algorithm>
 #include <cmath>
@@ -117,8 +117,9 @@ class Corners {
 #pragma GCC ivdep
     for (int64_t j = 0; j < count; ++j) {
       T sy = y0 + shift_y[j] + dy[j], sx = x0 + shift_x[j] + dx[j];
-      // NaN fails every comparison, so it is outside too
-      const bool in = (sy > T(-1)) & (sy < height) & (sx > T(-1)) & (sx < width);
+      // NaN fails every comparison, so it is outside too. At exactly -1 the sample is zero, but its derivative towards
+      // the right or the bottom is not: every point at the border starts there, where offsets are zero.
+      const bool in = (sy >= T(-1)) & (sy < height) & (sx >= T(-1)) & (sx < width);
       sy = in ? sy : T(0);
       sx = in ? sx : T(0);
       const T fy = std::floor(sy), fx = std::floor(sx);
