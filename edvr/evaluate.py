@@ -12,7 +12,9 @@ from tqdm import tqdm
 from data_tools.base import files, flags
 from data_tools.base.errors import UserError
 from data_tools.media.clips import find_clips, parse_names
+from data_tools.media.degradation import Degradation
 from data_tools.media.images import write_png
+from data_tools.media.shots import ShotRule
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.restoration.evaluation import measure, metrics, report, watch
 from edvr.restoration.evaluation.comparison import bicubic, side_by_side
@@ -61,7 +63,7 @@ def _comparison_frames(clip, config):
 
 
 def _compare(clip, index, lq, sr, gt, numbers, restorer, config, events):
-    name = '%s_%s' % (clip.name, os.path.splitext(os.path.basename(clip.gt_paths[index]))[0])
+    name = '%s_%s' % (clip.name, clip.gt.name(index))
     captions = ['LQ', 'bicubic', 'restored %.2f dB' % numbers['edvr_psnr'], 'GT']
     if config.bicubic:
         captions[1] += ' %.2f dB' % numbers['bicubic_psnr']
@@ -87,7 +89,9 @@ def write_results(results, restorer, restore_config, config):
     if config.json:
         about = dict(checkpoint=restorer.path, step=restorer.step, data_dir=config.data_dir, fill=restore_config.fill,
                      tile=restore_config.tile, ensemble=restore_config.ensemble, crop_border=config.crop_border,
-                     scale=restorer.config.upscale, num_frames=restorer.config.num_frames)
+                     scale=restorer.config.upscale, num_frames=restorer.config.num_frames, lq_folder=config.lq_folder)
+        degradation = Degradation.from_config(config, restorer.config.upscale)
+        about['degradation'] = degradation and degradation.to_job()
         report.write_json(config.json, report.to_dict(results, **about))
     if config.csv:
         report.write_csv(config.csv, results)
@@ -97,7 +101,9 @@ def load_clips(config, scale):
     """The clips of an EvaluateConfig, checked: list of data_tools.media.clips.Clip."""
     if not config.data_dir:
         raise UserError('--data_dir is not given; name a folder with LQ and GT frames (REDS layout)')
-    return find_clips(config.data_dir, scale=scale, clips=parse_names(config.clips))
+    return find_clips(config.data_dir, scale=scale, clips=parse_names(config.clips), part='test',
+                      lq_folder=config.lq_folder, degradation=Degradation.from_config(config, scale),
+                      shots=ShotRule.from_config(config))
 
 
 def main():

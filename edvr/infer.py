@@ -19,6 +19,7 @@ from data_tools.base import files, flags
 from data_tools.base.errors import UserError
 from data_tools.media import video
 from data_tools.media.clips import parse_names
+from data_tools.media.shots import ShotRule
 from edvr import checkpoints
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
@@ -83,7 +84,8 @@ def _find(config, scale):
     """The sources, with a count of frames while a video is looked through, and what the user should know of it."""
     with _bar(None, 'looking through the video') as bar:
         sources = clip_source.find(config.input, scale, parse_names(config.clips), config.allow_gaps,
-                                   config.allow_damaged, lambda count: bar.update(count - bar.n))
+                                   config.allow_damaged, lambda count: bar.update(count - bar.n),
+                                   ShotRule.from_config(config))
     info = sources[0].video
     if info and not info.constant_rate:
         print('note: %s has a variable frame rate; a written video gets its average, %.3f frames/s'
@@ -144,11 +146,10 @@ def _restore_to_video(restorer, source, config):
 
 
 def _restore(restorer, source, first, writer, bar):
-    """Restores a clip from frame `first` on, reading only those frames before it that its windows see."""
-    lead = max(0, first - (restorer.config.num_frames - 1))
+    """Restores a clip from frame `first` on, each of its shots by itself."""
     try:
-        with contextlib.closing(clip_source.read_ahead(source.read(lead))) as stream:
-            for index, sr in enumerate(restorer.restore_clip(stream, source.length - lead, first - lead), first):
+        with contextlib.closing(clip_source.restore(restorer, source, first)) as restored:
+            for index, sr in enumerate(restored, first):
                 writer.put(index, sr)
                 bar.update()
     except UserError as error:

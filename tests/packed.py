@@ -3,11 +3,13 @@ import os
 
 import numpy as np
 
-from data_tools.media import clips, images
+from data_tools.media import images
 from data_tools.media.degradation import make_lq
 from data_tools.packing import job as packing_job
+from data_tools.packing import pack as packing
 from data_tools.packing import shard_writer
-from data_tools.record.manifest import Manifest, Shard
+from data_tools.packing.config import PackConfig
+from data_tools.packing.scratch import Scratch, decode_clips
 
 
 def write_clips(root, lengths=(6, 7), size=(48, 64), scale=4, seed=0):
@@ -25,25 +27,20 @@ def write_clips(root, lengths=(6, 7), size=(48, 64), scale=4, seed=0):
 
 def pack(source, folder, encoding='raw', num_shards=3, num_frames=3, scale=4, tiles=(8, 20), seed=0):
     """A set of TFRecords, written in this process without workers."""
-    found = clips.find_clips(source, scale)
-    lq_tile, gt_tile = tiles if encoding == 'tiles' else (0, 0)
-    job = dict(num_frames=num_frames, scale=scale, encoding=encoding, lq_tile=lq_tile, gt_tile=gt_tile,
-               fill='reflection_circle', frame_interval=1, make_lq=False, seed=seed, num_shards=num_shards,
-               windows=sum(clip.length for clip in found), clips=[[clip.name, clip.length] for clip in found])
-    folder, cache = str(folder), os.path.join(str(folder), 'cache')
-    os.makedirs(cache)
-    for clip in found:
-        shard_writer.cache_clip(clip, cache, scale, False)
-    parts = np.array_split(packing_job.order(job), num_shards)
-    described = []
-    for index, part in enumerate(parts):
-        shard_writer.pack_shard(index, part.tolist(), found, cache, folder, job)
-        described.append(shard_writer.finished(folder, index, job))
-    manifest = Manifest(num_frames, scale, encoding, lq_tile, gt_tile,
-                                sorted({tuple(size) for part in described for size in part['sizes']}),
-                                [Shard(**part['shard']) for part in described], job)
-    manifest.write(folder)
-    return folder
+    lq_tile, gt_tile = tiles if encoding == 'tiles' else (None, None)
+    config = PackConfig(data_dir=source, output_dir=str(folder), num_frames=num_frames, scale=scale, encoding=encoding,
+                        lq_tile=lq_tile, gt_tile=gt_tile, num_shards=num_shards, seed=seed)
+    found, shots = packing.find_source(config)
+    job = packing_job.describe_job(config, found, shots)
+    shards = range(num_shards)
+    scratch = Scratch('', str(folder), shards, job)
+    os.makedirs(scratch.folder)
+    decode_clips(found, {}, scratch)
+    for task in packing.shard_tasks(found, job, str(folder), shards):
+        shard_writer.pack_shard(task, scratch, str(folder), job)
+    scratch.remove()
+    packing.finish(str(folder), found, job, [shard_writer.finished(str(folder), index, job) for index in shards])
+    return str(folder)
 
 
 def flip_byte(path, position):

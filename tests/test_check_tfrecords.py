@@ -17,7 +17,8 @@ def source(tmp_path):
 
 def _problems(folder, source=None, deep=False):
     manifest = Manifest.read(folder)
-    found = {clip.name: clip for clip in clips.find_clips(source)} if source else None
+    found = verification.read_source(clips.find_clips(source)) if source else ()
+    found = {read.clip.name: read for read in found} if source else None
     seen = set()
     told = [text for shard in manifest.shards for text in verification.check_shard(
         folder, shard, manifest, deep or bool(source), found, seen, lambda count: None)]

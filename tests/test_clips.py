@@ -43,12 +43,12 @@ def test_layouts(tmp_path, layout):
     folders = [pair(tmp_path, name, layout) for name in ('010', '002')]
     found = find_clips(str(tmp_path))
     assert [(clip.name, clip.length) for clip in found] == [('002', 3), ('010', 3)]
-    assert found[1].gt_paths == tuple(os.path.join(folders[0][0], '%08d.png' % i) for i in range(3))
-    assert found[1].lq_paths == tuple(os.path.join(folders[0][1], '%08d.png' % i) for i in range(3))
+    assert found[1].gt.paths == tuple(os.path.join(folders[0][0], '%08d.png' % i) for i in range(3))
+    assert found[1].lq.paths == tuple(os.path.join(folders[0][1], '%08d.png' % i) for i in range(3))
     gt_only, = find_clips(str(tmp_path), need_lq=False, clips=['002'])
-    assert gt_only.lq_paths == () and gt_only.gt_paths == found[0].gt_paths and gt_only.length == 3
+    assert gt_only.lq is None and gt_only.gt.paths == found[0].gt.paths and gt_only.length == 3
     lq_only, = find_clips(str(tmp_path), need_gt=False, exclude=['002'])
-    assert lq_only.gt_paths == () and lq_only.lq_paths == found[1].lq_paths
+    assert lq_only.gt is None and lq_only.lq.paths == found[1].lq.paths
 
 
 @pytest.mark.parametrize('scale', clips.SCALES)
@@ -57,7 +57,7 @@ def test_scales_and_custom_names(tmp_path, scale):
     frames(tmp_path / ('blur%d' % scale) / 'my cat', 7, (6, 4), 'f%d.bmp', start=7)
     frames(tmp_path / ('blur%d' % (5 - scale if scale < 4 else 2)) / 'my cat', 2)   # another scale beside it
     clip, = find_clips(str(tmp_path), scale)
-    assert clip.name == 'my cat' and [os.path.basename(path) for path in clip.lq_paths] == [
+    assert clip.name == 'my cat' and [os.path.basename(path) for path in clip.lq.paths] == [
         'f%d.bmp' % i for i in range(7, 14)]   # 9 before 10
 
 
@@ -67,8 +67,9 @@ def test_one_side_in_bare_folders(tmp_path):
     frames(tmp_path / 'a9', 1)
     assert [clip.name for clip in find_clips(str(tmp_path), need_gt=False)] == ['a9', 'a10', 'b']
     clip, = find_clips(str(tmp_path / 'b'), need_lq=False)
-    assert clip.name == 'b' and len(clip.gt_paths) == 3 and clip.lq_paths == ()
-    with pytest.raises(UserError, match=r'no clips of GT and LQ frames found; expected truth/NAME/\*.png with blur4'):
+    assert clip.name == 'b' and len(clip.gt.paths) == 3 and clip.lq is None
+    with pytest.raises(UserError, match=r'no clips of GT and LQ frames found. Layouts tried: clips: truth/NAME or .* '
+                       'with blur4/NAME'):
         find_clips(str(tmp_path))
 
 

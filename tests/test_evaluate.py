@@ -10,6 +10,7 @@ from PIL import Image
 
 from data_tools.base.errors import UserError
 from data_tools.media import clips as clips_module
+from data_tools.media.frames import ImageFrames
 from data_tools.media.images import read_image, write_png
 from edvr import evaluate as program
 from edvr.config import ConfigError
@@ -49,9 +50,9 @@ def restorer(network):
 def test_numbers_are_what_their_names_say(restorer, data):
     clip = clips_module.find_clips(data)[0]
     result = measure.evaluate_clip(restorer, clip, EvaluateConfig(crop_border=2))
-    restored = list(restorer.restore_clip(read_image(path) for path in clip.lq_paths))
+    restored = list(restorer.restore_clip(clip.lq.read()))
     assert result.name == '000' and len(result.frames) == len(result.seconds) == 4
-    for sr, gt_path, lq_path, row in zip(restored, clip.gt_paths, clip.lq_paths, result.frames):
+    for sr, gt_path, lq_path, row in zip(restored, clip.gt.paths, clip.lq.paths, result.frames):
         gt, lq = read_image(gt_path), read_image(lq_path)
         rounded = np.clip(np.rint(sr * 255), 0, 255).astype(np.uint8)
         enlarged = np.asarray(Image.fromarray(lq).resize((64, 48), Image.BICUBIC))
@@ -152,7 +153,7 @@ def test_table_leaves_out_what_was_not_measured():
 
 
 def test_comparison_frames_are_spread_over_the_clip():
-    clip = clips_module.Clip('a', ('x',) * 100, ('y',) * 100)
+    clip = clips_module.Clip('a', *[ImageFrames(('x',) * 100, (1, 1), (1, 1))] * 2)
     assert program._comparison_frames(clip, EvaluateConfig()) == {50}
     assert program._comparison_frames(clip, EvaluateConfig(comparison_frames=3)) == {25, 50, 75}
     assert program._comparison_frames(clip, EvaluateConfig(comparison_frames=2, max_frames=2)) == {0, 1}

@@ -9,7 +9,7 @@ from helpers import smooth_frames, tiny_checkpoint
 from test_video import make
 
 from data_tools.base.errors import UserError
-from data_tools.media import video
+from data_tools.media import frames, video
 from data_tools.media.images import read_image, write_png
 from edvr.config import ConfigError
 from edvr.config.export import ExportConfig
@@ -17,7 +17,6 @@ from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.export import export
 from edvr.infer import infer
-from edvr.restoration import clip_source
 from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.restorer import Restorer
 
@@ -99,7 +98,7 @@ def test_an_interrupted_run_goes_on_and_reads_only_the_neighbours(restorer, rest
     def counting(path):
         read.append(int(os.path.basename(path)[:3]))
         return read_image(path)
-    monkeypatch.setattr(clip_source, 'read_image', counting)
+    monkeypatch.setattr(frames, 'read_image', counting)
     assert restore(tmp_path / 'clip', tmp_path / 'out') == 9 - first
     assert read == list(range(max(0, first - 2), 9))   # T = 3: the last frame's window may reach back two
     assert_folder_holds(tmp_path / 'out', expected(restorer, images))
@@ -212,7 +211,7 @@ def test_inputs_that_cannot_be_used(restore, tmp_path):
     (tmp_path / 'videos' / 'x.mp4').write_bytes(b'')
     for source, text in (('mixed', '000.png is 14x18 but .*002.png is 8x8'), ('empty', 'no clips'),
                          ('absent', 'no such file or folder'), ('mixed/000.png', 'is a single image'),
-                         ('videos', r'it holds videos: give one of them, such as .*x\.mp4')):
+                         ('videos', r'x\.mp4 is not a video that can be decoded')):
         with pytest.raises(UserError, match=text):
             restore(tmp_path / source, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()

@@ -7,7 +7,7 @@ import pytest
 from packed import flip_byte, pack, write_clips
 
 from data_tools.base.errors import UserError
-from data_tools.media import clips, images
+from data_tools.media import clips
 from data_tools.record import layout
 from data_tools.record.manifest import Manifest
 from edvr.benchmarks import input as benchmark
@@ -62,7 +62,7 @@ def _ids(config, manifest, count, rank=0, size=1, start_step=0, batch_size=4):
 
 def test_crops_are_the_source_pixels(folder, source):
     """With augmentation undone, each sample is found in the source: LQ frames and GT at the same place."""
-    frames = {clip.name: ([images.read_image(p) for p in clip.lq_paths], [images.read_image(p) for p in clip.gt_paths])
+    frames = {clip.name: (list(clip.lq.read()), list(clip.gt.read()))
               for clip in clips.find_clips(source)}
     config = _config(folder, flip=False, transpose=False)
     found = set()

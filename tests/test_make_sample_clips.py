@@ -68,12 +68,12 @@ def test_program_writes_reds_layout_and_continues(tmp_path, run_program):
     assert done.returncode == 0, done.stderr
     clips = find_clips(str(tmp_path / 'out'), scale=2)
     assert [(clip.name, clip.length) for clip in clips] == [('000', 3), ('001', 3)]
-    path = clips[1].gt_paths[2]
+    path = clips[1].gt.paths[2]
     assert path == str(tmp_path / 'out' / 'images' / 'truth' / '001' / '00000002.png')
     np.testing.assert_array_equal(read_image(path), scene(1, height=32, width=48).frame(2))
     before = read_image(path)
     os.remove(path)   # as if it had been interrupted
-    os.remove(clips[0].lq_paths[0])
+    os.remove(clips[0].lq.paths[0])
     sample_clips.make_clips(str(tmp_path / 'out'), 2, 3, 32, 48, scale=2)
     np.testing.assert_array_equal(read_image(path), before)
     assert len(find_clips(str(tmp_path / 'out'), scale=2)) == 2

@@ -50,9 +50,9 @@ def check(folder, template):
     for clip in (clips[0], clips[239], clips[240], clips[269]):
         number = int(clip.name)
         part, i = ('train', number) if number < 240 else ('val', number - 240)
-        with open(clip.gt_paths[0], 'rb') as file:
+        with open(clip.gt.paths[0], 'rb') as file:
             assert file.read() == (template / part / (part + '_sharp') / ('%03d' % i) / '00000000.png').read_bytes()
-        with open(clip.lq_paths[0], 'rb') as file:
+        with open(clip.lq.paths[0], 'rb') as file:
             assert file.read() == (template / part / (part + '_sharp_bicubic') / 'X4' / ('%03d' % i) / '00000000.png'
                                    ).read_bytes()
 
@@ -122,7 +122,7 @@ def test_deblurring_set_has_lq_of_the_same_size(root):
     for part in ('train', 'val'):
         shutil.copytree(str(root / part / (part + '_sharp')), str(root / part / (part + '_blur')))
     train, _ = regrouping.regroup(str(root), str(root), lq='blur', partial=True)
-    assert len(train) == 266 and find_clips(str(root), 1)[269].lq_paths[0].endswith('images/blur1/269/00000000.png')
+    assert len(train) == 266 and find_clips(str(root), 1)[269].lq.paths[0].endswith('images/blur1/269/00000000.png')
 
 
 def test_missing_parts_are_named(root, tmp_path):

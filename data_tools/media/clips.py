@@ -1,21 +1,31 @@
 """Clips on disk: where their frames lie, whether LQ and GT pair up, and which clips train and which are held out.
 
-A clip is a folder of frames in natural order (`2.png` before `10.png`). Layouts read, below `root` or `root/images`
-(`s` is the scale):
+A clip is a folder of images in natural order (`2.png` before `10.png`) or a video. `s` is the scale; layouts are looked
+for in this order (see `layouts`):
 
-    truth/NAME/*.png and blur<s>/NAME/*.png             (also gt/NAME and lq/NAME)
-    NAME/truth/*.png and NAME/blur<s>/*.png             (also NAME/gt and NAME/lq)
-    train_sharp/NAME and train_sharp_bicubic/X<s>/NAME  REDS as unpacked, also below root/train; the same for val
-    NAME/*.png, or just *.png                           where only one of LQ and GT is asked for
+    truth/NAME and blur<s>/NAME                          also gt/NAME and lq/NAME; also below root/images
+    NAME/truth and NAME/blur<s>                          also NAME/gt and NAME/lq; also below root/images
+    train_sharp/NAME and train_sharp_bicubic/X<s>/NAME   REDS as unpacked, also below root/train; the same for val
+    GT/NAME and BIx<s>/NAME or BDx<s>/NAME               Vid4, UDM10, SPMCS; also NAME/truth and NAME/input<s>
+    sequences/A/B and, beside the root, <root>_matlabLRx<s>/sequences/A/B   Vimeo-90K, also below root/vimeo_septuplet;
+                                                         also GT/A/B and BIx<s>/A/B; the name of the clip is A_B
+    NAME                                                 where only one of LQ and GT is asked for
+
+NAME is a folder of images or, without its suffix, a video. The root may also be one video or one folder of images where
+one side is asked for, or a text file that names several roots, one a line.
 """
+import collections
 import json
 import os
-import re
 import typing
 
+from tqdm import tqdm
+
 from data_tools.base.errors import UserError
-from data_tools.media.images import image_size
-from data_tools.media.layouts import IMAGE_SUFFIXES, entries, find_folders, is_folder
+from data_tools.media import layouts, video_scan
+from data_tools.media.frames import DegradedFrames, ImageFrames, VideoFrames
+from data_tools.media.image_folder import natural_key, number_of, open_folder
+from data_tools.media.shots import NO_SPLIT, describe, shot_name
 
 REDS4 = ('000', '011', '015', '020')                         # held out by the EDVR paper and all that compare with it
 REDS_OFFICIAL_VAL = tuple('%03d' % i for i in range(240, 270))   # the 30 validation clips after regrouping
@@ -23,53 +33,91 @@ SCALES = (2, 3, 4)
 
 
 class Clip(typing.NamedTuple):
-    """Frames of one clip in order; the side that was not asked for is empty."""
+    """Frames of one clip, see `frames`; the side that was not asked for is None.
+
+    whole: name of the clip that this one is a shot of. first: int, number of its first frame there. shots: tuple of
+    (first, end), the shots of a whole clip. mark: str, its fingerprint, where that was computed.
+    """
     name: str
-    lq_paths: typing.Tuple[str, ...]
-    gt_paths: typing.Tuple[str, ...]
+    lq: typing.Any
+    gt: typing.Any
+    whole: str = ''
+    first: int = 0
+    shots: typing.Tuple[typing.Tuple[int, int], ...] = ()
+    mark: str = ''
 
     @property
     def length(self):
         """Number of frames."""
-        return len(self.lq_paths or self.gt_paths)
+        return self.main.length
+
+    @property
+    def main(self):
+        """The side that was asked for; GT if both were."""
+        return self.gt or self.lq
+
+    def fingerprint(self):
+        """Fingerprint of the files that the clip is made of, see `fingerprint`."""
+        sides = [self.gt] if isinstance(self.lq, DegradedFrames) else [side for side in (self.lq, self.gt) if side]
+        return '-'.join(side.fingerprint() for side in sides)
 
 
-def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=None, allow_gaps=False):
-    """All clips below `root`, in natural order of their names, checked.
+def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=None, allow_gaps=False, *, part='',
+               lq_folder='', degradation=None, shots=NO_SPLIT, split=True, scanner=None):
+    """All clips of a data set, in natural order of their names, checked.
 
     Args:
-      root: str, a folder in one of the layouts above.
+      root: str, a folder in one of the layouts above, a video, or a list of such.
       scale: int, GT size / LQ size; checked exactly when both are asked for.
-      need_gt, need_lq: bool, which sides to find; the other stays empty.
+      need_gt, need_lq: bool, which sides to find; the other stays None.
       clips: names to take, in any order; None takes all. See `parse_names`.
       exclude: names to leave out, or None.
       allow_gaps: bool, accept holes in the numbering of frames (time then jumps there).
+      part: 'train' or 'test': where the data set has such a list and `clips` is None, only its clips are taken.
+      lq_folder: str, folder with LQ where the layout does not tell it, see `layouts.find`.
+      degradation: Degradation that makes LQ from GT (then only GT is looked for), or None.
+      shots: ShotRule, which clips are looked through for shots.
+      split: bool, make each shot a Clip; else a Clip only knows its shots.
+      scanner: video_scan.Scanner for the videos; None makes one.
     Returns:
       list of Clip, never empty.
     Raises:
       UserError: missing or empty folder, unknown name in `clips` or `exclude`, a clip found twice, a file that is no
-        image, unequal sizes inside a clip, holes in the numbering, LQ and GT that differ in frames or size.
+        image, unequal sizes inside a clip, holes in the numbering, LQ and GT that differ in frames or size, a video
+        that does not decode.
     """
     if not (need_gt or need_lq):
         raise ValueError('nothing to find: need_gt and need_lq are both False')
-    if not os.path.isdir(root):
-        raise UserError('%s: no such folder; give the folder that holds the clips' % root)
-    sides = find_folders(root, scale, need_gt, need_lq)
-    names = _choose(root, sorted({name for side in sides.values() for name in side}, key=natural_key), clips, exclude)
-    for side, other in (('lq', 'gt'), ('gt', 'lq')):
-        for name in names:
-            if side in sides and name not in sides[side]:
-                raise UserError('clip %s has %s frames in %s but no %s folder for scale %d; add the folder, or leave '
-                                'the clip out%s' % (name, other.upper(), sides[other][name], side.upper(), scale,
-                                                    '. make_tfrecords --make_lq makes LQ' if side == 'lq' else ''))
-    return [_read_clip(name, {side: sides[side][name] for side in sides}, scale, allow_gaps) for name in names]
+    if not os.path.exists(root):
+        raise UserError('%s: no such folder; give the folder that holds the clips, a video, or a list of them' % root)
+    found = layouts.find(root, scale, need_gt, need_lq and not degradation, lq_folder)
+    for note in found.notes:
+        print('note: %s' % note)
+    sides = {side: {name: place.path for name, place in places.items()} for side, places in found.sides.items()}
+    names = _choose(root, sorted({name for side in sides.values() for name in side}, key=natural_key), clips, exclude,
+                    found.lists.get(part) if clips is None else None)
+    _check_sides(names, sides, scale)
+    scanner = scanner or video_scan.Scanner()
+    main = 'gt' if 'gt' in sides else 'lq'
+    scanner.scan([(sides[side][name], side == main and shots.detects_video(name)) for side in sides for name in names
+                  if layouts.is_video(sides[side][name])], shots)
+    every = []
+    for name in tqdm(names, unit=' clips', desc='reading headers', delay=2, mininterval=0.5):
+        clip = _read_clip(name, {side: sides[side][name] for side in sides}, scale, allow_gaps, scanner)
+        clip = clip._replace(shots=shots.shots_of(name, clip.main, scanner.shots))
+        if len(clip.shots) > 1:
+            print(describe(name, clip.shots))
+        every.append(_degraded(clip, degradation) if degradation else clip)
+    _tell_cropped(every)
+    return [piece for clip in every for piece in split_clip(clip)] if split else every
 
 
 def parse_names(text):
-    """Clip names from a command-line value: `000,011`, `REDS4`, or `@sets/val.json` (a JSON list of names).
+    """Clip names from a command-line value: `000,011`, `REDS4`, `@sets/val.json` (a JSON list) or `@sep_testlist.txt`.
 
     Args:
-      text: str, or None. Items are separated by commas and may be mixed.
+      text: str, or None. Items are separated by commas and may be mixed. `all` stands for all clips. In a text file the
+        first word of each line counts; A/B, as lists of Vimeo-90K have it, is the clip A_B.
     Returns:
       list of str without repeats, or None for None or an empty text (no choice made).
     Raises:
@@ -87,52 +135,36 @@ def parse_names(text):
     return list(dict.fromkeys(names)) or None
 
 
-def natural_key(text):
-    """Sorting key under which numbers inside names order by value."""
-    parts = re.split(r'(\d+)', os.fspath(text))
-    return [(int(part), part) if i % 2 else part for i, part in enumerate(parts)]
-
-
-def list_frames(folder, allow_gaps=False):
-    """Paths of the frames in a folder, in natural order.
-
-    Raises:
-      UserError: empty folder, a file that is no image, a folder with the name of one, two frames of one number, holes
-        in the numbering.
-    """
-    inside = sorted(entries(folder), key=lambda entry: natural_key(entry.name))
-    for entry in inside:
-        if is_folder(entry) and entry.name.lower().endswith(IMAGE_SUFFIXES):
-            raise UserError('%s is a folder with the name of an image; rename it or move it elsewhere' % entry.path)
-    found = [entry for entry in inside if not is_folder(entry)]
-    others = [entry.path for entry in found if not entry.name.lower().endswith(IMAGE_SUFFIXES)]
-    if others:
-        raise UserError('%s is not an image (%d such in %s); frames are %s: move the rest elsewhere'
-                        % (others[0], len(others), folder, ' '.join(IMAGE_SUFFIXES)))
-    if not found:
-        raise UserError('%s has no frames; put the clip there as numbered images, or remove the folder' % folder)
-    _check_numbering(folder, [entry.name for entry in found], allow_gaps)
-    return tuple(entry.path for entry in found)
-
-
 def _read_names(path):
     try:
         with open(path, encoding='utf-8') as file:
-            names = json.load(file)
+            if layouts.is_list(path):
+                words = [line.partition('#')[0].split() for line in file]
+                names = [line[0].replace('/', '_') for line in words if line]
+            else:
+                names = json.load(file)
     except (OSError, ValueError) as error:
         raise UserError('cannot read clip names from %s: %s' % (path, error)) from None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise UserError('%s must hold a JSON list of clip names, as ["000", "011"]' % path)
+        raise UserError('%s must hold a JSON list of clip names, as ["000", "011"], or be a .txt file with one name a '
+                        'line' % path)
     return names
 
 
-def _choose(root, names, clips, exclude):
+def _choose(root, names, clips, exclude, list_path):
+    if list_path:
+        clips = _read_names(list_path)
+        print('note: the clips in %s are taken, %d of %d; --clips=all takes all' % (list_path, len(clips), len(names)))
+    elif clips == ['all'] and 'all' not in names:
+        clips = None
+    known = set(names)
     for flag, asked in (('clips', clips), ('exclude', exclude)):
-        unknown = sorted(set(asked or ()) - set(names), key=natural_key)
+        unknown = sorted(set(asked or ()) - known, key=natural_key)
         if unknown:
             raise UserError('--%s names %s, not found in %s; there are %d clips: %s'
                             % (flag, _few(unknown), root, len(names), _few(names)))
-    chosen = [name for name in names if (clips is None or name in set(clips)) and name not in set(exclude or ())]
+    chosen, left_out = known if clips is None else set(clips), set(exclude or ())
+    chosen = [name for name in names if name in chosen and name not in left_out]
     if not chosen:
         raise UserError('no clip is left of the %d in %s after --clips and --exclude' % (len(names), root))
     return chosen
@@ -142,64 +174,81 @@ def _few(names, limit=8):
     return ', '.join(names[:limit]) + (', ...' if len(names) > limit else '')
 
 
-def _read_clip(name, folders, scale, allow_gaps):
-    paths = {side: list_frames(folder, allow_gaps) for side, folder in folders.items()}
-    sizes = {side: _common_size(paths[side]) for side in paths}
-    if len(paths) == 2:
-        _check_pair(name, folders, paths, sizes, scale)
-    return Clip(name, paths.get('lq', ()), paths.get('gt', ()))
+def _check_sides(names, sides, scale):
+    for side, other in (('lq', 'gt'), ('gt', 'lq')):
+        for name in names:
+            if side in sides and name not in sides[side]:
+                raise UserError('clip %s has %s frames in %s but no %s folder for scale %d; add the folder, or leave '
+                                'the clip out%s' % (name, other.upper(), sides[other][name], side.upper(), scale,
+                                                    '. --make_lq makes LQ from GT' if side == 'lq' else ''))
 
 
-def _common_size(paths):
-    size = image_size(paths[0])
-    for path in paths[1:]:
-        other = image_size(path)
-        if other != size:
-            raise UserError('%s is %dx%d but %s is %dx%d (height x width); all frames of a clip must have one size: '
-                            'split the clip' % ((paths[0],) + size + (path,) + other))
-    return size
+def _read_clip(name, paths, scale, allow_gaps, scanner):
+    sides = {}
+    for side, path in paths.items():
+        if layouts.is_video(path):
+            info = scanner.info(path)
+            sides[side] = VideoFrames(info, 0, info.num_frames, (info.height, info.width))
+        else:
+            sides[side] = open_folder(path, allow_gaps)
+    if len(sides) == 2:
+        _check_pair(name, sides['lq'], sides['gt'], scale)
+    return Clip(name, sides.get('lq'), sides.get('gt'), name)
 
 
-def _check_pair(name, folders, paths, sizes, scale):
-    lq, gt = paths['lq'], paths['gt']
-    if len(lq) != len(gt):
+def _check_pair(name, lq, gt, scale):
+    if lq.length != gt.length:
         raise UserError('clip %s: %d LQ frames in %s but %d GT frames in %s; they must be the same frames'
-                        % (name, len(lq), folders['lq'], len(gt), folders['gt']))
-    if sizes['gt'] != tuple(scale * n for n in sizes['lq']):
+                        % (name, lq.length, lq.path, gt.length, gt.path))
+    if gt.size != tuple(scale * side for side in lq.size):
         raise UserError('clip %s: GT must be exactly %d times the size of LQ, but %s is %dx%d and %s is %dx%d (height '
                         'x width); give the right --scale or make LQ anew'
-                        % ((name, scale, gt[0]) + sizes['gt'] + (lq[0],) + sizes['lq']))
-    numbers = [[_number(os.path.basename(path)) for path in side] for side in (lq, gt)]
+                        % ((name, scale, gt.label(0)) + gt.size + (lq.label(0),) + lq.size))
+    if not (isinstance(lq, ImageFrames) and isinstance(gt, ImageFrames)):
+        return
+    numbers = [[number_of(os.path.basename(path)) for path in side.paths] for side in (lq, gt)]
     # Different naming schemes pair by order; shared numbers that do not line up mean that frames are missing.
     if set(numbers[0]) & set(numbers[1]):
-        for lq_path, gt_path, lq_number, gt_number in zip(lq, gt, *numbers):
+        for lq_path, gt_path, lq_number, gt_number in zip(lq.paths, gt.paths, *numbers):
             if lq_number != gt_number:
                 raise UserError('clip %s: frames do not line up: %s is paired with %s; the same frame must have the '
                                 'same number' % (name, lq_path, gt_path))
 
 
-def _number(name):
-    """The last number of a frame's name (int), or its stem where there is none."""
-    stem = os.path.splitext(name)[0]
-    digits = re.findall(r'\d+', stem)
-    return int(digits[-1]) if digits else stem
+def _degraded(clip, degradation):
+    """The clip with LQ made from its GT, which is cropped to sides that divide by the scale."""
+    size = tuple(side // degradation.scale * degradation.scale for side in clip.gt.size)
+    if not all(size):
+        raise UserError('clip %s: GT of %dx%d is smaller than one LQ pixel at scale %d'
+                        % ((clip.name,) + clip.gt.size + (degradation.scale,)))
+    gt = clip.gt.cropped(size)
+    return clip._replace(gt=gt, lq=DegradedFrames(gt, degradation, clip.name))
 
 
-def _check_numbering(folder, names, allow_gaps):
-    numbers = [_number(name) for name in names]
-    if not all(isinstance(number, int) for number in numbers):
-        numbers = [os.path.splitext(name)[0] for name in names]
-    seen = {}
-    for name, number in zip(names, numbers):
-        prefix = re.sub(r'\d+$', '', os.path.splitext(name)[0])
-        if seen.setdefault((prefix, number), name) != name:
-            raise UserError('%s has two frames of one number: %s and %s; remove one'
-                            % (folder, seen[prefix, number], name))
-    if allow_gaps or len(names) < 3 or not isinstance(numbers[0], int):
-        return
-    steps = [after - before for before, after in zip(numbers, numbers[1:])]
-    usual = min(steps)   # clips thinned evenly (0, 2, 4, ...) are whole
-    for i, step in enumerate(steps):
-        if step != usual and usual > 0:
-            raise UserError('%s has a hole in its numbering: after %s comes %s; bring the missing frames back, or '
-                            'split the clip there' % (folder, names[i], names[i + 1]))
+def _tell_cropped(clips):
+    cropped = collections.OrderedDict()
+    for clip in clips:
+        if clip.gt and clip.gt.size != clip.gt.file_size:
+            cropped.setdefault((clip.gt.file_size, clip.gt.size), []).append(clip.name)
+    for (before, after), names in cropped.items():
+        print('note: GT of %dx%d (height x width) is cropped to %dx%d at the right and at the bottom, in %d clips: %s'
+              % (before + after + (len(names), _few(names))))
+
+
+def split_clip(clip):
+    """Yields a Clip for each shot of a Clip; its name is that of the whole where that is one shot."""
+    for number, (first, end) in enumerate(clip.shots):
+        name = shot_name(clip.name, number, len(clip.shots))
+        lq, gt = (side and side.stretch(first, end) for side in (clip.lq, clip.gt))
+        if isinstance(lq, DegradedFrames):
+            lq = DegradedFrames(gt, lq.degradation, name)
+        yield Clip(name, lq, gt, clip.name, first)
+
+
+def groups(clips):
+    """Lists of clips that are best read one after the other: the shots of a video, each other clip alone."""
+    together = {}
+    for clip in clips:
+        videos = [side.path for side in (clip.gt, clip.lq) if isinstance(side, VideoFrames)]
+        together.setdefault(tuple(videos) or clip.name, []).append(clip)
+    return [sorted(group, key=lambda clip: clip.first) for group in together.values()]

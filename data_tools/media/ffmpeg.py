@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import subprocess
+import tempfile
 
 import imageio_ffmpeg
 
@@ -37,6 +38,11 @@ def _version():
     return tuple(int(number) for number in match.groups()) if match else (99, 0)
 
 
+def version():
+    """Version of the ffmpeg in use, str; pixels that it decodes or encodes may differ from those of another one."""
+    return str(imageio_ffmpeg.get_ffmpeg_version())
+
+
 def file_name(path):
     """A name that ffmpeg cannot take for an option or a protocol."""
     return 'file:' + os.path.abspath(path)
@@ -52,6 +58,34 @@ def start(arguments, **streams):
         return subprocess.Popen(arguments, start_new_session=True, **streams)
     except OSError as error:
         raise UserError('ffmpeg cannot be started (%s): %s' % (arguments[0], error.strerror)) from None
+
+
+def feed(arguments, chunks, stdout=subprocess.DEVNULL):
+    """Runs ffmpeg over data that it reads from its standard input.
+
+    Args:
+      arguments: the command line, made with `read_stdin=True`.
+      chunks: iterable of bytes.
+      stdout: file that takes what ffmpeg writes to its standard output.
+    Raises:
+      UserError: ffmpeg cannot be started, or ends with an error, or before it has read everything.
+    """
+    with tempfile.TemporaryFile() as log:
+        process = start(arguments, stdin=subprocess.PIPE, stdout=stdout, stderr=log)
+        try:
+            complete = True
+            for chunk in chunks:
+                try:
+                    process.stdin.write(chunk)
+                except OSError:   # ffmpeg has ended; its log holds the reason
+                    complete = False
+                    break
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            if process.wait() or not complete:
+                raise UserError('ffmpeg ended with code %d%s' % (process.returncode, last_line(log)))
+        finally:
+            end(process)
 
 
 def end(process):

@@ -1,10 +1,72 @@
-"""Directory layouts of data sets: which folder holds the frames of which clip."""
+"""Layouts of data sets: which folder or video holds the frames of which clip.
+
+A pattern is a path below the root in which `*` is the name of a clip (two of them are joined by `_`) and {s} the scale.
+What it leads to is a folder of images, or a video of that name with any suffix.
+"""
 import os
+import typing
 
 from data_tools.base.errors import UserError
+from data_tools.media import video
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+LIST_SUFFIXES = ('.txt', '.lst', '.list')
 _NOT_OURS = ('thumbs.db', 'desktop.ini', '__macosx')   # what systems leave in folders; names with a leading dot too
+
+
+class Layout(typing.NamedTuple):
+    """One way to lay out a data set.
+
+    title: str. bases: folders below the root where it is looked for. gt, lq: patterns below a base; `lq` begins with
+    one for each of `gt`. alternatives: whether the patterns of `lq` are several kinds of LQ for the same GT, of which
+    the first that is there is taken (those of bicubic, then those of bd); else they may be mixed.
+    """
+    title: str
+    bases: typing.Tuple[str, ...]
+    gt: typing.Tuple[str, ...]
+    lq: typing.Tuple[str, ...]
+    alternatives: bool = False
+
+
+def _layouts(scale):
+    if scale == 1:
+        reds = ('{0}_blur/*', '{0}_blur_comp/*')
+    else:
+        reds = ('{0}_sharp_bicubic/X{s}/*', '{0}_blur_bicubic/X{s}/*')
+    return (
+        Layout('clips', ('', 'images'), ('truth/*', 'gt/*', '*/truth', '*/gt'),
+               ('blur{s}/*', 'lq/*', '*/blur{s}', '*/lq')),
+        Layout('REDS', ('', 'train', 'val'), ('train_sharp/*', 'val_sharp/*'),
+               tuple(lq.replace('{0}', part) for lq in reds for part in ('train', 'val'))),
+        Layout('Vid4, UDM10, SPMCS', ('',), ('GT/*', '*/truth'), ('BIx{s}/*', '*/input{s}', 'BDx{s}/*'), True),
+        Layout('Vimeo-90K', ('', 'vimeo_septuplet'), ('sequences/*/*', 'GT/*/*'),
+               ('../{base}_matlabLRx{s}/sequences/*/*', 'BIx{s}/*/*', '../{base}_BDLRx{s}/sequences/*/*',
+                'BDx{s}/*/*', 'sequences_BD/*/*'), True))
+
+
+_BARE = Layout('only GT or only LQ', ('', 'images'), ('*', 'sequences/*/*'), ('*', 'sequences/*/*'))
+_GIVEN = Layout('lq_folder', ('',), (), ('*', '*/*'))
+_LISTS = {'train': 'sep_trainlist.txt', 'test': 'sep_testlist.txt'}   # in the root or in a base of Vimeo-90K
+
+
+class Place(typing.NamedTuple):
+    """Where one side of a clip lies: a folder of images or a video, found by the pattern `lq` or `gt` of a layout."""
+    path: str
+    base: str
+    pattern: str
+    parts: typing.Tuple[str, ...]   # what the stars of the pattern stand for
+
+
+class Found(typing.NamedTuple):
+    """What `find` found.
+
+    sides: {'gt': {name: Place}, 'lq': {name: Place}} of the sides asked for. layout: Layout. lists: {'train': path,
+    'test': path} of the lists of clips that come with the data set. notes: list of str, for the user.
+    """
+    sides: typing.Dict[str, typing.Dict[str, Place]]
+    layout: Layout
+    lists: typing.Dict[str, str]
+    notes: typing.List[str]
 
 
 def entries(folder):
@@ -26,64 +88,236 @@ def is_folder(entry):
         raise UserError('cannot read %s: %s; remove it' % (entry.path, error.strerror)) from None
 
 
-def folders(folder):
-    return [entry for entry in entries(folder) if is_folder(entry)]
+def is_video(path):
+    return path.lower().endswith(video.SUFFIXES)
 
 
-def _has_images(folder):
-    return any(entry.name.lower().endswith(IMAGE_SUFFIXES) and not is_folder(entry) for entry in entries(folder))
+def is_image(path):
+    return path.lower().endswith(IMAGE_SUFFIXES)
 
 
-def find_folders(root, scale, need_gt, need_lq):
-    """{'gt': {name: folder}, 'lq': {name: folder}} of the asked sides, from the first kind of layout that has any."""
+def is_list(path):
+    """Whether a path is a file that lists clips or data sets."""
+    return os.path.isfile(path) and path.lower().endswith(LIST_SUFFIXES)
+
+
+def find(root, scale, need_gt, need_lq, lq_folder=''):
+    """The clips of a data set, from the first layout that has any.
+
+    Args:
+      root: str, a folder, a video, or a list: a text file with such paths, one a line, and comments after #.
+      scale: int. need_gt, need_lq: bool, the sides to find.
+      lq_folder: str, the folder with the LQ of each clip, below the root or anywhere; '' finds it by the layout.
+    Returns:
+      Found.
+    Raises:
+      UserError: nothing found, one clip in two places.
+    """
+    if is_list(root):
+        return _find_listed(root, scale, need_gt, need_lq, lq_folder)
     wanted = [side for side, needed in (('gt', need_gt), ('lq', need_lq)) if needed]
-    own = {'gt': ('truth', 'gt'), 'lq': ('blur%d' % scale, 'lq')}
-    for layouts in (_own_layouts, _reds_layouts, _bare_layouts):
-        sides = {side: {} for side in wanted}
-        for side, name, folder in layouts(root, scale, wanted, own):
-            known = sides[side].setdefault(name, folder)
-            if os.path.realpath(known) != os.path.realpath(folder):
-                raise UserError('clip %s is there twice: %s and %s; keep one, or give the folder above the one you mean'
-                                '%s' % (name, known, folder, ' (python -m data_tools.regroup_reds merges the parts of '
-                                        'REDS)' if layouts is _reds_layouts else ''))
-        if any(sides.values()):
-            return sides
-    raise UserError('%s: no clips of %s frames found; expected %s' % (
-        root, ' and '.join(side.upper() for side in wanted),
-        ' with '.join('%s/NAME/*.png' % own[side][0] for side in wanted)))
+    if os.path.isfile(root) and len(wanted) == 1 and is_video(root):
+        name = _stem(root)
+        return Found({wanted[0]: {name: Place(root, '', '*', (name,))}}, _BARE, {}, [])
+    layouts = _layouts(scale)
+    if len(wanted) == 1 or lq_folder:
+        layouts += (_BARE,)
+    for layout in layouts:
+        found = _find_in(root, scale, wanted, layout, lq_folder)
+        if any(found.sides[side] for side in found.sides if not (lq_folder and side == 'lq' and need_gt)):
+            return found
+    raise UserError(_nothing_found(root, scale, wanted, layouts))
 
 
-def _own_layouts(root, scale, wanted, own):
-    for base in (root, os.path.join(root, 'images')):
-        for side in wanted:
-            for kind in own[side]:
-                for entry in folders(os.path.join(base, kind)):
-                    yield side, entry.name, entry.path
-        for clip in folders(base):
-            for side in wanted:
-                for kind in own[side]:
-                    folder = os.path.join(clip.path, kind)
-                    # a folder of frames; truth/truth/NAME would be a layout inside a layout
-                    if clip.name not in own['gt'] + own['lq'] and os.path.isdir(folder) and not folders(folder):
-                        yield side, clip.name, folder
+def _find_in(root, scale, wanted, layout, lq_folder):
+    """What one layout finds: Found, whose sides may be empty."""
+    found = Found({side: {} for side in wanted}, layout, {}, [])
+    for side in wanted:
+        patterns = getattr(layout, side)
+        if side == 'lq' and lq_folder:
+            _add(found, side, _matches(root, lq_folder, _GIVEN.lq, _GIVEN, scale))
+            _add(found, side, _matches(root, '', ['*/' + lq_folder], _GIVEN, scale))
+        elif side == 'lq' and layout.alternatives:
+            kinds = [_matches(root, base, [pattern], layout, scale) for pattern in patterns for base in layout.bases]
+            kinds = [kind for kind in kinds if kind]
+            if kinds:
+                _add(found, side, kinds[0])
+                found.notes.extend(_other_kinds(kinds))
+        else:
+            for base in layout.bases:
+                _add(found, side, _matches(root, base, patterns, layout, scale))
+    for part, name in _LISTS.items():
+        for base in layout.bases:
+            path = os.path.join(root, base, name)
+            if layout.title == 'Vimeo-90K' and os.path.isfile(path):
+                found.lists.setdefault(part, path)
+    return found
 
 
-def _reds_layouts(root, scale, wanted, own):
-    for base in (root, os.path.join(root, 'train'), os.path.join(root, 'val')):
-        for part in ('train', 'val'):
-            lq = ['blur', 'blur_comp'] if scale == 1 else ['sharp_bicubic/X%d' % scale, 'blur_bicubic/X%d' % scale]
-            kinds = {'gt': [part + '_sharp'], 'lq': ['%s_%s' % (part, kind) for kind in lq]}
-            for side in wanted:
-                for kind in kinds[side]:
-                    for entry in folders(os.path.join(base, kind)):
-                        yield side, entry.name, entry.path
+def _other_kinds(kinds):
+    """Yields a note where there are several kinds of LQ."""
+    names = []
+    for (_, place), *_ in kinds:
+        fixed = [part for part in place.pattern.split('/') if part != '*']
+        name = os.path.normpath(os.path.join(place.base, *fixed))
+        if name not in names:
+            names.append(name)
+    if len(names) > 1:
+        yield 'LQ is taken from %s; --lq_folder=%s takes the other' % (names[0], names[1])
 
 
-def _bare_layouts(root, scale, wanted, own):
-    if len(wanted) == 1:
-        for base in (root, os.path.join(root, 'images')):
-            for entry in folders(base):
-                if entry.name not in own['gt'] + own['lq'] and _has_images(entry.path):
-                    yield wanted[0], entry.name, entry.path
-        if _has_images(root):
-            yield wanted[0], os.path.basename(os.path.abspath(root)), root
+def _add(found, side, matches):
+    for name, place in matches:
+        known = found.sides[side].setdefault(name, place)
+        if os.path.realpath(known.path) != os.path.realpath(place.path):
+            raise UserError('clip %s is there twice: %s and %s; keep one, or give the folder above the one you mean%s%s'
+                            % (name, known.path, place.path, ', or choose with --lq_folder' if side == 'lq' else '',
+                               ' (python -m data_tools.regroup_reds merges the parts of REDS)'
+                               if found.layout.title == 'REDS' else ''))
+
+
+def _matches(root, base, patterns, layout, scale):
+    """(name, Place) of all clips that patterns lead to below a base of a root: list."""
+    folder, matches = os.path.join(root, base), []
+    name_of_base = os.path.basename(os.path.abspath(folder))
+    # a folder such as truth is the name of a side; truth/truth/NAME would be a layout inside a layout
+    taken = {_filled(pattern, scale).split('/')[0] for pattern in layout.gt + layout.lq}
+    for pattern in (_filled(pattern, scale, name_of_base) for pattern in patterns):
+        parts = pattern.split('/')
+        for path, stars in _walk(folder, parts, ()):
+            if not ((parts[0] == '*' and stars[0] in taken) or (layout is _BARE and not _has_frames(path))):
+                matches.append(('_'.join(stars), Place(path, base, pattern, stars)))
+        if layout is _BARE and pattern == '*' and os.path.isdir(folder) and _has_frames(folder):
+            matches.append((name_of_base, Place(folder, base, pattern, (name_of_base,))))
+    return matches
+
+
+def _walk(folder, parts, stars):
+    """(path, stars) of everything below a folder that the parts of a pattern lead to."""
+    head, rest = parts[0], parts[1:]
+    if head == '*':
+        for entry in entries(folder):
+            if is_folder(entry):
+                yield from _step(entry.path, rest, stars + (entry.name,))
+            elif not rest and is_video(entry.name):
+                yield entry.path, stars + (_stem(entry.name),)
+        return
+    path = os.path.join(folder, head)
+    if os.path.isdir(path):
+        yield from _step(path, rest, stars)
+    elif not rest:
+        for entry in entries(folder):
+            if is_video(entry.name) and _stem(entry.name) == head:
+                yield entry.path, stars
+
+
+def _step(path, rest, stars):
+    if rest:
+        yield from _walk(path, rest, stars)
+    elif _has_frames(path) or not any(is_folder(entry) for entry in entries(path)):
+        yield path, stars
+
+
+def _has_frames(path):
+    if os.path.isfile(path):
+        return is_video(path)
+    return any(is_image(entry.name) and not is_folder(entry) for entry in entries(path))
+
+
+def _stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _filled(pattern, scale, base='vimeo_septuplet'):
+    return pattern.replace('{s}', str(scale)).replace('{base}', base)
+
+
+def lq_place(place, scale, kind='bicubic'):
+    """Where LQ made from the GT at a place belongs, as a path below the root (it may begin with `..`).
+
+    Args:
+      place: Place. scale: int. kind: see DEGRADATIONS.
+    """
+    for layout in _layouts(scale):
+        if place.pattern in layout.gt:
+            number = layout.gt.index(place.pattern)
+            if kind == 'bd' and layout.alternatives:
+                number += len(layout.gt)
+            above = os.path.basename(os.path.abspath(place.path).rpartition('/sequences/')[0]) or 'vimeo_septuplet'
+            path = os.path.join(place.base, _filled(layout.lq[number], scale, above))
+            for star in place.parts:
+                path = path.replace('*', star, 1)
+            return os.path.normpath(path)
+    return '_'.join(place.parts)
+
+
+def read_list(path):
+    """The paths that a list names; relative ones are below the folder of the list. UserError for an empty one."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            lines = [line.partition('#')[0].strip() for line in file]
+    except (OSError, ValueError) as error:
+        raise UserError('cannot read the list %s: %s' % (path, error)) from None
+    paths = [os.path.join(os.path.dirname(path), line) for line in lines if line]
+    if not paths:
+        raise UserError('%s lists nothing; write one path a line: a folder of clips, a folder of images or a video'
+                        % path)
+    return paths
+
+
+def _find_listed(root, scale, need_gt, need_lq, lq_folder):
+    found = Found({side: {} for side, need in (('gt', need_gt), ('lq', need_lq)) if need}, _BARE, {}, [])
+    for path in read_list(root):
+        if not os.path.exists(path):
+            raise UserError('%s names %s, which is not there; paths are relative to the folder of the list'
+                            % (root, path))
+        if is_list(path):
+            raise UserError('%s names the list %s; a list holds folders and videos' % (root, path))
+        part = find(path, scale, need_gt, need_lq, lq_folder)
+        found.notes.extend(note for note in part.notes if note not in found.notes)
+        before = _parent_name(path)
+        taken = {name for side in found.sides.values() for name in side}
+        for side, places in part.sides.items():
+            for name, place in places.items():
+                place = place._replace(base='', pattern='*', parts=(name,))
+                # day1/a.mp4 and day2/a.mp4 are two clips
+                unique = '%s_%s' % (before, name) if name in taken else name
+                if found.sides[side].setdefault(unique, place) is not place:
+                    raise UserError('%s names two clips %s: %s and %s; rename one'
+                                    % (root, unique, found.sides[side][unique].path, place.path))
+    return found
+
+
+def _parent_name(path):
+    path = os.path.abspath(path)
+    return os.path.basename(path if os.path.isdir(path) and not _has_frames(path) else os.path.dirname(path))
+
+
+def _nothing_found(root, scale, wanted, layouts):
+    tried = []
+    for layout in layouts:
+        sides = [' or '.join(_filled(pattern, scale, 'vimeo_septuplet').replace('*', 'NAME')
+                             for pattern in getattr(layout, side)) for side in wanted]
+        tried.append('%s: %s' % (layout.title, ' with '.join(sides)))
+    text = '%s: no clips of %s frames found. Layouts tried: %s. NAME is a folder of images (%s) or a video (%s). ' % (
+        root, ' and '.join(side.upper() for side in wanted), '; '.join(tried), ' '.join(IMAGE_SUFFIXES),
+        ' '.join(video.SUFFIXES))
+    text += 'Found instead: %s' % _contents(root)
+    if len(wanted) == 2:
+        alone = _find_in(root, scale, ['gt'], _BARE, '').sides['gt']
+        if alone:
+            text += '. Of %d clips there is one side: if that is GT, --make_lq makes LQ from it, or --lq_folder ' \
+                    'names the folder with LQ' % len(alone)
+    return text
+
+
+def _contents(folder):
+    """What is in a folder, in words."""
+    kinds = {'folders': [], 'videos': [], 'images': [], 'other files': []}
+    for entry in sorted(entries(folder), key=lambda entry: entry.name):
+        kind = 'folders' if is_folder(entry) else 'videos' if is_video(entry.name) else (
+            'images' if is_image(entry.name) else 'other files')
+        kinds[kind].append(entry.name)
+    parts = ['%d %s (%s%s)' % (len(names), kind, ', '.join(names[:4]), ', ...' if len(names) > 4 else '')
+             for kind, names in kinds.items() if names]
+    return ', '.join(parts) or 'nothing'

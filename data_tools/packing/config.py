@@ -3,19 +3,22 @@ import dataclasses
 from typing import Optional
 
 from data_tools.base.config import Config, option
+from data_tools.media.config import DegradationConfig, ShotConfig
 from data_tools.media.windows import FILLS
 from data_tools.record.layout import ENCODINGS, TILES
 
 SHARD_MB = 256
+NO_FILL = 'none'
 
 
 @dataclasses.dataclass(frozen=True)
-class PackConfig(Config):
+class PackConfig(ShotConfig, DegradationConfig):
     """Clips to pack, how, and where to."""
 
     TITLE = 'packing'
 
-    data_dir: str = option('', 'folder with the clips (layouts: see data_tools/media/clips.py)')
+    data_dir: str = option('', 'folder with the clips or videos (layouts: see data_tools/media/clips.py), or a text '
+                           'file that lists such')
     output_dir: str = option('', 'folder for the shards, new or empty; also gs:// and what else TensorFlow knows')
     num_frames: int = option(5, 'frames in a window, odd', low=1)
     scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4))
@@ -25,21 +28,29 @@ class PackConfig(Config):
                                     % TILES['tiles'][0], low=0)
     gt_tile: Optional[int] = option(None, 'with tiles: side of a GT tile in GT pixels; a crop decodes the tiles it '
                                     'touches; default %d' % TILES['tiles'][1], low=8)
-    fill: str = option(FILLS[0], 'frames for windows that reach over the ends of a clip', choices=FILLS)
+    fill: str = option(FILLS[0], 'frames for windows that reach over the ends of a clip; none: no such windows, so '
+                       'that of 7 frames and num_frames=7 only the middle one is restored', choices=FILLS + (NO_FILL,))
     frame_interval: int = option(1, 'distance of neighbouring frames of a window, in frames', low=1)
-    clips: str = option('', 'pack only these: names with commas, REDS4, or @file.json')
+    clips: str = option('', 'pack only these: names with commas, REDS4, @file.json or @file.txt; all. Empty takes '
+                        'all, of Vimeo-90K those in sep_trainlist.txt')
     exclude: str = option('', 'pack all but these, e.g. REDS4, the clips that evaluation holds out')
-    make_lq: bool = option(False, "make LQ from GT by Pillow's antialiased bicubic, when there is only GT")
-    seed: int = option(0, 'of the order of windows')
+    lq_folder: str = option('', 'folder with LQ where the layout has several kinds (BDx4), or LQ lies elsewhere')
+    allow_damaged: bool = option(False, 'of a damaged or cut video, pack the frames that decode')
+    seed: int = option(0, 'of the order of windows, and of what make_lq draws')
     num_shards: Optional[int] = option(None, 'number of files; default about %d MB each, at least 16. Not fewer than '
                                        'the devices that will train together' % SHARD_MB, low=1, high=99999)
     workers: int = option(0, 'worker processes; 0: one per core', low=0)
     shard_range: str = option('', 'FIRST:END, pack only these shards (END not included); for several hosts')
     merge_manifests: bool = option(False, 'write the manifest of a set whose shards several hosts have packed')
-    scratch_dir: str = option('', 'folder for decoded LQ frames while packing (raw size of LQ); default inside '
-                              'output_dir, or the temporary folder if that is remote')
+    scratch_dir: str = option('', 'folder for decoded frames while packing (all of LQ, and GT of videos); default '
+                              'inside output_dir, or the temporary folder if that is remote')
+    scratch_gb: float = option(0., 'GB that decoded frames may take in scratch_dir; 0: what is free there. With less, '
+                               'videos are decoded several times, for some of the shards each time', low=0)
+    update: bool = option(False, 'in a set that is whole, pack those clips again whose source has changed (in an '
+                          'unfinished set that is done anyway)')
 
     def problems(self):
+        yield from super().problems()
         if not self.data_dir:
             yield '--data_dir is not given; it must be the folder with the clips'
         if not self.output_dir:
@@ -58,7 +69,7 @@ class CheckConfig(Config):
 
     data_dir: str = option('', 'folder with the shards and their manifest')
     deep: bool = option(False, 'decode every record')
-    source: str = option('', 'folder with the clips the set was made of: compares every pixel')
+    source: str = option('', 'folder with the clips or videos the set was made of: compares every pixel')
 
     def problems(self):
         if not self.data_dir:

@@ -1,50 +1,68 @@
 """A packing job: what decides the bytes of the shards, and which shards are done."""
-import hashlib
 import os
 
 import numpy as np
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
+from data_tools.media import ffmpeg
+from data_tools.media.degradation import Degradation
+from data_tools.media.frames import DegradedFrames, VideoFrames
 from data_tools.packing import shard_writer
-from data_tools.packing.config import SHARD_MB
+from data_tools.packing.config import NO_FILL, SHARD_MB
 from data_tools.record import layout
 from data_tools.record.manifest import MANIFEST, Manifest
 
 JOB = 'job.json'
+VIDEOS = 'videos.json'   # what is known of the source videos, see video_scan
+_OWN_LINE = ('clips', 'sources', 'shots')   # keys whose values are too long for a message
 
 
-def describe_job(config, found):
-    """All that decides what the shards hold, as a dict for JSON; two runs with equal jobs write equal bytes."""
+def describe_job(config, found, shots):
+    """All that decides what the shards hold, as a dict for JSON; two runs with equal jobs write equal bytes.
+
+    Args:
+      config: PackConfig. found: list of Clip with their marks. shots: {name: [[first, end], ...]} of the clips that
+        were split.
+    """
     lq_tile, gt_tile = layout.TILES[config.encoding]
     if config.encoding == 'tiles':
         lq_tile = lq_tile if config.lq_tile is None else config.lq_tile
         gt_tile = gt_tile if config.gt_tile is None else config.gt_tile
-    total = sum(clip.length for clip in found)
+    degradation = Degradation.from_config(config, config.scale, config.seed)
+    job = dict(format_version=layout.FORMAT_VERSION, num_frames=config.num_frames, scale=config.scale,
+               encoding=config.encoding, lq_tile=lq_tile, gt_tile=gt_tile, fill=config.fill,
+               frame_interval=config.frame_interval, make_lq=config.make_lq, seed=config.seed,
+               degradation=degradation and degradation.to_job(), lq_folder=config.lq_folder, shots=shots,
+               ffmpeg=ffmpeg.version() if any(_uses_ffmpeg(clip) for clip in found) else None,
+               clips=[[clip.name, clip.length] for clip in found],
+               sources={clip.name: clip.mark for clip in found})
+    check_lengths(found, job)
+    counts = [len(centres(clip.length, job)) for clip in found]
+    job['windows'] = total = sum(counts)
     num_shards = config.num_shards
     if num_shards is None:
-        raw_bytes = sum(clip.length * shard_writer.raw_bytes(clip, config.num_frames, config.scale) for clip in found)
+        raw_bytes = sum(count * shard_writer.raw_bytes(clip, config.num_frames) for count, clip in zip(counts, found))
         share = 1 if config.encoding == 'raw' else 0.5
         num_shards = min(max(16, int(raw_bytes * share / (SHARD_MB * 1e6))), total, 99999)
     if num_shards > total:
         raise UserError('--num_shards=%d is more than the %d windows there are' % (num_shards, total))
-    return dict(format_version=layout.FORMAT_VERSION, num_frames=config.num_frames, scale=config.scale,
-                encoding=config.encoding, lq_tile=lq_tile, gt_tile=gt_tile, fill=config.fill,
-                frame_interval=config.frame_interval, make_lq=config.make_lq, seed=config.seed, num_shards=num_shards,
-                windows=total, clips=[[clip.name, clip.length] for clip in found], source=_fingerprint(found))
+    job['num_shards'] = num_shards
+    return job
 
 
-def _fingerprint(found):
-    """Changes when a source file is replaced: a stopped run must not go on with other frames."""
-    digest = hashlib.sha1()
-    for clip in found:
-        for path in clip.lq_paths + clip.gt_paths:
-            digest.update(('%s %s %d\n' % (clip.name, os.path.basename(path), os.path.getsize(path))).encode())
-    return digest.hexdigest()
+def _uses_ffmpeg(clip):
+    return (isinstance(clip.gt, VideoFrames) or isinstance(clip.lq, VideoFrames)
+            or (isinstance(clip.lq, DegradedFrames) and clip.lq.degradation.needs_whole_clip))
+
+
+def span(job):
+    """Frames from the first to the last of a window."""
+    return (job['num_frames'] - 1) * job['frame_interval'] + 1
 
 
 def check_lengths(found, job):
-    need = (job['num_frames'] - 1) * job['frame_interval'] + 1
+    need = span(job)
     short = ['%s (%d)' % (clip.name, clip.length) for clip in found if clip.length < need]
     if short:
         raise UserError('clips with fewer frames than the %d that a window of num_frames=%d, frame_interval=%d spans: '
@@ -52,36 +70,67 @@ def check_lengths(found, job):
                         % (need, job['num_frames'], job['frame_interval'], ', '.join(short)))
 
 
-def prepare_output(folder, job):
+def centres(length, job):
+    """The frames of a clip that are the centre of a window: range."""
+    margin = span(job) // 2 if job['fill'] == NO_FILL else 0
+    return range(margin, length - margin)
+
+
+def prepare_output(folder, job, update=False):
     """Makes the folder ready. Returns whether the set is whole already.
 
+    A clip whose source has changed since the job began does not make another job: the shards that hold it are
+    outdated, see `shard_writer.state`.
+
     Raises:
-      UserError: the folder holds something else than this very job.
+      UserError: the folder holds something else than this very job; a whole set whose source has changed, unless
+        `update`.
     """
     files.make_dir(folder)
     names = files.listing(folder)
+    path = os.path.join(folder, JOB)
     if JOB not in names:
-        others = [name for name in names if not name.endswith(files.PARTIAL)]
+        others = [name for name in names if not name.endswith(files.PARTIAL) and name != VIDEOS]
         if others:
             raise UserError('%s is not empty (%s ...): choose a new folder, or empty it' % (folder, others[0]))
-        files.write_json(os.path.join(folder, JOB), job)
+        files.write_json(path, job)
         return False
-    old = files.read_json(os.path.join(folder, JOB))
-    if old != job:
-        changed = sorted(key for key in set(old) | set(job) if old.get(key) != job.get(key))
-        told = ['%s (%r then, %r now)' % (key, old.get(key), job.get(key)) if key not in ('clips', 'source') else key
-                for key in changed]
-        raise UserError('%s holds another job; different: %s. Give the same options to go on with it, or choose a new '
-                        'folder' % (folder, ', '.join(told)))
+    old = files.read_json(path)
+    _check_same_job(folder, old, job)
+    changed = sorted(name for name, mark in job['sources'].items() if old['sources'].get(name) != mark)
+    if changed and MANIFEST in names:
+        if not update:
+            raise UserError('%s is whole, but the source of %d clips has changed since: %s; --update packs them '
+                            'again' % (folder, len(changed), ', '.join(changed[:8])))
+        shard_writer.reopen(folder, old, order_in_shards(old))
+    if changed:
+        print('the source of %d clips has changed since they were packed; they are packed again: %s'
+              % (len(changed), ', '.join(changed[:8])))
+        files.write_json(path, job)
+        return False
     if MANIFEST not in names:
         return False
     Manifest.read(folder).check_shards(folder)
     return True
 
 
+def _check_same_job(folder, old, job):
+    changed = sorted(key for key in set(old) | set(job) if key != 'sources' and old.get(key) != job.get(key))
+    if 'sources' not in old or changed:
+        told = ['%s (%r then, %r now)' % (key, old.get(key), job.get(key)) if key not in _OWN_LINE else key
+                for key in changed]
+        raise UserError('%s holds another job; different: %s. Give the same options to go on with it, or choose a new '
+                        'folder' % (folder, ', '.join(told)))
+
+
 def order(job):
     """(clip number, centre frame) of every window, shuffled; int array [windows, 2]."""
     lengths = [length for _, length in job['clips']]
-    every = np.concatenate([np.stack([np.full(length, clip), np.arange(length)], 1)
-                            for clip, length in enumerate(lengths)])
+    every = np.concatenate([np.stack([np.full(len(frames), clip), np.asarray(frames)], 1) for clip, frames in
+                            enumerate(centres(length, job) for length in lengths)])
     return every[np.random.RandomState(job['seed'] & 0xffffffff).permutation(len(every))]
+
+
+def order_in_shards(job):
+    """`order` cut into shards: list of int array [windows of the shard, 2]."""
+    return np.array_split(order(job), job['num_shards'])

@@ -1,13 +1,21 @@
 """Packs a set of shards: finds the clips, runs the workers, writes the manifest."""
 import os
+import shutil
 
-import numpy as np
+from tqdm import tqdm
 
 from data_tools.base import files, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media import clips
+from data_tools.media.degradation import Degradation
+from data_tools.media.frames import VideoFrames
+from data_tools.media.shots import ShotRule
+from data_tools.media.video_scan import Scanner
+from data_tools.packing import scratch as scratch_files
 from data_tools.packing import shard_writer
-from data_tools.packing.job import check_lengths, describe_job, order, prepare_output
+from data_tools.packing.job import VIDEOS, describe_job, order_in_shards, prepare_output, span
+from data_tools.packing.scratch import Scratch
+from data_tools.packing.shard_writer import ShardTask
 from data_tools.record.manifest import Manifest, Shard, shard_name
 
 
@@ -15,16 +23,15 @@ def pack_set(config):
     """Does what a PackConfig says, as far as that is not done yet.
 
     Raises:
-      UserError: clips that cannot be packed, a folder that holds something else, shards missing for a merge.
+      UserError: clips that cannot be packed, a folder that holds something else, shards missing for a merge, too little
+        room.
     """
-    found = clips.find_clips(config.data_dir, config.scale, need_lq=not config.make_lq,
-                             clips=clips.parse_names(config.clips), exclude=clips.parse_names(config.exclude))
-    job = describe_job(config, found)
-    check_lengths(found, job)
+    found, shots = find_source(config)
+    job = describe_job(config, found, shots)
     shards = range(job['num_shards'])
     wanted = _parse_range(config.shard_range, job['num_shards']) if config.shard_range else shards
     folder = config.output_dir
-    if prepare_output(folder, job):
+    if prepare_output(folder, job, config.update):
         print('%s is whole already: %d windows' % (folder, job['windows']))
         return
     if not config.merge_manifests:
@@ -38,7 +45,38 @@ def pack_set(config):
         print('%d of %d shards done; when all are, run again with --merge_manifests'
               % (len(shards) - len(missing), len(shards)))
         return
-    finish(folder, job, parts)
+    finish(folder, found, job, parts)
+
+
+def find_source(config):
+    """The clips that a PackConfig names: (list of Clip, {name: shots} of the clips that were split)."""
+    rule = ShotRule.from_config(config)
+    scanner = Scanner(os.path.join(config.output_dir, VIDEOS), config.allow_damaged)
+    found = clips.find_clips(config.data_dir, config.scale, clips=clips.parse_names(config.clips),
+                             exclude=clips.parse_names(config.exclude), part='train', lq_folder=config.lq_folder,
+                             degradation=Degradation.from_config(config, config.scale, config.seed), shots=rule,
+                             scanner=scanner)
+    shots = {}
+    for clip in found:
+        if clip.name != clip.whole or clip.whole in rule.given or isinstance(clip.main, VideoFrames):
+            shots.setdefault(clip.whole, []).append([clip.first, clip.first + clip.length])
+    found = _without_short_shots(found, span(config.to_dict()))
+    return [clip._replace(mark=clip.fingerprint())
+            for clip in tqdm(found, unit=' clips', desc='fingerprints', delay=2, mininterval=0.5)], shots
+
+
+def _without_short_shots(found, need):
+    """The clips without shots that have fewer frames than a window; they are named."""
+    short = [clip for clip in found if clip.length < need and clip.name != clip.whole]
+    names = {clip.name for clip in short}
+    if short:
+        print('note: %d shots of fewer than %d frames, which a window spans, are left out: %s'
+              % (len(short), need, ', '.join('%s (%d)' % (clip.name, clip.length) for clip in short[:8])
+                 + (', ...' if len(short) > 8 else '')))
+    if len(short) == len(found):
+        raise UserError('all %d shots have fewer frames than the %d that a window spans: choose a shorter window, or '
+                        '--nosplit_shots' % (len(found), need))
+    return [clip for clip in found if clip.name not in names]
 
 
 def _parse_range(text, count):
@@ -58,17 +96,116 @@ def pack(config, found, job, wanted):
     if not todo:
         return
     remove_partials(folder, todo, job)
-    workers = config.workers or worker_pool.available_cores()
-    context = 'spawn' if files.is_remote(folder) else 'fork'
-    cache = shard_writer.cache_dir(config.scratch_dir, folder, wanted)
-    files.make_dir(cache)
-    worker_pool.run(shard_writer.cache_clip, [(clip, cache, job['scale'], job['make_lq']) for clip in found], workers,
-                 'reading LQ', sum(clip.length for clip in found), ' frames', context)
-    parts = np.array_split(order(job), job['num_shards'])
-    tasks = [(index, parts[index].tolist(), found, cache, folder, job) for index in todo]
-    total = sum(len(task[1]) for task in tasks)
-    worker_pool.run(shard_writer.pack_shard, tasks, workers, 'packing', total, ' windows', context)
-    files.remove(cache)
+    scratch = Scratch(config.scratch_dir, folder, wanted, job)
+    files.make_dir(scratch.folder)
+    tasks = shard_tasks(found, job, folder, todo)
+    runner = _Runner(config, job, folder, scratch)
+    for some in rounds(tasks, runner.gt_room(tasks)):
+        runner.run(some)
+    scratch.remove()
+
+
+def shard_tasks(found, job, folder, todo):
+    """A ShardTask for each of the shards `todo` (numbers); their `centres` are those of the shard alone."""
+    parts, tasks = order_in_shards(job), []
+    for index in todo:
+        windows = [tuple(window) for window in parts[index].tolist()]
+        kept = shard_writer.kept_clips(folder, index, job)
+        clips_here = {number: found[number] for number, _ in windows}
+        centres = {}
+        for number, centre in windows:
+            clip = found[number]
+            if clip.name not in kept and not clip.gt.direct:
+                centres.setdefault(clip.name, []).append(centre)
+        tasks.append(ShardTask(index, windows, clips_here, centres, kept))
+    return tasks
+
+
+def gt_bytes(task):
+    """Bytes of the GT frames that a shard needs in the scratch."""
+    return sum(len(task.centres.get(clip.name, ())) * scratch_files.frame_bytes(clip.gt)
+               for clip in task.clips.values())
+
+
+def rounds(tasks, room):
+    """Lists of tasks whose GT frames together take no more than `room` bytes; a single one may take more."""
+    some, used = [], 0
+    for task in tasks:
+        size = gt_bytes(task)
+        if some and used + size > room:
+            yield some
+            some, used = [], 0
+        some.append(task)
+        used += size
+    if some:
+        yield some
+
+
+class _Runner:
+    """Decodes and writes, in worker processes."""
+
+    def __init__(self, config, job, folder, scratch):
+        # goes to the workers with every task
+        self._job = {key: value for key, value in job.items() if key not in ('clips', 'sources', 'shots')}
+        self._folder, self._scratch = folder, scratch
+        self._workers = config.workers or worker_pool.available_cores()
+        self._context = 'spawn' if files.is_remote(folder) else 'fork'
+        self._limit = config.scratch_gb * 1e9
+
+    def gt_room(self, tasks):
+        """Bytes that GT frames may take in the scratch at a time.
+
+        Raises:
+          UserError: not enough room for LQ frames, the GT frames of one shard and, on the same disk, the shards.
+        """
+        lq = sum(clip.length * scratch_files.frame_bytes(clip.lq) for clip in _clips_to_decode(tasks).values()
+                 if self._scratch.missing(clip, None)[0])
+        gt, most = sum(map(gt_bytes, tasks)), max(map(gt_bytes, tasks))
+        free = shutil.disk_usage(self._scratch.folder).free
+        share = 1 if self._job['encoding'] == 'raw' else 0   # how small tiles become nobody knows beforehand
+        if not files.is_remote(self._folder) and _same_disk(self._folder, self._scratch.folder):
+            free -= share * sum(shard_writer.raw_bytes(task.clips[number], self._job['num_frames'])
+                                for task in tasks for number, _ in task.windows)
+        room = min(self._limit or free, free) - lq
+        if room < most:
+            raise UserError('decoded frames need at least %.2f GB in %s (%.2f GB for LQ, %.2f GB for GT of videos), '
+                            'where %.2f GB may be used%s: free some space, name a larger disk with --scratch_dir, or '
+                            'pack in parts with --shard_range'
+                            % ((lq + most) / 1e9, self._scratch.folder, lq / 1e9, most / 1e9, (room + lq) / 1e9,
+                               '' if free < (self._limit or free + 1) else ' (--scratch_gb)'))
+        if gt:
+            print('scratch: %.2f GB of LQ and %.2f GB of GT below %s%s'
+                  % (lq / 1e9, gt / 1e9, self._scratch.folder,
+                     '' if gt <= room else ', GT %.2f GB at a time' % (room / 1e9)))
+        return room
+
+    def run(self, tasks):
+        """Decodes what the tasks need, and writes their shards."""
+        centres = {}
+        for task in tasks:
+            for name, frames in task.centres.items():
+                centres.setdefault(name, []).extend(frames)
+        centres = {name: sorted(frames) for name, frames in centres.items()}
+        missing = [clip for clip in _clips_to_decode(tasks).values()
+                   if any(self._scratch.missing(clip, centres.get(clip.name)))]
+        decoding = [(group, {clip.name: centres[clip.name] for clip in group if clip.name in centres}, self._scratch)
+                    for group in clips.groups(missing)]
+        worker_pool.run(scratch_files.decode_clips, decoding, self._workers, 'decoding',
+                        sum(clip.length for clip in missing), ' frames', self._context)
+        packing = [(task._replace(centres={name: centres[name] for name in task.centres}), self._scratch,
+                    self._folder, self._job) for task in tasks]
+        worker_pool.run(shard_writer.pack_shard, packing, self._workers, 'packing',
+                        sum(len(task.windows) for task in tasks), ' windows', self._context)
+        self._scratch.forget_gt()
+
+
+def _clips_to_decode(tasks):
+    """{clip number: Clip} of the windows that are encoded."""
+    return {number: clip for task in tasks for number, clip in sorted(task.clips.items()) if clip.name not in task.kept}
+
+
+def _same_disk(*folders):
+    return len({os.stat(folder).st_dev for folder in folders}) == 1
 
 
 def remove_partials(folder, todo, job):
@@ -79,11 +216,12 @@ def remove_partials(folder, todo, job):
             files.remove(os.path.join(folder, name))
 
 
-def finish(folder, job, parts):
+def finish(folder, found, job, parts):
     """Writes the manifest and removes what was needed only while packing."""
-    sizes = sorted({tuple(size) for part in parts for size in part['sizes']})
+    sizes = sorted({tuple(clip.lq.size) for clip in found})
+    told = {key: value for key, value in job.items() if key != 'sources'}
     manifest = Manifest(job['num_frames'], job['scale'], job['encoding'], job['lq_tile'], job['gt_tile'], sizes,
-                                [Shard(**part['shard']) for part in parts], job)
+                        [Shard(**part['shard']) for part in parts], told)
     manifest.check_shards(folder)
     manifest.write(folder)
     for index in range(job['num_shards']):

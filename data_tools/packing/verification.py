@@ -1,13 +1,21 @@
 """Checks a set of shards against its manifest, and against the frames it was made of."""
+import collections
+import hashlib
 import os
+import re
+import struct
+import typing
 import zlib
 
 import numpy as np
 from tqdm import tqdm
 
 from data_tools.base import files
-from data_tools.media import clips, images
-from data_tools.media.degradation import make_lq
+from data_tools.media import clips, ffmpeg
+from data_tools.media.degradation import Degradation
+from data_tools.media.frames import Decoder, DegradedFrames
+from data_tools.media.shots import ShotRule
+from data_tools.packing.job import centres
 from data_tools.record import layout, shard_reader
 from data_tools.record.manifest import Manifest
 
@@ -47,9 +55,54 @@ def check_set(folder, deep=False, source='', report=print):
 
 
 def _source_clips(manifest, source):
-    made = manifest.job.get('make_lq', False)
-    names = [name for name, _ in manifest.job['clips']]
-    return {clip.name: clip for clip in clips.find_clips(source, manifest.scale, need_lq=not made, clips=names)}
+    """{name: SourceClip} of the clips that the set was made of."""
+    job = manifest.job
+    shots = {name: tuple(map(tuple, pairs)) for name, pairs in job.get('shots', {}).items()}
+    packed = [name for name, _ in job['clips']]
+    wholes = dict.fromkeys(re.sub(r'_shot\d+$', '', name) if name not in shots and
+                           re.sub(r'_shot\d+$', '', name) in shots else name for name in packed)
+    found = clips.find_clips(source, manifest.scale, clips=list(wholes), lq_folder=job.get('lq_folder', ''),
+                             degradation=Degradation.from_job(job), shots=ShotRule(False, given=shots))
+    if job.get('ffmpeg') not in (None, ffmpeg.version()):
+        print('note: packed with ffmpeg %s, compared with ffmpeg %s: pixels of videos may differ'
+              % (job['ffmpeg'], ffmpeg.version()))
+    found = [clip for clip in found if clip.name in set(packed)]
+    with tqdm(total=sum(clip.length for clip in found), unit=' frames', desc='reading the source',
+              mininterval=0.5) as bar:
+        return {source.clip.name: source for source in read_source(found, bar.update)}
+
+
+class SourceClip(typing.NamedTuple):
+    """A clip and the digests of all its frames: these are read once and in order, records come in any order."""
+    clip: clips.Clip
+    lq: typing.List[bytes]
+    gt: typing.List[bytes]
+
+
+def read_source(found, progress=lambda count: None):
+    """Yields a SourceClip for each Clip; calls `progress` with the number of frames read."""
+    for group in clips.groups(found):
+        with Decoder() as gt_decoder, Decoder() as lq_decoder:
+            for clip in group:
+                gt, lq = [], []
+                frames = _digested(gt_decoder.read(clip.gt), gt, progress)
+                made = isinstance(clip.lq, DegradedFrames)
+                for frame in clip.lq.made_from(frames) if made else lq_decoder.read(clip.lq):
+                    lq.append(digest(frame))
+                collections.deque(frames, 0)   # the rest
+                yield SourceClip(clip, lq, gt)
+
+
+def _digested(frames, digests, progress):
+    for frame in frames:
+        digests.append(digest(frame))
+        progress(1)
+        yield frame
+
+
+def digest(frame):
+    """bytes that differ for frames that differ in a pixel or in size."""
+    return hashlib.sha1(np.ascontiguousarray(frame)).digest()[:12] + struct.pack('<II', *frame.shape[:2])
 
 
 def check_shard(folder, shard, manifest, deep, found, seen, progress):
@@ -58,7 +111,7 @@ def check_shard(folder, shard, manifest, deep, found, seen, progress):
     Args:
       folder: of the set. shard: Shard. manifest: Manifest.
       deep: bool, decode the records.
-      found: dict of name -> clips.Clip to compare with, or None.
+      found: dict of name -> SourceClip to compare with, or None.
       seen: set that gets (clip, centre) of every sound record.
       progress: called with the number of records done.
     """
@@ -115,27 +168,27 @@ def _check_record(record, manifest, deep, found, seen):
         window = layout.decode(record)
     except layout.RecordError as error:
         return str(error)
-    return _compare(window, found, manifest) if found is not None else None
+    return _compare(window, found) if found is not None else None
 
 
-def _compare(window, found, manifest):
-    clip = found[window.clip]
+def _compare(window, found):
+    source = found[window.clip]
     where = 'clip %s, frame %d: ' % (window.clip, window.index)
-    if clip.length != window.length:
-        return where + 'the clip had %d frames when packed and has %d now' % (window.length, clip.length)
-    if not np.array_equal(images.read_image(clip.gt_paths[window.index]), window.gt):
-        return where + 'GT differs from %s' % clip.gt_paths[window.index]
+    if source.clip.length != window.length:
+        return where + 'the clip had %d frames when packed and has %d now' % (window.length, source.clip.length)
+    if source.gt[window.index] != digest(window.gt):
+        return where + 'GT differs from %s' % source.clip.gt.label(window.index)
     for frame, lq in zip(window.frames, window.lq):
-        path = (clip.lq_paths or clip.gt_paths)[frame]
-        source = images.read_image(path)
-        if not np.array_equal(source if clip.lq_paths else make_lq(source, manifest.scale), lq):
-            return where + 'LQ differs from %s' % path
+        if source.lq[frame] != digest(lq):
+            return where + 'LQ differs from %s' % source.clip.lq.label(frame)
     return None
 
 
 def missing_windows(manifest, seen):
     """Yields a text for each clip whose windows are not all in the set."""
     for name, length in manifest.job['clips']:
-        lacking = [index for index in range(length) if (name, index) not in seen]
+        expected = centres(length, manifest.job)
+        lacking = [index for index in expected if (name, index) not in seen]
         if lacking:
-            yield 'clip %s lacks %d of %d windows, the first at frame %d' % (name, len(lacking), length, lacking[0])
+            yield 'clip %s lacks %d of %d windows, the first at frame %d' % (name, len(lacking), len(expected),
+                                                                            lacking[0])

@@ -7,7 +7,8 @@ from tqdm import tqdm
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
-from data_tools.media.clips import REDS4, REDS_OFFICIAL_VAL, find_clips, list_frames
+from data_tools.media.clips import REDS4, REDS_OFFICIAL_VAL, find_clips
+from data_tools.media.image_folder import list_frames
 from data_tools.reds.config import LQ_KINDS
 
 NUM_CLIPS = {'train': 240, 'val': 30}
@@ -85,7 +86,7 @@ def regroup(root_dir, output_dir, mode='link', lq='sharp_bicubic', split='reds4'
     short = [clip for clip in clips if clip.length != FRAMES]
     if short and not partial:
         raise UserError('clip %s has %d frames in %s, but all of REDS has %d; unpack it again, or accept it with '
-                            '--partial' % (short[0].name, short[0].length, os.path.dirname(short[0].gt_paths[0]),
+                            '--partial' % (short[0].name, short[0].length, short[0].gt.path,
                                            FRAMES))
     return write_sets(output_dir, [clip.name for clip in clips], split)
 

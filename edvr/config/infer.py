@@ -1,11 +1,12 @@
 """What `edvr.infer` reads and writes."""
 import dataclasses
 
-from data_tools.base.config import Config, option
+from data_tools.base.config import option
+from data_tools.media.config import ShotConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class InferConfig(Config):
+class InferConfig(ShotConfig):
     """Input and output of a restoration."""
 
     TITLE = 'inference'
@@ -29,6 +30,7 @@ class InferConfig(Config):
     writers: int = option(2, 'threads that write PNG files', low=1)
 
     def problems(self):
+        yield from super().problems()
         if not self.input:
             yield '--input is not given; it must be a video file or a folder of frames or clips'
         if not self.output:

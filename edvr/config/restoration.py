@@ -2,6 +2,7 @@
 import dataclasses
 
 from data_tools.base.config import Config, option
+from data_tools.media.config import DegradationConfig, ShotConfig
 from edvr.config.runtime import DEVICES
 
 # data_tools.media.windows.FILLS holds the same names; importing it here would make every --help load NumPy
@@ -41,14 +42,16 @@ class RestoreConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateConfig(Config):
+class EvaluateConfig(ShotConfig, DegradationConfig):
     """What is restored and compared, and where the numbers go."""
 
     TITLE = 'evaluation'
 
-    data_dir: str = option('', 'folder of clips with LQ and GT (REDS layout, or NAME/lq beside NAME/gt)')
+    data_dir: str = option('', 'folder of clips with LQ and GT, in any layout of data_tools/media/clips.py; with '
+                           '--make_lq clips or videos that are the GT')
     clips: str = option('', 'clips to evaluate: names separated by commas, REDS4 (000,011,015,020), or @FILE.json; '
-                        'empty takes all')
+                        'empty takes all, of Vimeo-90K those in sep_testlist.txt')
+    lq_folder: str = option('', 'folder with LQ where the layout has several kinds (BDx4), or LQ lies elsewhere')
     max_frames: int = option(0, 'frames to evaluate of each clip, from its start; 0 takes all', low=0)
     crop_border: int = option(0, 'GT pixels left out at each side when comparing', low=0)
     ssim: bool = option(True, 'compute SSIM too')
@@ -65,5 +68,6 @@ class EvaluateConfig(Config):
     watch_interval_s: float = option(30., 'with --watch: seconds between looks at the directory', low=0.1)
 
     def problems(self):
+        yield from super().problems()
         if self.watch_until_step and not self.watch:
             yield 'watch_until_step is %d without --watch' % self.watch_until_step

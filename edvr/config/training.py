@@ -92,7 +92,10 @@ class WatchConfig(Config):
 
     log_every: int = option(20, 'updates between log lines', low=1)
     summary_every: int = option(100, 'updates between points of the TensorBoard curves', low=1)
-    val_dir: str = option('', 'folder of clips with LQ and GT to validate on; needed by --eval_every and --image_every')
+    val_dir: str = option('', 'folder of clips with LQ and GT to validate on, see also --make_lq; needed by '
+                          '--eval_every and --image_every')
+    make_lq: bool = option(False, 'make the LQ of --val_dir, which then needs only GT (videos, too), as the LQ of the '
+                           'training set was made; by bicubic if that came with the set')
     eval_every: int = option(0, 'updates between validations: PSNR over the frames of --val_dir, the best checkpoint '
                              'is kept in MODEL_DIR/best; a multiple of --save_every; 0 is off', low=0)
     eval_frames: int = option(10, 'frames of each validation clip to restore, from its start; 0 takes all', low=0)

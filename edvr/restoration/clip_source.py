@@ -1,4 +1,6 @@
-"""Where frames to restore come from: folders of images in every layout of data_tools.media.clips, and video files."""
+"""Where frames to restore come from: folders of images and videos in every layout of data_tools.media.clips."""
+import contextlib
+import itertools
 import os
 import queue
 import threading
@@ -7,7 +9,10 @@ import typing
 from data_tools.base.errors import UserError
 from data_tools.media import clips as clip_folders
 from data_tools.media import video
-from data_tools.media.images import read_image
+from data_tools.media.frames import VideoFrames
+from data_tools.media.layouts import is_image
+from data_tools.media.shots import ShotRule, covering
+from data_tools.media.video_scan import Scanner
 
 
 class Source(typing.NamedTuple):
@@ -15,7 +20,8 @@ class Source(typing.NamedTuple):
 
     name: str. length: int, frames. names: file names for the restored frames, without suffix.
     read: function(start) -> iterator of uint8 [H, W, 3] from frame `start` on. video: VideoInfo, None for images.
-    path: str, the video file or the folder of the images.
+    path: str, the video file or the folder of the images. shots: tuple of (first, end), stretches of frames that are
+    restored each by itself; they follow one another and cover all frames. () stands for a single one.
     """
     name: str
     length: int
@@ -23,18 +29,21 @@ class Source(typing.NamedTuple):
     read: typing.Callable
     video: typing.Optional[video.VideoInfo]
     path: str
+    shots: typing.Tuple[typing.Tuple[int, int], ...] = ()
 
 
-def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progress=None):
+def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progress=None, shots=None):
     """The clips at a path.
 
     Args:
-      path: a video file, a folder of images, a folder of clips or a dataset, see `data_tools.media.clips`.
+      path: a video file, a folder of images, a folder of clips or videos, a dataset or a list of such, see
+        `data_tools.media.clips`.
       scale: int, tells the LQ folders of a dataset (blur4, X4).
       clips: list of names to take, None for all.
       allow_gaps: accept holes in the numbering of images.
       allow_damaged: restore what decodes of a damaged video.
       progress: see `video.inspect`.
+      shots: ShotRule; None splits videos where the picture cuts, and no images.
     Returns:
       list of Source, not empty.
     Raises:
@@ -42,38 +51,48 @@ def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progr
     """
     if not os.path.exists(path):
         raise UserError('%s: no such file or folder; give a video, a folder of images or a folder of clips' % path)
-    if os.path.isdir(path):
-        return _folders(path, scale, clips, allow_gaps)
-    if path.lower().endswith(clip_folders.IMAGE_SUFFIXES):
+    if os.path.isfile(path) and is_image(path):
         raise UserError('%s is a single image; give the folder of the frames' % path)
-    info = video.inspect(path, progress, allow_damaged)
-    name = os.path.splitext(os.path.basename(path))[0]
-    names = tuple('%08d' % index for index in range(info.num_frames))
-    return [Source(name, info.num_frames, names, lambda start: video.decode(info, start), info, path)]
+    found = clip_folders.find_clips(path, scale, need_gt=False, clips=clips, allow_gaps=allow_gaps,
+                                    shots=ShotRule() if shots is None else shots, split=False,
+                                    scanner=Scanner('', allow_damaged, progress))
+    return [_source(clip) for clip in found]
 
 
-def _folders(path, scale, clips, allow_gaps):
-    try:
-        found = clip_folders.find_clips(path, scale, need_gt=False, clips=clips, allow_gaps=allow_gaps)
-    except UserError as error:
-        videos = [name for name in sorted(os.listdir(path)) if name.lower().endswith(video.SUFFIXES)]
-        if not videos:
-            raise
-        raise UserError('%s; it holds videos: give one of them, such as %s'
-                        % (error, os.path.join(path, videos[0]))) from None
-    return [_images(clip) for clip in found]
-
-
-def _images(clip):
-    names = [os.path.splitext(os.path.basename(path))[0] for path in clip.lq_paths]
+def _source(clip):
+    frames = clip.lq
+    names = tuple(frames.name(index) for index in range(clip.length))
     seen = {}
-    for name, path in zip(names, clip.lq_paths):
+    for index, name in enumerate(names):
         if name in seen:
             raise UserError('clip %s: %s and %s would both become %s.png; rename or remove one'
-                            % (clip.name, seen[name], path, name))
-        seen[name] = path
-    return Source(clip.name, clip.length, tuple(names), lambda start: map(read_image, clip.lq_paths[start:]), None,
-                  os.path.dirname(clip.lq_paths[0]))
+                            % (clip.name, frames.label(seen[name]), frames.label(index), name))
+        seen[name] = index
+    return Source(clip.name, clip.length, names, frames.read, frames.info if isinstance(frames, VideoFrames) else None,
+                  frames.path, covering(clip.shots, clip.length))
+
+
+def restore(restorer, source, first=0):
+    """Restores a Source shot by shot: no frame is restored with the help of one beyond a cut.
+
+    Args:
+      restorer: Restorer.
+      source: Source.
+      first: int, the first frame to restore; of the frames before it only those are read that its windows need.
+    Yields:
+      float32 [s*H, s*W, 3] for each frame from `first` to the end, see `Restorer.restore_clip`.
+    Raises:
+      UserError: see `Restorer.restore_clip`.
+    """
+    shots = [shot for shot in source.shots or ((0, source.length),) if shot[1] > first]
+    if not shots:
+        return
+    start = max(shots[0][0], first - (restorer.config.num_frames - 1))
+    with contextlib.closing(read_ahead(source.read(start))) as stream:
+        for begin, end in shots:
+            begin = max(begin, start)
+            frames = itertools.islice(stream, end - begin)
+            yield from restorer.restore_clip(frames, end - begin, max(first - begin, 0))
 
 
 def read_ahead(items, depth=4):

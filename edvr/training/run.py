@@ -8,6 +8,9 @@ import tensorflow.compat.v1 as tf
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media.clips import find_clips
+from data_tools.media.degradation import Degradation
+from data_tools.media.shots import ShotRule
+from data_tools.record.manifest import Manifest
 from edvr import checkpoints
 from edvr.data import damage
 from edvr.data.input_pipeline import open_set, train_dataset
@@ -97,7 +100,16 @@ class Run:
     def _find_clips(self, rank, size):
         training = self.training
         validates = rank == 0 and (training.eval_every or training.image_every)
-        self.val_clips = find_clips(training.val_dir, scale=self.model.upscale) if validates else []
+        if not validates:
+            self.val_clips = []
+            return
+        self.val_clips = find_clips(training.val_dir, scale=self.model.upscale, part='test', shots=ShotRule(),
+                                    degradation=self._degradation() if training.make_lq else None)
+
+    def _degradation(self):
+        """What makes the LQ of validation clips: the way that of the training set was made."""
+        job = Manifest.read(self.data.data_dir).job if self.data.input == 'tfrecords' else {}
+        return Degradation.from_job(job) or Degradation('bicubic', self.model.upscale)
 
     def _held_directory(self):
         if not self.writes:

@@ -7,13 +7,14 @@ mean over clips.
 """
 import collections
 import concurrent.futures
+import contextlib
 import itertools
 import time
 
 import numpy as np
 
 from data_tools.base.errors import UserError
-from data_tools.media.images import read_image
+from edvr.restoration.clip_source import read_ahead
 from edvr.restoration.evaluation import metrics
 from edvr.restoration.evaluation.comparison import bicubic
 
@@ -77,16 +78,17 @@ def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=Fals
     Returns:
       ClipResult.
     Raises:
-      UserError: see `Restorer.restore_clip` and `data_tools.media.images.read_image`.
+      UserError: see `Restorer.restore_clip` and `data_tools.media.frames`.
     """
     held = collections.deque(maxlen=restorer.config.num_frames + 1)   # LQ frames read and not yet measured
     reading = _Stopwatch()
 
     def frames():
-        for i, path in enumerate(clip.lq_paths):
+        stream = clip.lq.read()
+        for index in range(clip.length):
             with reading:
-                frame = read_image(path)
-            held.append((i, frame))
+                frame = next(stream)
+            held.append((index, frame))
             yield frame
 
     count = min(config.max_frames or clip.length, clip.length)
@@ -100,25 +102,25 @@ def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=Fals
             if on_frame:
                 on_frame(index, lq, sr, gt, row)
 
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    gt_frames = read_ahead(clip.gt.read()) if concurrent_metrics else clip.gt.read()
+    with contextlib.closing(gt_frames), concurrent.futures.ThreadPoolExecutor(2) as pool:
         restored = itertools.islice(restorer.restore_clip(frames(), clip.length), count)
         for index in range(count):
             started, read_before = time.perf_counter(), reading.seconds
             sr = next(restored)
             seconds.append(time.perf_counter() - started - (reading.seconds - read_before))
-            lq = dict(held)[index]
-            measured = pool.submit(_measure_file, sr, clip.gt_paths[index], lq, restorer.config.upscale, config)
+            lq, gt = dict(held)[index], next(gt_frames)
+            if gt.shape != sr.shape:
+                raise UserError('%s is %dx%d, the restored frame %dx%d (height x width); they must be of one size'
+                                % ((clip.gt.label(index),) + gt.shape[:2] + sr.shape[:2]))
+            measured = pool.submit(_measure_frame, sr, gt, lq, restorer.config.upscale, config)
             pending.append((index, lq, sr, measured))
             collect(_PENDING if concurrent_metrics else 0)
         collect(0)
     return ClipResult(clip.name, rows, seconds)
 
 
-def _measure_file(sr, gt_path, lq, scale, config):
-    gt = read_image(gt_path)
-    if gt.shape != sr.shape:
-        raise UserError('%s is %dx%d, the restored frame %dx%d (height x width); they must be of one size'
-                        % ((gt_path,) + gt.shape[:2] + sr.shape[:2]))
+def _measure_frame(sr, gt, lq, scale, config):
     return measure(sr, gt, lq, scale, config.crop_border, config.ssim, config.bicubic), gt
 
 

@@ -1,7 +1,6 @@
 """Looking at a checkpoint during training: PSNR of validation clips, and pictures of one window, on TensorBoard."""
 import time
 
-from data_tools.media.images import read_image
 from edvr.config.restoration import EvaluateConfig
 from edvr.restoration.evaluation import measure, metrics
 from edvr.restoration.evaluation.comparison import bicubic
@@ -49,8 +48,8 @@ class Validation:
         """The centre window of the first clip."""
         clip = self._clips[0]
         index = clip.length // 2
-        lq, gt = read_image(clip.lq_paths[index]), read_image(clip.gt_paths[index])
-        sr = next(restorer.restore_clip((read_image(path) for path in clip.lq_paths), clip.length, index))
+        lq, gt = next(clip.lq.read(index)), next(clip.gt.read(index))
+        sr = next(restorer.restore_clip(clip.lq.read(), clip.length, index))
         for tag, image in (('1_lq', lq), ('2_bicubic', bicubic(lq, restorer.config.upscale)),
                            ('3_edvr', metrics.to_uint8(sr)), ('4_gt', gt)):
             self._events.image(step, 'validation/' + tag, image)

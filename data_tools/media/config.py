@@ -1,0 +1,48 @@
+"""Options that several programs share: LQ made from GT, videos split into shots."""
+import dataclasses
+from typing import Optional, Tuple
+
+from data_tools.base.config import Config, option
+
+DEGRADATIONS = ('bicubic', 'bd', 'compressed')
+NOISES = ('gaussian', 'salt_pepper', 'speckle')
+
+
+@dataclasses.dataclass(frozen=True)
+class DegradationConfig(Config):
+    """Whether LQ is made from GT, and how."""
+
+    TITLE = 'LQ made from GT'
+
+    make_lq: bool = option(False, 'make LQ from GT, for clips that have only GT. GT whose sides do not divide by the '
+                           'scale is cropped at the right and at the bottom')
+    degradation: str = option('bicubic', "with make_lq: bicubic (Pillow's, antialiased), bd (Gaussian blur of sigma "
+                              '1.6, then every scale-th pixel), compressed (bicubic, then H.264)', choices=DEGRADATIONS)
+    crf: Tuple[int, ...] = option((25,), 'with degradation=compressed: CRF of H.264, 0 is best, 51 worst; two numbers '
+                                  'are a range from which each clip draws one', low=0, high=51)
+    lq_noise: Tuple[str, ...] = option((), 'with make_lq: noise added after downsampling and before compression; each '
+                                       'noisy clip draws one of these', choices=NOISES)
+    lq_noise_probability: float = option(1., 'share of the clips that get lq_noise', low=0, high=1)
+    lq_noise_strength: float = option(10., 'upper end of the lq_noise drawn: standard deviation in levels (0-255) for '
+                                      'gaussian, in percent of the value for speckle, percent of replaced pixels for '
+                                      'salt_pepper', low=0, high=100)
+
+    def problems(self):
+        yield from super().problems()
+        if not 1 <= len(self.crf) <= 2 or list(self.crf) != sorted(self.crf):
+            yield 'crf is %s; it must be one number, or a range such as 15,35' % ','.join(map(str, self.crf))
+
+
+@dataclasses.dataclass(frozen=True)
+class ShotConfig(Config):
+    """Whether clips are split where the picture cuts to another shot."""
+
+    TITLE = 'shots'
+
+    split_shots: Optional[bool] = option(None, 'make each shot a clip of its own, so that no window crosses a cut; '
+                                         'default: videos are split, folders of images are not')
+    shots: str = option('', 'JSON file with the shots of clips, {"NAME": [[FIRST, END], ...]}: frame numbers from 0, '
+                        'END not included. Clips that it does not name are treated as without it')
+    shot_threshold: float = option(.1, "lowest scene score of ffmpeg's (0 to 1) that is a cut; lower finds more cuts",
+                                   low=0, high=1)
+    shot_min_frames: int = option(5, 'cuts that would make a shorter shot are not taken: flashes are no shots', low=1)

@@ -1,0 +1,75 @@
+"""A folder of images as the frames of a clip: natural order, numbering without holes, one size."""
+import os
+import re
+
+from data_tools.base.errors import UserError
+from data_tools.media.frames import ImageFrames
+from data_tools.media.images import image_size
+from data_tools.media.layouts import IMAGE_SUFFIXES, entries, is_folder, is_image
+
+
+def open_folder(folder, allow_gaps=False):
+    """ImageFrames of a folder, headers of all files read. Raises UserError: see `list_frames`; frames of two sizes."""
+    paths = list_frames(folder, allow_gaps)
+    size = image_size(paths[0])
+    for path in paths[1:]:
+        other = image_size(path)
+        if other != size:
+            raise UserError('%s is %dx%d but %s is %dx%d (height x width); all frames of a clip must have one size: '
+                            'split the clip' % ((paths[0],) + size + (path,) + other))
+    return ImageFrames(paths, size, size)
+
+
+def list_frames(folder, allow_gaps=False):
+    """Paths of the frames in a folder, in natural order.
+
+    Raises:
+      UserError: empty folder, a file that is no image, a folder with the name of one, two frames of one number, holes
+        in the numbering.
+    """
+    inside = sorted(entries(folder), key=lambda entry: natural_key(entry.name))
+    for entry in inside:
+        if is_folder(entry) and is_image(entry.name):
+            raise UserError('%s is a folder with the name of an image; rename it or move it elsewhere' % entry.path)
+    found = [entry for entry in inside if not is_folder(entry)]
+    others = [entry.path for entry in found if not is_image(entry.name)]
+    if others:
+        raise UserError('%s is not an image (%d such in %s); frames are %s: move the rest elsewhere'
+                        % (others[0], len(others), folder, ' '.join(IMAGE_SUFFIXES)))
+    if not found:
+        raise UserError('%s has no frames; put the clip there as numbered images, or remove the folder' % folder)
+    _check_numbering(folder, [entry.name for entry in found], allow_gaps)
+    return tuple(entry.path for entry in found)
+
+
+def natural_key(text):
+    """Sorting key under which numbers inside names order by value."""
+    parts = re.split(r'(\d+)', os.fspath(text))
+    return [(int(part), part) if i % 2 else part for i, part in enumerate(parts)]
+
+
+def number_of(name):
+    """The last number in the file name of a frame (int), or the name without suffix where there is none."""
+    stem = os.path.splitext(name)[0]
+    digits = re.findall(r'\d+', stem)
+    return int(digits[-1]) if digits else stem
+
+
+def _check_numbering(folder, names, allow_gaps):
+    numbers = [number_of(name) for name in names]
+    if not all(isinstance(number, int) for number in numbers):
+        numbers = [os.path.splitext(name)[0] for name in names]
+    seen = {}
+    for name, number in zip(names, numbers):
+        prefix = re.sub(r'\d+$', '', os.path.splitext(name)[0])
+        if seen.setdefault((prefix, number), name) != name:
+            raise UserError('%s has two frames of one number: %s and %s; remove one'
+                            % (folder, seen[prefix, number], name))
+    if allow_gaps or len(names) < 3 or not isinstance(numbers[0], int):
+        return
+    steps = [after - before for before, after in zip(numbers, numbers[1:])]
+    usual = min(steps)   # clips thinned evenly (0, 2, 4, ...) are whole
+    for i, step in enumerate(steps):
+        if step != usual and usual > 0:
+            raise UserError('%s has a hole in its numbering: after %s comes %s; bring the missing frames back, or '
+                            'split the clip there' % (folder, names[i], names[i + 1]))

@@ -1,0 +1,176 @@
+"""Shots: the stretches of a clip between cuts.
+
+A cut is where ffmpeg's scene score (the change of the mean difference between frames, 0 to 1; filter `select`, in every
+version of ffmpeg) is at least a threshold and stands out from the scores around it, as it does not in fast motion. The
+score is computed on pictures of 320x180. Fades and dissolves are no cuts.
+"""
+import contextlib
+import subprocess
+import tempfile
+import typing
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.media import ffmpeg
+from data_tools.media.frames import VideoFrames
+
+_FILTERS = "scale=320:180:flags=bilinear,format=rgb24,select='gte(scene,0)',metadata=print:file=-"
+_NEIGHBOURS, _RATIO = 2, 3.   # a cut's score is so many times the mean of so many scores on each side of it
+
+
+class ShotRule(typing.NamedTuple):
+    """What splits clips: see the options of ShotConfig. `given`: {name: ((first, end), ...)}."""
+    split: typing.Optional[bool] = None
+    threshold: float = .1
+    min_frames: int = 5
+    given: typing.Mapping[str, tuple] = {}
+
+    @classmethod
+    def from_config(cls, config):
+        """The ShotRule of a ShotConfig. Raises UserError if its file cannot be read."""
+        return cls(config.split_shots, config.shot_threshold, config.shot_min_frames,
+                   read_shots(config.shots) if config.shots else {})
+
+    def detects_video(self, name):
+        """Whether shots are looked for in the video `name`."""
+        return name not in self.given and self.split is not False
+
+    def shots_of(self, name, frames, detect_in):
+        """The shots of a clip, given or detected.
+
+        Args:
+          name: str. frames: all its frames.
+          detect_in: function (frames, rule) -> shots.
+        Returns:
+          tuple of (first, end), END not included.
+        Raises:
+          UserError: given shots that do not fit the clip.
+        """
+        if name in self.given:
+            return checked(self.given[name], frames.length, name)
+        detects = isinstance(frames, VideoFrames) if self.split is None else self.split
+        return detect_in(frames, self) if detects else ((0, frames.length),)
+
+
+NO_SPLIT = ShotRule(split=False)
+
+
+def detect(frames, threshold=.1, min_frames=5, alive=lambda: None):
+    """The shots of a clip.
+
+    Args:
+      frames: see `frames`; a whole video, or image files.
+      threshold: float, lowest score that is a cut.
+      min_frames: int, no shot becomes shorter than this.
+      alive: function called now and then; what it raises ends the search.
+    Returns:
+      tuple of (first, end), END not included, that covers all frames.
+    Raises:
+      UserError: the frames cannot be read.
+    """
+    return cut(scores(frames, alive), threshold, min_frames)
+
+
+def scores(frames, alive=lambda: None):
+    """ffmpeg's scene score of each frame against the one before it, list of float; 0 for the first.
+
+    Raises:
+      UserError: frames that cannot be read, a video of which fewer frames decode than before.
+    """
+    with tempfile.TemporaryFile() as output:
+        if isinstance(frames, VideoFrames):
+            _score_video(frames, output, alive)
+            first = frames.first
+        else:
+            _score_images(frames, output, alive)
+            first = 0
+        output.seek(0)
+        lines = output.read().decode('ascii', 'replace').splitlines()
+    values = [float(line.split('=')[1]) for line in lines if line.startswith('lavfi.scene_score=')]
+    values = values[first:first + frames.length]
+    if len(values) < frames.length:
+        raise UserError('%s: looking for cuts ended after %d of %d frames' % (frames.path, len(values), frames.length))
+    return [0.] + values[1:]
+
+
+def _score_video(frames, output, alive):
+    """Writes ffmpeg's scores of a whole video."""
+    process = ffmpeg.start(ffmpeg.command('-loglevel', 'quiet', '-i', ffmpeg.file_name(frames.path), '-map', '0:v:0',
+                                          '-vf', _FILTERS, '-f', 'null', '-'), stdout=output, stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None:   # its code does not matter: a damaged video gives one after its last frame
+            alive()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+    finally:
+        ffmpeg.end(process)
+
+
+def _score_images(frames, output, alive):
+    def chunks():
+        for frame in frames.read():
+            alive()
+            yield frame.tobytes()
+
+    size = '%dx%d' % frames.size[::-1]
+    ffmpeg.feed(ffmpeg.command('-loglevel', 'error', '-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', size, '-i', 'pipe:0',
+                               '-vf', _FILTERS, '-f', 'null', '-', read_stdin=True), chunks(), output)
+
+
+def cut(values, threshold, min_frames):
+    """The shots between the cuts that scores tell of; see `detect`."""
+    length, starts = len(values), [0]
+    for index, value in enumerate(values):
+        around = [values[i] for i in range(index - _NEIGHBOURS, index + _NEIGHBOURS + 1)
+                  if i != index and 0 <= i < length]
+        if value < threshold or value * len(around) < _RATIO * sum(around):
+            continue
+        if index - starts[-1] >= min_frames and length - index >= min_frames:
+            starts.append(index)
+    return tuple(zip(starts, starts[1:] + [length]))
+
+
+def read_shots(path):
+    """{name: ((first, end), ...)} of a file of shots. Raises UserError unless it is what the option `shots` says."""
+    values = files.read_json(path)
+    sound = isinstance(values, dict) and all(
+        isinstance(pairs, list) and pairs and all(
+            isinstance(pair, list) and len(pair) == 2 and all(type(number) is int for number in pair)
+            for pair in pairs) for pairs in values.values())
+    if not sound:
+        raise UserError('%s must hold the shots of clips as {"NAME": [[FIRST, END], ...]}, frame numbers from 0, END '
+                        'not included' % path)
+    return {name: tuple(tuple(pair) for pair in pairs) for name, pairs in values.items()}
+
+
+def checked(shots, length, name):
+    """The shots, if they fit a clip of `length` frames; else a UserError."""
+    before = 0
+    for first, end in shots:
+        if not before <= first < end <= length:
+            raise UserError('clip %s has %d frames, and its shots must follow one another inside them; [%d, %d] after '
+                            'frame %d does not' % (name, length, first, end, before))
+        before = end
+    return tuple(shots)
+
+
+def covering(shots, length):
+    """The shots, and the stretches between them as shots of their own: for restoring, where no frame may lack."""
+    complete, before = [], 0
+    for first, end in tuple(shots) + ((length, length),):
+        if before < first:
+            complete.append((before, first))
+        if first < end:
+            complete.append((first, end))
+        before = end
+    return tuple(complete)
+
+
+def shot_name(name, number, count):
+    """Name of a shot: the clip's own where it is the only one."""
+    return name if count == 1 else '%s_shot%0*d' % (name, max(3, len(str(count - 1))), number)
+
+
+def describe(name, shots):
+    """One line for the log."""
+    return '%s: %d shots: %s' % (name, len(shots), ', '.join('%d-%d' % (first, end - 1) for first, end in shots))

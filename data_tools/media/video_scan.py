@@ -1,0 +1,142 @@
+"""Looking through videos before they are used: how many frames decode, and where the shots are.
+
+Both need every frame decoded, so what is found is kept for later runs in a file, under the fingerprint of the video.
+"""
+import concurrent.futures
+import json
+import os
+import threading
+import time
+from fractions import Fraction
+
+from tqdm import tqdm
+
+from data_tools.base import files, worker_pool
+from data_tools.base.errors import UserError
+from data_tools.media import fingerprint, shots, video
+from data_tools.media.frames import VideoFrames
+
+_THREADS = 4          # videos at a time; ffmpeg has threads of its own
+_SAVE_SECONDS = 30.
+
+
+class Scanner:
+    """Looks through videos, each once."""
+
+    def __init__(self, path='', allow_damaged=False, progress=None):
+        """
+        Args:
+          path: str, file that keeps what is found; '' keeps it in memory only.
+          allow_damaged: see `video.inspect`.
+          progress: function called with the number of frames decoded so far, instead of a bar.
+        """
+        self._path, self._allow_damaged, self._progress = path, allow_damaged, progress
+        self._known = _read(path)
+        self._infos, self._shots = {}, {}
+        self._lock, self._stop, self._saved = threading.Lock(), threading.Event(), time.time()
+
+    def scan(self, videos, rule):
+        """Looks through videos.
+
+        Args:
+          videos: list of (path, whether shots are to be detected).
+          rule: ShotRule.
+        Raises:
+          UserError: see `video.inspect` and `shots.detect`.
+        """
+        if not videos:
+            return
+        if self._progress:
+            for path, detects in videos:
+                self._scan_one(path, detects, rule, self._progress)
+            return
+        total = sum(filter(None, (video.stated_frames(path) * (2 if detects else 1) for path, detects in videos)))
+        with tqdm(total=total or None, unit=' frames', desc='looking through videos', delay=1, mininterval=0.5) as bar:
+            self._scan_all(videos, rule, bar)
+        self._save()
+
+    def info(self, path):
+        """VideoInfo of a video that was looked through."""
+        return self._infos[path]
+
+    def shots(self, frames, rule):
+        """The shots of whole clips: as found by `scan` for videos, else detected now."""
+        return self._shots.get(frames.path) or shots.detect(frames, rule.threshold, rule.min_frames)
+
+    def _scan_all(self, videos, rule, bar):
+        def work(path, detects):
+            before = 0
+
+            def progress(count):
+                nonlocal before
+                if self._stop.is_set():
+                    raise worker_pool.StoppedError
+                with self._lock:
+                    bar.update(count - before)
+                before = count
+            self._scan_one(path, detects, rule, progress)
+
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+            futures = [pool.submit(work, *item) for item in videos]
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    future.result()
+            except BaseException:
+                self._stop.set()
+                for future in futures:
+                    future.cancel()
+                self._save()
+                raise
+
+    def _scan_one(self, path, detects, rule, progress):
+        mark = fingerprint.of_file(path, fingerprint.VIDEO_BLOCKS)
+        known = self._known.get(mark, {})
+        info = _info_from_json(known.get('info'), path)
+        if info is None:
+            info = video.inspect(path, progress, self._allow_damaged)
+            known = dict(info=_to_json(info))
+        if detects:
+            key = 'shots %r %d' % (rule.threshold, rule.min_frames)
+            if key not in known:
+                frames = VideoFrames(info, 0, info.num_frames, (info.height, info.width))
+                found = shots.detect(frames, rule.threshold, rule.min_frames, lambda: progress(info.num_frames))
+                known = dict(known, **{key: found})
+                progress(2 * info.num_frames)
+            self._shots[path] = tuple(tuple(pair) for pair in known[key])
+        self._infos[path] = info
+        with self._lock:
+            self._known[mark] = known
+            if time.time() - self._saved > _SAVE_SECONDS:
+                self._save()
+
+    def _save(self):
+        if self._path and self._known != _read(self._path):
+            files.make_dir(os.path.dirname(self._path))
+            files.write_json(self._path, self._known)
+        self._saved = time.time()
+
+
+def _read(path):
+    """What a file keeps; nothing where there is no file, or one that is damaged: then the videos are decoded again."""
+    try:
+        known = files.read_json(path) if path and files.exists(path) else {}
+    except UserError:
+        known = {}
+    return known if isinstance(known, dict) else {}
+
+
+def _to_json(info):
+    """VideoInfo as a dict for JSON, without its path."""
+    values = {key: {'fraction': str(value)} if isinstance(value, Fraction) else value
+              for key, value in info._asdict().items() if key != 'path'}
+    return json.loads(json.dumps(values))
+
+
+def _info_from_json(values, path):
+    """The VideoInfo, or None if the values are not those of one."""
+    try:
+        values = {key: Fraction(value['fraction']) if isinstance(value, dict) else
+                  tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return video.VideoInfo(path=path, **values)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
