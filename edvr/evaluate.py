@@ -90,7 +90,7 @@ def write_results(results, restorer, restore_config, config):
         about = dict(checkpoint=restorer.path, step=restorer.step, data_dir=config.data_dir, fill=restore_config.fill,
                      tile=restore_config.tile, ensemble=restore_config.ensemble, crop_border=config.crop_border,
                      scale=restorer.config.upscale, num_frames=restorer.config.num_frames, lq_folder=config.lq_folder)
-        degradation = Degradation.from_config(config, restorer.config.upscale)
+        degradation = Degradation.if_wanted(config, restorer.config.upscale)
         about['degradation'] = degradation and degradation.to_job()
         report.write_json(config.json, report.to_dict(results, **about))
     if config.csv:
@@ -102,7 +102,7 @@ def load_clips(config, scale):
     if not config.data_dir:
         raise UserError('--data_dir is not given; name a folder with LQ and GT frames (REDS layout)')
     return find_clips(config.data_dir, scale=scale, clips=parse_names(config.clips), part='test',
-                      lq_folder=config.lq_folder, degradation=Degradation.from_config(config, scale),
+                      lq_folder=config.lq_folder, degradation=Degradation.if_wanted(config, scale),
                       shots=ShotRule.from_config(config))
 
 

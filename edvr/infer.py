@@ -112,7 +112,7 @@ def _folder(output, source, sources):
 
 def _restore_to_folders(restorer, sources, settings, config):
     """PNG frames of all clips; returns how many were restored."""
-    folders = [PngFolder(_folder(config.output, source, sources), source.names, dict(settings, frames=source.length),
+    folders = [PngFolder(_folder(config.output, source, sources), source.names, _record(settings, source),
                          config.overwrite) for source in sources]
     missing = sum(source.length - folder.first for source, folder in zip(sources, folders))
     if missing < sum(source.length for source in sources):
@@ -124,6 +124,12 @@ def _restore_to_folders(restorer, sources, settings, config):
                     _restore(restorer, source, folder.first, writer, bar)
                     _say_if_done(bar)
     return missing
+
+
+def _record(settings, source):
+    """What decides the restored frames of a source."""
+    shots = {'shots': [list(shot) for shot in source.shots]} if len(source.shots) > 1 else {}
+    return dict(settings, frames=source.length, **shots)
 
 
 def _restore_to_video(restorer, source, config):

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 # From the lowest to the highest; a room imports itself and those before it. What is on one line may not import each
 # other. Programs are the modules directly below data_tools and edvr; nothing imports a program.
-DATA_TOOLS = ['base', 'record media', 'packing reds sample']
+DATA_TOOLS = ['base', 'record media', 'packing lq reds sample']
 EDVR = ['config', 'runtime', 'flags', 'tensorboard', 'checkpoints', 'model', 'pytorch data', 'restoration', 'training',
         'benchmarks']
 LIBRARIES = {'edvr.flags'}

@@ -68,7 +68,8 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
 
     Args:
       root: str, a folder in one of the layouts above, a video, or a list of such.
-      scale: int, GT size / LQ size; checked exactly when both are asked for.
+      scale: int, GT size / LQ size; checked when both are asked for. GT may be larger by less than `scale` pixels at
+        the right and at the bottom, which then are left out: so the data sets' LQ is made.
       need_gt, need_lq: bool, which sides to find; the other stays None.
       clips: names to take, in any order; None takes all. See `parse_names`.
       exclude: names to leave out, or None.
@@ -192,20 +193,26 @@ def _read_clip(name, paths, scale, allow_gaps, scanner):
         else:
             sides[side] = open_folder(path, allow_gaps)
     if len(sides) == 2:
-        _check_pair(name, sides['lq'], sides['gt'], scale)
+        sides['gt'] = _paired(name, sides['lq'], sides['gt'], scale)
     return Clip(name, sides.get('lq'), sides.get('gt'), name)
 
 
-def _check_pair(name, lq, gt, scale):
+def _paired(name, lq, gt, scale):
+    """GT, without what its sides have beyond a multiple of the scale; UserError if LQ is not of it."""
     if lq.length != gt.length:
         raise UserError('clip %s: %d LQ frames in %s but %d GT frames in %s; they must be the same frames'
                         % (name, lq.length, lq.path, gt.length, gt.path))
-    if gt.size != tuple(scale * side for side in lq.size):
+    size = tuple(scale * side for side in lq.size)
+    if not all(0 <= side - exact < scale for side, exact in zip(gt.size, size)):
         raise UserError('clip %s: GT must be exactly %d times the size of LQ, but %s is %dx%d and %s is %dx%d (height '
                         'x width); give the right --scale or make LQ anew'
                         % ((name, scale, gt.label(0)) + gt.size + (lq.label(0),) + lq.size))
-    if not (isinstance(lq, ImageFrames) and isinstance(gt, ImageFrames)):
-        return
+    if isinstance(lq, ImageFrames) and isinstance(gt, ImageFrames):
+        _check_numbers(name, lq, gt)
+    return gt.cropped(size)
+
+
+def _check_numbers(name, lq, gt):
     numbers = [[number_of(os.path.basename(path)) for path in side.paths] for side in (lq, gt)]
     # Different naming schemes pair by order; shared numbers that do not line up mean that frames are missing.
     if set(numbers[0]) & set(numbers[1]):

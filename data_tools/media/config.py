@@ -10,17 +10,15 @@ NOISES = ('gaussian', 'salt_pepper', 'speckle')
 
 @dataclasses.dataclass(frozen=True)
 class DegradationConfig(Config):
-    """Whether LQ is made from GT, and how."""
+    """How LQ is made from GT."""
 
     TITLE = 'LQ made from GT'
 
-    make_lq: bool = option(False, 'make LQ from GT, for clips that have only GT. GT whose sides do not divide by the '
-                           'scale is cropped at the right and at the bottom')
-    degradation: str = option('bicubic', "with make_lq: bicubic (Pillow's, antialiased), bd (Gaussian blur of sigma "
+    degradation: str = option('bicubic', "how LQ is made: bicubic (Pillow's, antialiased), bd (Gaussian blur of sigma "
                               '1.6, then every scale-th pixel), compressed (bicubic, then H.264)', choices=DEGRADATIONS)
     crf: Tuple[int, ...] = option((25,), 'with degradation=compressed: CRF of H.264, 0 is best, 51 worst; two numbers '
                                   'are a range from which each clip draws one', low=0, high=51)
-    lq_noise: Tuple[str, ...] = option((), 'with make_lq: noise added after downsampling and before compression; each '
+    lq_noise: Tuple[str, ...] = option((), 'noise added after downsampling and before compression; each '
                                        'noisy clip draws one of these', choices=NOISES)
     lq_noise_probability: float = option(1., 'share of the clips that get lq_noise', low=0, high=1)
     lq_noise_strength: float = option(10., 'upper end of the lq_noise drawn: standard deviation in levels (0-255) for '
@@ -31,6 +29,14 @@ class DegradationConfig(Config):
         yield from super().problems()
         if not 1 <= len(self.crf) <= 2 or list(self.crf) != sorted(self.crf):
             yield 'crf is %s; it must be one number, or a range such as 15,35' % ','.join(map(str, self.crf))
+
+
+@dataclasses.dataclass(frozen=True)
+class MadeLqConfig(DegradationConfig):
+    """Whether LQ is made from GT, and how."""
+
+    make_lq: bool = option(False, 'make LQ from GT, for clips that have only GT. GT whose sides do not divide by the '
+                           'scale is cropped at the right and at the bottom')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -84,11 +84,14 @@ class Degradation(typing.NamedTuple):
 
     @classmethod
     def from_config(cls, config, scale, seed=0):
-        """The Degradation that a DegradationConfig asks for, or None if it asks for none."""
-        if not config.make_lq:
-            return None
+        """The Degradation of a DegradationConfig."""
         return cls(config.degradation, scale, config.crf, config.lq_noise, config.lq_noise_probability,
                    config.lq_noise_strength, seed)
+
+    @classmethod
+    def if_wanted(cls, config, scale, seed=0):
+        """The Degradation of a MadeLqConfig, or None if LQ is not to be made."""
+        return cls.from_config(config, scale, seed) if config.make_lq else None
 
     @classmethod
     def from_job(cls, job):

@@ -3,7 +3,7 @@ import dataclasses
 from typing import Optional
 
 from data_tools.base.config import Config, option
-from data_tools.media.config import DegradationConfig, ShotConfig
+from data_tools.media.config import MadeLqConfig, ShotConfig
 from data_tools.media.windows import FILLS
 from data_tools.record.layout import ENCODINGS, TILES
 
@@ -12,7 +12,7 @@ NO_FILL = 'none'
 
 
 @dataclasses.dataclass(frozen=True)
-class PackConfig(ShotConfig, DegradationConfig):
+class PackConfig(ShotConfig, MadeLqConfig):
     """Clips to pack, how, and where to."""
 
     TITLE = 'packing'

@@ -29,7 +29,7 @@ def describe_job(config, found, shots):
     if config.encoding == 'tiles':
         lq_tile = lq_tile if config.lq_tile is None else config.lq_tile
         gt_tile = gt_tile if config.gt_tile is None else config.gt_tile
-    degradation = Degradation.from_config(config, config.scale, config.seed)
+    degradation = Degradation.if_wanted(config, config.scale, config.seed)
     job = dict(format_version=layout.FORMAT_VERSION, num_frames=config.num_frames, scale=config.scale,
                encoding=config.encoding, lq_tile=lq_tile, gt_tile=gt_tile, fill=config.fill,
                frame_interval=config.frame_interval, make_lq=config.make_lq, seed=config.seed,

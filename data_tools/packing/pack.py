@@ -54,7 +54,7 @@ def find_source(config):
     scanner = Scanner(os.path.join(config.output_dir, VIDEOS), config.allow_damaged)
     found = clips.find_clips(config.data_dir, config.scale, clips=clips.parse_names(config.clips),
                              exclude=clips.parse_names(config.exclude), part='train', lq_folder=config.lq_folder,
-                             degradation=Degradation.from_config(config, config.scale, config.seed), shots=rule,
+                             degradation=Degradation.if_wanted(config, config.scale, config.seed), shots=rule,
                              scanner=scanner)
     shots = {}
     for clip in found:

@@ -2,7 +2,7 @@
 import dataclasses
 
 from data_tools.base.config import Config, option
-from data_tools.media.config import DegradationConfig, ShotConfig
+from data_tools.media.config import MadeLqConfig, ShotConfig
 from edvr.config.runtime import DEVICES
 
 # data_tools.media.windows.FILLS holds the same names; importing it here would make every --help load NumPy
@@ -42,7 +42,7 @@ class RestoreConfig(Config):
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateConfig(ShotConfig, DegradationConfig):
+class EvaluateConfig(ShotConfig, MadeLqConfig):
     """What is restored and compared, and where the numbers go."""
 
     TITLE = 'evaluation'

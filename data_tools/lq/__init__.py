@@ -1,0 +1,1 @@
+"""LQ clips written from GT clips or videos."""

@@ -1,0 +1,29 @@
+"""Options of make_lq."""
+import dataclasses
+
+from data_tools.base.config import option
+from data_tools.media.config import DegradationConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeLqConfig(DegradationConfig):
+    """GT to read, LQ to write."""
+
+    TITLE = 'make_lq'
+
+    data_dir: str = option('', 'folder with clips or videos that are GT (layouts: see data_tools/media/clips.py)')
+    output_dir: str = option('', "folder for the LQ, laid out as the data set's own; the data_dir itself completes it")
+    scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4))
+    clips: str = option('', 'only these: names with commas, REDS4, @file.json or @file.txt; empty takes all')
+    exclude: str = option('', 'all but these')
+    seed: int = option(0, 'of the noise, and of the CRF of each clip')
+    workers: int = option(0, 'worker processes, each writes one clip at a time; 0: one per core', low=0)
+    overwrite: bool = option(False, 'make LQ again where it was made in another way')
+    allow_damaged: bool = option(False, 'of a damaged or cut video, take the frames that decode')
+
+    def problems(self):
+        yield from super().problems()
+        if not self.data_dir:
+            yield '--data_dir is not given; it must be the folder with the GT clips'
+        if not self.output_dir:
+            yield '--output_dir is not given; it must be the folder for the LQ clips'

@@ -1,0 +1,114 @@
+"""A look at data before training: random crops as the network gets them, and the clips."""
+import os
+
+import tensorflow.compat.v1 as tf
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.media import clips, contact_sheet
+from data_tools.media.frames import Decoder
+from data_tools.media.shots import ShotRule
+from data_tools.record import layout, shard_reader
+from data_tools.record.manifest import Manifest
+from edvr.data.input_pipeline import train_dataset
+
+_THUMBNAIL = 120   # height, pixels
+
+
+def look(config, data):
+    """Does what an InspectConfig says; `shots.json` of the source is written into its output_dir.
+
+    Args:
+      config: InspectConfig. data: DataConfig, whose `data_dir` is the packed set ('' for none).
+    Returns:
+      ({'crops' or 'clips': uint8 [H, W, 3]}, list of str: the table of the clips).
+    Raises:
+      UserError: no set and no source given, or one that cannot be read.
+    """
+    sheets, lines = {}, []
+    if not (data.data_dir or config.source):
+        raise UserError('give --data_dir, a set of make_tfrecords, or --source, a folder with clips or videos')
+    if data.data_dir:
+        manifest = Manifest.read(data.data_dir)
+        lines.append(describe_set(data.data_dir, manifest))
+        sheets['crops'] = crop_sheet(data, manifest, config.crops)
+        cells = set_cells(data.data_dir, manifest, config.most_clips)
+    if config.source:
+        found = source_clips(config)
+        shots = {}
+        for clip in found:
+            shots.setdefault(clip.whole, []).append([clip.first, clip.first + clip.length])
+        files.write_json(os.path.join(config.output_dir, 'shots.json'), shots)
+        cells = source_cells(found, config.most_clips)
+    sheets['clips'] = contact_sheet.sheet(cells, 3 if len(cells) < 31 else 6, _THUMBNAIL)
+    return sheets, lines + [caption for caption, _ in cells]
+
+
+def describe_set(folder, manifest):
+    """What a packed set holds, str."""
+    lengths = [length for _, length in manifest.job['clips']]
+    return '%s: %d windows of %d frames, scale %d, %d clips of %d to %d frames, %s, %.2f GB' % (
+        folder, manifest.records, manifest.num_frames, manifest.scale, len(lengths), min(lengths), max(lengths),
+        manifest.encoding, manifest.bytes / 1e9)
+
+
+def source_clips(config):
+    """The clips of the source, each shot by itself: GT, or LQ where there is no GT."""
+    options = dict(scale=config.scale, shots=ShotRule.from_config(config))
+    try:
+        return clips.find_clips(config.source, need_lq=False, **options)
+    except UserError as error:
+        try:
+            return clips.find_clips(config.source, need_gt=False, **options)
+        except UserError:
+            raise error from None
+
+
+def crop_sheet(data, manifest, count):
+    """Random crops after augmentation: of LQ the first, the centre and the last frame of the window, then GT.
+
+    Args:
+      data: DataConfig. manifest: Manifest of its set. count: int.
+    Returns:
+      uint8 [H, W, 3].
+    """
+    data = data.replace(shuffle_buffer=4 * count)
+    with tf.Graph().as_default(), tf.Session() as session:
+        dataset = train_dataset(data, manifest.num_frames, manifest.scale, count)
+        features, gt = session.run(tf.data.make_one_shot_iterator(dataset).get_next())
+    last = manifest.num_frames - 1
+    cells = [('%d: LQ %d, %d, %d of %d | GT' % (i, 0, last // 2, last, last + 1),
+              [lq[0], lq[last // 2], lq[last], gt[i]]) for i, lq in enumerate(features['lq'])]
+    return contact_sheet.sheet(cells, 2, gt.shape[1])
+
+
+def set_cells(folder, manifest, most):
+    """Cells (see `contact_sheet.sheet`) with one GT frame of each clip of a packed set, at most so many."""
+    cells, wanted = {}, min(most, len(manifest.job['clips']))
+    for shard in manifest.shards:
+        for _, _, record, error in shard_reader.walk(os.path.join(folder, shard.name)):
+            if len(cells) == wanted:
+                return [cells[name] for name in sorted(cells)]
+            if error:
+                raise error
+            name = layout.clip_name(record)
+            if name not in cells:
+                window = layout.decode(record)
+                cells[name] = ('%s: %d frames, GT %dx%d, LQ %dx%d' % (
+                    (name, window.length) + window.gt.shape[1::-1] + window.lq.shape[2:0:-1]), [window.gt])
+    return [cells[name] for name in sorted(cells)]
+
+
+def source_cells(found, most):
+    """Cells with the first and the last frame of each clip or shot: a cut that was missed or wrong shows there."""
+    cells = []
+    for group in clips.groups(found[:most]):
+        with Decoder() as decoder:
+            for clip in group:
+                last = first = None
+                for last in decoder.read(clip.main):
+                    first = last if first is None else first
+                cells.append(('%s: %d-%d, %d frames, %dx%d' % (
+                    (clip.name, clip.first, clip.first + clip.length - 1, clip.length) + clip.main.size[::-1]),
+                    [first, last]))
+    return cells

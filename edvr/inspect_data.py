@@ -1,0 +1,32 @@
+"""Shows data before a week of training: contact sheets as PNG and on TensorBoard, and a table of the clips.
+
+    python -m edvr.inspect_data --data_dir=tfrecords          random crops LQ | GT after augmentation, the clips
+    python -m edvr.inspect_data --source=videos               first and last frame of each shot; writes shots.json
+    tensorboard --logdir=inspection
+
+shots.json can be edited and given to make_tfrecords, evaluate and infer as --shots.
+"""
+import os
+
+from data_tools.base import files, flags
+from data_tools.media.images import write_png
+from edvr.config import DataConfig
+from edvr.config.inspection import InspectConfig
+from edvr.data import inspection
+from edvr.tensorboard.event_writer import EventWriter
+
+
+def main():
+    config, data = flags.build_all(InspectConfig, DataConfig)
+    files.make_dir(config.output_dir)
+    sheets, lines = inspection.look(config, data)
+    with EventWriter(config.output_dir) as events:
+        for name, image in sorted(sheets.items()):
+            write_png(os.path.join(config.output_dir, name + '.png'), image)
+            events.image(0, 'inspection/' + name, image)
+    print('\n'.join(lines))
+    print('%s: %s' % (config.output_dir, ', '.join(name + '.png' for name in sorted(sheets))))
+
+
+if __name__ == '__main__':
+    flags.run(main, InspectConfig, DataConfig)
