@@ -8,7 +8,7 @@ shots.json can be edited and given to make_tfrecords, evaluate and infer as --sh
 """
 import os
 
-from data_tools.base import files, flags
+from data_tools.base import flags
 from data_tools.media.images import write_png
 from edvr.config import DataConfig
 from edvr.config.inspection import InspectConfig
@@ -18,7 +18,6 @@ from edvr.tensorboard.event_writer import EventWriter
 
 def main():
     config, data = flags.build_all(InspectConfig, DataConfig)
-    files.make_dir(config.output_dir)
     sheets, lines = inspection.look(config, data)
     with EventWriter(config.output_dir) as events:
         for name, image in sorted(sheets.items()):

@@ -3,7 +3,7 @@ import os
 
 import numpy as np
 
-from data_tools.media import images
+from data_tools.media import ffmpeg, images
 from data_tools.media.degradation import make_lq
 from data_tools.packing import job as packing_job
 from data_tools.packing import pack as packing
@@ -23,6 +23,16 @@ def write_clips(root, lengths=(6, 7), size=(48, 64), scale=4, seed=0):
             for side, image in (('truth', gt), ('blur%d' % scale, make_lq(gt, scale))):
                 images.write_png(os.path.join(str(root), side, '%03d' % number, '%08d.png' % frame), image)
     return str(root)
+
+
+def write_video(path, frames, *arguments):
+    """A video of uint8 frames [L, H, W, 3], without loss unless `arguments` of ffmpeg say otherwise."""
+    arguments = arguments or ('-c:v', 'ffv1', '-pix_fmt', 'bgr0')
+    size = '%dx%d' % frames.shape[2:0:-1]
+    ffmpeg.feed(ffmpeg.command('-loglevel', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', size,
+                               '-framerate', '25', '-i', 'pipe:0', *arguments, str(path), read_stdin=True),
+                [frames.tobytes()])
+    return str(path)
 
 
 def pack(source, folder, encoding='raw', num_shards=3, num_frames=3, scale=4, tiles=(8, 20), seed=0):

@@ -102,7 +102,7 @@ def is_list(path):
 
 
 def find(root, scale, need_gt, need_lq, lq_folder=''):
-    """The clips of a data set, from the first layout that has any.
+    """The clips of a data set, from the first layout that has any with all sides asked for.
 
     Args:
       root: str, a folder, a video, or a list: a text file with such paths, one a line, and comments after #.
@@ -122,10 +122,15 @@ def find(root, scale, need_gt, need_lq, lq_folder=''):
     layouts = _layouts(scale)
     if len(wanted) == 1 or lq_folder:
         layouts += (_BARE,)
+    half = None   # GT alone, or LQ alone: taken if no layout has both, for the error that names what lacks
     for layout in layouts:
         found = _find_in(root, scale, wanted, layout, lq_folder)
-        if any(found.sides[side] for side in found.sides if not (lq_folder and side == 'lq' and need_gt)):
+        if all(found.sides.values()):
             return found
+        if half is None and any(found.sides[side] for side in wanted[:1 if lq_folder else 2]):
+            half = found
+    if half is not None:
+        return half
     raise UserError(_nothing_found(root, scale, wanted, layouts))
 
 
@@ -202,7 +207,7 @@ def _walk(folder, parts, stars):
             elif not rest and is_video(entry.name):
                 yield entry.path, stars + (_stem(entry.name),)
         return
-    path = os.path.join(folder, head)
+    path = os.path.normpath(os.path.join(folder, '..')) if head == '..' else os.path.join(folder, head)
     if os.path.isdir(path):
         yield from _step(path, rest, stars)
     elif not rest:

@@ -28,6 +28,7 @@ def look(config, data):
     sheets, lines = {}, []
     if not (data.data_dir or config.source):
         raise UserError('give --data_dir, a set of make_tfrecords, or --source, a folder with clips or videos')
+    files.make_dir(config.output_dir)
     if data.data_dir:
         manifest = Manifest.read(data.data_dir)
         lines.append(describe_set(data.data_dir, manifest))

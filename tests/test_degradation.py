@@ -1,0 +1,121 @@
+"""LQ from GT: values against plain NumPy, and randomness that depends on seed and clip only."""
+import numpy as np
+import pytest
+from helpers import smooth_frames
+from PIL import Image
+
+from data_tools.base.config import ConfigError
+from data_tools.base.errors import UserError
+from data_tools.media import degradation
+from data_tools.media.config import DegradationConfig, MadeLqConfig
+from data_tools.media.degradation import Degradation
+
+
+def image(height, width, seed=0):
+    return np.random.RandomState(seed).randint(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize('scale, taps, first', [(4, 12, -4), (3, 11, -4), (2, 12, -5)])
+def test_bd_is_the_gaussian_around_the_middle_of_each_block(scale, taps, first):
+    gt = image(8 * scale, 5 * scale)
+    # the two-dimensional window, pixel by pixel; `first`: of the window relative to the block's first pixel
+    distance = np.arange(taps) - (taps - 1) / 2
+    kernel = np.exp(-(distance[:, None] ** 2 + distance[None] ** 2) / (2 * 1.6 ** 2))
+    kernel /= kernel.sum()
+    expected = np.zeros((8, 5, 3))
+    for y in range(8):
+        for x in range(5):
+            for i in range(taps):
+                for j in range(taps):
+                    row = min(max(y * scale + first + i, 0), gt.shape[0] - 1)
+                    column = min(max(x * scale + first + j, 0), gt.shape[1] - 1)
+                    expected[y, x] += kernel[i, j] * gt[row, column]
+    lq = degradation.blur_and_subsample(gt, scale)
+    assert lq.dtype == np.uint8
+    np.testing.assert_array_equal(lq, np.floor(expected + 0.5))
+
+
+def test_bd_lies_where_bicubic_does():
+    ramp = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None, :, None], 32, 0).repeat(3, 2)   # 4 levels a pixel
+    inner = (slice(2, -2), slice(2, -2))
+    blurred, shrunk = (function(ramp, 4)[inner].astype(int)
+                       for function in (degradation.blur_and_subsample, degradation.make_lq))
+    assert np.abs(blurred - shrunk).max() <= 1
+    assert blurred[0, 0, 0] == 4 * (8 + 1.5)   # the third LQ pixel: the middle of GT pixels 8 to 11
+
+
+def test_sides_that_do_not_divide_are_refused():
+    with pytest.raises(UserError, match=r'x\.png is 10x12 \(height x width\), which does not divide by scale 4; crop .*8x12'):
+        degradation.blur_and_subsample(image(10, 12), 4, 'x.png')
+
+
+def test_kinds():
+    gt = [image(16, 24, seed) for seed in range(3)]
+    for kind, function in (('bicubic', degradation.make_lq), ('bd', degradation.blur_and_subsample)):
+        frames = list(Degradation(kind, 4).apply(iter(gt), 'a'))
+        np.testing.assert_array_equal(frames, [function(frame, 4) for frame in gt])
+    np.testing.assert_array_equal(next(Degradation('bicubic', 2).apply(gt, 'a')),
+                                  np.asarray(Image.fromarray(gt[0]).resize((12, 8), Image.BICUBIC)))
+
+
+def test_noise_values():
+    flat = np.full((64, 64, 3), 100, np.uint8)
+    noisy = degradation.add_noise(flat, 'gaussian', 8, np.random.RandomState(1))
+    expected = np.random.RandomState(1).normal(size=flat.shape) * 8 + 100
+    np.testing.assert_array_equal(noisy, np.rint(expected).astype(np.uint8))
+    speckled = degradation.add_noise(flat, 'speckle', 8, np.random.RandomState(1))
+    np.testing.assert_array_equal(speckled, noisy)   # 8 percent of 100
+    peppered = degradation.add_noise(flat, 'salt_pepper', 10, np.random.RandomState(1))
+    where = np.random.RandomState(1).uniform(size=(64, 64))
+    np.testing.assert_array_equal(peppered[..., 0], np.where(where < 0.05, 0, np.where(where >= 0.95, 255, 100)))
+    np.testing.assert_array_equal(peppered[..., 0], peppered[..., 2])
+
+
+def test_noise_depends_on_seed_clip_and_frame_only():
+    gt = [image(16, 16)] * 4
+    made = Degradation('bicubic', 4, noise=('gaussian', 'speckle'), noise_strength=30, seed=3)
+    frames = list(made.apply(gt, 'a'))
+    np.testing.assert_array_equal(list(made.apply(gt[2:], 'a', 2)), frames[2:])
+    assert not np.array_equal(frames[0], frames[1])
+    assert not np.array_equal(list(made.apply(gt, 'b')), frames)
+    assert not np.array_equal(list(made._replace(seed=4).apply(gt, 'a')), frames)
+    none = made._replace(noise_probability=0.)
+    np.testing.assert_array_equal(next(none.apply(gt, 'a')), degradation.make_lq(gt[0], 4))
+
+
+def test_compression_loses_more_at_a_higher_crf_and_repeats_itself():
+    gt = smooth_frames(6, 60, 72)[..., :1].repeat(3, -1)   # LQ of 15x18: odd, which 4:2:0 cannot hold
+    plain = np.array([degradation.make_lq(frame, 4) for frame in gt]).astype(int)
+    losses = []
+    for crf in (5, 40):
+        made = Degradation('compressed', 4, crf=(crf,))
+        frames = np.array(list(made.apply(iter(gt), 'a')))
+        assert frames.shape == (6, 15, 18, 3)
+        np.testing.assert_array_equal(list(made.apply(iter(gt), 'a')), frames)
+        losses.append(np.abs(frames - plain).mean())
+    assert losses[0] < 2 and losses[1] > 3 * losses[0]
+    assert list(Degradation('compressed', 4).apply(iter(()), 'a')) == []
+
+
+def test_crf_of_a_range():
+    made = Degradation('compressed', 4, crf=(15, 18), seed=1)
+    drawn = {made.crf_of('clip%d' % i) for i in range(50)}
+    assert drawn == {15, 16, 17, 18}
+    assert made.crf_of('a') == made.crf_of('a')
+
+
+def test_a_job_keeps_what_decides_the_pixels():
+    config = MadeLqConfig(make_lq=True, degradation='compressed', crf=(15, 35), lq_noise=('gaussian',))
+    made = Degradation.if_wanted(config, 4, seed=5)
+    job = dict(make_lq=True, scale=4, degradation=made.to_job())
+    assert Degradation.from_job(job) == made
+    assert Degradation('bicubic', 4, seed=9).to_job() == {'kind': 'bicubic'}   # nothing is random
+    assert Degradation.from_job(dict(make_lq=True, scale=2)) == Degradation('bicubic', 2, crf=())
+    assert Degradation.from_job(dict(make_lq=False, scale=2)) is Degradation.from_job({}) is None
+    assert Degradation.if_wanted(MadeLqConfig(), 4) is None
+
+
+def test_options():
+    for crf in ((), (1, 2, 3), (30, 20)):
+        with pytest.raises(ConfigError, match='it must be one number, or a range such as 15,35'):
+            DegradationConfig(crf=crf)
