@@ -45,7 +45,7 @@ def test_bd_lies_where_bicubic_does():
 
 
 def test_sides_that_do_not_divide_are_refused():
-    with pytest.raises(UserError, match=r'x\.png is 10x12 \(height x width\), which does not divide by scale 4; crop .*8x12'):
+    with pytest.raises(UserError, match=r'x\.png is 10x12 \(height x width\), which does not divide by scale 4'):
         degradation.blur_and_subsample(image(10, 12), 4, 'x.png')
 
 

@@ -6,10 +6,12 @@ import os
 import numpy as np
 import pytest
 from helpers import smooth_frames, tiny_checkpoint
+from packed import write_video
 from PIL import Image
 
 from data_tools.base.errors import UserError
 from data_tools.media import clips as clips_module
+from data_tools.media.degradation import blur_and_subsample
 from data_tools.media.frames import ImageFrames
 from data_tools.media.images import read_image, write_png
 from edvr import evaluate as program
@@ -65,6 +67,21 @@ def test_numbers_are_what_their_names_say(restorer, data):
                     'bicubic_psnr_y': metrics.psnr_y(enlarged, gt, 2),
                     'bicubic_ssim_y': metrics.ssim_y(enlarged, gt, 2)}
         assert row == pytest.approx(expected)
+
+
+def test_lq_made_while_evaluating(restorer, tmp_path):
+    """A video that is all there is: each shot by itself, LQ as make_lq makes it, GT cropped to fit."""
+    gt = np.concatenate([smooth_frames(5, 26, 33, seed) for seed in (1, 2)])
+    (tmp_path / 'videos').mkdir()
+    write_video(tmp_path / 'videos' / 'x.mkv', gt)
+    config = EvaluateConfig(data_dir=str(tmp_path / 'videos'), make_lq=True, degradation='bd', ssim=False)
+    clips = program.load_clips(config, 4)
+    assert [(clip.name, clip.length) for clip in clips] == [('x_shot000', 5), ('x_shot001', 5)]
+    result = measure.evaluate_clip(restorer, clips[1], config)
+    lq = [blur_and_subsample(frame, 4) for frame in gt[5:, :24, :32]]
+    for row, sr, frame, small in zip(result.frames, restorer.restore_clip(iter(lq)), gt[5:, :24, :32], lq):
+        assert row['edvr_psnr'] == metrics.psnr(metrics.to_uint8(sr), frame)
+        assert row['bicubic_psnr'] == metrics.psnr(bicubic(small, 4), frame)
 
 
 def test_measuring_beside_restoring_changes_no_number(restorer, data):

@@ -43,7 +43,7 @@ def test_two_kinds_of_lq(tmp_path, capsys):
     assert 'LQ is taken from BIx4; --lq_folder=BDx4 takes the other' in capsys.readouterr().out
     assert folders(find_clips(str(tmp_path), lq_folder='BDx4'))[0] == ('a', 'BDx4', 3)
     assert folders(find_clips(str(tmp_path), need_gt=False))[0] == ('a', 'BIx4', 3)
-    with pytest.raises(UserError, match='clip a has GT frames in .* but no LQ folder'):
+    with pytest.raises(UserError, match=r'clip a has GT frames in .* but no LQ folder'):
         find_clips(str(tmp_path), lq_folder='BDx3')
 
 

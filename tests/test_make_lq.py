@@ -45,7 +45,8 @@ def test_resumed_and_changed(source, tmp_path):
     with pytest.raises(UserError, match=r"made differently \(kind 'bicubic' then, 'bd' now\): .*--overwrite"):
         run(source, tmp_path / 'lq', clips='000', degradation='bd')
     assert run(source, tmp_path / 'lq', clips='000', degradation='bd', overwrite=True) == 3
-    os.replace(os.path.join(source, 'truth', '001', '00000000.png'), os.path.join(source, 'truth', '000', '00000002.png'))
+    truth = os.path.join(source, 'truth')
+    os.replace(os.path.join(truth, '001', '00000000.png'), os.path.join(truth, '000', '00000002.png'))
     assert run(source, tmp_path / 'lq', clips='000', degradation='bd') == 3   # the source has changed
     os.remove(str(folder / writer.RECORD))
     with pytest.raises(UserError, match='is not empty and was not written by make_lq'):
@@ -67,6 +68,6 @@ def test_a_video_with_compression(tmp_path):
 def test_gt_is_not_written_over(tmp_path):
     from test_clips import frames
     frames(tmp_path / 'a', size=(8, 8))
-    with pytest.raises(UserError, match='LQ would be written over the GT in .*a: give another --output_dir'):
+    with pytest.raises(UserError, match=r'LQ would be written over the GT in .*a: give another --output_dir'):
         run(tmp_path, tmp_path)
     assert make_lq(read_image(str(tmp_path / 'a' / '00000000.png')), 4).shape == (2, 2, 3)

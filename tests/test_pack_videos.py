@@ -176,8 +176,8 @@ def test_codecs_odd_sizes_and_variable_rates(tmp_path):
     make(tmp_path / 'v' / 'h264.mp4', '-pix_fmt', 'yuv420p', size='66x50', frames=6, rate='30000/1001')
     make(tmp_path / 'v' / 'vfr.mkv', '-vf', "select='not(eq(mod(n,3),1))'", *ffmpeg.each_frame(), '-pix_fmt', 'yuv420p',
          size='66x50', frames=6)
-    make(tmp_path / 'v' / 'vp9.webm', '-pix_fmt', 'yuv420p', '-c:v', 'libvpx-vp9', '-deadline', 'realtime', size='65x51',
-         frames=6)
+    make(tmp_path / 'v' / 'vp9.webm', '-pix_fmt', 'yuv420p', '-c:v', 'libvpx-vp9', '-deadline', 'realtime',
+         size='65x51', frames=6)
     make(tmp_path / 'v' / 'mpeg4.avi', '-c:v', 'mpeg4', size='64x48', frames=6)
     folder = pack(str(tmp_path / 'v'), tmp_path / 'set', encoding='raw')
     manifest = Manifest.read(folder)
@@ -195,7 +195,7 @@ def test_short_shots_are_left_out_and_named(videos, tmp_path, capsys):
         capsys.readouterr().out)
     assert [name for name, _ in Manifest.read(folder).job['clips']] == ['a_shot000', 'a_shot002']
     assert sound(folder, videos)
-    with pytest.raises(UserError, match='all 3 shots have fewer frames than the 11 .*--nosplit_shots'):
+    with pytest.raises(UserError, match=r'all 3 shots have fewer frames than the 11 .*--nosplit_shots'):
         pack(videos, tmp_path / 'other', num_frames=11, exclude='b')
     whole = pack(videos, tmp_path / 'whole', num_frames=11, exclude='b', split_shots=False, fill='none')
     assert sorted(index for _, index in windows(whole)) == list(range(5, 17))

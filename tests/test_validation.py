@@ -2,11 +2,17 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny_training
 from helpers import smooth_frames, tiny_checkpoint
+from packed import write_video
 from PIL import Image
 
+from data_tools.base.errors import UserError
 from data_tools.media.clips import find_clips
+from data_tools.media.degradation import blur_and_subsample, make_lq
 from data_tools.media.images import write_png
+from data_tools.packing import pack as packing
+from data_tools.packing.config import PackConfig
 from edvr import checkpoints
 from edvr.config import TrainingConfig
 from edvr.config.restoration import EvaluateConfig
@@ -16,6 +22,7 @@ from edvr.tensorboard.run_events import RunEvents
 from edvr.training import run_dir
 from edvr.training.hooks import checkpoint_saver
 from edvr.training.hooks.validation import Validation
+from edvr.training.run import Run
 
 
 @pytest.fixture
@@ -51,3 +58,20 @@ def test_validation(tmp_path, clips, capsys):
     assert found['validation/psnr', 20].simple_value == pytest.approx(expected, abs=1e-4)
     sizes = [(found[key].image.height, found[key].image.width) for key in sorted(found)]
     assert sizes == [(8, 12), (32, 48), (32, 48), (32, 48), (0, 0)]
+
+
+def test_lq_of_validation_clips_is_made_as_that_of_the_training_set(tmp_path):
+    (tmp_path / 'videos').mkdir()
+    gt = smooth_frames(5, 32, 48)
+    write_video(tmp_path / 'videos' / 'a.mkv', gt)
+    packing.pack_set(PackConfig(data_dir=str(tmp_path / 'videos'), output_dir=str(tmp_path / 'set'), num_frames=3,
+                                make_lq=True, degradation='bd', num_shards=1, workers=1))
+    for folder, function in ((tmp_path / 'set', blur_and_subsample),
+                             (tiny_training.make_set(tmp_path / 'other'), make_lq)):   # came with LQ of its own
+        run = Run(*tiny_training.configs(folder, tmp_path / 'run', val_dir=str(tmp_path / 'videos'), make_lq=True,
+                                         eval_every=3))
+        clip, = run.val_clips
+        np.testing.assert_array_equal(list(clip.lq.read()), [function(frame, 4) for frame in gt])
+        np.testing.assert_array_equal(list(clip.gt.read()), gt)
+    with pytest.raises(UserError, match='no clips of GT and LQ frames found'):
+        Run(*tiny_training.configs(folder, tmp_path / 'run', val_dir=str(tmp_path / 'videos'), eval_every=3))

@@ -98,6 +98,7 @@ def pack(config, found, job, wanted):
     remove_partials(folder, todo, job)
     scratch = Scratch(config.scratch_dir, folder, wanted, job)
     files.make_dir(scratch.folder)
+    files.remove_partials(scratch.folder)
     tasks = shard_tasks(found, job, folder, todo)
     runner = _Runner(config, job, folder, scratch)
     for some in rounds(tasks, runner.gt_room(tasks)):
