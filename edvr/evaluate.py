@@ -13,6 +13,7 @@ from data_tools.base import files, flags
 from data_tools.base.errors import UserError
 from data_tools.media.clips import find_clips, parse_names
 from data_tools.media.degradation import Degradation
+from data_tools.media.frames import Decoder
 from data_tools.media.images import write_png
 from data_tools.media.shots import ShotRule
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
@@ -36,7 +37,8 @@ def evaluate(restorer, clips, restore_config, config, events):
     """
     results = []
     total = sum(_count(clip, config) for clip in clips)
-    with tqdm(total=total, unit='frame', disable=None, file=sys.stderr) as progress:
+    with tqdm(total=total, unit='frame', disable=None, file=sys.stderr) as progress, Decoder() as lq_decoder, \
+            Decoder() as gt_decoder:
         for clip in clips:
             chosen = _comparison_frames(clip, config) if config.comparison_dir or config.summary_dir else ()
 
@@ -45,7 +47,8 @@ def evaluate(restorer, clips, restore_config, config, events):
                 if index in chosen:
                     _compare(clip, index, lq, sr, gt, numbers, restorer, config, events)
 
-            results.append(measure.evaluate_clip(restorer, clip, config, on_frame, restore_config.device != 'cpu'))
+            results.append(measure.evaluate_clip(restorer, clip, config, on_frame, restore_config.device != 'cpu',
+                                                 (lq_decoder, gt_decoder)))
             for line in report.clip_lines(results[-1]):
                 progress.write(line)
     print('PSNR = %s' % report.quality(measure.overall(results)), flush=True)

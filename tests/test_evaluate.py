@@ -12,7 +12,7 @@ from PIL import Image
 from data_tools.base.errors import UserError
 from data_tools.media import clips as clips_module
 from data_tools.media.degradation import blur_and_subsample
-from data_tools.media.frames import ImageFrames
+from data_tools.media.frames import Decoder, ImageFrames
 from data_tools.media.images import read_image, write_png
 from edvr import evaluate as program
 from edvr.config import ConfigError
@@ -77,7 +77,10 @@ def test_lq_made_while_evaluating(restorer, tmp_path):
     config = EvaluateConfig(data_dir=str(tmp_path / 'videos'), make_lq=True, degradation='bd', ssim=False)
     clips = program.load_clips(config, 4)
     assert [(clip.name, clip.length) for clip in clips] == [('x_shot000', 5), ('x_shot001', 5)]
-    result = measure.evaluate_clip(restorer, clips[1], config)
+    with Decoder() as lq_decoder, Decoder() as gt_decoder:   # both shots; the first is not read to its end
+        result = [measure.evaluate_clip(restorer, clip, config.replace(max_frames=frames), None, frames == 5,
+                                        (lq_decoder, gt_decoder)) for clip, frames in zip(clips, (2, 5))][1]
+    assert measure.evaluate_clip(restorer, clips[1], config).frames == result.frames
     lq = [blur_and_subsample(frame, 4) for frame in gt[5:, :24, :32]]
     for row, sr, frame, small in zip(result.frames, restorer.restore_clip(iter(lq)), gt[5:, :24, :32], lq):
         assert row['edvr_psnr'] == metrics.psnr(metrics.to_uint8(sr), frame)

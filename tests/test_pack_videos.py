@@ -203,5 +203,8 @@ def test_short_shots_are_left_out_and_named(videos, tmp_path, capsys):
 
 
 def test_too_little_room_is_told_before_the_work(videos, tmp_path):
-    with pytest.raises(UserError, match=r'decoded frames need at least 0\.00 GB in .*where .* \(--scratch_gb\): free'):
+    with pytest.raises(UserError, match=r'decoded frames need at least 0\.00 GB in .* --scratch_gb allows 0\.00: free'):
         pack(videos, tmp_path / 'set', scratch_gb=1e-6)
+    pack(videos, tmp_path / 'set', exclude='a')   # other options: nothing was done with the first
+    assert sorted(os.listdir(str(tmp_path / 'set'))) == ['job.json', 'manifest.json'] + [
+        'shard-%05d-of-00004.tfrecord' % i for i in range(4)] + ['videos.json']

@@ -7,20 +7,30 @@ left out: a copy on another host has the same fingerprint.
 import hashlib
 import os
 
+from data_tools.base import files
+from data_tools.base.errors import UserError
+
 BLOCK = 4096
 IMAGE_BLOCKS, VIDEO_BLOCKS = 2, 32
 
 
 def of_file(path, blocks):
-    """Hexadecimal digest of a file's size and of `blocks` blocks from its start to its end, str of 16."""
+    """Hexadecimal digest of a file's size and of `blocks` blocks from its start to its end, str of 16.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
     digest = hashlib.sha1()
-    with open(path, 'rb') as file:
-        size = os.fstat(file.fileno()).st_size
-        digest.update(b'%d' % size)
-        last = max(0, size - BLOCK)
-        for start in sorted({last * i // (blocks - 1) for i in range(blocks)}):
-            file.seek(start)
-            digest.update(file.read(BLOCK))
+    try:
+        with files.open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            digest.update(b'%d' % size)
+            last = max(0, size - BLOCK)
+            for start in sorted({last * i // (blocks - 1) for i in range(blocks)}):
+                file.seek(start)
+                digest.update(file.read(BLOCK))
+    except OSError as error:
+        raise UserError('cannot read %s: %s' % (path, error.strerror or error)) from None
     return digest.hexdigest()[:16]
 
 

@@ -164,13 +164,15 @@ class DegradedFrames:
 
 
 class Decoder:
-    """Reads frames; stretches of one video that follow one another come from one decoder."""
+    """Reads frames; stretches of one video that follow one another come from one decoder. A context that ends it."""
 
     def __init__(self):
         self._source, self._at, self._stream = None, 0, None
 
     def read(self, frames):
-        """Iterator of the frames, to be used up before the next call."""
+        """Iterator of the frames; the one of the call before is of no use any more."""
+        if isinstance(frames, DegradedFrames):
+            return frames.made_from(self.read(frames.gt))
         return self._stretch(frames) if isinstance(frames, VideoFrames) else frames.read()
 
     def _stretch(self, frames):

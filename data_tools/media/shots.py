@@ -15,6 +15,7 @@ from data_tools.media import ffmpeg
 from data_tools.media.frames import VideoFrames
 
 _FILTERS = "scale=320:180:flags=bilinear,format=rgb24,select='gte(scene,0)',metadata=print:file=-"
+_SHOWN = 50
 _NEIGHBOURS, _RATIO = 2, 3.   # a cut's score is so many times the mean of so many scores on each side of it
 
 
@@ -173,4 +174,5 @@ def shot_name(name, number, count):
 
 def describe(name, shots):
     """One line for the log."""
-    return '%s: %d shots: %s' % (name, len(shots), ', '.join('%d-%d' % (first, end - 1) for first, end in shots))
+    listed = ', '.join('%d-%d' % (first, end - 1) for first, end in shots[:_SHOWN])
+    return '%s: %d shots: %s%s' % (name, len(shots), listed, ', ...' if len(shots) > _SHOWN else '')

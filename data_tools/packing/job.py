@@ -76,6 +76,14 @@ def centres(length, job):
     return range(margin, length - margin)
 
 
+def refuse_foreign(folder):
+    """Raises UserError if a folder holds something else than a set of shards."""
+    names = files.listing(folder)
+    others = [name for name in names if not name.endswith(files.PARTIAL) and name != VIDEOS]
+    if others and JOB not in names:
+        raise UserError('%s is not empty (%s ...): choose a new folder, or empty it' % (folder, others[0]))
+
+
 def prepare_output(folder, job, update=False):
     """Makes the folder ready. Returns whether the set is whole already.
 
@@ -86,14 +94,12 @@ def prepare_output(folder, job, update=False):
       UserError: the folder holds something else than this very job; a whole set whose source has changed, unless
         `update`.
     """
+    refuse_foreign(folder)
     files.make_dir(folder)
     names = files.listing(folder)
     path = os.path.join(folder, JOB)
-    if JOB not in names:
-        others = [name for name in names if not name.endswith(files.PARTIAL) and name != VIDEOS]
-        if others:
-            raise UserError('%s is not empty (%s ...): choose a new folder, or empty it' % (folder, others[0]))
-        files.write_json(path, job)
+    if JOB not in names or not any(name.startswith('shard-') for name in names):
+        files.write_json(path, job)   # a job of which nothing is done binds nobody
         return False
     old = files.read_json(path)
     _check_same_job(folder, old, job)

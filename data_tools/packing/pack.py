@@ -13,7 +13,7 @@ from data_tools.media.shots import ShotRule
 from data_tools.media.video_scan import Scanner
 from data_tools.packing import scratch as scratch_files
 from data_tools.packing import shard_writer
-from data_tools.packing.job import VIDEOS, describe_job, order_in_shards, prepare_output, span
+from data_tools.packing.job import VIDEOS, describe_job, order_in_shards, prepare_output, refuse_foreign, span
 from data_tools.packing.scratch import Scratch
 from data_tools.packing.shard_writer import ShardTask
 from data_tools.record.manifest import Manifest, Shard, shard_name
@@ -26,6 +26,7 @@ def pack_set(config):
       UserError: clips that cannot be packed, a folder that holds something else, shards missing for a merge, too little
         room.
     """
+    refuse_foreign(config.output_dir)
     found, shots = find_source(config)
     job = describe_job(config, found, shots)
     shards = range(job['num_shards'])
@@ -163,22 +164,30 @@ class _Runner:
                  if self._scratch.missing(clip, None)[0])
         gt, most = sum(map(gt_bytes, tasks)), max(map(gt_bytes, tasks))
         free = shutil.disk_usage(self._scratch.folder).free
-        share = 1 if self._job['encoding'] == 'raw' else 0   # how small tiles become nobody knows beforehand
-        if not files.is_remote(self._folder) and _same_disk(self._folder, self._scratch.folder):
-            free -= share * sum(shard_writer.raw_bytes(task.clips[number], self._job['num_frames'])
-                                for task in tasks for number, _ in task.windows)
-        room = min(self._limit or free, free) - lq
-        if room < most:
-            raise UserError('decoded frames need at least %.2f GB in %s (%.2f GB for LQ, %.2f GB for GT of videos), '
-                            'where %.2f GB may be used%s: free some space, name a larger disk with --scratch_dir, or '
-                            'pack in parts with --shard_range'
-                            % ((lq + most) / 1e9, self._scratch.folder, lq / 1e9, most / 1e9, (room + lq) / 1e9,
-                               '' if free < (self._limit or free + 1) else ' (--scratch_gb)'))
+        allowed, shards = min(self._limit or free, free), self._bytes_of_shards(tasks)
+        # how small tiles become is known afterwards only: they get no more than their share of what GT leaves
+        certain = shards if self._job['encoding'] == 'raw' else 0
+        if allowed < lq + most or free < lq + most + certain:
+            raise UserError('decoded frames need at least %.2f GB in %s (%.2f GB for LQ, %.2f GB for GT of videos)%s; '
+                            '%.2f GB are free%s: free some space, name a larger disk with --scratch_dir, or pack in '
+                            'parts with --shard_range'
+                            % ((lq + most) / 1e9, self._scratch.folder, lq / 1e9, most / 1e9,
+                               ', and the shards %.2f GB on the same disk' % (certain / 1e9) if certain else '',
+                               free / 1e9, ', --scratch_gb allows %.2f' % (allowed / 1e9) if allowed < free else ''))
+        room = max(min(allowed, free - shards) - lq, most)
         if gt:
             print('scratch: %.2f GB of LQ and %.2f GB of GT below %s%s'
                   % (lq / 1e9, gt / 1e9, self._scratch.folder,
                      '' if gt <= room else ', GT %.2f GB at a time' % (room / 1e9)))
         return room
+
+    def _bytes_of_shards(self, tasks):
+        """About the bytes that the shards take on the disk of the scratch."""
+        if files.is_remote(self._folder) or not _same_disk(self._folder, self._scratch.folder):
+            return 0
+        share = 1 if self._job['encoding'] == 'raw' else 0.5
+        return share * sum(shard_writer.raw_bytes(task.clips[number], self._job['num_frames'])
+                           for task in tasks for number, _ in task.windows)
 
     def run(self, tasks):
         """Decodes what the tasks need, and writes their shards."""
@@ -227,5 +236,8 @@ def finish(folder, found, job, parts):
     manifest.write(folder)
     for index in range(job['num_shards']):
         files.remove(shard_writer.part_path(folder, index, job))
+    for name in files.listing(folder):
+        if name.startswith(scratch_files.PREFIX):   # of runs with other options or other ranges
+            files.remove(os.path.join(folder, name))
     print('%s: %d windows in %d shards, %.2f GB, %s' % (folder, manifest.records, len(manifest.shards),
                                                        manifest.bytes / 1e9, job['encoding']))

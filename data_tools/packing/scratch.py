@@ -20,6 +20,8 @@ from data_tools.base import files, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media.frames import Decoder, DegradedFrames
 
+PREFIX = 'scratch-'
+
 
 class Scratch:
     """The scratch folder of a run; each range of shards has its own, as hosts do not wait for each other."""
@@ -31,7 +33,7 @@ class Scratch:
         """
         settings = sorted((key, value) for key, value in job.items() if key not in ('sources', 'clips', 'shots'))
         mark = zlib.crc32(repr((output_dir, settings)).encode())   # several jobs may share a scratch_dir
-        name = 'scratch-%08x-%d-%d' % (mark, wanted[0], wanted[-1] + 1)
+        name = PREFIX + '%08x-%d-%d' % (mark, wanted[0], wanted[-1] + 1)
         if not scratch_dir:
             scratch_dir = tempfile.gettempdir() if files.is_remote(output_dir) else output_dir
         self.folder = os.path.join(scratch_dir, name)

@@ -87,6 +87,7 @@ def read_source(found, progress=lambda count: None):
                 gt, lq = [], []
                 frames = _digested(gt_decoder.read(clip.gt), gt, progress)
                 made = isinstance(clip.lq, DegradedFrames)
+                # made LQ takes the frames that are digested as GT on the way
                 for frame in clip.lq.made_from(frames) if made else lq_decoder.read(clip.lq):
                     lq.append(digest(frame))
                 collections.deque(frames, 0)   # the rest

@@ -11,8 +11,8 @@ class InferConfig(ShotConfig):
 
     TITLE = 'inference'
 
-    input: str = option('', 'what to restore: a video file, a folder of images, a folder of clips, or a dataset in '
-                        'REDS layout')
+    input: str = option('', 'what to restore: a video, a folder of images, a folder of clips or videos, a dataset '
+                        '(its LQ), or a .txt file that lists such')
     output: str = option('', 'a folder for PNG frames (one subfolder per clip if there are several), or a video: '
                          '.mp4, .mov, .mkv or .webm')
     clips: str = option('', 'clips of the dataset to restore: names separated by commas, REDS4 (000,011,015,020), or '

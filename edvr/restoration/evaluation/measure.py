@@ -14,6 +14,7 @@ import time
 import numpy as np
 
 from data_tools.base.errors import UserError
+from data_tools.media.frames import Decoder
 from edvr.restoration.clip_source import read_ahead
 from edvr.restoration.evaluation import metrics
 from edvr.restoration.evaluation.comparison import bicubic
@@ -65,7 +66,7 @@ def median_ms(results):
     return 1000 * float(np.median(seconds[1:] or seconds))
 
 
-def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=False):
+def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=False, decoders=None):
     """Restores a clip and measures its frames.
 
     Args:
@@ -75,16 +76,22 @@ def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=Fals
       on_frame: called as on_frame(index, lq, sr, gt, numbers) for each frame, in order.
       concurrent_metrics: measure frames while the next ones are restored; for accelerators. On a CPU that would make
         restoring look slower than it is.
+      decoders: two data_tools.media.frames.Decoder, for LQ and GT, that also read the clips before and after: so a
+        video is decoded once for all its shots. None reads this clip alone.
     Returns:
       ClipResult.
     Raises:
       UserError: see `Restorer.restore_clip` and `data_tools.media.frames`.
     """
+    if decoders is None:
+        with Decoder() as lq_decoder, Decoder() as gt_decoder:
+            return evaluate_clip(restorer, clip, config, on_frame, concurrent_metrics, (lq_decoder, gt_decoder))
+    lq_decoder, gt_decoder = decoders
     held = collections.deque(maxlen=restorer.config.num_frames + 1)   # LQ frames read and not yet measured
     reading = _Stopwatch()
 
     def frames():
-        stream = clip.lq.read()
+        stream = lq_decoder.read(clip.lq)
         for index in range(clip.length):
             with reading:
                 frame = next(stream)
@@ -102,7 +109,8 @@ def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=Fals
             if on_frame:
                 on_frame(index, lq, sr, gt, row)
 
-    gt_frames = read_ahead(clip.gt.read()) if concurrent_metrics else clip.gt.read()
+    gt_frames = gt_decoder.read(clip.gt)
+    gt_frames = read_ahead(gt_frames) if concurrent_metrics else gt_frames
     with contextlib.closing(gt_frames), concurrent.futures.ThreadPoolExecutor(2) as pool:
         restored = itertools.islice(restorer.restore_clip(frames(), clip.length), count)
         for index in range(count):

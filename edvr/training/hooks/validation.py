@@ -1,6 +1,7 @@
 """Looking at a checkpoint during training: PSNR of validation clips, and pictures of one window, on TensorBoard."""
 import time
 
+from data_tools.media.frames import Decoder
 from edvr.config.restoration import EvaluateConfig
 from edvr.restoration.evaluation import measure, metrics
 from edvr.restoration.evaluation.comparison import bicubic
@@ -36,7 +37,9 @@ class Validation:
     def _evaluate(self, restorer, prefix, step):
         began = time.time()
         config = EvaluateConfig(max_frames=self._config.eval_frames, ssim=False, bicubic=False)
-        results = [measure.evaluate_clip(restorer, clip, config) for clip in self._clips]
+        with Decoder() as lq_decoder, Decoder() as gt_decoder:
+            results = [measure.evaluate_clip(restorer, clip, config, decoders=(lq_decoder, gt_decoder))
+                       for clip in self._clips]
         psnr = measure.overall(results)['edvr_psnr']
         best = self._store.keep_best(prefix, psnr)
         self._events.scalars(step, {'validation/psnr': psnr})
