@@ -9,10 +9,11 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from data_tools.base import files, flags
+from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media.clips import find_clips, parse_names
 from data_tools.media.images import write_png
+from edvr import flags
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.restoration.evaluation import measure, metrics, report, watch
 from edvr.restoration.evaluation.comparison import bicubic, side_by_side

@@ -15,11 +15,11 @@ from fractions import Fraction
 
 from tqdm import tqdm
 
-from data_tools.base import files, flags
+from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import video
 from data_tools.media.clips import parse_names
-from edvr import checkpoints
+from edvr import checkpoints, flags
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.restoration import clip_source
