@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
-from data_tools.media.clips import find_clips, parse_names
+from data_tools.media import splits
+from data_tools.media.clips import find_clips
 from data_tools.media.images import write_png
 from edvr import flags
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
@@ -98,7 +99,11 @@ def load_clips(config, scale):
     """The clips of an EvaluateConfig, checked: list of data_tools.media.clips.Clip."""
     if not config.data_dir:
         raise UserError('--data_dir is not given; name a folder with LQ and GT frames (REDS layout)')
-    return find_clips(config.data_dir, scale=scale, clips=parse_names(config.clips))
+    names, reason = splits.choose(config.clips, config.data_dir)
+    clips = find_clips(config.data_dir, scale=scale, clips=names)
+    if reason:
+        print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
+    return clips
 
 
 def main():

@@ -17,8 +17,7 @@ from tqdm import tqdm
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
-from data_tools.media import video
-from data_tools.media.clips import parse_names
+from data_tools.media import splits, video
 from edvr import checkpoints, flags
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
@@ -81,9 +80,12 @@ def _is_video(output):
 
 def _find(config, scale):
     """The sources, with a count of frames while a video is looked through, and what the user should know of it."""
+    names, reason = splits.choose(config.clips, config.input)
     with _bar(None, 'looking through the video') as bar:
-        sources = clip_source.find(config.input, scale, parse_names(config.clips), config.allow_gaps,
-                                   config.allow_damaged, lambda count: bar.update(count - bar.n))
+        sources = clip_source.find(config.input, scale, names, config.allow_gaps, config.allow_damaged,
+                                   lambda count: bar.update(count - bar.n))
+    if reason:
+        print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     info = sources[0].video
     if info and not info.constant_rate:
         print('note: %s has a variable frame rate; a written video gets its average, %.3f frames/s'

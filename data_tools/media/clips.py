@@ -13,6 +13,7 @@ import os
 import re
 import typing
 
+from data_tools.base import paths
 from data_tools.base.errors import UserError
 from data_tools.media.images import image_size
 from data_tools.media.layouts import IMAGE_SUFFIXES, entries, find_folders, is_folder
@@ -53,7 +54,7 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
     if not (need_gt or need_lq):
         raise ValueError('nothing to find: need_gt and need_lq are both False')
     if not os.path.isdir(root):
-        raise UserError('%s: no such folder; give the folder that holds the clips' % root)
+        raise UserError('%s: no such folder of clips; %s' % (root, paths.how_to_make_sources(root)))
     sides = find_folders(root, scale, need_gt, need_lq)
     names = _choose(root, sorted({name for side in sides.values() for name in side}, key=natural_key), clips, exclude)
     for side, other in (('lq', 'gt'), ('gt', 'lq')):

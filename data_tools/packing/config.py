@@ -2,6 +2,7 @@
 import dataclasses
 from typing import Optional
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 from data_tools.media.windows import FILLS
 from data_tools.record.layout import ENCODINGS, TILES
@@ -15,8 +16,10 @@ class PackConfig(Config):
 
     TITLE = 'packing'
 
-    data_dir: str = option('', 'folder with the clips (layouts: see data_tools/media/clips.py)')
-    output_dir: str = option('', 'folder for the shards, new or empty; also gs:// and what else TensorFlow knows')
+    data_dir: str = option(paths.SOURCES, 'folder with the clips (layouts: see data_tools/media/clips.py)',
+                           shown='clips')
+    output_dir: str = option('', 'folder for the shards, new or empty; also gs:// and what else TensorFlow knows; '
+                             'default: tfrecords inside --data_dir')
     num_frames: int = option(5, 'frames in a window, odd', low=1)
     scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4))
     encoding: str = option('raw', 'raw: fastest, 3.6 MB a window of REDS, for fast local disks; tiles: PNG in tiles, '
@@ -28,7 +31,8 @@ class PackConfig(Config):
     fill: str = option(FILLS[0], 'frames for windows that reach over the ends of a clip', choices=FILLS)
     frame_interval: int = option(1, 'distance of neighbouring frames of a window, in frames', low=1)
     clips: str = option('', 'pack only these: names with commas, REDS4, or @file.json')
-    exclude: str = option('', 'pack all but these, e.g. REDS4, the clips that evaluation holds out')
+    exclude: str = option('auto', 'pack all but these, e.g. REDS4; auto leaves out the clips that the data set holds '
+                          'out for evaluation (sets/val.json), unless --clips names some')
     make_lq: bool = option(False, "make LQ from GT by Pillow's antialiased bicubic, when there is only GT")
     seed: int = option(0, 'of the order of windows')
     num_shards: Optional[int] = option(None, 'number of files; default about %d MB each, at least 16. Not fewer than '
@@ -42,8 +46,6 @@ class PackConfig(Config):
     def problems(self):
         if not self.data_dir:
             yield '--data_dir is not given; it must be the folder with the clips'
-        if not self.output_dir:
-            yield '--output_dir is not given; it must be the folder for the shards'
         if self.num_frames % 2 == 0:
             yield '--num_frames=%d: a window has a centre frame, so it must be odd' % self.num_frames
         if self.encoding == 'raw' and (self.lq_tile or self.gt_tile):
@@ -56,7 +58,7 @@ class CheckConfig(Config):
 
     TITLE = 'checking'
 
-    data_dir: str = option('', 'folder with the shards and their manifest')
+    data_dir: str = option(paths.SHARDS, 'folder with the shards and their manifest', shown='shards')
     deep: bool = option(False, 'decode every record')
     source: str = option('', 'folder with the clips the set was made of: compares every pixel')
 

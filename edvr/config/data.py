@@ -2,6 +2,7 @@
 import dataclasses
 import typing
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 
 
@@ -11,7 +12,8 @@ class DataConfig(Config):
 
     TITLE = 'data'
 
-    data_dir: str = option('', 'folder with the TFRecords that data_tools.make_tfrecords has made', common=True)
+    data_dir: str = option(paths.SHARDS, 'folder with the TFRecords that data_tools.make_tfrecords has made',
+                           common=True, shown='data')
     input: str = option('tfrecords', 'null feeds constants of the same shape: what a step takes without its input',
                         choices=('tfrecords', 'null'))
     batch_size: int = option(32, 'samples a step on each device', low=1, common=True)

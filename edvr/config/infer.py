@@ -1,6 +1,7 @@
 """What `edvr.infer` reads and writes."""
 import dataclasses
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 
 
@@ -10,12 +11,13 @@ class InferConfig(Config):
 
     TITLE = 'inference'
 
-    input: str = option('', 'what to restore: a video file, a folder of images, a folder of clips, or a dataset in '
-                        'REDS layout', common=True)
-    output: str = option('', 'a folder for PNG frames (one subfolder per clip if there are several), or a video: '
-                         '.mp4, .mov, .mkv or .webm', common=True)
-    clips: str = option('', 'clips of the dataset to restore: names separated by commas, REDS4 (000,011,015,020), or '
-                        '@FILE.json; empty takes all', common=True)
+    input: str = option(paths.SOURCES, 'what to restore: a video file, a folder of images, a folder of clips, or a '
+                        'dataset in REDS layout', common=True, shown='input')
+    output: str = option(paths.FRAMES, 'a folder for PNG frames (one subfolder per clip if there are several), or a '
+                         'video: .mp4, .mov, .mkv or .webm', common=True, shown='output')
+    clips: str = option('auto', 'clips of the dataset to restore: names separated by commas, REDS4 (000,011,015,020), '
+                        'or @FILE.json; empty takes all, auto those that the data set holds out (REDS4 in REDS), else '
+                        'all', common=True)
     overwrite: bool = option(False, 'restore again what is there, instead of going on at the first missing frame',
                              common=True)
     fps: float = option(0., 'frames per second of the written video; 0 keeps those of the input video, and takes 25 '

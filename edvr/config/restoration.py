@@ -1,6 +1,7 @@
 """How clips are restored, and how restored clips are judged."""
 import dataclasses
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 from edvr.config.runtime import DEVICES
 
@@ -14,8 +15,9 @@ class RestoreConfig(Config):
 
     TITLE = 'restoration'
 
-    checkpoint: str = option('', 'the network: a training directory (its newest whole checkpoint), a checkpoint prefix '
-                             'such as DIR/model.ckpt-600000, or a frozen graph (.pb)', common=True)
+    checkpoint: str = option(paths.RUN, 'the network: a training directory (its newest whole checkpoint), a '
+                             'checkpoint prefix such as DIR/model.ckpt-600000, or a frozen graph (.pb)', common=True,
+                             shown='checkpoint')
     use_ema: bool = option(True, 'use the averaged weights where the checkpoint has them')
     fill: str = option('reflection_circle', 'what stands in for frames before the first and after the last of a clip',
                        choices=FILLS)
@@ -48,9 +50,11 @@ class EvaluateConfig(Config):
 
     TITLE = 'evaluation'
 
-    data_dir: str = option('', 'folder of clips with LQ and GT (REDS layout, or NAME/lq beside NAME/gt)', common=True)
-    clips: str = option('', 'clips to evaluate: names separated by commas, REDS4 (000,011,015,020), or @FILE.json; '
-                        'empty takes all', common=True)
+    data_dir: str = option(paths.SOURCES, 'folder of clips with LQ and GT (REDS layout, or NAME/lq beside NAME/gt)',
+                           common=True, shown='data')
+    clips: str = option('auto', 'clips to evaluate: names separated by commas, REDS4 (000,011,015,020), or @FILE.json; '
+                        'empty takes all, auto those that the data set holds out (REDS4 in REDS), else all',
+                        common=True)
     max_frames: int = option(0, 'frames to evaluate of each clip, from its start; 0 takes all', low=0, common=True)
     crop_border: int = option(0, 'GT pixels left out at each side when comparing', low=0)
     ssim: bool = option(True, 'compute SSIM too')

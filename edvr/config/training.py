@@ -2,6 +2,7 @@
 import dataclasses
 from typing import Tuple
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 
 
@@ -73,8 +74,8 @@ class SavingConfig(Config):
 
     TITLE = 'saving'
 
-    model_dir: str = option('', 'directory of the run: checkpoints, configuration, TensorBoard events. A run found '
-                            'there is continued', common=True)
+    model_dir: str = option(paths.RUN, 'directory of the run: checkpoints, configuration, TensorBoard events. A run '
+                            'found there is continued', common=True, shown='run')
     save_every: int = option(5000, 'updates between checkpoints', low=1, common=True)
     keep_last: int = option(5, 'checkpoints kept', low=1)
     keep_every_hours: float = option(0., 'hours between checkpoints that are kept for good beside the last ones; 0 '
@@ -92,13 +93,17 @@ class WatchConfig(Config):
 
     log_every: int = option(20, 'updates between log lines', low=1, common=True)
     summary_every: int = option(100, 'updates between points of the TensorBoard curves', low=1)
-    val_dir: str = option('', 'folder of clips with LQ and GT to validate on; needed by --eval_every and --image_every',
-                          common=True)
-    eval_every: int = option(0, 'updates between validations: PSNR over the frames of --val_dir, the best checkpoint '
-                             'is kept in MODEL_DIR/best; a multiple of --save_every; 0 is off', low=0, common=True)
+    val_dir: str = option('auto', 'folder of clips with LQ and GT to validate on; auto takes the clips that were held '
+                          'out when the shards of --data_dir were made, where they are still beside the shards; empty '
+                          'is none', common=True)
+    val_clips: str = option('auto', 'clips of --val_dir to validate on: names separated by commas, REDS4, or '
+                            '@FILE.json; empty takes all, auto those that the data set holds out, else all')
+    eval_every: int = option(0, 'updates between validations: PSNR over the frames of --val_dir, beside bicubic; the '
+                             'best checkpoint is kept in MODEL_DIR/best. Checkpoints are what is validated: it happens '
+                             'at the first one after each multiple; 0 is off', low=0, common=True)
     eval_frames: int = option(10, 'frames of each validation clip to restore, from its start; 0 takes all', low=0)
     image_every: int = option(0, 'updates between pictures (LQ, bicubic, restored, GT) of a validation window in '
-                              'TensorBoard; a multiple of --save_every; 0 is off', low=0)
+                              'TensorBoard, at checkpoints too; 0 is off', low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,12 +120,8 @@ class TrainingConfig(WatchConfig, SavingConfig, GuardConfig, OptimizerConfig, Re
         if self.learning_rate_min > self.learning_rate:
             yield ('learning_rate_min is %g, above learning_rate (%g)' % (self.learning_rate_min, self.learning_rate))
         for name in ('eval_every', 'image_every'):
-            value = getattr(self, name)
-            if value % self.save_every:
-                yield ('%s is %d; it must be a multiple of save_every (%d), because a checkpoint is what gets validated'
-                       % (name, value, self.save_every))
-            if value and not self.val_dir:
-                yield '%s is %d, but there is no val_dir to take clips from' % (name, value)
+            if getattr(self, name) and not self.val_dir:
+                yield '%s is %d, but there is no val_dir to take clips from' % (name, getattr(self, name))
 
     @property
     def periods(self):

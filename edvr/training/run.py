@@ -7,14 +7,13 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
-from data_tools.media.clips import find_clips
 from edvr import checkpoints
 from edvr.data import damage
 from edvr.data.input_pipeline import open_set, train_dataset
 from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import devices, startup_checks
 from edvr.tensorboard.run_events import RunEvents
-from edvr.training import run_dir
+from edvr.training import run_dir, validation_clips
 from edvr.training.hooks import checkpoint_saver, input_wait, signals
 from edvr.training.hooks.guard import Guard
 from edvr.training.hooks.log_line import LogLine
@@ -95,9 +94,10 @@ class Run:
             checkpoints.latest(training.init_from)
 
     def _find_clips(self, rank, size):
-        training = self.training
-        validates = rank == 0 and (training.eval_every or training.image_every)
-        self.val_clips = find_clips(training.val_dir, scale=self.model.upscale) if validates else []
+        self.val_clips, note = [], ''
+        if rank == 0:
+            self.val_clips, note = validation_clips.find(self.training, self.data.data_dir, self.model.upscale)
+        self.notes = [note] if note else []
 
     def _held_directory(self):
         if not self.writes:
@@ -110,6 +110,8 @@ class Run:
         if not self.writes:
             print('rank %d of %d trains; what there is to say, rank 0 says' % (self.rank, self.size), flush=True)
             return
+        for note in self.notes:
+            print(note, flush=True)
         self.config = run_dir.resolved(self.model, self.data, self.training, self.runtime, self.size)
         trained = bool(checkpoints.prefixes(self.directory))
         # a run that ended before its first checkpoint, by a wrong option perhaps, binds nobody to its options
