@@ -1,6 +1,7 @@
 """Packs clips into TFRecord shards for training, losslessly, once.
 
-    python -m data_tools.make_tfrecords --data_dir=REDS/images --output_dir=REDS/tfrecords --exclude=REDS4
+    python -m data_tools.make_tfrecords                               data/REDS -> data/REDS/tfrecords, without REDS4
+    python -m data_tools.make_tfrecords --data_dir=clips --make_lq    clips -> clips/tfrecords, with LQ made of GT
 
 One record is a window of frames with the ground truth of its centre; every frame of every clip is a centre once.
 Windows are shuffled over all clips. The same input and seed give the same bytes, whatever the number of workers. A run
@@ -10,11 +11,15 @@ Several hosts can share the work: give each a part with --shard_range, then run 
 """
 from data_tools.base import flags
 from data_tools.packing.config import PackConfig
+from data_tools.packing.defaults import settle
 from data_tools.packing.pack import pack_set
 
 
 def main():
-    pack_set(flags.build(PackConfig))
+    config, notes = settle(flags.build(PackConfig))
+    for note in notes:
+        print(note, flush=True)
+    pack_set(config)
 
 
 if __name__ == '__main__':

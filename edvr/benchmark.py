@@ -84,4 +84,4 @@ def write(path, value):
 
 
 if __name__ == '__main__':
-    flags.run(main, BenchmarkConfig, ModelConfig, DataConfig, *RuntimeConfig.TOPICS)
+    flags.run(main, BenchmarkConfig, ModelConfig, DataConfig, RuntimeConfig)

@@ -9,13 +9,15 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from data_tools.base import files, flags
+from data_tools.base import files
 from data_tools.base.errors import UserError
-from data_tools.media.clips import find_clips, parse_names
+from data_tools.media import splits
+from data_tools.media.clips import find_clips
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import Decoder
 from data_tools.media.images import write_png
 from data_tools.media.shots import ShotRule
+from edvr import flags
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.restoration.evaluation import measure, metrics, report, watch
 from edvr.restoration.evaluation.comparison import bicubic, side_by_side
@@ -104,9 +106,12 @@ def load_clips(config, scale):
     """The clips of an EvaluateConfig, checked: list of data_tools.media.clips.Clip."""
     if not config.data_dir:
         raise UserError('--data_dir is not given; name a folder with LQ and GT frames (REDS layout)')
-    return find_clips(config.data_dir, scale=scale, clips=parse_names(config.clips), part='test',
-                      lq_folder=config.lq_folder, degradation=Degradation.if_wanted(config, scale),
-                      shots=ShotRule.from_config(config))
+    names, reason = splits.choose(config.clips, config.data_dir)
+    clips = find_clips(config.data_dir, scale=scale, clips=names, part='test', lq_folder=config.lq_folder,
+                       degradation=Degradation.if_wanted(config, scale), shots=ShotRule.from_config(config))
+    if reason:
+        print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
+    return clips
 
 
 def main():

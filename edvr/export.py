@@ -16,9 +16,9 @@ import tempfile
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data_tools.base import files, flags
+from data_tools.base import files
 from data_tools.base.errors import UserError
-from edvr import checkpoints
+from edvr import checkpoints, flags
 from edvr.config.export import OPEN, ExportConfig
 from edvr.restoration.graph import freezing, signature
 from edvr.restoration.graph.loading import FrozenGraph, NotRunnableError, no_deprecations

@@ -1,12 +1,76 @@
-"""Flags of the programs of `edvr`: those of `data_tools.base.flags`, and a malloc that suits TensorFlow."""
-from data_tools.base import flags
-from data_tools.base.flags import FLAGS, build, build_all, define
-from edvr.runtime import host_memory
+"""Flags of the programs of `edvr`: those of `data_tools.base.flags`, with the device found and malloc tuned."""
+import dataclasses
+import os
 
-__all__ = ['FLAGS', 'build', 'build_all', 'define', 'run']
+from data_tools.base import flags, program
+from data_tools.base.config import ConfigError
+from data_tools.base.flags import FLAGS, define
+from edvr.runtime import device_choice, host_memory
+
+__all__ = ['FLAGFILES', 'FLAGS', 'build', 'build_all', 'define', 'run']
+
+# the flagfiles of an installed package are inside it; those of a checkout are beside it
+_HERE = os.path.dirname(os.path.abspath(__file__))
+FLAGFILES = next((path for path in (os.path.join(_HERE, 'flagfiles'), os.path.join(os.path.dirname(_HERE), 'flags'))
+                  if os.path.isdir(path)), None)
 
 
 def run(main, *classes):
     """As `data_tools.base.flags.run`, with malloc tuned before TensorFlow allocates."""
     host_memory.tune_malloc()
-    flags.run(main, *classes)
+    flags.run(main, *classes, build_all=build_all, notes=_notes, flagfiles=FLAGFILES)
+
+
+def build(cls):
+    """The configuration of one class; see `build_all`."""
+    return build_all(cls)[0]
+
+
+def build_all(*classes):
+    """The configurations of the command line, list in the order of `classes`.
+
+    --device=auto becomes the device of this host. An option that this device does not have keeps its default where only
+    a flagfile sets it: a flagfile serves all devices.
+
+    Raises:
+      ConfigError: naming everything that is wrong, also options of another device on the command line itself.
+    """
+    return flags.build_all(*classes, build=_build)
+
+
+def _build(cls):
+    if not _has_device(cls):
+        return flags.build(cls)
+    foreign = _foreign(cls)
+    given = [field for field in foreign if program.started().gives(field.name)]
+    if given:
+        raise ConfigError(['%s is %r, which is for --device=%s; the device is %s (%s)' % (
+            (field.name, FLAGS[field.name].value, ' or '.join(flags.devices_of(cls, field))) + _choice())
+            for field in given])
+    return flags.build(cls, device=_choice().device, **{field.name: field.default for field in foreign})
+
+
+def _has_device(cls):
+    return 'device' in {field.name for field in dataclasses.fields(cls)}
+
+
+def _choice():
+    return device_choice.choose(FLAGS.device)
+
+
+def _foreign(cls):
+    """The fields that are set although the device does not have them: list of dataclasses.Field."""
+    values, device = flags.values(cls), _choice().device
+    return [field for field in dataclasses.fields(cls)
+            if device not in (flags.devices_of(cls, field) or (device,)) and values[field.name] != field.default]
+
+
+def _notes(*classes):
+    """Which device is used and why, the options passed over because of it, and the defaults that are used."""
+    lines = []
+    for cls in filter(_has_device, classes):
+        passed_over = ['%s=%s' % (field.name, FLAGS[field.name].value) for field in _foreign(cls)]
+        lines = ['device: %s (%s)' % _choice()] + lines
+        if passed_over:
+            lines.append('passed over on %s: %s' % (_choice().device, ', '.join(passed_over)))
+    return lines + flags.used_defaults(*classes)

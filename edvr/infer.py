@@ -15,12 +15,11 @@ from fractions import Fraction
 
 from tqdm import tqdm
 
-from data_tools.base import files, flags
+from data_tools.base import files
 from data_tools.base.errors import UserError
-from data_tools.media import video
-from data_tools.media.clips import parse_names
+from data_tools.media import splits, video
 from data_tools.media.shots import ShotRule
-from edvr import checkpoints
+from edvr import checkpoints, flags
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.restoration import clip_source
@@ -82,10 +81,12 @@ def _is_video(output):
 
 def _find(config, scale):
     """The sources, with a count of frames while a video is looked through, and what the user should know of it."""
+    names, reason = splits.choose(config.clips, config.input)
     with _bar(None, 'looking through the video') as bar:
-        sources = clip_source.find(config.input, scale, parse_names(config.clips), config.allow_gaps,
-                                   config.allow_damaged, lambda count: bar.update(count - bar.n),
-                                   ShotRule.from_config(config))
+        sources = clip_source.find(config.input, scale, names, config.allow_gaps, config.allow_damaged,
+                                   lambda count: bar.update(count - bar.n), ShotRule.from_config(config))
+    if reason:
+        print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     info = sources[0].video
     if info and not info.constant_rate:
         print('note: %s has a variable frame rate; a written video gets its average, %.3f frames/s'

@@ -20,4 +20,4 @@ def main():
 
 
 if __name__ == '__main__':
-    flags.run(main, ModelConfig, DataConfig, *TrainingConfig.TOPICS, *RuntimeConfig.TOPICS)
+    flags.run(main, ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)

@@ -40,10 +40,11 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture
 def run_program():
     """Runs `python -m MODULE ARGS` as a user would; returns the finished process with text `stdout` and `stderr`."""
-    def run(module, *arguments, env=None, timeout=300, **options):
-        return subprocess.run([sys.executable, '-m', module] + [str(argument) for argument in arguments], cwd=ROOT,
-                              env=dict(os.environ, **(env or {})), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              universal_newlines=True, timeout=timeout, **options)
+    def run(module, *arguments, env=None, timeout=300, cwd=ROOT, **options):
+        path = os.pathsep.join(filter(None, [(env or {}).get('PYTHONPATH'), ROOT]))
+        return subprocess.run([sys.executable, '-m', module] + [str(argument) for argument in arguments], cwd=cwd,
+                              env=dict(os.environ, **dict(env or {}, PYTHONPATH=path)), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, universal_newlines=True, timeout=timeout, **options)
     return run
 
 

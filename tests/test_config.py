@@ -55,6 +55,38 @@ def test_wrong_flag_value_is_one_line_and_non_zero():
     assert result.stderr.strip() == 'error: num_frames is 4; a window has a centre frame, so it must be odd'
 
 
-def test_help_lists_flags_by_topic():
+def test_short_help_shows_the_common_flags_and_says_where_the_others_are():
     result = run_flags('--help')
-    assert result.returncode == 0 and 'network:' in result.stdout and '--deform_groups:' in result.stdout
+    assert result.returncode == 0 and result.stdout.startswith('A program.\n')
+    assert 'network:\n  --num_frames: ' in result.stdout and '--deform_groups' not in result.stdout
+    assert '7 more flags: --helpfull shows all; --help=TOPIC those of one topic: network.' in result.stdout
+
+
+@pytest.mark.parametrize('argument, others', [
+    ('--helpfull', True), ('--help=network', True), ('--help=Network', True), ('--help=hr_in', False),
+    ('--help=--hr_in', False)])
+def test_help_of_everything_of_a_topic_of_a_flag(argument, others):
+    result = run_flags(argument)
+    assert result.returncode == 0 and '  --[no]hr_in: input frames already have' in result.stdout
+    assert ('--deform_groups: ' in result.stdout) is others
+
+
+def test_help_of_what_is_not_there():
+    result = run_flags('--help=colour')
+    assert (result.returncode, result.stderr) == (
+        1, 'error: --help=colour: neither a flag nor a topic; topics: network\n')
+
+
+def test_print_config_is_a_flagfile_that_gives_the_same(tmp_path):
+    printed = run_flags('--variant=L', '--nowith_tsa', '--print_config')
+    assert printed.returncode == 0 and printed.stdout.startswith('# network\n--num_frames=5\n')
+    assert '--channels=128\n' in printed.stdout and '--nowith_tsa\n' in printed.stdout
+    (tmp_path / 'again.cfg').write_text(printed.stdout)
+    again = run_flags('--flagfile=%s' % (tmp_path / 'again.cfg'))
+    assert again.stdout == run_flags('--variant=L', '--nowith_tsa').stdout != ''
+
+
+@pytest.mark.parametrize('arguments, code', [(['--print_config', '--num_frames=4'], 1), (['--print_config'], 0)])
+def test_print_config_checks_and_starts_nothing(arguments, code):
+    result = run_flags(*arguments)
+    assert result.returncode == code and "{'num_frames'" not in result.stdout

@@ -141,8 +141,8 @@ def test_program(run_program, network, data, tmp_path):
 
 
 def test_program_says_what_is_missing(run_program, network):
-    process = run_program('edvr.evaluate', '--checkpoint=' + network)
-    assert process.returncode == 1 and process.stderr.startswith('error: --data_dir is not given')
+    process = run_program('edvr.evaluate', '--checkpoint=' + network, cwd=network)
+    assert process.returncode == 1 and process.stderr.startswith('error: data/REDS: no such folder of clips; bash')
 
 
 def test_files_that_cannot_be_written_are_named_before_the_work(tmp_path):

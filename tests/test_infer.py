@@ -232,9 +232,9 @@ def test_outputs_that_cannot_be_used(restore, tmp_path):
     with pytest.raises(UserError, match=r'two frames of one number|would both become'):
         restore(tmp_path / 'in' / '000', tmp_path / 'out')
     with pytest.raises(ConfigError, match='--input is not given'):
-        InferConfig(output='x')
+        InferConfig(input='', output='x')
     with pytest.raises(ConfigError, match='--output is not given'):
-        InferConfig(input='x')
+        InferConfig(input='x', output='')
     with pytest.raises(ConfigError, match='crf is 60; with libx264 it must be at most 51'):
         InferConfig(input='x', output='y.mp4', codec='libx264', crf=60)
 

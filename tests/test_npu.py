@@ -51,7 +51,7 @@ def test_broken_bridge_names_what_is_missing(no_job, monkeypatch, tmp_path, cont
 
 
 def test_the_program_explains_itself_without_npu_bridge(run_program):
-    done = run_program('edvr.train', '--help')
+    done = run_program('edvr.train', '--help=npu')
     assert done.returncode == 0 and '--precision_mode' in done.stdout and '--iterations_per_loop' in done.stdout
 
 

@@ -63,5 +63,5 @@ def test_exit_codes(argument, code):
 def test_help_shows_docstring_and_flags_and_succeeds(argument):
     result = run_program_text('--steps=nonsense', argument)
     assert result.returncode == 0 and not result.stderr
-    assert result.stdout.startswith('Does little.\n') and '  --steps: how many\n' in result.stdout
+    assert result.stdout.startswith('Does little.\n') and '  --steps: how many [3]\n' in result.stdout
     assert ROOT not in result.stdout

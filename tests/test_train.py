@@ -52,7 +52,7 @@ def test_command_line(tmp_path, folder, run_program):
     (['--num_frames=4', '--learning_rate_min=1', '--num_gpus=2'],
      'error: num_frames is 4; a window has a centre frame, so it must be odd; learning_rate_min is 1, above '
      'learning_rate (0.0004); num_gpus is 2'),
-    (['--device=tpu'], "flag --device=tpu: value should be one of <cpu|gpu|npu>"),
+    (['--device=tpu'], "flag --device=tpu: value should be one of <auto|cpu|gpu|npu>"),
     (['--model_dir='], 'error: --model_dir is not given')])
 def test_wrong_command_lines(folder, tmp_path, run_program, arguments, text):
     result = run_program('edvr.train', *(tiny_training.arguments(folder, tmp_path) + arguments))

@@ -104,7 +104,7 @@ def main():
             return before_run(self, run_context)
         step_hook.LoopHook.before_run = slowly
     from edvr import flags, train
-    flags.run(train.main, ModelConfig, DataConfig, *TrainingConfig.TOPICS, *RuntimeConfig.TOPICS)
+    flags.run(train.main, ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """Configuration objects: frozen dataclasses whose fields carry help and limits; checked when made, JSON in and out.
 
-A field is the one definition of an option: `edvr.flags` makes the command-line flag from it.
+A field is the one definition of an option: `data_tools.base.flags` makes the command-line flag from it.
 """
 import dataclasses
 import json
@@ -17,7 +17,8 @@ class ConfigError(UserError):
         super().__init__('; '.join(self.problems))
 
 
-def option(default, help, choices=None, low=None, high=None):
+def option(default, help, choices=None, low=None, high=None, common=False, devices=None, shown=None,
+           auto=False):
     """A field of a Config.
 
     Args:
@@ -25,8 +26,13 @@ def option(default, help, choices=None, low=None, high=None):
       help: str, what it does, with its unit, and when to change it.
       choices: allowed values, or None.
       low, high: inclusive limits of a number (of each element of a tuple), or None.
+      common: whether the short help of programs shows it.
+      devices: names of the devices that have this option, or None for all; see `edvr.flags`.
+      shown: str, the word under which a program prints the default when it uses it; None prints nothing.
+      auto: whether the flag also takes `auto`, its default, which the program replaces by one of `choices`.
     """
-    return dataclasses.field(default=default, metadata=dict(help=help, choices=choices, low=low, high=high))
+    return dataclasses.field(default=default, metadata=dict(
+        help=help, choices=choices, low=low, high=high, common=common, devices=devices, shown=shown, auto=auto))
 
 
 def element_type(field):

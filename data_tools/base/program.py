@@ -1,4 +1,4 @@
-"""How every program starts and ends: flags, help, one-line errors, exit codes."""
+"""How every program starts and ends: command line, help, one-line errors, exit codes."""
 import re
 import signal
 import sys
@@ -6,53 +6,72 @@ import sys
 from absl import app
 from absl import flags as absl_flags
 
+from data_tools.base import command_line, usage
 from data_tools.base.errors import UserError
 
+_HELP = re.compile(r'--?(h|help|helpshort|helpfull)(?:=(.*))?$')
+_started = command_line.read([])
 
-def run(main, argv=None, topics=None):
+
+def started():
+    """The CommandLine that this process was started with; an empty one outside of programs."""
+    return _started
+
+
+def run(main, argv=None, topics=None, common=(), flagfiles=None):
     """Runs `main()` as a program: parses flags; a wrong flag, a `UserError` or Ctrl-C ends it with one line and a
-    non-zero code. `--help` prints the program's docstring and its flags, and ends with 0.
+    non-zero code. `--help` prints the docstring of `main`'s module and the flags, and ends with 0.
 
     Args:
       main: function without arguments; returns None or an exit code (int).
       argv: list of str, the command line with the program's name first; None means sys.argv.
       topics: list of str, the modules under which the flags are defined, in the order of the help; None means the
         program itself.
+      common: names of the flags that --help shows; empty shows all.
+      flagfiles: str, folder of flagfiles that are known by their names; or None.
     """
-    def guarded(arguments):
-        try:
-            if len(arguments) > 1:
-                raise UserError('unexpected argument %r: every option is a --flag=value; see --help' % arguments[1])
-            return main()
-        except UserError as error:
-            print('error: %s' % error, file=sys.stderr, flush=True)
-            return 1
-        except KeyboardInterrupt:
-            print('interrupted', file=sys.stderr, flush=True)
-            return 128 + signal.SIGINT
-
     argv = sys.argv if argv is None else argv
-    if any(re.match('--?(h|help|helpshort|helpfull)$', argument) for argument in argv[1:]):
-        print(_help(topics))
-        sys.exit(0)
-    app.run(guarded, argv=argv, flags_parser=_parse)
+    topics = [argv[0]] if topics is None else topics
+
+    def guarded(arguments):
+        if len(arguments) > 1:
+            raise UserError('unexpected argument %r: every option is a --flag=value; see --help' % arguments[1])
+        return main()
+
+    wanted = next(filter(None, map(_HELP.match, argv[1:])), None)
+    if wanted:
+        sys.exit(_reporting(lambda: print(_help(wanted, sys.modules[main.__module__].__doc__ or '', topics, common))))
+    app.run(lambda arguments: _reporting(lambda: guarded(arguments)), argv=argv,
+            flags_parser=lambda arguments: _parse(arguments, flagfiles))
 
 
-def _help(topics):
-    parts = [(sys.modules['__main__'].__doc__ or '').strip(),
-             'Flags, one per option; --flagfile=FILE reads them from a file.']
-    if topics is None:
-        # without the program's path, which absl puts above its flags
-        parts.append(absl_flags.FLAGS.main_module_help().strip('\n').partition('\n')[2])
-    else:
-        parts += [absl_flags.FLAGS.module_help(topic).strip('\n') for topic in topics]
-    return '\n\n'.join(parts)
-
-
-def _parse(argv):
-    """The arguments that are no flags; a flag that is unknown or has a wrong value ends the program with one line."""
+def _reporting(action):
+    """Runs `action()`; returns the exit code."""
     try:
-        return absl_flags.FLAGS(argv)
+        return action()
+    except UserError as error:
+        print('error: %s' % error, file=sys.stderr, flush=True)
+        return 1
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr, flush=True)
+        return 128 + signal.SIGINT
+
+
+def _help(wanted, doc, topics, common):
+    kind, word = wanted.groups()
+    if word:
+        return usage.about(word, topics)
+    return usage.full(doc, topics) if kind == 'helpfull' else usage.overview(doc, topics, common)
+
+
+def _parse(argv, flagfiles):
+    """The arguments that are no flags; a flag that is unknown or has a wrong value ends the program with one line."""
+    global _started
+    try:
+        _started = command_line.read(argv[1:], flagfiles)
+        return absl_flags.FLAGS(argv[:1] + _started.arguments)
+    except UserError as error:
+        text = str(error)
     except absl_flags.Error as error:
         text = ' '.join(str(error).replace('ERROR:: ', '').split()).rstrip(' ?.')
         # "flag --steps=x: invalid literal for int() with base 10: 'x'" speaks Python; say what the flag takes instead
@@ -61,6 +80,6 @@ def _parse(argv):
         if wrong:
             takes = absl_flags.FLAGS[wrong.group(1)].parser.syntactic_help or 'true or false'
             text = 'flag --%s=%s: %s expected' % (wrong.group(1), wrong.group(2), takes)
-        text = re.sub(r'^flag (--\w+)=None: .*', r'\1 is not given', text)
-        print('error: %s; see --help' % text, file=sys.stderr, flush=True)
-        sys.exit(1)
+        text = re.sub(r'^flag (--\w+)=None: .*', r'\1 is not given', text) + '; see --help'
+    print('error: %s' % text, file=sys.stderr, flush=True)
+    sys.exit(1)

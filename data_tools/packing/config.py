@@ -2,6 +2,7 @@
 import dataclasses
 from typing import Optional
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 from data_tools.media.config import MadeLqConfig, ShotConfig
 from data_tools.media.windows import FILLS
@@ -17,9 +18,10 @@ class PackConfig(ShotConfig, MadeLqConfig):
 
     TITLE = 'packing'
 
-    data_dir: str = option('', 'folder with the clips or videos (layouts: see data_tools/media/clips.py), or a text '
-                           'file that lists such')
-    output_dir: str = option('', 'folder for the shards, new or empty; also gs:// and what else TensorFlow knows')
+    data_dir: str = option(paths.SOURCES, 'folder with the clips or videos (layouts: see data_tools/media/clips.py), '
+                           'or a text file that lists such', shown='clips')
+    output_dir: str = option('', 'folder for the shards, new or empty; also gs:// and what else TensorFlow knows; '
+                             'default: tfrecords inside --data_dir')
     num_frames: int = option(5, 'frames in a window, odd', low=1)
     scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4))
     encoding: str = option('raw', 'raw: fastest, 3.6 MB a window of REDS, for fast local disks; tiles: PNG in tiles, '
@@ -33,7 +35,8 @@ class PackConfig(ShotConfig, MadeLqConfig):
     frame_interval: int = option(1, 'distance of neighbouring frames of a window, in frames', low=1)
     clips: str = option('', 'pack only these: names with commas, REDS4, @file.json or @file.txt; all. Empty takes '
                         'all, of Vimeo-90K those in sep_trainlist.txt')
-    exclude: str = option('', 'pack all but these, e.g. REDS4, the clips that evaluation holds out')
+    exclude: str = option('auto', 'pack all but these, e.g. REDS4; auto leaves out the clips that the data set holds '
+                          'out for evaluation (sets/val.json), unless --clips names some')
     lq_folder: str = option('', 'folder with LQ where the layout has several kinds (BDx4), or LQ lies elsewhere')
     allow_damaged: bool = option(False, 'of a damaged or cut video, pack the frames that decode')
     seed: int = option(0, 'of the order of windows, and of what make_lq draws')
@@ -53,8 +56,6 @@ class PackConfig(ShotConfig, MadeLqConfig):
         yield from super().problems()
         if not self.data_dir:
             yield '--data_dir is not given; it must be the folder with the clips'
-        if not self.output_dir:
-            yield '--output_dir is not given; it must be the folder for the shards'
         if self.num_frames % 2 == 0:
             yield '--num_frames=%d: a window has a centre frame, so it must be odd' % self.num_frames
         if self.encoding == 'raw' and (self.lq_tile or self.gt_tile):
@@ -67,7 +68,7 @@ class CheckConfig(Config):
 
     TITLE = 'checking'
 
-    data_dir: str = option('', 'folder with the shards and their manifest')
+    data_dir: str = option(paths.SHARDS, 'folder with the shards and their manifest', shown='shards')
     deep: bool = option(False, 'decode every record')
     source: str = option('', 'folder with the clips or videos the set was made of: compares every pixel')
 

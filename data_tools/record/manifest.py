@@ -2,7 +2,7 @@
 import os
 import typing
 
-from data_tools.base import files
+from data_tools.base import files, paths
 from data_tools.base.errors import UserError
 from data_tools.record.layout import FORMAT_VERSION
 
@@ -58,8 +58,8 @@ class Manifest(typing.NamedTuple):
         """
         path = os.path.join(folder, MANIFEST)
         if not files.exists(path):
-            raise UserError('%s has no %s: it is not a set of TFRecords, or packing has not finished; make it with '
-                            'python -m data_tools.make_tfrecords --output_dir=%s' % (folder, MANIFEST, folder))
+            raise UserError('%s has no %s: it is not a set of TFRecords, or packing has not finished; %s'
+                            % (folder, MANIFEST, paths.how_to_make_shards(folder)))
         values = files.read_json(path)
         version = values.get('format_version') if isinstance(values, dict) else None
         if version != FORMAT_VERSION:

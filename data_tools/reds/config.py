@@ -2,6 +2,7 @@
 import dataclasses
 import re
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 
 # The dataset's author publishes it here. The older server of his laboratory has the same names:
@@ -18,7 +19,7 @@ class DownloadConfig(Config):
 
     TITLE = 'download'
 
-    root_dir: str = option('', 'folder to download and unpack to')
+    root_dir: str = option(paths.SOURCES, 'folder to download and unpack to', shown='root')
     all: bool = option(False, 'every subset listed here')
     train_sharp: bool = option(False, 'GT, 240 clips')
     train_sharp_bicubic: bool = option(False, 'LQ of train_sharp, x4')
@@ -63,7 +64,7 @@ class RegroupConfig(Config):
 
     TITLE = 'regrouping'
 
-    root_dir: str = option('', 'what data_tools.download_reds unpacked to')
+    root_dir: str = option(paths.SOURCES, 'what data_tools.download_reds unpacked to', shown='root')
     output_dir: str = option('', 'where images/ and sets/ go; default: --root_dir')
     mode: str = option('link', 'link: symbolic links to the download, which must stay; move: the download is emptied; '
                        'copy: takes as much room again', choices=MODES)

@@ -7,6 +7,8 @@ from tqdm import tqdm
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
+from data_tools.base.paths import SAMPLE_MARK
+from data_tools.media import splits
 from data_tools.media.clips import REDS4, REDS_OFFICIAL_VAL, find_clips
 from data_tools.media.image_folder import list_frames
 from data_tools.reds.config import LQ_KINDS
@@ -70,7 +72,11 @@ def regroup(root_dir, output_dir, mode='link', lq='sharp_bicubic', split='reds4'
         that do not pair up.
     """
     if not os.path.isdir(root_dir):
-        raise UserError('%s: no such folder; give the --root_dir of data_tools.download_reds' % root_dir)
+        raise UserError('%s: no such folder; bash scripts/prepare_reds.sh makes it, or give the --root_dir of '
+                        'data_tools.download_reds' % root_dir)
+    if os.path.exists(os.path.join(output_dir, SAMPLE_MARK)):
+        raise UserError('%s holds clips drawn by data_tools.make_sample_clips, which must not mix with REDS: remove '
+                        'it, or give another folder' % output_dir)
     steps = plan(root_dir, output_dir, lq)
     missing = [step for step in steps if not step.source and not os.path.isdir(step.target)]
     if len(missing) == len(steps):
@@ -132,13 +138,9 @@ def _check_same(source, target, mode):
 
 def write_sets(output_dir, names, split):
     """Writes sets/train.json and sets/val.json, lists of clip names. Returns the two lists."""
-    held_out = [name for name in names if name in SPLITS[split]]
-    train = [name for name in names if name not in SPLITS[split]]
-    if not held_out or not train:
+    train, held_out = splits.write(output_dir, names, SPLITS[split])
+    if not held_out:
         raise UserError('--split=%s needs clips of both kinds, but of %d clips %d are among %s ... %s; download '
-                            'the rest or take another split' % (split, len(names), len(held_out), SPLITS[split][0],
-                                                            SPLITS[split][-1]))
-    files.make_dir(os.path.join(output_dir, 'sets'))
-    for file_name, part in (('train.json', train), ('val.json', held_out)):
-        files.write_json(os.path.join(output_dir, 'sets', file_name), part)
+                        'the rest or take another split' % (split, len(names), len(set(names) & set(SPLITS[split])),
+                                                            SPLITS[split][0], SPLITS[split][-1]))
     return train, held_out

@@ -4,12 +4,14 @@ import os
 from data_tools.base import worker_pool
 from data_tools.base.errors import UserError
 from data_tools.base.files import make_dir, read_json, write_json
+from data_tools.base.paths import SAMPLE_MARK
+from data_tools.media import splits
+from data_tools.media.clips import REDS4
 from data_tools.media.degradation import make_lq
 from data_tools.media.images import read_image, write_png
 from data_tools.sample.scene import Scene
 
 SCENES_VERSION = 1   # raise when the same flags give other pixels
-SPEC_FILE = 'sample_clips.json'
 COMPRESS_LEVEL = 3   # twice as fast as Pillow's 6, and grain does not compress further
 
 
@@ -39,6 +41,8 @@ def clip_seed(seed, index):
 def make_clips(output_dir, num_clips, num_frames, height, width, scale=4, seed=0, first_clip=0, num_workers=1):
     """Writes clips `first_clip`.. to `output_dir`/images/truth/NNN and /images/blur<scale>/NNN.
 
+    Those of REDS4 among them are held out for evaluation (sets/val.json), unless they are all there is.
+
     Raises:
       UserError: sizes that do not fit, or a folder that holds something else.
     """
@@ -57,11 +61,12 @@ def make_clips(output_dir, num_clips, num_frames, height, width, scale=4, seed=0
         edges = [num_frames * i // parts for i in range(parts + 1)]
         tasks += [(folders, clip_seed(seed, index), height, width, scale) + edge for edge in zip(edges, edges[1:])]
     worker_pool.run(write_clip_part, tasks, num_workers, 'sample clips', num_clips * num_frames, 'frame')
+    splits.write(output_dir, ['%03d' % index for index in range(first_clip, first_clip + num_clips)], REDS4)
 
 
 def _claim(output_dir, spec):
     """Notes in the folder what it holds; refuses a folder that holds something else."""
-    path = os.path.join(output_dir, SPEC_FILE)
+    path = os.path.join(output_dir, SAMPLE_MARK)
     if os.path.exists(path):
         known = read_json(path)
         if known != spec:

@@ -2,6 +2,7 @@
 import dataclasses
 import re
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 from data_tools.media.clips import SCALES
 
@@ -12,10 +13,13 @@ class SampleConfig(Config):
 
     TITLE = 'sample clips'
 
-    output_dir: str = option('', 'folder to write to; images/truth/NNN and images/blur<scale>/NNN inside')
-    num_clips: int = option(8, 'number of clips', low=1)
+    output_dir: str = option(paths.SOURCES, 'folder to write to; images/truth/NNN and images/blur<scale>/NNN inside',
+                             shown='clips')
+    num_clips: int = option(24, 'number of clips; with 21 and more all of REDS4 (000, 011, 015, 020) is among them',
+                            low=1)
     num_frames: int = option(12, 'frames of each clip (REDS has 100)', low=1)
-    gt_size: str = option('128x192', 'GT size in pixels, HEIGHTxWIDTH; REDS is 720x1280')
+    gt_size: str = option('256x320', 'GT size in pixels, HEIGHTxWIDTH, at least 4 times --patch_size of the training; '
+                          'REDS is 720x1280')
     scale: int = option(4, 'GT size / LQ size', choices=SCALES)
     seed: int = option(0, 'another seed gives other scenes', low=0, high=2 ** 32 - 1)
     first_clip: int = option(0, 'number of the first clip; its scene depends on it', low=0)

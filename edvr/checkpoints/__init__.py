@@ -1,4 +1,5 @@
 """Checkpoints on disk: which one is the latest whole one, what network it belongs to, how its variables are read."""
+import edvr.graph_mode  # noqa: F401 before any graph is built
 from edvr.checkpoints.directory import (
     BASENAME,
     files_of,

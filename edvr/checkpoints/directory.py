@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 
-from data_tools.base import files
+from data_tools.base import files, paths
 from data_tools.base.errors import UserError
 from edvr.checkpoints.integrity import defect
 from edvr.checkpoints.network_config import MODEL_FILE
@@ -58,11 +58,12 @@ def latest(path):
             raise UserError('%s: none of its %d checkpoints is whole; the last, %s: %s'
                             % (path, len(found), os.path.basename(found[-1]), defect(found[-1])))
         raise UserError('%s: no checkpoint in this directory; expected files such as %s-1000.index (give the '
-                        'directory of a training run, or the prefix of a checkpoint)' % (path, BASENAME))
+                        'directory of a training run, or the prefix of a checkpoint); %s'
+                        % (path, BASENAME, paths.how_to_make_run(path)))
     prefix = path[:-len('.index')] if path.endswith('.index') else path
     if not os.path.exists(prefix + '.index'):
-        raise UserError('%s: neither a directory with checkpoints nor the prefix of one (there is no %s.index)'
-                        % (path, prefix))
+        raise UserError('%s: neither a directory with checkpoints nor the prefix of one (there is no %s.index); %s'
+                        % (path, prefix, paths.how_to_make_run(path)))
     problem = defect(prefix)
     if problem:
         raise UserError('checkpoint %s is not whole: %s; use an earlier one' % (prefix, problem))

@@ -15,12 +15,13 @@ class BenchmarkConfig(Config):
 
     what: str = option('step', 'what to measure. input: reading --data_dir; step: a training step; '
                        'restore: a clip, per frame, window by window and with kept features; dcn: the deformable '
-                       'convolution alone, forward and with gradients', choices=SUBJECTS)
-    json: str = option('', 'write the results to this file too')
+                       'convolution alone, forward and with gradients', choices=SUBJECTS, common=True)
+    json: str = option('', 'write the results to this file too', common=True)
     seconds: float = option(10., 'seconds to measure each case for, shared among the repeats', low=0.)
     repeats: int = option(5, 'how often each case is measured; the median counts', low=1)
     compare: Tuple[str, ...] = option((), 'ways to compute the deformable convolution to measure in turn and compare: '
-                                      'native, tf, npu; for dcn also torchvision. Without it --dcn_impl is measured')
+                                      'native, tf, npu; for dcn also torchvision. Without it --dcn_impl is measured',
+                                      common=True)
     frame_size: str = option('180x320', 'restore: size of the LQ frames, HxW in pixels')
     dcn_size: str = option('20x64x64', 'dcn: images and size of the feature maps, NxHxW')
     step_ms: float = option(230., 'input: time of a training step that is to be fed', low=0.001)

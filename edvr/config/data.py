@@ -2,6 +2,7 @@
 import dataclasses
 import typing
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 
 
@@ -11,14 +12,16 @@ class DataConfig(Config):
 
     TITLE = 'data'
 
-    data_dir: str = option('', 'folder with the TFRecords that data_tools.make_tfrecords has made')
+    data_dir: str = option(paths.SHARDS, 'folder with the TFRecords that data_tools.make_tfrecords has made',
+                           common=True, shown='data')
     input: str = option('tfrecords', 'null feeds constants of the same shape: what a step takes without its input',
                         choices=('tfrecords', 'null'))
-    batch_size: int = option(32, 'samples a step on each device', low=1)
-    patch_size: int = option(64, 'side of a training crop in LQ pixels; GT crops are scale times larger', low=4)
+    batch_size: int = option(32, 'samples a step on each device', low=1, common=True)
+    patch_size: int = option(64, 'side of a training crop in LQ pixels; GT crops are scale times larger', low=4,
+                             common=True)
     seed: int = option(0, 'of the order of samples and of crops, flips and noise', low=0, high=2 ** 31 - 1)
     deterministic: bool = option(False, 'the batch of a step depends on seed and step only, also after a resume; costs '
-                                 'some speed')
+                                 'some speed', common=True)
 
     flip: bool = option(True, 'flip horizontally and vertically, each for half of the samples')
     transpose: bool = option(True, 'swap rows and columns of half of the samples')
@@ -32,7 +35,7 @@ class DataConfig(Config):
                                    'replaced pixels for salt_pepper', low=0, high=100)
 
     crops_per_record: int = option(1, 'crops taken of each window that is read (K); raise it when reading is the '
-                                   'limit: a slow disk or network, or too little CPU', low=1)
+                                   'limit: a slow disk or network, or too little CPU', low=1, common=True)
     shuffle_buffer: int = option(1024, 'cropped samples that are mixed, each 0.26 MB at patch 64; raise it with '
                                  'crops_per_record. deterministic does without', low=1)
     read_threads: int = option(0, 'shards read at a time; 0: one per core, at most 16. Raise it for object stores',

@@ -1,6 +1,8 @@
 """What an exported graph looks like from outside, and the options of `edvr.export`."""
 import dataclasses
+import os
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 
 OPEN = -1   # a dimension that is not fixed
@@ -46,9 +48,10 @@ class ExportConfig(InterfaceConfig):
 
     TITLE = 'export'
 
-    checkpoint: str = option('', 'folder of checkpoints (its latest is taken) or prefix of one')
+    checkpoint: str = option(paths.RUN, 'folder of checkpoints (its latest is taken) or prefix of one', common=True,
+                             shown='checkpoint')
     output: str = option('', 'what to write: a file that ends in .pb, or with --format=saved_model a folder; '
-                         'default EDVR.pb, or EDVR')
+                         'default: EDVR.pb, or EDVR, beside the checkpoint', common=True)
     format: str = option('frozen', 'frozen: one .pb with the weights as constants; saved_model: a folder for '
                          'TensorFlow Serving', choices=('frozen', 'saved_model'))
     dcn_impl: str = option('tf', 'deformable convolution: tf runs in any TensorFlow; npu uses the Ascend operator, for '
@@ -74,7 +77,8 @@ class ExportConfig(InterfaceConfig):
     @property
     def destination(self):
         """Path to write."""
-        return self.output or ('EDVR.pb' if self.format == 'frozen' else 'EDVR')
+        folder = self.checkpoint if os.path.isdir(self.checkpoint) else os.path.dirname(self.checkpoint)
+        return self.output or os.path.join(folder, 'EDVR.pb' if self.format == 'frozen' else 'EDVR')
 
     @property
     def interface(self):

@@ -1,6 +1,7 @@
 """What `edvr.infer` reads and writes."""
 import dataclasses
 
+from data_tools.base import paths
 from data_tools.base.config import option
 from data_tools.media.config import ShotConfig
 
@@ -11,19 +12,21 @@ class InferConfig(ShotConfig):
 
     TITLE = 'inference'
 
-    input: str = option('', 'what to restore: a video, a folder of images, a folder of clips or videos, a dataset '
-                        '(its LQ), or a .txt file that lists such')
-    output: str = option('', 'a folder for PNG frames (one subfolder per clip if there are several), or a video: '
-                         '.mp4, .mov, .mkv or .webm')
-    clips: str = option('', 'clips of the dataset to restore: names separated by commas, REDS4 (000,011,015,020), or '
-                        '@FILE.json; empty takes all')
-    overwrite: bool = option(False, 'restore again what is there, instead of going on at the first missing frame')
+    input: str = option(paths.SOURCES, 'what to restore: a video, a folder of images, a folder of clips or videos, a '
+                        'data set (its LQ), or a .txt file that lists such', common=True, shown='input')
+    output: str = option(paths.FRAMES, 'a folder for PNG frames (one subfolder per clip if there are several), or a '
+                         'video: .mp4, .mov, .mkv or .webm', common=True, shown='output')
+    clips: str = option('auto', 'clips of the data set to restore: names separated by commas, REDS4 (000,011,015,020), '
+                        'or @FILE.json; empty takes all, auto those that the data set holds out (REDS4 in REDS), else '
+                        'all', common=True)
+    overwrite: bool = option(False, 'restore again what is there, instead of going on at the first missing frame',
+                             common=True)
     fps: float = option(0., 'frames per second of the written video; 0 keeps those of the input video, and takes 25 '
-                        'for images', low=0.)
+                        'for images', low=0., common=True)
     codec: str = option('auto', 'of the written video; auto: libvpx-vp9 for .webm, else libx264',
                         choices=('auto', 'libx264', 'libx265', 'libvpx-vp9'))
     crf: int = option(18, 'quality of the written video on the scale of its codec: 0 is best and largest, 18 hardly '
-                      'distinguishable with libx264', low=0, high=63)
+                      'distinguishable with libx264', low=0, high=63, common=True)
     audio: bool = option(True, "take the input video's audio over into the written video")
     allow_gaps: bool = option(False, 'accept holes in the numbering of images (time jumps there)')
     allow_damaged: bool = option(False, 'of a damaged or cut video, restore the frames that decode')

@@ -12,8 +12,9 @@ class ModelConfig(Config):
     PRESETS = {'M': dict(channels=64, num_reconstruct_block=10),
                'L': dict(channels=128, num_reconstruct_block=40)}
 
-    num_frames: int = option(5, 'frames in a window (T), odd; the centre one is restored', low=1)
-    scale: int = option(4, 'upscaling factor; with hr_in the input already has the output size', choices=(2, 3, 4))
+    num_frames: int = option(5, 'frames in a window (T), odd; the centre one is restored', low=1, common=True)
+    scale: int = option(4, 'upscaling factor; with hr_in the input already has the output size', choices=(2, 3, 4),
+                        common=True)
     channels: int = option(64, 'feature channels (C)', low=1)
     deform_groups: int = option(8, 'groups of the deformable convolutions (G); must divide channels', low=1)
     num_extract_block: int = option(5, 'residual blocks of the feature extraction', low=0)

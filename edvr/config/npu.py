@@ -9,6 +9,7 @@ class NpuConfig(Config):
     """Options of the Ascend adapter."""
 
     TITLE = 'npu'
+    DEVICES = ('npu',)   # that have the options of this class
 
     precision_mode: str = option('allow_fp32_to_fp16', 'on NPU: how float32 operations run. allow_fp32_to_fp16: '
                                                        'float32 where the operator has it, else float16; '

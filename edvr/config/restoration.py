@@ -1,6 +1,7 @@
 """How clips are restored, and how restored clips are judged."""
 import dataclasses
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 from data_tools.media.config import MadeLqConfig, ShotConfig
 from edvr.config.runtime import DEVICES
@@ -15,8 +16,9 @@ class RestoreConfig(Config):
 
     TITLE = 'restoration'
 
-    checkpoint: str = option('', 'the network: a training directory (its newest whole checkpoint), a checkpoint prefix '
-                             'such as DIR/model.ckpt-600000, or a frozen graph (.pb)')
+    checkpoint: str = option(paths.RUN, 'the network: a training directory (its newest whole checkpoint), a '
+                             'checkpoint prefix such as DIR/model.ckpt-600000, or a frozen graph (.pb)', common=True,
+                             shown='checkpoint')
     use_ema: bool = option(True, 'use the averaged weights where the checkpoint has them')
     fill: str = option('reflection_circle', 'what stands in for frames before the first and after the last of a clip',
                        choices=FILLS)
@@ -25,13 +27,15 @@ class RestoreConfig(Config):
     cache_gb: float = option(4., 'memory in GB that kept features may take; where more is needed (large frames in '
                              'tiles, ensemble) every window is computed whole', low=0.)
     tile: str = option('0', 'restore in overlapping square tiles with this side in LQ pixels, to bound memory; 0 '
-                       'restores whole frames; auto takes the largest that --memory_gb allows')
+                       'restores whole frames; auto takes the largest that --memory_gb allows', common=True)
     tile_overlap: int = option(64, 'LQ pixels that neighbouring tiles share; less is faster, more hides seams better',
                                low=0)
     memory_gb: float = option(8., 'memory in GB that --tile=auto may use, features included', low=0.1)
     ensemble: bool = option(False, 'restore the 8 flipped and transposed versions and average them: 8 times the work '
-                            'for a little more quality')
-    device: str = option('cpu', 'what computes: npu (Ascend, needs npu_bridge), gpu or cpu', choices=DEVICES)
+                            'for a little more quality', common=True)
+    device: str = option('cpu', 'what computes: npu (Ascend), gpu or cpu; auto takes npu where there is an Ascend '
+                         'adapter or card, else the GPUs that TensorFlow sees, else the CPU', choices=DEVICES,
+                         common=True, auto=True)
     dcn_impl: str = option('auto', 'deformable convolution: npu, native (compiled CPU operator), tf (stock '
                            'operations), auto (the fastest available)', choices=('auto', 'npu', 'tf', 'native'))
     intra_op_threads: int = option(0, 'threads that compute inside one operation; 0 means one per core', low=0)
@@ -47,22 +51,25 @@ class EvaluateConfig(ShotConfig, MadeLqConfig):
 
     TITLE = 'evaluation'
 
-    data_dir: str = option('', 'folder of clips with LQ and GT, in any layout of data_tools/media/clips.py; with '
-                           '--make_lq clips or videos that are the GT')
-    clips: str = option('', 'clips to evaluate: names separated by commas, REDS4 (000,011,015,020), or @FILE.json; '
-                        'empty takes all, of Vimeo-90K those in sep_testlist.txt')
+    data_dir: str = option(paths.SOURCES, 'folder of clips with LQ and GT, in any layout of data_tools/media/clips.py; '
+                           'with --make_lq clips or videos that are the GT', common=True, shown='data')
+    clips: str = option('auto', 'clips to evaluate: names separated by commas, REDS4 (000,011,015,020), or @FILE.json; '
+                        'empty takes all, auto those that the data set holds out (REDS4 in REDS, sep_testlist.txt in '
+                        'Vimeo-90K), else all', common=True)
     lq_folder: str = option('', 'folder with LQ where the layout has several kinds (BDx4), or LQ lies elsewhere')
-    max_frames: int = option(0, 'frames to evaluate of each clip, from its start; 0 takes all', low=0)
+    max_frames: int = option(0, 'frames to evaluate of each clip, from its start; 0 takes all', low=0, common=True)
     crop_border: int = option(0, 'GT pixels left out at each side when comparing', low=0)
     ssim: bool = option(True, 'compute SSIM too')
     bicubic: bool = option(True, 'evaluate bicubic interpolation beside the network')
-    json: str = option('', 'write all numbers to this file, as JSON')
-    csv: str = option('', 'write the numbers of every frame to this file, as CSV')
-    comparison_dir: str = option('', 'write pictures LQ | bicubic | restored | GT of some frames into this folder')
+    json: str = option('', 'write all numbers to this file, as JSON', common=True)
+    csv: str = option('', 'write the numbers of every frame to this file, as CSV', common=True)
+    comparison_dir: str = option('', 'write pictures LQ | bicubic | restored | GT of some frames into this folder',
+                                 common=True)
     comparison_frames: int = option(1, 'frames per clip to write into --comparison_dir, spread over the clip', low=1)
     summary_dir: str = option('', 'write PSNR, SSIM and comparison pictures as TensorBoard events into this folder')
     watch: bool = option(False, 'follow the training directory given as --checkpoint: evaluate each new checkpoint, '
-                         'write the curves to TensorBoard (DIR/eval), keep the best checkpoint in DIR/eval/best')
+                         'write the curves to TensorBoard (DIR/eval), keep the best checkpoint in DIR/eval/best',
+                         common=True)
     watch_until_step: int = option(0, 'with --watch: end when a checkpoint of this step or later is evaluated; 0 goes '
                                    'on until interrupted', low=0)
     watch_interval_s: float = option(30., 'with --watch: seconds between looks at the directory', low=0.1)

@@ -13,20 +13,24 @@ class DeviceConfig(Config):
 
     TITLE = 'device'
 
-    device: str = option('cpu', 'what trains: npu (Ascend, needs npu_bridge), gpu (all or --num_gpus of this '
-                                'host; several hosts through TF_CONFIG) or cpu', choices=DEVICES)
+    device: str = option('cpu', 'what computes: npu (Ascend), gpu or cpu; auto takes npu where there is an Ascend '
+                                'adapter or card, else the GPUs that TensorFlow sees, else the CPU',
+                         choices=DEVICES, common=True, auto=True)
     dcn_impl: str = option('auto', 'deformable convolution: npu (the Ascend operator), native (the compiled CPU '
                                    'operator, see scripts/build_ops.sh), tf (stock operations, everywhere), auto '
                                    '(the fastest that the device and the installation have)',
                            choices=('auto', 'npu', 'tf', 'native'))
 
-    num_gpus: int = option(0, 'GPUs of this host to use; 0 means all of them. Each gets its own --batch_size', low=0)
+    num_gpus: int = option(0, 'GPUs of this host to use; 0 means all of them. Each gets its own --batch_size', low=0,
+                          devices=('gpu',))
     cpu_replicas: int = option(1, 'model replicas on --device=cpu, each with its own --batch_size; above 1 only to try '
-                               'the behaviour of several GPUs on a machine without any', low=1)
+                               'the behaviour of several GPUs on a machine without any', low=1,
+                               devices=('cpu',))
     mixed_precision: bool = option(False, 'on GPU: float16 where it is safe (automatic graph rewrite); switch on '
-                                          'for cards with tensor cores, together with --loss_scale=dynamic')
+                                          'for cards with tensor cores, together with --loss_scale=dynamic',
+                                   devices=('gpu',), common=True)
     gpu_memory_growth: bool = option(False, 'on GPU: take memory as needed instead of all of it at once; switch '
-                                            'on where the card is shared')
+                                            'on where the card is shared', devices=('gpu',))
     intra_op_threads: int = option(0, 'threads that compute inside one operation; 0 means one per core. Lower it when '
                                    'several processes share a host', low=0)
     inter_op_threads: int = option(0, 'operations that run at once; 0 means one per core', low=0)
@@ -35,7 +39,7 @@ class DeviceConfig(Config):
                                     '--mixed_precision): off, fixed (--loss_scale_value) or dynamic (starts '
                                     'there; halves on overflow, whose step is skipped; grows after '
                                     '--loss_scale_growth_steps good steps)',
-                             choices=('off', 'fixed', 'dynamic'))
+                             choices=('off', 'fixed', 'dynamic'), devices=('npu', 'gpu'))
     loss_scale_value: float = option(1024., 'the fixed loss scale, or the one dynamic scaling starts with', low=1.)
     loss_scale_growth_steps: int = option(1000, 'dynamic loss scale: steps without overflow before it doubles', low=1)
     loss_scale_decay_overflows: int = option(1, 'dynamic loss scale on NPU: overflowing steps before it halves', low=1)

@@ -2,6 +2,7 @@
 import dataclasses
 from typing import Tuple
 
+from data_tools.base import paths
 from data_tools.base.config import Config, option
 
 
@@ -11,14 +12,14 @@ class RecipeConfig(Config):
 
     TITLE = 'recipe'
 
-    steps: int = option(600000, 'updates in total, counted over all resumes of the run', low=1)
+    steps: int = option(600000, 'updates in total, counted over all resumes of the run', low=1, common=True)
     loss: str = option('charbonnier', 'distance between restored and true frame: charbonnier (a smooth l1), l1, l2',
                        choices=('charbonnier', 'l1', 'l2'))
     loss_reduction: str = option('sum', 'over pixels, channels and the whole batch: sum (the published recipe; the '
                                  'loss looks huge, see the PSNR beside it) or mean', choices=('sum', 'mean'))
     init_from: str = option('', 'training directory or checkpoint prefix to take the weights from when the run '
                             'starts (not when it resumes); only variables of the fusion may be missing there, for '
-                            'training in stages')
+                            'training in stages', common=True)
     init_from_ema: bool = option(True, 'take the averaged weights of --init_from where it has them')
     tsa_only_steps: int = option(0, 'updates at the start that change only the fusion (TSA): 50000 in stage 2 of the '
                                  'published recipe, with --init_from of stage 1', low=0)
@@ -32,7 +33,7 @@ class OptimizerConfig(Config):
 
     TITLE = 'optimizer'
 
-    learning_rate: float = option(4e-4, 'the highest learning rate of the schedule', low=0.)
+    learning_rate: float = option(4e-4, 'the highest learning rate of the schedule', low=0., common=True)
     beta1: float = option(.9, 'Adam: decay of the mean gradient', low=0., high=.9999)
     beta2: float = option(.99, 'Adam: decay of the mean squared gradient', low=0., high=.999999)
     adam_epsilon: float = option(1e-8, 'Adam: added to the root of the mean squared gradient', low=1e-30)
@@ -50,7 +51,7 @@ class OptimizerConfig(Config):
     ema_decay: float = option(0., 'decay of a moving average of the weights, such as 0.999, which is then what '
                               'evaluation and export use; 0 is off. The decay rises to it: min(decay, (1 + step) / '
                               '(10 + step))',
-                              low=0., high=.999999)
+                              low=0., high=.999999, common=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +74,9 @@ class SavingConfig(Config):
 
     TITLE = 'saving'
 
-    model_dir: str = option('', 'directory of the run: checkpoints, configuration, TensorBoard events. A run found '
-                            'there is continued')
-    save_every: int = option(5000, 'updates between checkpoints', low=1)
+    model_dir: str = option(paths.RUN, 'directory of the run: checkpoints, configuration, TensorBoard events. A run '
+                            'found there is continued', common=True, shown='run')
+    save_every: int = option(5000, 'updates between checkpoints', low=1, common=True)
     keep_last: int = option(5, 'checkpoints kept', low=1)
     keep_every_hours: float = option(0., 'hours between checkpoints that are kept for good beside the last ones; 0 '
                                          'keeps none',
@@ -90,17 +91,22 @@ class WatchConfig(Config):
 
     TITLE = 'watching'
 
-    log_every: int = option(20, 'updates between log lines', low=1)
+    log_every: int = option(20, 'updates between log lines', low=1, common=True)
     summary_every: int = option(100, 'updates between points of the TensorBoard curves', low=1)
-    val_dir: str = option('', 'folder of clips with LQ and GT to validate on, see also --make_lq; needed by '
-                          '--eval_every and --image_every')
+    val_dir: str = option('auto', 'folder of clips with LQ and GT to validate on; auto takes the clips that were held '
+                          'out when the shards of --data_dir were made, where they are still beside the shards; empty '
+                          'is none', common=True)
     make_lq: bool = option(False, 'make the LQ of --val_dir, which then needs only GT (videos, too), as the LQ of the '
-                           'training set was made; by bicubic if that came with the set')
-    eval_every: int = option(0, 'updates between validations: PSNR over the frames of --val_dir, the best checkpoint '
-                             'is kept in MODEL_DIR/best; a multiple of --save_every; 0 is off', low=0)
+                           'training set was made; by bicubic if that came with the set. val_dir=auto does so by '
+                           'itself where the LQ of the training set was made')
+    val_clips: str = option('auto', 'clips of --val_dir to validate on: names separated by commas, REDS4, or '
+                            '@FILE.json; empty takes all, auto those that the data set holds out, else all')
+    eval_every: int = option(0, 'updates between validations: PSNR over the frames of --val_dir, beside bicubic; the '
+                             'best checkpoint is kept in MODEL_DIR/best. Checkpoints are what is validated: it happens '
+                             'at the first one after each multiple; 0 is off', low=0, common=True)
     eval_frames: int = option(10, 'frames of each validation clip to restore, from its start; 0 takes all', low=0)
     image_every: int = option(0, 'updates between pictures (LQ, bicubic, restored, GT) of a validation window in '
-                              'TensorBoard; a multiple of --save_every; 0 is off', low=0)
+                              'TensorBoard, at checkpoints too; 0 is off', low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,12 +123,8 @@ class TrainingConfig(WatchConfig, SavingConfig, GuardConfig, OptimizerConfig, Re
         if self.learning_rate_min > self.learning_rate:
             yield ('learning_rate_min is %g, above learning_rate (%g)' % (self.learning_rate_min, self.learning_rate))
         for name in ('eval_every', 'image_every'):
-            value = getattr(self, name)
-            if value % self.save_every:
-                yield ('%s is %d; it must be a multiple of save_every (%d), because a checkpoint is what gets validated'
-                       % (name, value, self.save_every))
-            if value and not self.val_dir:
-                yield '%s is %d, but there is no val_dir to take clips from' % (name, value)
+            if getattr(self, name) and not self.val_dir:
+                yield '%s is %d, but there is no val_dir to take clips from' % (name, getattr(self, name))
 
     @property
     def periods(self):

@@ -8,9 +8,8 @@ optimizer's `compute_gradients` returns are those of the whole batch, the same o
 import contextlib
 import warnings
 
-import tensorflow.compat.v1 as tf
-
 from data_tools.base.errors import UserError
+from edvr.graph_mode import tf
 from edvr.runtime import npu
 from edvr.runtime.distributed_optimizer import WholeBatchOptimizer, all_reduce
 from edvr.runtime.ranks import tf_config

@@ -1,5 +1,5 @@
 """Gradients of the whole batch under tf.distribute."""
-import tensorflow.compat.v1 as tf
+from edvr.graph_mode import tf
 
 
 def all_reduce(reduce_op, tensors):

@@ -4,9 +4,9 @@ import os
 import sys
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
+from edvr.graph_mode import tf
 
 _CONFIG = 'npu_bridge.estimator.npu.npu_config'
 _ESTIMATOR = 'npu_bridge.estimator.npu.npu_estimator'

@@ -7,17 +7,14 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
-from data_tools.media.clips import find_clips
 from data_tools.media.degradation import Degradation
-from data_tools.media.shots import ShotRule
-from data_tools.record.manifest import Manifest
 from edvr import checkpoints
 from edvr.data import damage
 from edvr.data.input_pipeline import open_set, train_dataset
 from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import devices, startup_checks
 from edvr.tensorboard.run_events import RunEvents
-from edvr.training import run_dir
+from edvr.training import run_dir, validation_clips
 from edvr.training.hooks import checkpoint_saver, input_wait, signals
 from edvr.training.hooks.guard import Guard
 from edvr.training.hooks.log_line import LogLine
@@ -40,6 +37,7 @@ class Run:
         self.model, self.data, self.training = model, data, training
         self.runtime = reproducible(runtime) if data.deterministic else runtime
         self.directory = training.model_dir
+        self.manifest, self.val_clips, self.notes = None, [], []
         startup_checks.check(runtime, {name: getattr(training, name) for name in LOOPED},
                      [self._check_directory, self._check_data, self._check_start, self._find_clips])
         self.rank, self.size = devices.rank_and_size(runtime)
@@ -87,7 +85,7 @@ class Run:
             raise UserError('patch_size is %d; it must be a multiple of %d for this network'
                             % (self.data.patch_size, self.model.size_multiple))
         if self.data.input == 'tfrecords':
-            open_set(self.data, self.model.num_frames, self.model.upscale, size)
+            self.manifest = open_set(self.data, self.model.num_frames, self.model.upscale, size)
 
     def _check_start(self, rank, size):
         training = self.training
@@ -98,18 +96,10 @@ class Run:
             checkpoints.latest(training.init_from)
 
     def _find_clips(self, rank, size):
-        training = self.training
-        validates = rank == 0 and (training.eval_every or training.image_every)
-        if not validates:
-            self.val_clips = []
-            return
-        self.val_clips = find_clips(training.val_dir, scale=self.model.upscale, part='test', shots=ShotRule(),
-                                    degradation=self._degradation() if training.make_lq else None)
-
-    def _degradation(self):
-        """What makes the LQ of validation clips: the way that of the training set was made."""
-        job = Manifest.read(self.data.data_dir).job if self.data.input == 'tfrecords' else {}
-        return Degradation.from_job(job) or Degradation('bicubic', self.model.upscale)
+        if rank == 0:
+            made = Degradation.from_job(self.manifest.job) if self.manifest else None
+            self.val_clips, note = validation_clips.find(self.training, self.data.data_dir, self.model.upscale, made)
+            self.notes = [note]
 
     def _held_directory(self):
         if not self.writes:
@@ -122,6 +112,8 @@ class Run:
         if not self.writes:
             print('rank %d of %d trains; what there is to say, rank 0 says' % (self.rank, self.size), flush=True)
             return
+        for note in self.notes:
+            print(note, flush=True)
         self.config = run_dir.resolved(self.model, self.data, self.training, self.runtime, self.size)
         trained = bool(checkpoints.prefixes(self.directory))
         # a run that ended before its first checkpoint, by a wrong option perhaps, binds nobody to its options

@@ -13,7 +13,8 @@ CONFIG_FILE, STATE_FILE, LOCK_FILE = 'config.json', 'run_state.json', 'lock'
 FREE = {
     'data': {'data_dir', 'read_threads', 'map_threads', 'read_buffer_kb', 'prefetch', 'shuffle_buffer'},
     'training': {'model_dir', 'override_config', 'steps', 'save_every', 'keep_last', 'keep_every_hours', 'log_every',
-                 'summary_every', 'val_dir', 'eval_every', 'eval_frames', 'image_every', 'recompute_alignment'},
+                 'summary_every', 'val_dir', 'val_clips', 'eval_every', 'eval_frames', 'image_every',
+                 'recompute_alignment'},
 }
 # of the machine's options, only those that change what is computed are compared
 RUNTIME = {'mixed_precision', 'precision_mode', 'loss_scale', 'loss_scale_value'}

@@ -1,0 +1,40 @@
+"""Where everything is when no option says otherwise, and which command makes what is missing: stated here only.
+
+Each program's input is the output of the one before it, so that all of them run without arguments.
+"""
+import os
+
+SOURCES = 'data/REDS'                        # clips: images/truth, images/blur4, sets/train.json, sets/val.json
+SHARDS = os.path.join(SOURCES, 'tfrecords')
+RUN = 'outputs/edvr'                         # a training run: checkpoints, configuration, TensorBoard events
+GRAPH = os.path.join(RUN, 'EDVR.pb')
+FRAMES = os.path.join(RUN, 'test')           # restored frames
+
+SAMPLE_MARK = 'sample_clips.json'            # make_sample_clips leaves it in its folder
+
+
+def shards_of(sources):
+    """The folder for the shards of a folder of clips."""
+    return os.path.join(sources, os.path.basename(SHARDS))
+
+
+def sources_of(shards):
+    """The folder of the clips that a folder of shards was made from, if it was made by default."""
+    return os.path.dirname(os.path.normpath(shards)) or '.'
+
+
+def how_to_make_sources(path):
+    """What to do where a folder of clips is missing."""
+    return ('bash scripts/prepare_reds.sh downloads and prepares REDS; python -m data_tools.make_sample_clips '
+            '--output_dir=%s draws clips to try things out' % path)
+
+
+def how_to_make_shards(path):
+    """What to do where a set of shards is missing."""
+    return 'python -m data_tools.make_tfrecords%s makes it' % (
+        '' if os.path.normpath(path) == SHARDS else ' --output_dir=' + path)
+
+
+def how_to_make_run(path):
+    """What to do where a training run is missing."""
+    return 'python -m edvr.train%s makes one' % ('' if os.path.normpath(path) == RUN else ' --model_dir=' + path)

@@ -1,0 +1,69 @@
+"""The text of `--help`: the flags that people set, by topic; all flags, or one topic, on request."""
+import os
+
+from absl import flags
+
+from data_tools.base.errors import UserError
+
+WIDTH = 118
+_EVERYWHERE = (
+    ('flagfile', 'read flags from a file, one a line; also by the name of a file that comes with the program'),
+    ('print_config', 'print the configuration that the other flags result in, as a flagfile, and end'),
+    ('help', 'the flags that people set; --help=TOPIC all of one topic, --help=FLAG one flag, --helpfull all'))
+
+
+def overview(doc, topics, common):
+    """The short help: str.
+
+    Args:
+      doc: str, the program's docstring.
+      topics: list of str, the titles under which its flags are defined.
+      common: set of str, the flags to show; empty shows all.
+    """
+    shown = {topic: [flag for flag in _flags(topic) if not common or flag.name in common] for topic in topics}
+    hidden = sum(len(_flags(topic)) - len(shown[topic]) for topic in topics)
+    parts = [doc.strip()] + [_section(topic, shown[topic]) for topic in topics if shown[topic]] + [_everywhere()]
+    if hidden:
+        parts.append('%d more flags: --helpfull shows all; --help=TOPIC those of one topic: %s.'
+                     % (hidden, ', '.join(topics)))
+    return '\n\n'.join(parts)
+
+
+def full(doc, topics):
+    """The help with every flag: str."""
+    return '\n\n'.join([doc.strip()] + [_section(topic, _flags(topic)) for topic in topics] + [_everywhere()])
+
+
+def about(word, topics):
+    """The flags of one topic, or one flag: str. Raises UserError where `word` is neither."""
+    for topic in topics:
+        if topic.lower() == word.lower():
+            return _section(topic, _flags(topic))
+    name = word.lstrip('-')
+    for topic in topics:
+        found = [flag for flag in _flags(topic) if flag.name == name]
+        if found:
+            return _section(topic, found)
+    raise UserError('--help=%s: neither a flag nor a topic; topics: %s' % (word, ', '.join(topics)))
+
+
+def _flags(topic):
+    """The flags of a topic in the order of their definition, without those that absl itself defines."""
+    return flags.FLAGS.flags_by_module_dict().get(topic, [])
+
+
+def _section(topic, members):
+    # flags of no topic are those of the program's file
+    return '\n'.join(['%s:' % os.path.basename(topic)] + [_describe(flag) for flag in members])
+
+
+def _describe(flag):
+    text = '--%s%s: %s' % ('[no]' if flag.boolean else '', flag.name, flag.help)
+    if flag.default not in (None, '', [], False):
+        text += ' [%s]' % flag.default_as_str.strip("'")
+    return flags.text_wrap(text, WIDTH, indent='      ', firstline_indent='  ')
+
+
+def _everywhere():
+    return '\n'.join(['every program:'] + [
+        flags.text_wrap('--%s: %s' % item, WIDTH, indent='      ', firstline_indent='  ') for item in _EVERYWHERE])

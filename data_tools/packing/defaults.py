@@ -1,0 +1,23 @@
+"""The defaults of packing that depend on the clips: the folder for the shards, and the clips to leave out."""
+from data_tools.base import paths
+from data_tools.media import splits
+
+
+def settle(config):
+    """Fills in what the command line leaves open.
+
+    Args:
+      config: PackConfig.
+    Returns:
+      (PackConfig, list of str: a line for each default that is used).
+    """
+    notes = []
+    if not config.output_dir:
+        config = config.replace(output_dir=paths.shards_of(config.data_dir))
+        notes.append('shards: ' + config.output_dir)
+    if config.exclude == splits.AUTO:
+        out = splits.Choice(None, '') if config.clips else splits.held_out(config.data_dir)
+        config = config.replace(exclude=','.join(out.names or ()))
+        if out.names:
+            notes.append('left out: %s (%s; --exclude= packs them too)' % (', '.join(out.names), out.reason))
+    return config, notes
