@@ -11,15 +11,11 @@ Several hosts can share the work: give each a part with --shard_range, then run 
 """
 from data_tools.base import flags
 from data_tools.packing.config import PackConfig
-from data_tools.packing.defaults import settle
 from data_tools.packing.pack import pack_set
 
 
 def main():
-    config, notes = settle(flags.build(PackConfig))
-    for note in notes:
-        print(note, flush=True)
-    pack_set(config)
+    pack_set(flags.build(PackConfig))
 
 
 if __name__ == '__main__':

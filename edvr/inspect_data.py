@@ -8,8 +8,9 @@ shots.json can be edited and given to make_tfrecords, evaluate and infer as --sh
 """
 import os
 
-from data_tools.base import flags
+from data_tools.base import program
 from data_tools.media.images import write_png
+from edvr import flags
 from edvr.config import DataConfig
 from edvr.config.inspection import InspectConfig
 from edvr.data import inspection
@@ -18,6 +19,8 @@ from edvr.tensorboard.event_writer import EventWriter
 
 def main():
     config, data = flags.build_all(InspectConfig, DataConfig)
+    if config.source and not program.started().gives('data_dir'):
+        data = data.replace(data_dir='')
     sheets, lines = inspection.look(config, data)
     with EventWriter(config.output_dir) as events:
         for name, image in sorted(sheets.items()):

@@ -86,6 +86,6 @@ def test_clips_of_a_packed_set(folder):
 def test_what_cannot_be_shown(tmp_path):
     config = InspectConfig(output_dir=str(tmp_path / 'out'))
     with pytest.raises(UserError, match='give --data_dir, a set of make_tfrecords, or --source'):
-        inspection.look(config, DataConfig())
+        inspection.look(config, DataConfig(data_dir=''))
     with pytest.raises(UserError, match='no clips of GT frames found'):
-        inspection.look(config.replace(source=str(tmp_path)), DataConfig())
+        inspection.look(config.replace(source=str(tmp_path)), DataConfig(data_dir=''))

@@ -17,6 +17,7 @@ from data_tools.packing import pack as packing
 from data_tools.packing import scratch as scratch_files
 from data_tools.packing import shard_writer, verification
 from data_tools.packing.config import PackConfig
+from data_tools.packing.defaults import settle
 from data_tools.packing.job import describe_job, order_in_shards
 from data_tools.packing.scratch import Scratch
 from data_tools.record import layout, shard_reader
@@ -112,7 +113,7 @@ def test_the_same_bytes_however_the_work_is_cut_up(videos, tmp_path):
 
 def test_a_run_that_was_stopped_goes_on(videos, tmp_path):
     config = options(videos, tmp_path / 'set')
-    found, shots = packing.find_source(config)
+    found, shots = packing.find_source(settle(config)[0])
     job = describe_job(config, found, shots)
     scratch = Scratch('', config.output_dir, range(4), job)
     os.makedirs(scratch.folder)

@@ -91,7 +91,7 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
     if not (need_gt or need_lq):
         raise ValueError('nothing to find: need_gt and need_lq are both False')
     if not os.path.exists(root):
-        raise UserError('%s: no such folder of clips, video or list; %s' % (root, paths.how_to_make_sources(root)))
+        raise UserError('%s: no such folder of clips; %s' % (root, paths.how_to_make_sources(root)))
     found = layouts.find(root, scale, need_gt, need_lq and not degradation, lq_folder)
     for note in found.notes:
         print('note: %s' % note)

@@ -1,5 +1,8 @@
 """The defaults of packing that depend on the clips: the folder for the shards, and the clips to leave out."""
+import os
+
 from data_tools.base import paths
+from data_tools.base.errors import UserError
 from data_tools.media import splits
 
 
@@ -10,9 +13,14 @@ def settle(config):
       config: PackConfig.
     Returns:
       (PackConfig, list of str: a line for each default that is used).
+    Raises:
+      UserError: a data_dir that is a file, without output_dir.
     """
     notes = []
     if not config.output_dir:
+        if os.path.isfile(config.data_dir):
+            raise UserError('--output_dir is not given; it must be the folder for the shards, because --data_dir=%s is '
+                            'a file' % config.data_dir)
         config = config.replace(output_dir=paths.shards_of(config.data_dir))
         notes.append('shards: ' + config.output_dir)
     if config.exclude == splits.AUTO:

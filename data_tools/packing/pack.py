@@ -13,6 +13,7 @@ from data_tools.media.shots import ShotRule
 from data_tools.media.video_scan import Scanner
 from data_tools.packing import scratch as scratch_files
 from data_tools.packing import shard_writer
+from data_tools.packing.defaults import settle
 from data_tools.packing.job import VIDEOS, describe_job, order_in_shards, prepare_output, refuse_foreign, span
 from data_tools.packing.scratch import Scratch
 from data_tools.packing.shard_writer import ShardTask
@@ -27,6 +28,9 @@ def pack_set(config):
         room.
     """
     refuse_foreign(config.output_dir)
+    config, notes = settle(config)
+    for note in notes:
+        print(note, flush=True)
     found, shots = find_source(config)
     job = describe_job(config, found, shots)
     shards = range(job['num_shards'])
@@ -50,7 +54,7 @@ def pack_set(config):
 
 
 def find_source(config):
-    """The clips that a PackConfig names: (list of Clip, {name: shots} of the clips that were split)."""
+    """The clips that a settled PackConfig names: (list of Clip, {name: shots} of the clips that were split)."""
     rule = ShotRule.from_config(config)
     scanner = Scanner(os.path.join(config.output_dir, VIDEOS), config.allow_damaged)
     found = clips.find_clips(config.data_dir, config.scale, clips=clips.parse_names(config.clips),
