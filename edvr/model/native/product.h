@@ -1,4 +1,4 @@
-// What the compiled operators share: the matrix product, scratch memory, threads.
+// The matrix product, and scratch memory. Nothing here knows TensorFlow.
 //
 // Work is cut by shapes alone and sums are taken in a fixed order, so results do not depend on the number of threads.
 
@@ -12,9 +12,6 @@
 #include <memory>
 #include <new>
 
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/util/work_sharder.h"
-
 namespace edvr {
 
 // The register block of the product: kRows x (2 vectors). Chosen so that the accumulators fill the register file.
@@ -22,6 +19,8 @@ namespace edvr {
 constexpr int kVectorBytes = 64, kRows = 12;
 #elif defined(__AVX__)
 constexpr int kVectorBytes = 32, kRows = 6;
+#elif defined(__aarch64__)
+constexpr int kVectorBytes = 16, kRows = 12;   // 32 registers, and multiplication by a lane
 #else
 constexpr int kVectorBytes = 16, kRows = 6;
 #endif
@@ -132,23 +131,6 @@ void Pack(int64_t depth, int64_t cols, T* packed, Element element) {
       for (int64_t j = width; j < kWidth; ++j) packed[j] = T(0);
     }
   }
-}
-
-// Runs work(begin, end) over [0, total) on TensorFlow's own threads.
-template <typename Work>
-void InParallel(tensorflow::OpKernelContext* context, int64_t total, int64_t cost, Work work) {
-  const auto& workers = *context->device()->tensorflow_cpu_worker_threads();
-  tensorflow::Shard(workers.num_threads, workers.workers, total, cost, work);
-}
-
-// Elements of an input tensor.
-template <typename T>
-const T* Data(const tensorflow::Tensor& tensor) { return reinterpret_cast<const T*>(tensor.tensor_data().data()); }
-
-// Elements of a tensor just allocated.
-template <typename T>
-T* MutableData(tensorflow::Tensor* tensor) {
-  return reinterpret_cast<T*>(const_cast<char*>(tensor->tensor_data().data()));
 }
 
 }  // namespace edvr
