@@ -3,4 +3,4 @@
 # The first training or restoration on a CPU does it too; this is for images and clusters that build beforehand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-exec "${PYTHON:-python}" -m edvr.model.native_ops
+exec "${PYTHON:-python}" -m edvr.build_ops

@@ -4,10 +4,10 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from edvr.config import ModelConfig
-from edvr.model import conv_cpu, layers, native_ops
+from edvr.model import conv_cpu, layers, native_library, native_ops
 from edvr.model.network import edvr
 
-needs_compiler = pytest.mark.skipif(native_ops.compiler() is None, reason='no C++ compiler')
+needs_compiler = pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
 # the way, and whether the compiled operator computes the convolutions too, whichever this TensorFlow takes
 WAYS = [('forward', False), pytest.param(('native', False), marks=needs_compiler),
         pytest.param(('native', True), marks=needs_compiler)]

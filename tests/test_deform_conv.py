@@ -5,7 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from edvr.model import deform_conv as module
-from edvr.model import native_ops
+from edvr.model import native_library
 from edvr.model.deform_conv import deform_conv
 
 SHAPES = [   # N, H, W, C, C_out, G, K
@@ -15,7 +15,7 @@ SHAPES = [   # N, H, W, C, C_out, G, K
     (2, 3, 4, 4, 3, 2, 1),
     (1, 1, 1, 2, 2, 1, 3),
 ]
-needs_compiler = pytest.mark.skipif(native_ops.compiler() is None, reason='no C++ compiler')
+needs_compiler = pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
 OFFSETS = ['random', 'far', 'whole', 'borders', 'zero']
 
 

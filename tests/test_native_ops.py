@@ -1,19 +1,11 @@
-"""The compiled deformable convolution: values and gradients against NumPy, bad shapes, building and its failures."""
-import os
-import re
-import stat
-import subprocess
-import sys
-
+"""The compiled deformable convolution: values and gradients against NumPy, bad shapes."""
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from edvr.model import native_ops
+from edvr.model import native_library, native_ops
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-HAS_COMPILER = native_ops.compiler() is not None
-needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason='no C++ compiler')
+needs_compiler = pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
 
 
 def reference(x, offset, mask, weight, bias, groups):
@@ -226,86 +218,3 @@ def test_wrong_shapes(which, shape, groups, text):
         places = [tf.placeholder_with_default(value, None) for value in values]
         with pytest.raises(tf.errors.InvalidArgumentError, match=text):
             session.run(native_ops.deform_conv(*places, deform_groups=groups))
-
-
-# ------------------------------------------------------------------------------------------------------- building
-@pytest.fixture
-def fresh(monkeypatch, tmp_path):
-    """A process that has not looked for the operator yet, with an empty cache; returns the cache's folder."""
-    monkeypatch.setenv(native_ops.CACHE_VARIABLE, str(tmp_path / 'cache'))
-    monkeypatch.setattr(native_ops, '_state', {})
-    return tmp_path / 'cache' / 'native'
-
-
-def executable(path, text):
-    path.write_text(text)
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return str(path)
-
-
-def test_without_compiler_one_notice(fresh, monkeypatch, tmp_path, capfd):
-    monkeypatch.setenv('PATH', str(tmp_path))
-    monkeypatch.delenv('CXX', raising=False)
-    assert not native_ops.available()
-    assert not native_ops.available()
-    notices = capfd.readouterr().err.strip().split('\n')
-    assert len(notices) == 1 and 'no C++ compiler (g++) on the PATH' in notices[0]
-    with pytest.raises(native_ops.BuildError, match='install g'):
-        native_ops.load()
-
-
-def test_failing_compiler_names_its_log(fresh, monkeypatch, tmp_path):
-    monkeypatch.setenv('CXX', executable(tmp_path / 'broken', '#!/bin/sh\necho the disk melted\nexit 3\n'))
-    with pytest.raises(native_ops.BuildError, match=r'exit code 3.*\.log') as error:
-        native_ops.load()
-    log = re.search(r'\S+\.log', str(error.value)).group()
-    with open(log) as file:
-        assert 'the disk melted' in file.read()
-    assert not [name for name in os.listdir(str(fresh)) if name.endswith(('.so', '.partial'))]
-
-
-def test_cache_that_cannot_be_made(fresh, monkeypatch, tmp_path):
-    (tmp_path / 'file').write_text('')
-    monkeypatch.setenv(native_ops.CACHE_VARIABLE, str(tmp_path / 'file'))
-    monkeypatch.setenv('CXX', executable(tmp_path / 'any', '#!/bin/sh\n'))
-    with pytest.raises(native_ops.BuildError, match='set EDVR_CACHE_DIR'):
-        native_ops.load()
-
-
-@needs_compiler
-@pytest.mark.parametrize('kind', ['garbage', 'other TensorFlow'])
-def test_library_that_does_not_load_is_rebuilt(monkeypatch, tmp_path, kind):
-    """Under the right name: not a library at all, and one that misses symbols, as another TensorFlow's would."""
-    good, real = native_ops.build(), native_ops.compiler()
-    quick = executable(tmp_path / 'quick', '#!/bin/sh\n'   # a compiler that is done at once
-                       'while [ $# -gt 0 ]; do [ "$1" = -o ] && cp %s "$2"; shift; done; echo 1.0\n' % good)
-    monkeypatch.setenv('CXX', quick)
-    monkeypatch.setenv(native_ops.CACHE_VARIABLE, str(tmp_path))
-    stale = native_ops.library_path(quick)
-    os.makedirs(os.path.dirname(stale))
-    if kind == 'garbage':
-        with open(stale, 'w') as file:
-            file.write('not a library')
-    else:
-        source = tmp_path / 'stale.cc'
-        source.write_text('extern int symbol_of_another_tensorflow(); int value = symbol_of_another_tensorflow();')
-        subprocess.run([real, '-shared', '-fPIC', str(source), '-o', stale], check=True)
-    code = 'import edvr; from edvr.model import native_ops; print(native_ops.available(), native_ops.load().__name__)'
-    child = subprocess.run([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           universal_newlines=True)
-    assert child.returncode == 0 and child.stdout.startswith('True'), child.stderr
-    assert child.stderr.count('building the compiled') == 1
-    with open(stale, 'rb') as one, open(good, 'rb') as other:
-        assert one.read() == other.read()
-
-
-def test_name_depends_on_tensorflow_and_compiler(fresh, monkeypatch, tmp_path):
-    one = executable(tmp_path / 'one', '#!/bin/sh\necho 1.0\n')
-    names = {native_ops.library_path(one)}
-    executable(tmp_path / 'one', '#!/bin/sh\necho 1.1\n')
-    names.add(native_ops.library_path(one))
-    monkeypatch.setattr(tf, '__version__', '1.15.6')
-    names.add(native_ops.library_path(one))
-    monkeypatch.setattr(native_ops, '_processor', lambda: 'another')
-    names.add(native_ops.library_path(one))
-    assert len(names) == 4

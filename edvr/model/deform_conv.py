@@ -61,8 +61,8 @@ def resolve_impl(name, device='cpu'):
     if device == 'npu':
         return 'npu'
     if device == 'cpu':
-        from edvr.model import native_ops
-        if native_ops.available():
+        from edvr.model import native_library
+        if native_library.available():
             return 'native'
     return 'tf'
 

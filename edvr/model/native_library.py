@@ -1,8 +1,9 @@
-"""The compiled convolutions of the CPU, deformable and plain: builds them, keeps them in a cache, loads them.
+"""The library of compiled operators: builds it, keeps it in a cache, loads it.
 
-`python -m edvr.model.native_ops` (or scripts/build_ops.sh) builds them beforehand; otherwise their first use does, in
-about 20 seconds. The cache is $EDVR_CACHE_DIR, else $XDG_CACHE_HOME/edvr, else ~/.cache/edvr. A library's name holds a
-hash of all that it depends on - source, TensorFlow, processor, compiler, flags - so a change of any builds another one.
+`python -m edvr.build_ops` builds it beforehand; otherwise its first use does, in about 20 seconds. The cache is
+$EDVR_CACHE_DIR, else $XDG_CACHE_HOME/edvr, else ~/.cache/edvr. The name of a library contains a hash of all that it
+depends on (source, TensorFlow, processor, compiler, flags), so a change of any builds another one. A library ends with
+its own SHA-256: a truncated one would crash the process that loads it.
 """
 import contextlib
 import fcntl
@@ -11,13 +12,13 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 
 import tensorflow.compat.v1 as tf
 
-from data_tools.base import program
 from data_tools.base.errors import UserError
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'native')   # folder
@@ -25,12 +26,13 @@ CACHE_VARIABLE = 'EDVR_CACHE_DIR'
 # The associative sums let the compiler vectorise dot products; NaN keeps its meaning (no -ffinite-math-only).
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fassociative-math', '-fno-signed-zeros', '-fno-trapping-math',
          '-fno-math-errno', '-shared', '-fPIC']
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 _state = {}   # of this process: 'module' or 'failure' (text) once settled; 'noticed'
 
 
 class BuildError(UserError):
-    """The operator cannot be built or loaded here; the text says why."""
+    """The library cannot be built or loaded; the text gives the reason."""
 
 
 def cache_dir():
@@ -63,7 +65,7 @@ def _processor():
 
 def _compile_flags():
     flags = tf.sysconfig.get_compile_flags()
-    if not any('-std=' in flag for flag in flags):   # TensorFlow 1.15 leaves the standard open
+    if not any('-std=' in flag for flag in flags):   # TensorFlow 1.15 names no standard
         flags = flags + ['-std=c++14']
     return FLAGS + flags
 
@@ -78,6 +80,34 @@ def library_path(compiler_path):
              _output_of([compiler_path, '--version'])[1], ' '.join(_compile_flags() + tf.sysconfig.get_link_flags())]
     key = hashlib.sha256(source + '\0'.join(parts).encode()).hexdigest()[:16]
     return os.path.join(cache_dir(), 'convolutions-tf%s-%s.so' % (tf.__version__, key))
+
+
+def _writable_by_others(path):
+    """Whether a user other than this one, root and the owner of this package can change the file or folder `path`."""
+    info = os.lstat(path)
+    trusted = {os.geteuid(), 0, os.stat(SOURCE).st_uid}
+    return info.st_uid not in trusted or bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def _is_sound(path):
+    """Whether the library at `path` is whole and only this user could have written it."""
+    try:
+        if _writable_by_others(path):
+            return False
+        with open(path, 'rb') as file:
+            content = file.read()
+    except FileNotFoundError:
+        return False
+    return hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
+
+
+def _make_cache():
+    """Makes the folder of the cache. Raises BuildError if others can write there: a library is code that runs."""
+    folder = cache_dir()
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    if _writable_by_others(folder):
+        raise BuildError('%s belongs to another user or is writable by others, so its libraries cannot be trusted; run '
+                         'chmod go-w on it if it is yours, or set %s to another folder' % (folder, CACHE_VARIABLE))
 
 
 @contextlib.contextmanager
@@ -103,6 +133,7 @@ def _compile(compiler_path, path):
         if code:
             raise BuildError('%s could not compile %s (exit code %d); its messages are in %s'
                              % (compiler_path, SOURCE, code, log))
+        _append_digest(partial)
         os.chmod(partial, 0o755)
         os.rename(partial, path)
     finally:
@@ -110,29 +141,37 @@ def _compile(compiler_path, path):
             os.remove(partial)
 
 
+def _append_digest(path):
+    """Appends the SHA-256 of a library to it. The dynamic linker does not read behind the sections it knows."""
+    with open(path, 'rb+') as file:
+        digest = hashlib.sha256(file.read()).digest()
+        file.write(digest)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def build(force=False):
     """Builds the library unless the cache has it.
 
     Args:
-      force: compile even if it is there (it does not load).
+      force: bool, compile even if the cache has it.
     Returns:
       str, its path.
     Raises:
-      BuildError: no compiler, it fails, or the cache cannot be written.
+      BuildError: no compiler, it fails, or the cache cannot be written or trusted.
     """
     compiler_path = compiler()
     if compiler_path is None:
         raise BuildError('no C++ compiler (%s) on the PATH; install g++ or name one in CXX'
                          % (os.environ.get('CXX') or 'g++'))
     path = library_path(compiler_path)
-    if os.path.exists(path) and not force:
-        return path
     try:
-        os.makedirs(cache_dir(), exist_ok=True)
+        _make_cache()
+        if _is_sound(path) and not force:
+            return path
         with _lock(path[:-len('.so')] + '.lock'):
-            if force or not os.path.exists(path):
-                print('building the compiled deformable convolution (once; about 20 s) ...', file=sys.stderr,
-                      flush=True)
+            if force or not _is_sound(path):
+                print('building the compiled convolutions (once; about 20 s) ...', file=sys.stderr, flush=True)
                 _compile(compiler_path, path)
     except OSError as error:
         raise BuildError('the folder of compiled operators cannot be used: %s; set %s to one that can be written'
@@ -144,7 +183,7 @@ def _load():
     path = build()
     try:
         return tf.load_op_library(path)
-    except (tf.errors.OpError, RuntimeError):   # damaged, or of another TensorFlow under this name
+    except (tf.errors.OpError, RuntimeError):   # it needs something that this TensorFlow or system does not have
         path = build(force=True)
     try:
         return tf.load_op_library(path)
@@ -153,10 +192,10 @@ def _load():
 
 
 def load():
-    """The module with the operator `edvr_deform_conv`, built if need be.
+    """The module of the operators (`edvr_deform_conv`, `edvr_conv` and their gradients), built if needed.
 
     Raises:
-      BuildError: it cannot be had; found out once per process.
+      BuildError: the library cannot be built or loaded; the first attempt of a process decides.
     """
     if not _state:
         try:
@@ -169,140 +208,13 @@ def load():
 
 
 def available():
-    """Whether `load` works, building if need be; says why not, in one line and once per process."""
+    """Whether `load` works. Builds if needed. If not, prints the reason in one line, once per process."""
     try:
         load()
     except BuildError as error:
         if not _state.get('noticed'):
-            print('notice: no compiled deformable convolution, using TensorFlow\'s own operators (slower): %s' % error,
+            print("notice: no compiled convolutions; TensorFlow's own operators are used, which are slower: %s" % error,
                   file=sys.stderr, flush=True)
             _state['noticed'] = True
         return False
     return True
-
-
-def deform_conv(x, offset, mask, weight, bias, deform_groups):
-    """Modulated deformable convolution by the compiled operator; stride 1, "same" padding. CPU only.
-
-    A sampling point without a corner inside the image, or whose offset is not a number, contributes zero and gets zero
-    gradient. Derivatives at whole coordinates are those towards the right and the bottom. Results do not depend on the
-    number of threads.
-
-    Args:
-      x: float32 or float64 [N, H, W, C].
-      offset: like x's dtype [N, H, W, 2*G*K], [all dx | all dy], each group-major, then kernel point; K = kh*kw.
-      mask: [N, H, W, G*K].
-      weight: [kh, kw, C, Cout], kh and kw odd.
-      bias: [Cout], or None.
-      deform_groups: int, G; divides C.
-    Returns:
-      [N, H, W, Cout], with gradients to all five.
-    Raises:
-      BuildError: the operator cannot be had.
-      tf.errors.InvalidArgumentError: when run, on shapes that do not agree; the text has the numbers.
-    """
-    if bias is None:
-        bias = tf.zeros(tf.shape(weight)[3:], weight.dtype)
-    return load().edvr_deform_conv(x, offset, mask, weight, bias, deform_groups=deform_groups)
-
-
-def deform_conv_packed(x, packed, weight, bias, deform_groups):
-    """`deform_conv` that takes offset and mask as a convolution predicts them.
-
-    Args:
-      packed: [N, H, W, 3*G*K], the offset, then the mask before its sigmoid.
-      x, weight, bias, deform_groups: as in `deform_conv`; bias is not None.
-    """
-    mask = tf.zeros([0], x.dtype)
-    return load().edvr_deform_conv(x, packed, mask, weight, bias, deform_groups=deform_groups, packed=True)
-
-
-def conv(inputs, weight, bias=None, slope=1.0, residual=None, block=1):
-    """depth_to_space(activation(convolution of the concatenated inputs + bias + residual), block), stride 1. CPU only.
-
-    Results do not depend on the number of threads.
-
-    Args:
-      inputs: list of float32 or float64 [N, H, W, C_i].
-      weight: same dtype [kh, kw, sum of C_i, Cout], kh and kw odd, static.
-      bias: [Cout], or None.
-      slope: float >= 0, what values below zero are multiplied by: 1 for no activation, 0 for ReLU.
-      residual: [M, H, W, Cout], or None; M divides N, and N/M images next to each other share one.
-      block: int, 1 for none.
-    Returns:
-      [N, block * H, block * W, Cout / block^2], with gradients to all of them.
-    Raises:
-      BuildError: the operator cannot be had.
-      tf.errors.InvalidArgumentError: when run, on shapes that do not agree; the text has the numbers.
-    """
-    if bias is None:
-        bias = tf.zeros([0], inputs[0].dtype)
-    return load().edvr_conv(inputs, weight, bias, [] if residual is None else [residual], slope=slope, block=block)
-
-
-def conv_input_gradient(weight, grad):
-    """The gradient of the input of a stride-1 "same" convolution by the compiled operator. CPU only.
-
-    Args:
-      weight: float32 or float64 [kh, kw, C, Cout], kh and kw odd.
-      grad: same dtype [N, H, W, Cout], gradient of the convolution's output.
-    Returns:
-      [N, H, W, C].
-    """
-    return load().edvr_conv([grad], weight, tf.zeros([0], grad.dtype), [], transposed=True)
-
-
-def conv_weight_gradient(x, grad, kernel_size):
-    """The gradient of the kernel of a stride-1 "same" convolution by the compiled operator. CPU only.
-
-    Args:
-      x: float32 or float64 [N, H, W, C].
-      grad: same dtype [N, H, W, Cout], gradient of the convolution's output.
-      kernel_size: (kh, kw), odd.
-    Returns:
-      [kh, kw, C, Cout].
-    """
-    return load().edvr_conv_weight_grad(x, grad, kernel_size=list(kernel_size))
-
-
-@tf.RegisterGradient('EdvrDeformConv')
-def _gradient(op, grad):
-    x, offset, mask, weight, _ = op.inputs
-    attributes = {name: op.get_attr(name) for name in ('deform_groups', 'packed')}
-    return list(load().edvr_deform_conv_grad(x, offset, mask, weight, grad, **attributes))
-
-
-@tf.RegisterGradient('EdvrConv')
-def _conv_gradient(op, grad):
-    if op.get_attr('transposed'):
-        raise LookupError('%s is a gradient itself; second derivatives are not supported' % op.name)
-    count, slope, block = (op.get_attr(name) for name in ('inputs', 'slope', 'block'))
-    inputs, (weight, bias, *residual) = op.inputs[:count], op.inputs[count:]
-    # an activated value has the sign of the value itself
-    if slope == 0.0:
-        grad = tf.raw_ops.ReluGrad(gradients=grad, features=op.outputs[0])
-    elif slope != 1.0:
-        grad = tf.raw_ops.LeakyReluGrad(gradients=grad, features=op.outputs[0], alpha=slope)
-    if block > 1:
-        grad = tf.space_to_depth(grad, block)
-    d_bias = None if bias.shape[0] == 0 else tf.raw_ops.BiasAddGrad(out_backprop=grad)
-    d_residual = []
-    for value in residual:
-        shape = tf.shape(value)
-        d_residual.append(tf.reduce_sum(tf.reshape(grad, tf.concat([shape[:1], [-1], shape[1:]], 0)), axis=1))
-    first, d_inputs, d_weight = 0, [], []
-    for x in inputs:
-        channels = int(x.shape[-1])
-        d_inputs.append(conv_input_gradient(weight[:, :, first:first + channels], grad))
-        d_weight.append(conv_weight_gradient(x, grad, weight.shape.as_list()[:2]))
-        first += channels
-    return d_inputs + [tf.concat(d_weight, axis=2), d_bias] + d_residual
-
-
-def main():
-    print(build())
-    load()
-
-
-if __name__ == '__main__':
-    program.run(main)

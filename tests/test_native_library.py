@@ -1,0 +1,137 @@
+"""The library of compiled operators: building it, its failures, and a cache that can be trusted."""
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+
+import pytest
+import tensorflow.compat.v1 as tf
+from conftest import ROOT
+
+from edvr.model import native_library
+
+needs_compiler = pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """A process that has not looked for the operator yet, with an empty cache; returns the cache's folder."""
+    monkeypatch.setenv(native_library.CACHE_VARIABLE, str(tmp_path / 'cache'))
+    monkeypatch.setattr(native_library, '_state', {})
+    return tmp_path / 'cache' / 'native'
+
+
+def executable(path, text):
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_without_compiler_one_notice(fresh, monkeypatch, tmp_path, capfd):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.delenv('CXX', raising=False)
+    assert not native_library.available()
+    assert not native_library.available()
+    notices = capfd.readouterr().err.strip().split('\n')
+    assert len(notices) == 1 and 'no C++ compiler (g++) on the PATH' in notices[0]
+    with pytest.raises(native_library.BuildError, match='install g'):
+        native_library.load()
+
+
+def test_failing_compiler_names_its_log(fresh, monkeypatch, tmp_path):
+    monkeypatch.setenv('CXX', executable(tmp_path / 'broken', '#!/bin/sh\necho the disk melted\nexit 3\n'))
+    with pytest.raises(native_library.BuildError, match=r'exit code 3.*\.log') as error:
+        native_library.load()
+    log = re.search(r'\S+\.log', str(error.value)).group()
+    with open(log) as file:
+        assert 'the disk melted' in file.read()
+    assert not [name for name in os.listdir(str(fresh)) if name.endswith(('.so', '.partial'))]
+
+
+def test_cache_that_cannot_be_made(fresh, monkeypatch, tmp_path):
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setenv(native_library.CACHE_VARIABLE, str(tmp_path / 'file'))
+    monkeypatch.setenv('CXX', executable(tmp_path / 'any', '#!/bin/sh\n'))
+    with pytest.raises(native_library.BuildError, match='set EDVR_CACHE_DIR'):
+        native_library.load()
+
+
+@needs_compiler
+@pytest.mark.parametrize('kind', ['garbage', 'truncated', 'writable by others', 'other TensorFlow'])
+def test_library_that_does_not_load_is_rebuilt(monkeypatch, tmp_path, kind):
+    """Under the right name: not a library at all, half of one (loading it would end the process with SIGBUS), one that
+    others could have changed, and one that misses symbols, as that of another TensorFlow does."""
+    good, real = native_library.build(), native_library.compiler()
+    quick = executable(tmp_path / 'quick', '#!/bin/sh\n'   # a compiler that is done at once
+                       'while [ $# -gt 0 ]; do [ "$1" = -o ] && head -c -32 %s >"$2"; shift; done; echo 1.0\n' % good)
+    monkeypatch.setenv('CXX', quick)
+    monkeypatch.setenv(native_library.CACHE_VARIABLE, str(tmp_path))
+    stale = native_library.library_path(quick)
+    os.makedirs(os.path.dirname(stale), mode=0o700)
+    if kind == 'garbage':
+        with open(stale, 'w') as file:
+            file.write('not a library')
+    elif kind == 'truncated':
+        with open(good, 'rb') as file, open(stale, 'wb') as half:
+            half.write(file.read()[:os.path.getsize(good) // 2])
+    elif kind == 'writable by others':
+        shutil.copy(good, stale)
+        os.chmod(stale, 0o757)
+    else:
+        source = tmp_path / 'stale.cc'
+        source.write_text('extern int symbol_of_another_tensorflow(); int value = symbol_of_another_tensorflow();')
+        subprocess.run([real, '-shared', '-fPIC', str(source), '-o', stale], check=True)
+        native_library._append_digest(stale)
+    code = ('import edvr; from edvr.model import native_library as library; '
+            'print(library.available(), library.load().__name__)')
+    child = subprocess.run([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           universal_newlines=True)
+    assert child.returncode == 0 and child.stdout.startswith('True'), child.stderr
+    assert child.stderr.count('building the compiled') == 1
+    with open(stale, 'rb') as one, open(good, 'rb') as other:
+        assert one.read() == other.read()
+    assert os.stat(stale).st_mode & 0o777 == 0o755
+
+
+@needs_compiler
+def test_a_cache_that_others_can_write_is_refused(fresh, capfd):
+    fresh.mkdir(parents=True)
+    fresh.chmod(0o777)
+    with pytest.raises(native_library.BuildError, match='%s .* writable by others.*set EDVR_CACHE_DIR' % fresh):
+        native_library.build()
+    assert not native_library.available() and 'writable by others' in capfd.readouterr().err
+    assert os.listdir(str(fresh)) == []
+
+
+@needs_compiler
+def test_a_cache_of_another_user_is_refused(fresh, monkeypatch):
+    stranger = os.stat(native_library.SOURCE).st_uid + 1   # neither root, nor this user, nor the package's owner
+    monkeypatch.setattr(native_library.os, 'geteuid', lambda: stranger + 1)
+    monkeypatch.setattr(native_library.os, 'lstat', lambda path: os.stat_result((0o40700,) + 3 * (0,) + (stranger,)
+                                                                                + 5 * (0,)))
+    with pytest.raises(native_library.BuildError, match='belongs to another user'):
+        native_library.build()
+
+
+@needs_compiler
+def test_the_cache_is_private_whatever_the_umask(fresh):
+    before = os.umask(0)
+    try:
+        native_library._make_cache()
+    finally:
+        os.umask(before)
+    assert os.stat(str(fresh)).st_mode & 0o777 == 0o700
+
+
+def test_name_depends_on_tensorflow_and_compiler(fresh, monkeypatch, tmp_path):
+    one = executable(tmp_path / 'one', '#!/bin/sh\necho 1.0\n')
+    names = {native_library.library_path(one)}
+    executable(tmp_path / 'one', '#!/bin/sh\necho 1.1\n')
+    names.add(native_library.library_path(one))
+    monkeypatch.setattr(tf, '__version__', '1.15.6')
+    names.add(native_library.library_path(one))
+    monkeypatch.setattr(native_library, '_processor', lambda: 'another')
+    names.add(native_library.library_path(one))
+    assert len(names) == 4
