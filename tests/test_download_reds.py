@@ -1,21 +1,19 @@
-"""Downloads from a real HTTP server on loopback that misbehaves in all the ways that servers do; safe unpacking."""
+"""Downloads from a real HTTP server on loopback that misbehaves in all the ways that servers do."""
 import contextlib
 import hashlib
 import http.server
-import io
 import os
 import re
+import shutil
 import socket
-import stat
 import threading
-import zipfile
 
 import pytest
+from archives import FRAMES, archive
 
-from data_tools.base import files
+from data_tools.base import files, lock
 from data_tools.base.errors import UserError
 from data_tools.reds import download, http_fetch
-from data_tools.reds.unzip import DamagedError, unzip
 
 BODY = bytes(bytearray((i * 7919 + i // 251) % 256 for i in range(200000)))
 
@@ -202,24 +200,66 @@ def test_no_server_and_silent_server(tmp_path):
     assert not (tmp_path / 'x').exists()
 
 
-def test_two_processes_do_not_write_one_file(server, tmp_path):
-    import fcntl
-    with open(str(tmp_path / 'file.bin.partial'), 'ab') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match='another process is downloading'):
-            get(server, tmp_path)
+def test_two_processes_do_not_download_one_archive(server, tmp_path):
+    (tmp_path / 'downloads').mkdir()
+    with lock.hold(str(tmp_path / 'downloads' / 'train_sharp.lock'), 'x', '--root_dir'), \
+            pytest.raises(UserError, match=r'another run \(.*\) is writing .*train_sharp\.zip: .*--root_dir'):
+        download.get_subset('train_sharp', str(tmp_path), server.url)
+    assert server.requests == []
 
 
-def archive(members):
-    """Bytes of a zip of {name or ZipInfo: bytes}."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, 'w') as file:
-        for name, content in members:
-            file.writestr(name, content)
-    return data.getvalue()
+def test_a_range_longer_than_declared_is_not_accepted(server, tmp_path):
+    """A 206 answer declares the end of its range; the bytes behind it are not the file's."""
+    server.drop_after = [50000]
+    server.files['/file.bin'] = BODY
+    plain, server.answer = server.answer, None
+
+    def answer(handler):
+        if not handler.headers.get('Range'):
+            return plain(handler)
+        handler.send_response(206)
+        handler.send_header('Content-Range', 'bytes 50000-199999/200000')
+        handler.send_header('ETag', server.etag)
+        handler.end_headers()
+        handler.wfile.write(BODY[50000:] + b'more')
+
+    server.answer = answer
+    with pytest.raises(UserError, match='sends more than the 200000 bytes it declares'):
+        get(server, tmp_path, retries=1)
+    assert not (tmp_path / 'file.bin').exists()
 
 
-FRAMES = [('train/train_sharp/%03d/%08d.png' % (clip, t), b'%d %d' % (clip, t) * 50) for clip in (0, 1) for t in (0, 1)]
+def test_a_body_of_unknown_length_ends_before_the_disk_is_full(server, tmp_path, monkeypatch):
+    def answer(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(b'x' * (1 << 20))
+
+    server.answer = answer
+    monkeypatch.setattr(http_fetch, 'RESERVE', shutil.disk_usage(str(tmp_path)).free - (8 << 20))
+    with pytest.raises(UserError, match='free some space'):
+        get(server, tmp_path)
+    monkeypatch.setattr(http_fetch, 'RESERVE', 0)
+    monkeypatch.setattr(http_fetch, 'MAX_BYTES', 16 << 20)
+    with pytest.raises(UserError, match=r'GB or more; the limit is 0\.0 GB'):
+        get(server, tmp_path)
+    assert not (tmp_path / 'file.bin').exists()
+
+
+@pytest.mark.parametrize('length', ['\u00b2', '1_0', '-1', '1e3', '9' * 30, ''])
+def test_lengths_that_are_no_numbers(server, tmp_path, length):
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header('Content-Length', length)
+        handler.end_headers()
+        handler.wfile.write(BODY)
+
+    server.answer = answer
+    with pytest.raises(UserError, match='the server sends the number'):
+        get(server, tmp_path, retries=0)
+    assert not (tmp_path / 'file.bin').exists()
 
 
 def test_subset_is_downloaded_checked_unpacked_and_remembered(server, tmp_path, run_program):
@@ -266,43 +306,6 @@ def test_damaged_archives_are_set_aside(server, tmp_path):
     server.files['/train_sharp.zip'] = archive(FRAMES)
     download.get_subset('train_sharp', str(tmp_path), server.url)
     assert (tmp_path / 'train' / 'train_sharp' / '001' / '00000001.png').exists()
-
-
-def test_unzip_continues(tmp_path):
-    path = tmp_path / 'a.zip'
-    path.write_bytes(archive(FRAMES))
-    assert unzip(str(path), str(tmp_path)) == 4
-    first, second = (tmp_path / FRAMES[i][0] for i in (0, 1))
-    first.write_bytes(b'cut')
-    stamp = os.stat(str(second)).st_mtime_ns
-    assert unzip(str(path), str(tmp_path)) == 4
-    assert first.read_bytes() == FRAMES[0][1] and os.stat(str(second)).st_mtime_ns == stamp
-
-
-def link(name):
-    info = zipfile.ZipInfo(name)
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return info
-
-
-@pytest.mark.parametrize('name, reason', [
-    ('../escape', 'would leave'), ('a/../../escape', 'would leave'), ('/tmp/escape', 'would leave'),
-    ('a\\..\\escape', 'would leave'), ('C:/escape', 'would leave'), (link('a/link'), 'is a link'),
-    ('good', 'comes twice'), ('through/escape', 'through a link')])
-def test_unzip_refuses_members_that_escape(tmp_path, name, reason, recwarn):
-    root = tmp_path / 'root'
-    root.mkdir()
-    (root / 'through').symlink_to(str(tmp_path))
-    (tmp_path / 'a.zip').write_bytes(archive([('good', b'x'), (name, b'/etc/passwd')]))
-    with pytest.raises(UserError, match=reason + '.*nothing was unpacked'):
-        unzip(str(tmp_path / 'a.zip'), str(root))
-    assert not (root / 'good').exists() and not (tmp_path / 'escape').exists()
-
-
-def test_unzip_of_no_archive(tmp_path):
-    (tmp_path / 'a.zip').write_bytes(archive(FRAMES)[:-30])
-    with pytest.raises(DamagedError, match='not a whole zip archive'):
-        unzip(str(tmp_path / 'a.zip'), str(tmp_path))
 
 
 def test_flags_are_checked(tmp_path, run_program):

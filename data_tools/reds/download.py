@@ -5,8 +5,8 @@ import re
 
 from tqdm import tqdm
 
+from data_tools.base import files, lock
 from data_tools.base.errors import UserError
-from data_tools.base.files import write_bytes
 from data_tools.reds.config import BASE_URL
 from data_tools.reds.http_fetch import fetch
 from data_tools.reds.unzip import DamagedError, check, unzip
@@ -26,32 +26,41 @@ def get_subset(name, root_dir, base_url=BASE_URL, checksums=None, keep_zip=False
       keep_zip, unpack: bool.
       retries, wait, timeout: see `http_fetch.fetch`.
     Raises:
-      UserError: the download fails, or the archive is damaged (then it is set aside, so that the next run is new).
+      UserError: another process works on this archive, the download fails, or the archive is damaged (then it is
+        renamed, so that the next run downloads it anew).
     """
-    archive = os.path.join(root_dir, 'downloads', name + '.zip')
-    done = os.path.join(root_dir, 'downloads', name + '.done')
-    if os.path.exists(done):
-        print('%s: done before (remove %s to do it again)' % (name, done), flush=True)
-        return
-    fetch('%s/%s.zip' % (base_url.rstrip('/'), name), archive, retries, wait, timeout)
-    _verify(archive, (checksums or {}).get(name + '.zip'))
-    try:
-        count = unzip(archive, root_dir) if unpack else check(archive)
-    except DamagedError as error:
-        _set_aside(archive, error)
-    if not unpack:
-        print('%s: %s is whole' % (name, archive), flush=True)
-        return
-    write_bytes(done, b'%d files unpacked\n' % count)
-    if not keep_zip:
-        os.remove(archive)
-    print('%s: %d files in %s' % (name, count, root_dir), flush=True)
+    folder = os.path.join(root_dir, 'downloads')
+    archive, done = (os.path.join(folder, name + suffix) for suffix in ('.zip', '.done'))
+    files.make_dir(folder)
+    with lock.hold(os.path.join(folder, name + '.lock'), archive, '--root_dir'):
+        if os.path.exists(done):
+            print('%s: done before (remove %s to do it again)' % (name, done), flush=True)
+            return
+        fetch('%s/%s.zip' % (base_url.rstrip('/'), name), archive, retries, wait, timeout)
+        _verify(archive, (checksums or {}).get(name + '.zip'))
+        try:
+            count = unzip(archive, root_dir, _folders(name)) if unpack else check(archive)
+        except DamagedError as error:
+            _set_aside(archive, error)
+        if not unpack:
+            print('%s: %s is whole' % (name, archive), flush=True)
+            return
+        os.sync()   # the note must not reach the disk before the frames
+        files.write_bytes(done, b'%d files unpacked\n' % count)
+        if not keep_zip:
+            os.remove(archive)
+        print('%s: %d files in %s' % (name, count, root_dir), flush=True)
+
+
+def _folders(name):
+    """Where the archive of a subset may write: in the folder of its part (train, val, test), or without that."""
+    return ('%s/%s' % (name.partition('_')[0], name), name)
 
 
 def _set_aside(archive, reason):
     os.replace(archive, archive + '.damaged')
     raise UserError('%s; it was renamed to %s.damaged: start again to download it anew'
-                        % (reason, os.path.basename(archive))) from None
+                    % (reason, os.path.basename(archive))) from None
 
 
 def read_checksums(path):
@@ -66,7 +75,7 @@ def read_checksums(path):
         match = re.match(r'^([0-9a-fA-F]+)\s+\*?(\S.*)$', line)
         if not match or len(match.group(1)) not in _DIGESTS:
             raise UserError('--checksums=%s: %r is not "digest  file name" with an MD5 (32 digits) or SHA-256 (64 '
-                                'digits)' % (path, line))
+                            'digits)' % (path, line))
         digests[os.path.basename(match.group(2))] = match.group(1).lower()
     return digests
 
@@ -88,7 +97,7 @@ def get_subsets(config):
     """Downloads all that a DownloadConfig asks for.
 
     Raises:
-      UserError: naming the subsets that could not be had, after all have been tried.
+      UserError: naming the subsets that are missing, after all have been tried.
     """
     checksums = read_checksums(config.checksums) if config.checksums else None
     failed = []
@@ -96,7 +105,7 @@ def get_subsets(config):
         try:
             get_subset(name, config.root_dir, config.base_url, checksums, config.keep_zips, config.unzip,
                        config.retries, timeout=config.timeout)
-        except UserError as error:   # the others may still be had
+        except UserError as error:   # the others may succeed
             print('%s: %s' % (name, error), flush=True)
             failed.append(name)
     if failed:

@@ -1,98 +1,108 @@
-"""Unpacks an archive that one need not trust, and goes on where an earlier run stopped."""
+"""Unpacks an archive that nobody has to trust, and continues where an earlier run stopped."""
+import contextlib
+import functools
 import os
 import shutil
-import stat
 import zipfile
 import zlib
 
 from tqdm import tqdm
 
+from data_tools.base import files
 from data_tools.base.errors import UserError
+from data_tools.reds import zip_checks
+from data_tools.reds.zip_checks import DamagedError
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
-
-
-class DamagedError(UserError):
-    """The archive is cut, altered or none at all: no use to try it again."""
+_CHUNK = 1 << 20
 
 
-def unzip(path, folder):
+def unzip(path, folder, inside=None):
     """Unpacks `path` into `folder`.
 
-    All names are checked before the first byte is written. Each file is written under another name, checked against the
-    archive's CRC and then renamed; a file already there with the right size is whole and stays.
+    All headers, names and sizes are checked before the first byte is written. Each file is written under another name,
+    checked against the archive's CRC and then renamed. A file that exists already stays if its size and CRC are right.
+
+    Args:
+      path: str, of the archive.
+      folder: str, made if absent.
+      inside: tuple of str, the folders below `folder` that the archive may write; None for all.
+    Returns:
+      int, the number of files in the archive.
+    Raises:
+      DamagedError: not a zip archive, or a damaged one.
+      UserError: members that would land outside `folder` or `inside` or are links, encrypted or too large; disk full.
+    """
+    with _opened(path, 'unzip') as archive:
+        targets = zip_checks.targets(path, archive.infolist(), folder, inside)
+        zip_checks.check_sizes(path, targets.values())
+        os.makedirs(folder, exist_ok=True)
+        with tqdm(total=len(targets), unit='file', desc='unzip ' + os.path.basename(path)) as progress:
+            missing = []
+            for target, info in targets.items():
+                if _is_whole(target, info):
+                    progress.update()
+                else:
+                    missing.append((info, target))
+            _check_room(folder, sum(info.file_size for info, _ in missing))
+            for info, target in missing:
+                _write(archive, info, target)
+                progress.update()
+        return len(targets)
+
+
+def check(path):
+    """Reads all of an archive and compares it with its CRCs.
 
     Returns:
       int, the number of files in the archive.
     Raises:
-      DamagedError: no zip archive, or a damaged one.
-      UserError: encrypted, members that would land outside `folder` or are links, disk full.
+      DamagedError: not a zip archive, or a damaged one.
     """
+    with _opened(path, 'read') as archive:
+        members = [info for info in archive.infolist() if not info.filename.endswith('/')]
+        for info in tqdm(members, unit='file', desc='check ' + os.path.basename(path)):
+            with archive.open(info) as source:
+                while source.read(_CHUNK):   # raises BadZipFile at the end if the CRC differs
+                    pass
+        return len(members)
+
+
+@contextlib.contextmanager
+def _opened(path, verb):
+    """The ZipFile of a sound directory; turns what goes wrong in the block into UserErrors."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if not info.filename.endswith('/')]
-            targets = _targets(path, members, folder)
-            missing = [(info, target) for info, target in zip(members, targets)
-                       if not os.path.isfile(target) or os.path.getsize(target) != info.file_size]
-            _check_room(folder, sum(info.file_size for info, _ in missing))
-            with tqdm(total=len(members), initial=len(members) - len(missing), unit='file',
-                      desc='unzip ' + os.path.basename(path)) as progress:
-                for info, target in missing:
-                    _write(archive, info, target)
-                    progress.update()
-            return len(members)
-    except _DAMAGE as error:
-        raise DamagedError('%s is not a whole zip archive (%s)' % (path, error)) from None
+            progress = functools.partial(tqdm, unit='file', desc='directory of ' + os.path.basename(path))
+            zip_checks.check_directory(path, archive, progress)
+            yield archive
+    except UserError:
+        raise
     except OSError as error:
-        raise UserError('cannot unzip %s: %s: %s; start again when that is mended: it continues'
-                        % (path, error.filename or folder, error.strerror or error)) from None
+        raise UserError('cannot %s %s: %s: %s; fix that and start again: it continues'
+                        % (verb, path, error.filename or path, error.strerror or error)) from None
+    except Exception as error:   # zipfile raises BadZipFile, zlib.error, struct.error, ValueError, ... on damage
+        raise DamagedError('%s is not a whole zip archive (%s)' % (path, error or type(error).__name__)) from None
 
 
-def check(path):
-    """Reads all of the archive against its CRCs; DamagedError when one differs."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
-    except _DAMAGE as error:
-        raise DamagedError('%s is not a whole zip archive (%s)' % (path, error)) from None
-    if bad:
-        raise DamagedError('%s is damaged: %s in it' % (path, bad))
-
-
-def _targets(path, members, folder):
-    """Where each member goes; refuses the archive if one would leave `folder`, is a link, or comes twice."""
-    root, seen, targets = os.path.realpath(folder), set(), []
-    parents = {}
-    for info in members:
-        name, kind = info.filename, stat.S_IFMT(info.external_attr >> 16)
-        parts = name.split('/')
-        if '\\' in name or '\0' in name or os.path.isabs(name) or ':' in parts[0] or {'', '.', '..'} & set(parts):
-            raise UserError('%s: member %r would leave the folder; refused, nothing was unpacked' % (path, name))
-        if kind not in (0, stat.S_IFREG):
-            raise UserError('%s: member %r is a link or a device; refused, nothing was unpacked' % (path, name))
-        if info.flag_bits & 1:
-            raise UserError('%s: member %r is encrypted; refused, nothing was unpacked' % (path, name))
-        if name in seen:
-            raise UserError('%s: member %r comes twice; refused, nothing was unpacked' % (path, name))
-        seen.add(name)
-        parent = os.path.join(root, *parts[:-1])
-        if parent not in parents:   # a link already on the disk must not lead out either
-            parents[parent] = os.path.realpath(parent)
-        if os.path.commonpath([root, parents[parent]]) != root:
-            raise UserError('%s: member %r would leave the folder through a link; refused, nothing was unpacked'
-                            % (path, name))
-        targets.append(os.path.join(parent, parts[-1]))
-    return targets
+def _is_whole(target, info):
+    """Whether a file is there with the size and the CRC of a member."""
+    if not os.path.isfile(target) or os.path.getsize(target) != info.file_size:
+        return False
+    crc = 0
+    with open(target, 'rb') as file:
+        for data in iter(lambda: file.read(_CHUNK), b''):
+            crc = zlib.crc32(data, crc)
+    return crc & 0xffffffff == info.CRC
 
 
 def _write(archive, info, target):
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    partial = target + '.partial'
+    partial = target + files.PARTIAL
     if os.path.islink(partial):
         os.remove(partial)
     try:
         with archive.open(info) as source, open(partial, 'wb') as file:
-            shutil.copyfileobj(source, file, 1 << 20)   # raises BadZipFile at the end if the CRC differs
+            shutil.copyfileobj(source, file, _CHUNK)   # raises BadZipFile at the end if the CRC differs
         os.replace(partial, target)
     except BaseException:
         if os.path.exists(partial):
@@ -101,8 +111,7 @@ def _write(archive, info, target):
 
 
 def _check_room(folder, size):
-    os.makedirs(folder, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise UserError('%s: %.1f GB are to be unpacked but only %.1f GB are free; make room and start again'
-                        % (folder, size / 1e9, free / 1e9))
+        raise UserError('%s: %.1f GB are to be unpacked but only %.1f GB are free; free some space and start again: it '
+                        'continues' % (folder, size / 1e9, free / 1e9))
