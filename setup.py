@@ -1,0 +1,7 @@
+"""The packages; all else is in pyproject.toml, which cannot say that `flags/` becomes the package `edvr.flagfiles`."""
+from setuptools import find_packages, setup
+
+setup(packages=find_packages(include=['data_tools*', 'edvr*']) + ['edvr.flagfiles'],
+      package_dir={'edvr.flagfiles': 'flags'},
+      package_data={'edvr.model': ['native/*.cc', 'native/*.h'], 'edvr.flagfiles': ['*.cfg']},
+      include_package_data=False)
