@@ -71,9 +71,10 @@ def tensors(prefix):
     return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
 
+@pytest.mark.parametrize('clip_norm', [0., 50.])
 @pytest.mark.parametrize('fault', [dict(), dict(value=1e4, where='offset')], ids=['loss', 'offset'])
-def test_bad_steps_change_nothing_but_the_step(train, fault):
-    assert train(spoiled_at(4, 5, **fault), steps=5, save_every=3) == 0
+def test_bad_steps_change_nothing_but_the_step(train, fault, clip_norm):
+    assert train(spoiled_at(4, 5, **fault), steps=5, save_every=3, clip_norm=clip_norm) == 0
     before, after = (tensors('%s/model.ckpt-%d' % (train.directory, step)) for step in (3, 5))
     assert before.pop('global_step') == 3 and after.pop('global_step') == 5
     assert len(before) == 3 * 4 + 2 and set(before) == set(after)

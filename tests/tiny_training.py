@@ -1,8 +1,8 @@
 """Training small enough for tests: a set of TFRecords, configurations, and a network of three layers in place of EDVR.
 
 As a program, `python tests/tiny_training.py FLAGS` is `python -m edvr.train FLAGS` with that network; TINY_TRAINING_NAN
-in the environment names a step (or FIRST-LAST) at which its output is not finite, TINY_TRAINING_SLEEP seconds per step,
-TINY_TRAINING_FAULT a disturbance (tests/faults/disturbance.py).
+in the environment names a step (or FIRST-LAST) at which its output is not finite, with `:some` only for some of the
+batches; TINY_TRAINING_SLEEP seconds per step, TINY_TRAINING_FAULT a disturbance (tests/faults/disturbance.py).
 """
 import os
 import sys
@@ -74,12 +74,17 @@ def network(lq, config, dcn_impl='tf', recompute_alignment=False, spoil=lambda s
     return Outputs(spoil(sr), dict.fromkeys(model_fn.LEVELS, mean))
 
 
-def spoiled_at(first, last, value=float('nan'), where='sr'):
-    """The network with `value` added to its output, or its offsets, in updates first..last (counted from 1)."""
-    def spoiled(*args, **kwargs):
-        outputs = network(*args, **kwargs)
+def spoiled_at(first, last, value=float('nan'), where='sr', some=False):
+    """The network with `value` added to its output, or its offsets, in updates first..last (counted from 1).
+
+    With `some` only for about half of the batches: other batches, as after a rollback, may be good.
+    """
+    def spoiled(lq, *args, **kwargs):
+        outputs = network(lq, *args, **kwargs)
         step = tf.train.get_global_step().read_value() + 1
         bad = tf.logical_and(step >= first, step <= last)
+        if some:
+            bad = tf.logical_and(bad, tf.reduce_sum(tf.cast(lq, tf.int32)) % 7 < 3)
         extra = tf.where_v2(bad, tf.constant(value), tf.constant(0.))
         if where == 'sr':
             return outputs._replace(sr=outputs.sr + extra)
@@ -90,8 +95,9 @@ def spoiled_at(first, last, value=float('nan'), where='sr'):
 def main():
     chosen, span = network, os.environ.get('TINY_TRAINING_NAN')
     if span:
+        span, _, condition = span.partition(':')
         first, last = (span.split('-') * 2)[:2]
-        chosen = spoiled_at(int(first), int(last))
+        chosen = spoiled_at(int(first), int(last), some=condition == 'some')
     model_fn.edvr = chosen
     disturbance.apply(os.environ.get('TINY_TRAINING_FAULT'))
     pause = float(os.environ.get('TINY_TRAINING_SLEEP', 0))

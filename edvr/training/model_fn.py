@@ -86,8 +86,9 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, r
     adam.gate = verdict.gate
     # a dynamic loss scale on the GPU looks for infinities itself, to lower its scale; a fixed one applies what it gets
     keep_infinities = runtime_config.mixed_precision and runtime_config.loss_scale == 'dynamic'
-    gradients = optimizer.scale(gradients, verdict.gate * optimizer.clip_factor(norm, config.clip_norm),
-                                exact_zero=not keep_infinities)
+    # the factor of a closed gate is 0 even where the norm, and with it the clipping, is NaN
+    factor = tf.math.multiply_no_nan(optimizer.clip_factor(norm, config.clip_norm), verdict.gate)
+    gradients = optimizer.scale(gradients, factor, exact_zero=not keep_infinities)
     watched = tf.stack([means[0], means[1], rate, norm, verdict.faults, verdict.streak, verdict.skipped,
                         tf.constant(-1.) if data_wait is None else data_wait] + means[2:])
     update = wrapped.apply_gradients(gradients)
