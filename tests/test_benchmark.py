@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from data_tools.base.errors import UserError
-from edvr import benchmark
-from edvr.benchmarks import dcn, flops, measure, step
+from edvr.benchmarks import dcn, flops, measure, page, report, step
 from edvr.config import BenchmarkConfig, ConfigError, DataConfig, ModelConfig, RuntimeConfig
 from edvr.config.benchmark import sizes
 from edvr.runtime import host_memory
@@ -71,7 +70,8 @@ def test_malloc_is_tuned_on_glibc_only(monkeypatch):
 
 def test_dcn_and_step_results(monkeypatch):
     monkeypatch.setattr(measure, 'PEAK_SIZE', 64)
-    keys = {'what', 'implementation', 'shape', 'ms', 'gflops', 'matmul_peak_gflops', 'share_of_peak'}
+    keys = {'what', 'implementation', 'shape', 'ms', 'gflops', 'matmul_peak_gflops', 'matmul_peak_of', 'share_of_peak',
+            'bound_ms'}
     result = dcn._tensorflow(QUICK, TINY, RuntimeConfig(), 'tf', True)
     assert set(result) == keys and result['what'] == 'dcn training' and result['shape'] == 'x [1, 8, 9, 8], G=2'
     assert result['gflops'] * result['ms'] * 1e6 == pytest.approx(3 * 2 * 72 * 9 * 64)
@@ -87,13 +87,65 @@ def test_torchvision_row(monkeypatch):
     assert result['implementation'] == 'torchvision' and result['ms'] > 0
 
 
+def test_the_peak_is_the_fastest_product(monkeypatch):
+    """Not TensorFlow's own alone, which another library may beat; on another device than the CPU only that counts."""
+    monkeypatch.setattr(measure, 'PEAK_SIZE', 64)
+    measured = {name: getattr(measure, name)(None) for name in ('_tensorflow_product', '_numpy_product')}
+    assert all(gflops > 0 for gflops in measured.values())
+    for fastest, library in (('_tensorflow_product', 'TensorFlow'), ('_numpy_product', 'NumPy'),
+                             ('_native_product', 'the compiled operators')):
+        for name in ('_tensorflow_product', '_numpy_product', '_native_product'):
+            monkeypatch.setattr(measure, name, lambda config, gflops=2. + (name == fastest): gflops)
+        monkeypatch.setattr(measure.native_library, 'available', lambda: True)
+        assert measure.matmul_peak(RuntimeConfig()) == (3., library)
+    assert measure.matmul_peak(RuntimeConfig(device='gpu')) == (2., 'TensorFlow')
+    rates = measure.rates(2., 6e9, measure.Peak(12., 'NumPy'))
+    assert rates == dict(ms=2000., gflops=3., matmul_peak_gflops=12., matmul_peak_of='NumPy', share_of_peak=.25,
+                         bound_ms=500.)
+
+
+def _blas_threads():
+    return {name: os.environ.get(name) for name in measure.BLAS_VARIABLES}
+
+
+def test_numpy_gets_the_threads_of_the_run(monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '7')
+    before = dict(os.environ)
+    assert {measure.in_child(_blas_threads, threads=3)[name] for name in measure.BLAS_VARIABLES} == {'3'}
+    assert dict(os.environ) == before
+
+
+def test_page(tmp_path, run_program):
+    rows = [dict(what='step', implementation=name, shape='lq [4, 5]', ms=ms, samples_per_s=4e3 / ms, gflops=9.,
+                 matmul_peak_gflops=200., matmul_peak_of='NumPy', share_of_peak=.8, bound_ms=80., peak_rss_mb=2000.)
+            for name, ms in (('native', 100.), ('tf', 250.))]
+    rows.append(dict(what='restore', implementation='native', shape='s', ms_per_frame=50., ms_per_frame_cached=40.,
+                     matmul_peak_gflops=200., matmul_peak_of='NumPy', share_of_peak=.9, bound_ms=45.))
+    content = dict(machine=dict(processor='A & B', cores=2), results=rows)
+    (tmp_path / 'x.json').write_text(json.dumps(content))
+    done = run_program('edvr.benchmark_page', '--input_dir=%s' % tmp_path)
+    assert done.returncode == 0 and done.stdout.count('.svg') == 3, done.stderr
+    text = (tmp_path / 'README.md').read_text()
+    assert '| step | tf | lq [4, 5] | 250.0 | 80.0 | 80 % |  | 16.0 | 2000 |' in text and '200 GFLOP/s by NumPy' in text
+    assert '| restore | native | s | 50.0 | 45.0 | 90 % | 40.0 |  |  |' in text and 'processor: A & B' in text
+    plot = (tmp_path / 'step.svg').read_text()
+    assert 'width="420.0"' in plot and 'width="168.0"' in plot and 'x, native' in plot
+    (tmp_path / 'y.json').write_text('[1]')
+    with pytest.raises(UserError, match=r'y\.json is no result file of edvr\.benchmark'):
+        page.make(str(tmp_path))
+    with pytest.raises(UserError, match=r'has no JSON file; python -m edvr\.benchmark --what=all'):
+        page.make(str(tmp_path / 'nowhere'))
+
+
 def test_program(run_program, tmp_path):
     path = tmp_path / 'result.json'
     done = run_program('edvr.benchmark', '--what=dcn', '--compare=tf', '--seconds=0', '--repeats=1', '--channels=8',
                        '--deform_groups=2', '--dcn_size=1x8x8', '--json=%s' % path)
     assert done.returncode == 0, done.stderr
     assert 'dcn forward tf x [1, 8, 8, 8], G=2: ' in done.stdout and 'peak memory' in done.stdout
-    results = json.loads(path.read_text())['results']
+    written = json.loads(path.read_text())
+    results = written['results']
+    assert written['machine']['cores'] >= 1 and written['machine']['device'] == 'cpu'
     assert [result['what'] for result in results] == ['dcn forward', 'dcn training']
     assert all(result['peak_rss_mb'] > 50 and result['ms'] > 0 for result in results)
 
@@ -101,8 +153,8 @@ def test_program(run_program, tmp_path):
 def test_ratios_and_text():
     rows = [dict(what='step', implementation=name, shape='s', ms=ms, share_of_peak=.5) for name, ms in
             (('native', 100.), ('tf', 250.))]
-    assert list(benchmark.ratios(rows)) == ['step s: native is 2.50 times as fast as tf (ms)']
-    assert benchmark.describe(rows[0]) == 'step native s: 100.0 ms, (50%)'
+    assert list(report.ratios(rows)) == ['step s: native is 2.50 times as fast as tf (ms)']
+    assert report.describe(rows[0]) == 'step native s: 100.0 ms, 50%'
 
 
 def test_bad_options(tmp_path):
@@ -113,9 +165,9 @@ def test_bad_options(tmp_path):
     with pytest.raises(ConfigError, match="'torchvision'; with --what=step it takes native, tf, npu"):
         BenchmarkConfig(what='step', compare=('torchvision',))
     with pytest.raises(UserError, match='cannot be written'):
-        benchmark.write(str(tmp_path / 'no' / 'such.json'), {})
+        report.write(str(tmp_path / 'no' / 'such.json'), {})
     for path in (tmp_path / 'no' / 'such.json', tmp_path):
         with pytest.raises(UserError, match='cannot be written: it must be a file in a folder'):
-            benchmark.check_destination(str(path))
-    benchmark.check_destination(str(tmp_path / 'new.json'))
+            report.check_destination(str(path))
+    report.check_destination(str(tmp_path / 'new.json'))
     assert sizes('2x3') == (2, 3)

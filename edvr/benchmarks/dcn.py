@@ -31,7 +31,8 @@ def run(benchmark, model, data, runtime):
         if function is _torchvision and importlib.util.find_spec('torchvision') is None:
             raise UserError('--compare=torchvision, but torchvision is not installed')
         for training in (False, True):
-            results.append(measure.in_child(function, benchmark, model, runtime, implementation, training))
+            results.append(measure.in_child(function, benchmark, model, runtime, implementation, training,
+                                            threads=runtime.intra_op_threads))
     return results
 
 
@@ -53,7 +54,7 @@ def _result(benchmark, model, implementation, training, seconds, peak):
 
 def _tensorflow(benchmark, model, runtime, implementation, training):
     impl, config = resolve_impl(implementation, runtime.device), devices.session_config(runtime)
-    peak = measure.matmul_peak_gflops(config)
+    peak = measure.matmul_peak(runtime)
     with tf.Graph().as_default(), tf.Session(config=config) as session:
         arguments = []
         for value in _arguments(benchmark, model):
@@ -73,7 +74,7 @@ def _torchvision(benchmark, model, runtime, implementation, training):
     import torch
     import torchvision
     torch.set_num_threads(runtime.intra_op_threads or torch.get_num_threads())
-    peak = measure.matmul_peak_gflops(devices.session_config(runtime))
+    peak = measure.matmul_peak(runtime)
     arguments = _arguments(benchmark, model)
     x, offset, mask = (torch.from_numpy(np.ascontiguousarray(value.transpose(0, 3, 1, 2))) for value in arguments[:3])
     weight, bias = torch.from_numpy(arguments[3].transpose(3, 2, 0, 1).copy()), torch.from_numpy(arguments[4])

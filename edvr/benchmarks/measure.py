@@ -1,16 +1,21 @@
-"""What all benchmarks share: time of a repeated call, the machine's matrix-product peak, a process of its own."""
+"""What all benchmarks share: the time of a repeated call, the fastest matrix product, a process of its own."""
 import concurrent.futures
+import contextlib
 import multiprocessing
+import os
 import statistics
 import time
+import typing
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.runtime import host_memory
+from edvr.model import native_library, native_ops
+from edvr.runtime import devices, host_memory
 
 PEAK_SIZE = 2048   # side of the square matrices whose product shows the peak
+BLAS_VARIABLES = ('OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'OMP_NUM_THREADS')
 
 
 def median_seconds(call, seconds, repeats, warm_up=2):
@@ -36,47 +41,117 @@ def median_seconds(call, seconds, repeats, warm_up=2):
     return statistics.median(times)
 
 
-def matmul_peak_gflops(config=None):
-    """GFLOP/s of TensorFlow's product of square float32 matrices: what this machine, with these threads, can do.
+class Peak(typing.NamedTuple):
+    """The fastest float32 matrix product of this machine with the threads of a run.
+
+    gflops: float, GFLOP/s. library: str, what computes it.
+    """
+    gflops: float
+    library: str
+
+
+def matmul_peak(runtime):
+    """The fastest of TensorFlow's matrix product, that of NumPy's BLAS and the compiled convolution's own.
+
+    One of them alone is no yardstick: TensorFlow's product reaches 70 to 100 % of the best, depending on its build.
 
     Args:
-      config: tf.ConfigProto of the session, or None.
+      runtime: RuntimeConfig; device and threads. On another device than the CPU only TensorFlow's product counts.
+    Returns:
+      Peak.
     """
-    with tf.Graph().as_default(), tf.Session(config=config) as session:
+    config, products = devices.session_config(runtime), [('TensorFlow', _tensorflow_product)]
+    if runtime.device == 'cpu':
+        products.append(('NumPy', _numpy_product))
+        if native_library.available():
+            products.append(('the compiled operators', _native_product))
+    return max((Peak(product(config), library) for library, product in products), key=lambda peak: peak.gflops)
+
+
+def _tensorflow_product(config):
+    with tf.Graph().as_default():
         a = tf.Variable(np.ones([PEAK_SIZE, PEAK_SIZE], np.float32))
-        product = tf.matmul(a, a).op
-        session.run(a.initializer)
-        times = []
-        for _ in range(8):
-            start = time.perf_counter()
-            session.run(product)
-            times.append(time.perf_counter() - start)
-    return 2e-9 * PEAK_SIZE ** 3 / min(times)
+        return _product_gflops(a, tf.matmul(a, a), PEAK_SIZE ** 3, config)
 
 
-def rates(seconds, flops, peak_gflops):
-    """The part of a result that follows from time and work: ms, gflops, matmul_peak_gflops, share_of_peak."""
+def _native_product(config):
+    """A 1x1 convolution of the shape that the network's have: many pixels, few channels."""
+    side, channels = PEAK_SIZE // 16, PEAK_SIZE // 8
+    with tf.Graph().as_default():
+        x = tf.Variable(np.ones([1, side, side, channels], np.float32))
+        weight = tf.ones([1, 1, channels, channels])
+        return _product_gflops(x, native_ops.conv([x], weight), side ** 2 * channels ** 2, config)
+
+
+def _product_gflops(variable, product, macs, config):
+    with tf.Session(config=config) as session:
+        session.run(variable.initializer)
+        return _best_gflops(session.make_callable(product.op), macs)
+
+
+def _numpy_product(config):
+    a = np.ones([PEAK_SIZE, PEAK_SIZE], np.float32)
+    out = np.empty_like(a)
+    return _best_gflops(lambda: np.matmul(a, a, out=out), PEAK_SIZE ** 3)
+
+
+def _best_gflops(call, macs):
+    times = []
+    for _ in range(8):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 2e-9 * macs / min(times)
+
+
+def rates(seconds, flops, peak):
+    """What follows from time and work.
+
+    Args:
+      seconds: float. flops: number of additions and multiplications. peak: Peak.
+    Returns:
+      dict: ms, gflops, matmul_peak_gflops, matmul_peak_of (the library), share_of_peak, bound_ms (the time at the
+      peak).
+    """
     gflops = flops / seconds / 1e9
-    return dict(ms=seconds * 1e3, gflops=gflops, matmul_peak_gflops=peak_gflops, share_of_peak=gflops / peak_gflops)
+    return dict(ms=seconds * 1e3, gflops=gflops, matmul_peak_gflops=peak.gflops, matmul_peak_of=peak.library,
+                share_of_peak=gflops / peak.gflops, bound_ms=flops / peak.gflops / 1e6)
 
 
-def in_child(function, *arguments):
+def in_child(function, *arguments, threads=0):
     """`function(*arguments)` in a new process, so that its peak memory and its libraries are its own.
 
     Args:
       function: of a module's top level; it returns a dict.
+      threads: int, those of NumPy's BLAS, which reads them when it is loaded; 0 for one per core.
     Returns:
       That dict with 'peak_rss_mb' of the process.
     Raises:
       UserError: the process ended by itself, as for lack of memory; or what the function raised.
     """
     context = multiprocessing.get_context('spawn')
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+    with _blas_threads(threads), concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(_with_peak, function, arguments).result()
         except concurrent.futures.process.BrokenProcessPool:
             raise UserError('the measuring process ended by itself: out of memory? Take a smaller size or '
                             'batch') from None
+
+
+@contextlib.contextmanager
+def _blas_threads(threads):
+    if not threads:
+        yield
+        return
+    before = {name: os.environ.get(name) for name in BLAS_VARIABLES}
+    os.environ.update(dict.fromkeys(BLAS_VARIABLES, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _with_peak(function, arguments):

@@ -13,7 +13,6 @@ from edvr.model.deform_conv import resolve_impl
 from edvr.model.network import edvr
 from edvr.restoration.restorer import Restorer
 from edvr.restoration.tiling import padded_size
-from edvr.runtime import devices
 
 _OFFSET_STDDEV = 0.02   # of the offset convolutions' weights: offsets of some pixels, as after training
 
@@ -36,9 +35,9 @@ def run(benchmark, model, data, runtime):
 
 
 def _both(benchmark, model, runtime, implementation):
-    result = measure.in_child(_measure, benchmark, model, runtime, implementation, False)
-    cached = measure.in_child(_measure, benchmark, model, runtime, implementation, True)
-    for name in ('ms_per_frame', 'gflops', 'share_of_peak', 'peak_rss_mb'):
+    result, cached = (measure.in_child(_measure, benchmark, model, runtime, implementation, kept,
+                                       threads=runtime.intra_op_threads) for kept in (False, True))
+    for name in ('ms_per_frame', 'gflops', 'share_of_peak', 'bound_ms', 'peak_rss_mb'):
         result[name + '_cached'] = cached[name]
     return result
 
@@ -46,7 +45,7 @@ def _both(benchmark, model, runtime, implementation):
 def _measure(benchmark, model, runtime, implementation, cached):
     impl = resolve_impl(implementation, runtime.device)
     height, width = sizes(benchmark.frame_size)
-    peak = measure.matmul_peak_gflops(devices.session_config(runtime))
+    peak = measure.matmul_peak(runtime)
     rng = np.random.RandomState(0)
     frames = [rng.randint(0, 256, (height, width, 3)).astype(np.uint8) for _ in range(2 * model.num_frames)]
     with tempfile.TemporaryDirectory() as folder:

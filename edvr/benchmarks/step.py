@@ -19,10 +19,10 @@ def run(benchmark, model, data, runtime):
       data: DataConfig; batch_size and patch_size, of samples that lie in memory.
       runtime: RuntimeConfig; device, threads, and dcn_impl where benchmark.compare is empty.
     Returns:
-      list of dicts: what, implementation, shape, ms, samples_per_s, gflops, matmul_peak_gflops, share_of_peak,
-      peak_rss_mb.
+      list of dicts: what, implementation, shape, ms, samples_per_s, those of `measure.rates`, peak_rss_mb.
     """
-    return [measure.in_child(_measure, benchmark, model, data, runtime, implementation)
+    return [measure.in_child(_measure, benchmark, model, data, runtime, implementation,
+                             threads=runtime.intra_op_threads)
             for implementation in benchmark.compare or (runtime.dcn_impl,)]
 
 
@@ -55,7 +55,7 @@ def train_op(model, impl, batch_size, patch_size, recompute_alignment=False, gra
 def _measure(benchmark, model, data, runtime, implementation):
     impl, config = resolve_impl(implementation, runtime.device), devices.session_config(runtime)
     batch, patch = data.batch_size, data.patch_size
-    peak = measure.matmul_peak_gflops(config)
+    peak = measure.matmul_peak(runtime)
     with tf.Graph().as_default(), tf.Session(config=config) as session:
         step = train_op(model, impl, batch, patch, benchmark.recompute_alignment,
                         'forward' if runtime.device == 'cpu' else 'stock')

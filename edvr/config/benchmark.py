@@ -4,7 +4,7 @@ from typing import Tuple
 
 from data_tools.base.config import Config, option
 
-SUBJECTS = ('input', 'step', 'restore', 'dcn')
+SUBJECTS = ('input', 'step', 'restore', 'dcn', 'all')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +15,8 @@ class BenchmarkConfig(Config):
 
     what: str = option('step', 'what to measure. input: reading --data_dir; step: a training step; '
                        'restore: a clip, per frame, window by window and with kept features; dcn: the deformable '
-                       'convolution alone, forward and with gradients', choices=SUBJECTS, common=True)
+                       'convolution alone, forward and with gradients; all: each of them, in one table',
+                       choices=SUBJECTS, common=True)
     json: str = option('', 'write the results to this file too', common=True)
     seconds: float = option(10., 'seconds to measure each case for, shared among the repeats', low=0.)
     repeats: int = option(5, 'how often each case is measured; the median counts', low=1)
@@ -44,6 +45,15 @@ class BenchmarkConfig(Config):
         for name in self.compare:
             if name not in allowed:
                 yield '--compare has %r; with --what=%s it takes %s' % (name, self.what, ', '.join(allowed))
+
+
+@dataclasses.dataclass(frozen=True)
+class PageConfig(Config):
+    """Where the results are that a page is made of."""
+
+    TITLE = 'benchmark page'
+
+    input_dir: str = option('benchmarks', 'folder of the JSON files; the page is written there too')
 
 
 def sizes(text):

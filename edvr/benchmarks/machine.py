@@ -1,0 +1,42 @@
+"""What a measurement depends on: the processor, its cores and instruction sets, the libraries."""
+import os
+import platform
+import re
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.worker_pool import available_cores
+from edvr.model import native_library
+
+# the instruction sets that decide the speed of float arithmetic, as /proc/cpuinfo spells them on x86 and on aarch64
+INSTRUCTION_SETS = ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16', 'asimd', 'sve', 'bf16')
+
+
+def describe(runtime):
+    """The machine and the libraries of this process.
+
+    Args:
+      runtime: RuntimeConfig.
+    Returns:
+      dict of str and int: processor, instruction_sets, cores (that this process may use), threads (of one operation),
+      memory_gb, system, python, tensorflow, numpy, compiler, device.
+    """
+    info = _read('/proc/cpuinfo')
+    name = re.search(r'^model name\s*: (.*)$', info, re.M)
+    flags = set(re.findall(r'\S+', ' '.join(re.findall(r'^(?:flags|Features)\s*: (.*)$', info, re.M)[:1])))
+    memory = re.search(r'^MemTotal: +(\d+) kB', _read('/proc/meminfo'), re.M)
+    return dict(processor=name.group(1) if name else platform.machine(),
+                instruction_sets=' '.join(name for name in INSTRUCTION_SETS if name in flags), cores=available_cores(),
+                threads=runtime.intra_op_threads or available_cores(),
+                memory_gb=round(int(memory.group(1)) / 2 ** 20) if memory else 0, system=platform.platform(),
+                python=platform.python_version(), tensorflow=tf.__version__, numpy=np.__version__,
+                compiler=os.path.basename(native_library.compiler() or 'none'), device=runtime.device)
+
+
+def _read(path):
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ''

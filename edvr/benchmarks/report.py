@@ -1,0 +1,49 @@
+"""Results of benchmarks as text and as a JSON file."""
+import json
+import os
+
+from data_tools.base.errors import UserError
+
+COLUMNS = (('ms', '%.1f ms'), ('ms_per_frame', '%.1f ms per frame'),
+           ('ms_per_frame_cached', '%.1f ms with kept features'), ('samples_per_s', '%.2f samples/s'),
+           ('gflops', '%.1f GFLOP/s'), ('matmul_peak_gflops', 'peak %.1f'), ('matmul_peak_of', 'by %s'),
+           ('share_of_peak', '%.0f%%'), ('bound_ms', 'bound %.1f ms'), ('bound_ms_cached', 'and %.1f ms'),
+           ('bare_ms', 'bare %.1f ms'), ('overhead', 'overhead %.1f%%'), ('peak_rss_mb', 'peak memory %.0f MB'))
+PERCENT = ('share_of_peak', 'overhead')
+
+
+def describe(result):
+    """One line of text for a result: a dict with any of the keys of COLUMNS, beside what, implementation, shape."""
+    numbers = [text % (result[key] * (100 if key in PERCENT else 1)) for key, text in COLUMNS if key in result]
+    head = ' '.join(str(result[key]) for key in ('what', 'implementation', 'shape') if key in result)
+    return '%s: %s' % (head, ', '.join(numbers))
+
+
+def ratios(results):
+    """Yields a text for each result after the first of the same case: how much faster the first one is."""
+    first = {}
+    for result in results:
+        case = (result.get('what'), result.get('shape'))
+        other = first.setdefault(case, result)
+        for key in ('ms', 'ms_per_frame', 'ms_per_frame_cached'):
+            if other is not result and key in result:
+                yield '%s %s: %s is %.2f times as fast as %s (%s)' % (case + (
+                    other['implementation'], result[key] / other[key], result['implementation'], key))
+
+
+def check_destination(path):
+    """Raises UserError where the folder of a result file does not exist or takes no files."""
+    folder = os.path.dirname(path) or '.'
+    if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise UserError('--json=%s cannot be written: it must be a file in a folder that exists and takes files'
+                        % path)
+
+
+def write(path, value):
+    """Raises UserError where the file cannot be written."""
+    try:
+        with open(path, 'w') as file:
+            json.dump(value, file, indent=2, sort_keys=True)
+            file.write('\n')
+    except OSError as error:
+        raise UserError('--json=%s cannot be written: %s' % (path, error)) from error
