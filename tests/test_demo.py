@@ -1,4 +1,4 @@
-"""The demonstration's running of stations: what is skipped, renewed, refused and told. The stations here are tiny."""
+"""The demonstration: which stations are skipped, run again, refused and reported. The stations here are tiny."""
 import os
 import signal
 
@@ -10,6 +10,8 @@ from data_tools.base.files import read_json, write_json
 from data_tools.media.images import write_png
 from edvr import demo
 from edvr.config.demo import DemoConfig
+from edvr.demonstration import line
+from edvr.demonstration.report import report
 
 STATION = '''
 import os, sys
@@ -21,7 +23,7 @@ print('wrote', text)
 FAILS = '''
 import os
 print('about to fail')
-raise SystemExit(0 if os.path.exists('mended') else 3)
+raise SystemExit(0 if os.path.exists('repaired') else 3)
 '''
 INTERRUPTED = '''
 import os, signal, sys
@@ -48,9 +50,9 @@ def out(tmp_path, monkeypatch):
 def run(out, monkeypatch, capfd):
     """Runs the whole program on a line of three stations; returns {name: 'ran' or 'done before'}."""
     def run(second='one', fresh=False):
-        line = [demo.Station(name, 'station', [os.path.join(out, name), text], [name])
-                for name, text in (('a', 'one'), ('b', second), ('c', 'one'))]
-        monkeypatch.setattr(demo, 'stations', lambda *args: line)
+        programs = [line.Station(name, 'station', [os.path.join(out, name), text], [name])
+                    for name, text in (('a', 'one'), ('b', second), ('c', 'one'))]
+        monkeypatch.setattr(demo, 'stations', lambda *args: programs)
         monkeypatch.setattr(demo.flags, 'build', lambda cls: DemoConfig(output_dir=out, fresh=fresh))
         monkeypatch.setattr(demo, 'report', lambda folder, seconds: print('reported', seconds > 0))
         demo.main()
@@ -75,26 +77,26 @@ def test_what_follows_a_failed_station_does_not_count_any_more(out, run):
     run()
     with pytest.raises(UserError, match='exit code'):
         run('no/such/folder')
-    assert sorted(os.listdir(os.path.join(out, demo.MARK))) == ['a'] and not os.path.exists(os.path.join(out, 'c'))
+    assert sorted(os.listdir(os.path.join(out, line.MARK))) == ['a'] and not os.path.exists(os.path.join(out, 'c'))
 
 
-def test_a_station_that_fails_is_told_and_run_again(out, capfd):
-    demo.prepare(out, fresh=False)
-    line = demo.Station('b', 'fails', [])
+def test_a_station_that_fails_is_reported_and_run_again(out, capfd):
+    line.prepare(out, fresh=False)
+    station = line.Station('b', 'fails', [])
     with pytest.raises(UserError, match=r'fails ended with exit code 3 \(its output: .*b\.log\)'):
-        demo.run_line(out, [line])
+        line.run_line(out, [station])
     assert 'about to fail' in capfd.readouterr().out
-    open('mended', 'w').close()
-    assert demo.run_line(out, [line]) == demo.run_line(out, [line]) > 0
+    open('repaired', 'w').close()
+    assert line.run_line(out, [station]) == line.run_line(out, [station]) > 0
     assert capfd.readouterr().out.count('b: done before') == 1
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_go_to_the_program_which_has_the_last_word(out, number, capfd):
-    demo.prepare(out, fresh=False)
+    line.prepare(out, fresh=False)
     before = signal.getsignal(number)
     with pytest.raises(UserError, match='exit code %d' % (128 + number)):
-        demo.run_station(out, demo.Station('b', 'interrupted', [str(int(number))]))
+        line.run_station(out, line.Station('b', 'interrupted', [str(int(number))]))
     assert 'saved, got %d' % number in capfd.readouterr().out
     assert signal.getsignal(number) == before
 
@@ -103,7 +105,7 @@ def test_signals_go_to_the_program_which_has_the_last_word(out, number, capfd):
 def test_a_foreign_folder_is_refused(tmp_path, fresh):
     (tmp_path / 'thesis.tex').write_text('years of work')
     with pytest.raises(UserError, match='holds files that no demonstration made'):
-        demo.prepare(str(tmp_path), fresh)
+        line.prepare(str(tmp_path), fresh)
     assert os.listdir(str(tmp_path)) == ['thesis.tex']
 
 
@@ -116,14 +118,14 @@ def test_report(tmp_path, capsys):
     for folder, value in (('restored', 100), ('restored_by_graph', 101)):
         (tmp_path / folder).mkdir()
         write_png(os.path.join(out, folder, '0.png'), frame + value)
-    demo.report(out, 12.34)
+    report(out, 12.34)
     summary = read_json(os.path.join(out, 'summary.json'))
     assert (summary['bicubic_psnr'], summary['edvr_psnr'], summary['samples_per_s']) == (24, 25, 6)
     assert (summary['export_max_abs_diff'], summary['restored_max_gray_levels_diff']) == (1e-7, 1)
     assert summary['seconds'] == 12.3 and 'tensorboard --logdir=' in capsys.readouterr().out
     write_png(os.path.join(out, 'restored_by_graph', '0.png'), frame + 102)
     with pytest.raises(UserError, match='differ from the checkpoint by 2 gray levels'):
-        demo.report(out, 1)
+        report(out, 1)
     write_png(os.path.join(out, 'restored_by_graph', '1.png'), frame)
     with pytest.raises(UserError, match='do not hold the same frames'):
-        demo.report(out, 1)
+        report(out, 1)

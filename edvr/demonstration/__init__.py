@@ -1,0 +1,1 @@
+"""The whole line from clips to a frozen graph, as one demonstration."""

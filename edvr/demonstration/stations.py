@@ -1,0 +1,38 @@
+"""The programs of the demonstration, with their commands."""
+import os
+
+from edvr.demonstration.line import Station
+
+TRAIN_CLIPS, HELD_OUT_CLIPS = 10, ('010', '011')
+FLAGFILE = 'flags/demo.cfg'
+
+
+def stations(out, steps):
+    """The line, in order: list of Station."""
+    def path(*parts):
+        return os.path.join(out, *parts)
+    held_out = ','.join(HELD_OUT_CLIPS)
+    lq_clip = path('clips', 'images', 'blur4', HELD_OUT_CLIPS[0])
+    return [
+        Station('clips', 'data_tools.make_sample_clips',
+                ['--output_dir=' + path('clips'), '--num_clips=%d' % (TRAIN_CLIPS + len(HELD_OUT_CLIPS)),
+                 '--num_frames=12', '--gt_size=384x512', '--seed=1'], ['clips']),
+        Station('tfrecords', 'data_tools.make_tfrecords',
+                ['--data_dir=' + path('clips'), '--output_dir=' + path('tfrecords'), '--exclude=' + held_out],
+                ['tfrecords']),
+        Station('train', 'edvr.train',
+                ['--flagfile=' + FLAGFILE, '--data_dir=' + path('tfrecords'), '--model_dir=' + path('model'),
+                 '--val_dir=' + path('clips'), '--val_clips=' + held_out, '--steps=%d' % steps,
+                 '--cosine_periods=%d' % steps, '--override_config']),
+        Station('evaluate', 'edvr.evaluate',
+                ['--checkpoint=' + path('model'), '--data_dir=' + path('clips'), '--clips=' + held_out,
+                 '--json=' + path('evaluation.json'), '--comparison_dir=' + path('comparison')],
+                ['comparison', 'evaluation.json']),
+        Station('restore', 'edvr.infer',
+                ['--checkpoint=' + path('model'), '--input=' + lq_clip, '--output=' + path('restored')], ['restored']),
+        Station('export', 'edvr.export', ['--checkpoint=' + path('model'), '--output=' + path('EDVR.pb')],
+                ['EDVR.pb', 'EDVR.json']),
+        Station('restore_by_graph', 'edvr.infer',
+                ['--checkpoint=' + path('EDVR.pb'), '--input=' + lq_clip, '--output=' + path('restored_by_graph')],
+                ['restored_by_graph']),
+    ]
