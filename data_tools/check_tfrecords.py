@@ -1,4 +1,4 @@
-"""Checks a set of shards against its manifest, and says which record of which shard is wrong. Exit code 1 if any is.
+"""Checks a set of shards against its manifest and reports which record of which shard is wrong. Exits with 1 if any is.
 
     python -m data_tools.check_tfrecords --data_dir=REDS/tfrecords                      counts, sizes, checksums
     python -m data_tools.check_tfrecords --data_dir=REDS/tfrecords --deep               decodes every record as well

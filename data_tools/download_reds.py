@@ -3,10 +3,10 @@
     python -m data_tools.download_reds --root_dir=reds --train_sharp --train_sharp_bicubic --val_sharp \\
         --val_sharp_bicubic
 
-Stop it whenever you like and start it again: it goes on where it stopped, with downloading and with unpacking.
-Archives gather in ROOT/downloads; the frames land in ROOT/train/train_sharp/000/00000000.png and so on.
-Archives are removed once unpacked (--keep_zips keeps them) and a note ROOT/downloads/NAME.done stays in their place.
-For REDS x4 training you need the four subsets above: about 40 GB to download, as much again while unpacking.
+The same command resumes a stopped download or unpacking.
+Archives are stored in ROOT/downloads, frames in ROOT/train/train_sharp/000/00000000.png and so on.
+An archive is removed after it is unpacked (--keep_zips keeps it); ROOT/downloads/NAME.done marks it as done.
+REDS x4 training needs the four subsets above: a download of about 40 GB, and as much again while unpacking.
 """
 from data_tools.base import flags
 from data_tools.reds.config import DownloadConfig

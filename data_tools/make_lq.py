@@ -1,11 +1,11 @@
-"""Makes LQ clips from GT clips or videos: PNG frames, laid out as the data set's own.
+"""Makes LQ clips from GT clips or videos: PNG frames in the layout of the data set.
 
     python -m data_tools.make_lq --data_dir=clips --output_dir=clips                      NAME/gt gets NAME/lq
     python -m data_tools.make_lq --data_dir=Vid4 --output_dir=Vid4 --degradation=bd       GT/NAME gets BDx4/NAME
     python -m data_tools.make_lq --data_dir=videos --output_dir=lq --degradation=compressed --crf=15,35
 
-make_tfrecords, evaluate and train make the same LQ while they read, with --make_lq. A run that was stopped goes on
-where it was; clips whose source has changed are made again.
+With --make_lq, make_tfrecords, evaluate and train make the same LQ while they read. The same command resumes a stopped
+run; it makes clips again whose source has changed.
 """
 from data_tools.base import flags
 from data_tools.lq.config import MakeLqConfig

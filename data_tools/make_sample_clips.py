@@ -1,11 +1,11 @@
 """Makes clips that look like video, in REDS layout: GT, and LQ by antialiased bicubic downscaling.
 
-Street scenes with a moving camera (pan, turn, zoom), things that move in front, a slight change of light and mild
-grain. The same flags give the same pixels on any machine. Use them to try the programs without a data set:
+Draws street scenes with a moving camera (pan, rotation, zoom), moving objects, a slight change of light and mild grain.
+The same flags give the same pixels on every machine. The clips serve to try the programs without a data set:
 
     python -m data_tools.make_sample_clips --output_dir=clips --num_clips=8 --num_frames=12 --gt_size=128x192
 
-A run that was interrupted continues when started again.
+The same command resumes an interrupted run.
 """
 from data_tools.base import flags
 from data_tools.base.worker_pool import available_cores

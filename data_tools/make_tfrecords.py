@@ -4,10 +4,10 @@
     python -m data_tools.make_tfrecords --data_dir=clips --make_lq    clips -> clips/tfrecords, with LQ made of GT
 
 One record is a window of frames with the ground truth of its centre; every frame of every clip is a centre once.
-Windows are shuffled over all clips. The same input and seed give the same bytes, whatever the number of workers. A run
-that was stopped goes on where it was when the same command is given again. manifest.json is written last.
+Windows are shuffled over all clips. The same input and seed give the same bytes for every number of workers. The same
+command resumes a stopped run. manifest.json is written last.
 
-Several hosts can share the work: give each a part with --shard_range, then run once more with --merge_manifests.
+Several hosts can share the work: each packs a --shard_range, then one run with --merge_manifests writes the manifest.
 """
 from data_tools.base import flags
 from data_tools.packing.config import PackConfig

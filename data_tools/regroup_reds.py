@@ -1,10 +1,10 @@
-"""Brings unpacked REDS into one layout: 270 clips, the validation clips 000..029 as 240..269, and two lists of clips.
+"""Arranges unpacked REDS as 270 clips, with the validation clips 000..029 as 240..269, and writes two lists of clips.
 
     python -m data_tools.regroup_reds --root_dir=reds
 
-makes images/truth/NNN (GT), images/blur4/NNN (LQ), sets/train.json and sets/val.json. By default clips are links to
-where the download lies (no room, no time); --mode=move and --mode=copy make folders of their own. It can be stopped and
-started again at any time: a clip appears under its final name only when whole, and what is done is not done again.
+It makes images/truth/NNN (GT), images/blur4/NNN (LQ), sets/train.json and sets/val.json. By default, clips are links to
+the download, which need no space; --mode=move and --mode=copy make real folders. The same command resumes a stopped
+run: a clip gets its final name only when it is complete.
 """
 from data_tools.base import flags
 from data_tools.reds.config import RegroupConfig

@@ -115,7 +115,7 @@ def test_pairs_that_do_not_match(tmp_path):
     os.remove(os.path.join(lq, '00000002.png'))
     fails(tmp_path, r'clip 000: 2 LQ frames in .*blur4/000 but 3 GT frames in .*truth/000')
     os.remove(os.path.join(gt, '00000000.png'))
-    fails(tmp_path, r'frames do not line up: .*blur4/000/00000000.png is paired with .*truth/000/00000001.png')
+    fails(tmp_path, r'frames do not match: .*blur4/000/00000000.png is paired with .*truth/000/00000001.png')
 
 
 def test_sizes_inside_a_clip(tmp_path):
@@ -159,7 +159,7 @@ def test_numbering(tmp_path):
     frames(tmp_path / 'a', 4)
     os.remove(str(tmp_path / 'a' / '00000002.png'))
     frames(tmp_path / 'a', 1, start=4)
-    fails(tmp_path, r'hole in its numbering: after 00000001.png comes 00000003.png', need_gt=False)
+    fails(tmp_path, r'gap in its numbering: after 00000001.png comes 00000003.png', need_gt=False)
     assert find_clips(str(tmp_path), need_gt=False, allow_gaps=True)[0].length == 4
     shutil.rmtree(str(tmp_path / 'a'))
     frames(tmp_path / 'b', 3, name='%d0.png')   # thinned evenly
@@ -171,11 +171,11 @@ def test_numbering(tmp_path):
 def test_clip_that_is_there_twice(tmp_path):
     pair(tmp_path)
     pair(tmp_path, layout='clips above sides')
-    fails(tmp_path, r'clip 000 is there twice: .*truth/000 and .*000/truth; keep one')
+    fails(tmp_path, r'clip 000 exists twice: .*truth/000 and .*000/truth; keep one')
     shutil.rmtree(str(tmp_path))
     pair(tmp_path, layout='REDS as unpacked')
     pair(tmp_path, layout='REDS, blurred')
-    fails(tmp_path, r'clip 000 is there twice: .*regroup_reds merges')
+    fails(tmp_path, r'clip 000 exists twice: .*regroup_reds merges')
 
 
 def test_choosing(tmp_path):
@@ -195,7 +195,7 @@ def test_names_from_the_command_line(tmp_path):
     with pytest.raises(UserError, match=r'cannot read clip names from nowhere\.json'):
         parse_names('@nowhere.json')
     (tmp_path / 'val.json').write_text('{"a": 1}')
-    with pytest.raises(UserError, match='must hold a JSON list of clip names'):
+    with pytest.raises(UserError, match='must contain a JSON list of clip names'):
         parse_names('@%s' % (tmp_path / 'val.json'))
 
 

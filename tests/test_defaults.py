@@ -73,7 +73,7 @@ def test_packing_leaves_out_what_is_held_out_unless_clips_are_named(tmp_path):
 
 def test_drawn_clips_do_not_mix_with_reds(tmp_path):
     make_clips(str(tmp_path), 1, 1, 16, 16)
-    with pytest.raises(UserError, match=r'make_sample_clips, which must not mix with REDS: remove it'):
+    with pytest.raises(UserError, match=r'make_sample_clips, which must not be mixed with REDS: remove it'):
         regroup(str(tmp_path), str(tmp_path))
 
 

@@ -98,7 +98,7 @@ def test_videos(tmp_path):
     with pytest.raises(UserError, match=r'clip x: 5 LQ frames in .*x\.avi but 6 GT frames in .*x\.mkv'):
         find_clips(str(tmp_path))
     write_video(tmp_path / 'lq' / 'x.mkv', large[:, ::4, ::4])
-    with pytest.raises(UserError, match=r'clip x is there twice: .*lq/x\.\w+ and .*lq/x\.\w+; keep one'):
+    with pytest.raises(UserError, match=r'clip x exists twice: .*lq/x\.\w+ and .*lq/x\.\w+; keep one'):
         find_clips(str(tmp_path))
 
 
@@ -111,7 +111,7 @@ def test_lists(tmp_path):
     found = find_clips(str(path), need_lq=False)
     assert [clip.name for clip in found] == ['a', 'c', 'day2_a']
     assert found[2].gt.path == str(tmp_path / 'day2' / 'a')
-    for text, message in (('# nothing', 'lists nothing; write one path a line'), ('day3/a', 'names .*day3/a, which is'),
+    for text, message in (('# nothing', 'lists nothing; write one path'), ('day3/a', 'names .*day3/a, which does'),
                           ('day1/a\nday2/a\nday2/a', 'names two clips day2_a'), ('clips.txt', 'names the list')):
         path.write_text(text)
         with pytest.raises(UserError, match=message):
@@ -128,7 +128,7 @@ def test_nothing_found_shows_what_was_tried_and_what_is_there(tmp_path):
     for part in ('truth/NAME or gt/NAME or NAME/truth or NAME/gt with blur4/NAME or lq/NAME',
                  'train_sharp_bicubic/X4/NAME', 'GT/NAME or NAME/truth with BIx4/NAME', '.mp4',
                  'vimeo_septuplet_matlabLRx4/sequences/NAME/NAME', 'Found instead: 2 folders (c1, c2), 1 other files',
-                 'Of 2 clips there is one side: if that is GT, --make_lq makes LQ from it'):
+                 '2 clips have one side only: if that is GT, --make_lq makes LQ from it'):
         assert part in text, part
     clip = find_clips(str(tmp_path), degradation=Degradation('bicubic', 4))[0]
     assert clip.lq.size == SMALL

@@ -86,7 +86,7 @@ def test_refuses_what_it_cannot_do(tmp_path, run_program):
     with pytest.raises(UserError, match='not empty and was not made by this program'):
         sample_clips.make_clips(str(tmp_path), 1, 1, 32, 64)
     sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64)
-    with pytest.raises(UserError, match=r'holds other sample clips .*seed=0'):
+    with pytest.raises(UserError, match=r'contains other sample clips .*seed=0'):
         sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64, seed=1)
     bad = run_program('data_tools.make_sample_clips', '--output_dir=%s' % (tmp_path / 'b'), '--gt_size=720')
     assert bad.returncode == 1 and '--gt_size=720: it must be HEIGHTxWIDTH' in bad.stderr

@@ -135,7 +135,7 @@ def test_missing_parts_are_named(root, tmp_path):
         regrouping.regroup(str(root), str(tmp_path / 'b'), partial=True)
     assert not (tmp_path / 'b' / 'sets').exists()
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(UserError, match='holds no REDS'):
+    with pytest.raises(UserError, match='does not contain REDS'):
         regrouping.regroup(str(tmp_path / 'empty'), str(tmp_path / 'c'))
     with pytest.raises(UserError, match='no such folder'):
         regrouping.regroup(str(tmp_path / 'none'), str(tmp_path / 'c'))

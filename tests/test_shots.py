@@ -82,7 +82,7 @@ def test_given_shots(tmp_path, scenes):
             find_clips(str(tmp_path / 'x.mkv'), need_gt=False, shots=rule)
     for value in ([], {'x': []}, {'x': [[1]]}, {'x': [[0, 1.5]]}, {'x': [[0, True]]}):
         path.write_text(json.dumps(value))
-        with pytest.raises(UserError, match=r'must hold the shots of clips as \{"NAME": \[\[FIRST, END\]'):
+        with pytest.raises(UserError, match=r'must contain the shots of clips as \{"NAME": \[\[FIRST, END\]'):
             shots.read_shots(str(path))
 
 

@@ -1,4 +1,4 @@
-"""The command line of a program, with its flagfiles read: every argument, and where it was given."""
+"""The command line of a program with its flagfiles expanded: every argument and where it was given."""
 import os
 import re
 import typing

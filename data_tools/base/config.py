@@ -1,4 +1,4 @@
-"""Configuration objects: frozen dataclasses whose fields carry help and limits; checked when made, JSON in and out.
+"""Configuration objects: frozen dataclasses whose fields have help texts and limits, checked on creation.
 
 A field is the one definition of an option: `data_tools.base.flags` makes the command-line flag from it.
 """
@@ -22,14 +22,14 @@ def option(default, help, choices=None, low=None, high=None, common=False, devic
     """A field of a Config.
 
     Args:
-      default: its value when nothing is said.
-      help: str, what it does, with its unit, and when to change it.
+      default: its value when no option is given.
+      help: str, what it does, its unit, and when to change it.
       choices: allowed values, or None.
       low, high: inclusive limits of a number (of each element of a tuple), or None.
       common: whether the short help of programs shows it.
       devices: names of the devices that have this option, or None for all; see `edvr.flags`.
-      shown: str, the word under which a program prints the default when it uses it; None prints nothing.
-      auto: whether the flag also takes `auto`, its default, which the program replaces by one of `choices`.
+      shown: str, the name under which a program prints the default when it uses it; None prints nothing.
+      auto: whether the flag also takes `auto`, which is its default; the program replaces it by one of `choices`.
     """
     return dataclasses.field(default=default, metadata=dict(
         help=help, choices=choices, low=low, high=high, common=common, devices=devices, shown=shown, auto=auto))
@@ -51,13 +51,13 @@ class Config:
 
     def __post_init__(self):
         problems = [text for field in dataclasses.fields(self) for text in self._field_problems(field)]
-        if not problems:   # a check across fields may rely on each field being sound
+        if not problems:   # checks across fields assume that each field is valid
             problems = list(self.problems())
         if problems:
             raise ConfigError(problems)
 
     def problems(self):
-        """Yields a text for each thing wrong across fields."""
+        """Yields a text for each inconsistency between fields."""
         return []
 
     def _field_problems(self, field):

@@ -2,4 +2,5 @@
 
 
 class UserError(Exception):
-    """Wrong input: the text names the thing, what it was, what it should be and what to do. No traceback."""
+    """An error that the user can fix. The text names the object, its value, the right value and the remedy. Programs
+    print it without a traceback."""

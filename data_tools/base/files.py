@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, on disks and on all file systems that TensorFlow knows (`gs://`, ...)."""
+"""Files that appear complete or not at all, on local disks and on TensorFlow's file systems (`gs://`, ...)."""
 import contextlib
 import errno
 import glob
@@ -21,15 +21,15 @@ _ADVICE = {errno.ENOSPC: 'the disk is full: free some space or write elsewhere',
 
 
 def is_remote(path):
-    """Whether the path belongs to a file system of TensorFlow's (`scheme://...`) and not to the operating system."""
+    """Whether the path belongs to a TensorFlow file system (`scheme://...`) and not to the operating system."""
     return '://' in str(path)
 
 
 def tensorflow():
-    """The module, without its chatter, imported only by those who need it: it takes seconds to load."""
+    """The tensorflow module without its log output. It takes seconds to load, so it is imported on demand."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', FutureWarning)   # TensorFlow 1.15 uses spellings that NumPy warns of
+        warnings.simplefilter('ignore', FutureWarning)   # TensorFlow 1.15 uses NumPy names that NumPy warns about
         import tensorflow.compat.v1 as tf
     return tf
 
@@ -40,7 +40,7 @@ def gfile():
 
 @contextlib.contextmanager
 def explained(path):
-    """Turns what goes wrong while writing `path` into a UserError that names it and says what to do."""
+    """Turns errors of writing `path` into a UserError that names the path and the remedy."""
     try:
         yield
     except OSError as error:
@@ -60,12 +60,12 @@ def _is_tensorflow_error(error):
 
 @contextlib.contextmanager
 def atomic_path(path):
-    """Gives a partial file name; after the block the file is flushed to the disk and renamed to `path`.
+    """Yields a temporary file name; after the block the file is flushed to the disk and renamed to `path`.
 
-    If the block fails, the partial file is removed and whatever was at `path` before stays.
+    If the block fails, the temporary file is removed and `path` stays as it was.
 
     Raises:
-      UserError: disk full, no permission and the like, naming the file.
+      UserError: disk full, no permission, ...; the text names the file.
     """
     path = str(path)
     partial = '%s.%d%s' % (path, os.getpid(), PARTIAL)
@@ -90,7 +90,7 @@ def _flush(path):
 
 
 def write_bytes(path, data):
-    """Writes a whole file atomically (see `atomic_path`)."""
+    """Writes a file atomically (see `atomic_path`)."""
     with atomic_path(path) as partial, open_file(partial, 'wb') as file:
         file.write(data)
 
@@ -146,10 +146,10 @@ def size(path):
 
 
 def make_dir(path):
-    """Makes a folder and its parents, if they are not there, to write into.
+    """Makes a folder and its parents if they do not exist, and checks that it is writable.
 
     Raises:
-      UserError: it cannot be made, or nothing can be written there (found now, not when the work is done).
+      UserError: the folder cannot be made or is not writable. The check comes before the work, not after it.
     """
     with explained(path):
         if is_remote(path):
@@ -157,7 +157,7 @@ def make_dir(path):
             return
         os.makedirs(path, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
-            # the code tells a folder of somebody else's from a file system that takes nothing
+            # the code distinguishes a missing permission from a read-only file system
             read_only = os.statvfs(path).f_flag & os.ST_RDONLY
             raise OSError(errno.EROFS if read_only else errno.EACCES, '')
 
@@ -178,7 +178,7 @@ def rename(source, target):
 
 
 def remove(path):
-    """Removes a file or a folder with everything in it; nothing happens if there is none."""
+    """Removes a file or a folder with its content; does nothing if it does not exist."""
     if is_remote(path):
         if gfile().exists(path):
             (gfile().rmtree if gfile().isdir(path) else gfile().remove)(path)
@@ -189,7 +189,8 @@ def remove(path):
 
 
 def remove_partials(folder, name=''):
-    """Removes what killed writers left in a folder, or only of the file `name` in it. Only where nobody else writes."""
+    """Removes the temporary files of killed writers in a folder, or only those of the file `name`. No other process may
+    write there."""
     if is_remote(folder):
         paths = [os.path.join(folder, item) for item in listing(folder)
                  if item.startswith(name and name + '.') and item.endswith(PARTIAL)]

@@ -1,4 +1,4 @@
-"""Command-line flags, made from the fields of the configuration classes: one definition for flag, help and limits."""
+"""Command-line flags made from the fields of the configuration classes: one definition for flag, help and limits."""
 import dataclasses
 
 from absl import flags
@@ -20,7 +20,7 @@ def topics_of(*classes):
 def devices_of(cls, field):
     """The devices that have the option `field` (dataclasses.Field) of `cls`: tuple of str, or None for all.
 
-    The option says it, or the class for all of its options.
+    The option or its class names them.
     """
     topic = next(topic for topic in topics_of(cls) if field.name in topic.__dataclass_fields__)
     return field.metadata.get('devices') or getattr(topic, 'DEVICES', None)
@@ -78,7 +78,7 @@ def build(cls, **overrides):
       cls: a Config class given to `define`.
       **overrides: field values that win over the flags.
     Raises:
-      ConfigError: naming everything that is wrong.
+      ConfigError: lists all problems.
     """
     return cls(**dict(values(cls), **overrides))
 
@@ -89,7 +89,7 @@ def build_all(*classes, build=build):
     Args:
       build: function(class) -> configuration.
     Raises:
-      ConfigError: naming everything that is wrong in any of them.
+      ConfigError: lists all problems of all of them.
     """
     configs, problems = [], []
     for cls in classes:
@@ -111,7 +111,7 @@ def _elements(field, texts):
 
 
 def used_defaults(*classes):
-    """A line for each option that names a place and was left at its default, such as 'data: data/REDS/tfrecords'."""
+    """A line for each path option that keeps its default, such as 'data: data/REDS/tfrecords'."""
     return ['%s: %s' % (field.metadata['shown'], field.default)
             for cls in classes for field in dataclasses.fields(cls)
             if field.metadata.get('shown') and field.default and not FLAGS[field.name].present]

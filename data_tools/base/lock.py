@@ -20,11 +20,11 @@ _PERIOD = 0.1   # seconds between two attempts
 def hold(path, output, option, wait=0.):
     """Holds the lock file `path` for this process during a `with` block.
 
-    The operating system frees the lock when the process ends, however it ends. The file alone means nothing: a file
-    that a killed process left is taken over. The block's end removes the file. Processes forked inside the block share
-    the lock, so the lock of a killed process stays until its last worker has ended; `hold` waits up to 10 s for that.
-    The lock is exclusive between threads and, over NFS, between hosts. The object stores that TensorFlow writes
-    (`gs://`, ...) have no locks: there `hold` does nothing, and the caller has to warn the user.
+    The operating system releases the lock when the process ends, also after SIGKILL. The file alone is no lock: the
+    next holder takes over a file that a killed process left. The end of the block removes the file. Processes forked
+    inside the block share the lock, so the lock of a killed process stays until its last worker has ended; `hold` waits
+    up to 10 s for that. The lock is exclusive between threads and, over NFS, between hosts. The object stores that
+    TensorFlow writes (`gs://`, ...) have no locks: there `hold` does nothing and the caller must warn the user.
 
     Args:
       path: str, the lock file, in a folder that exists; for example OUTPUT/lock.
@@ -49,7 +49,7 @@ def hold(path, output, option, wait=0.):
 
 
 def holder(path):
-    """Who holds a lock file, for example 'process 12 on host7, edvr.train'; None if nobody does.
+    """Who holds a lock file, for example 'process 12 on host7, edvr.train'; None if it is free.
 
     Raises:
       UserError: the file cannot be read, or the file system has no locks.
@@ -96,7 +96,7 @@ def _acquire(path, output, option, wait):
 
 
 def _try_lock(descriptor, kind, path):
-    """Whether the lock was free; this process then has it."""
+    """Whether the lock was free; then this process holds it."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         return True

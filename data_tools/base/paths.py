@@ -1,6 +1,6 @@
-"""Where everything is when no option says otherwise, and which command makes what is missing: stated here only.
+"""The default paths of all programs, and the commands that make missing inputs.
 
-Each program's input is the output of the one before it, so that all of them run without arguments.
+The input of each program is the output of the one before it, so all of them run without arguments.
 """
 import os
 
@@ -24,17 +24,17 @@ def sources_of(shards):
 
 
 def how_to_make_sources(path):
-    """What to do where a folder of clips is missing."""
+    """The remedy for a missing folder of clips."""
     return ('bash scripts/prepare_reds.sh downloads and prepares REDS; python -m data_tools.make_sample_clips '
             '--output_dir=%s draws clips to try things out' % path)
 
 
 def how_to_make_shards(path):
-    """What to do where a set of shards is missing."""
+    """The remedy for a missing set of shards."""
     return 'python -m data_tools.make_tfrecords%s makes it' % (
         '' if os.path.normpath(path) == SHARDS else ' --output_dir=' + path)
 
 
 def how_to_make_run(path):
-    """What to do where a training run is missing."""
+    """The remedy for a missing training run."""
     return 'python -m edvr.train%s makes one' % ('' if os.path.normpath(path) == RUN else ' --model_dir=' + path)

@@ -1,4 +1,4 @@
-"""How every program starts and ends: command line, help, one-line errors, exit codes."""
+"""Entry and exit of every program: command line, help, one-line errors, exit codes."""
 import re
 import signal
 import sys
@@ -14,13 +14,15 @@ _started = command_line.read([])
 
 
 def started():
-    """The CommandLine that this process was started with; an empty one outside of programs."""
+    """The CommandLine of this process; empty outside of programs."""
     return _started
 
 
 def run(main, argv=None, topics=None, common=(), flagfiles=None):
-    """Runs `main()` as a program: parses flags; a wrong flag, a `UserError` or Ctrl-C ends it with one line and a
-    non-zero code. `--help` prints the docstring of `main`'s module and the flags, and ends with 0.
+    """Runs `main()` as a program.
+
+    A wrong flag, a `UserError` or Ctrl-C ends the program with one line and a non-zero exit code. `--help` prints the
+    docstring of the module of `main` and the flags, and exits with 0.
 
     Args:
       main: function without arguments; returns None or an exit code (int).
@@ -65,7 +67,7 @@ def _help(wanted, doc, topics, common):
 
 
 def _parse(argv, flagfiles):
-    """The arguments that are no flags; a flag that is unknown or has a wrong value ends the program with one line."""
+    """The arguments that are not flags. An unknown flag or a wrong value ends the program with one line."""
     global _started
     try:
         _started = command_line.read(argv[1:], flagfiles)
@@ -74,7 +76,7 @@ def _parse(argv, flagfiles):
         text = str(error)
     except absl_flags.Error as error:
         text = ' '.join(str(error).replace('ERROR:: ', '').split()).rstrip(' ?.')
-        # "flag --steps=x: invalid literal for int() with base 10: 'x'" speaks Python; say what the flag takes instead
+        # "flag --steps=x: invalid literal for int() with base 10: 'x'" is Python's wording; name what the flag takes
         wrong = re.match(r'flag --(\w+)=(.*?): (invalid literal|could not convert|Expect argument|.{0,2}Non-boolean)',
                          text)
         if wrong:

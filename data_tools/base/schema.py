@@ -1,6 +1,6 @@
-"""Schemas of JSON files: a file that was cut, edited or mixed up with another is refused by field and value.
+"""Schemas of JSON files: errors of truncated, edited or foreign files name the field and its value.
 
-A schema is built of the classes below; `read` reads a file and checks it, `check` checks a value.
+A schema is composed of the classes below; `read` reads a file and checks it, `check` checks a value.
 
     SHARD = Record(name=Text(r'shard-\\d+'), records=Integer(1), bytes=Integer(0))
     MANIFEST = Record(scale=Integer(1, 4), shards=ListOf(SHARD, least=1), job=MapOf(Anything()))
@@ -25,12 +25,12 @@ class Schema:
     wanted = 'a value'
 
     def problems(self, value, where):
-        """Yields (place of the value, the value, what it must be) for each thing that is wrong below `where` (str)."""
+        """Yields (path of the value, the value, what it must be) for each problem below `where` (str)."""
         if not self.accepts(value):
             yield where, value, self.wanted
 
     def accepts(self, value):
-        """Whether the value is right; for schemas of values without parts."""
+        """Whether the value is valid; for schemas of values without parts."""
         return True
 
 
@@ -136,7 +136,7 @@ class Record(Schema):
 
     Args:
       _optional: dict of name -> Schema, fields that may be missing.
-      _others: whether further fields are accepted, unchecked: for files that newer versions may extend.
+      _others: whether further fields are accepted, unchecked, because newer versions may extend the file.
       **fields: name -> Schema.
     """
     wanted = 'an object'

@@ -1,4 +1,4 @@
-"""The text of `--help`: the flags that people set, by topic; all flags, or one topic, on request."""
+"""The text of `--help`: the common flags by topic; on request all flags, one topic or one flag."""
 import os
 
 from absl import flags
@@ -7,9 +7,9 @@ from data_tools.base.errors import UserError
 
 WIDTH = 118
 _EVERYWHERE = (
-    ('flagfile', 'read flags from a file, one a line; also by the name of a file that comes with the program'),
-    ('print_config', 'print the configuration that the other flags result in, as a flagfile, and end'),
-    ('help', 'the flags that people set; --help=TOPIC all of one topic, --help=FLAG one flag, --helpfull all'))
+    ('flagfile', 'read flags from a file, one per line; the name of a file that comes with the program is enough'),
+    ('print_config', 'print the resulting configuration as a flagfile, and exit'),
+    ('help', 'show the common flags; --help=TOPIC shows one topic, --help=FLAG one flag, --helpfull all'))
 
 
 def overview(doc, topics, common):

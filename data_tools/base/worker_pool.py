@@ -1,4 +1,4 @@
-"""A pool of worker processes for long jobs: progress with ETA, an end that leaves nothing half-done, no orphans."""
+"""A pool of worker processes for long jobs: progress with ETA, clean termination, no orphans."""
 import concurrent.futures
 import multiprocessing
 import os
@@ -12,7 +12,7 @@ from data_tools.base.errors import UserError
 
 
 class StoppedError(Exception):
-    """The program is ending; a worker gives up what it is at."""
+    """The program is ending: the worker abandons its item."""
 
 
 _shared = {}
@@ -59,13 +59,13 @@ def run(function, tasks, workers, title, total, unit, context='fork'):
             for future in futures:
                 future.cancel()
             if isinstance(error, concurrent.futures.process.BrokenProcessPool):
-                raise UserError('a worker process was killed, perhaps for lack of memory: run the same command again '
-                                'with fewer --workers; what is done is kept') from error
+                raise UserError('a worker process was killed, perhaps by the out-of-memory killer: run the same '
+                                'command again with fewer --workers; finished work is kept') from error
             raise
 
 
 def _follow(futures, shared, bar):
-    """Shows progress until all are done; raises what the first failing one raised."""
+    """Shows progress until all tasks are done; raises the error of the first one that fails."""
     start, pending = time.time(), set(futures)
     while pending:
         done, pending = concurrent.futures.wait(pending, 0.25, concurrent.futures.FIRST_EXCEPTION)
@@ -77,20 +77,20 @@ def _follow(futures, shared, bar):
 
 def _start_worker(shared, parent):
     _shared.update(shared)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C reaches the whole group; the parent tells us to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C reaches the process group; the parent stops the workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent):
-    """Ends this worker when its parent was killed: nobody else would."""
+    """Ends this worker when its parent is killed."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
 class _sigterm_as_interrupt:   # noqa: N801 (used like a function)
-    """SIGTERM ends a `with` block as Ctrl-C does, so that partial files are removed."""
+    """SIGTERM ends a `with` block as Ctrl-C does, so that temporary files are removed."""
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
@@ -106,5 +106,5 @@ class _sigterm_as_interrupt:   # noqa: N801 (used like a function)
 
 
 def available_cores():
-    """Cores this process may use, which a container or `taskset` may have reduced."""
+    """Number of cores that this process may use; a container or `taskset` may limit them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()

@@ -12,7 +12,7 @@ class MakeLqConfig(DegradationConfig):
     TITLE = 'make_lq'
 
     data_dir: str = option('', 'folder with clips or videos that are GT (layouts: see data_tools/media/clips.py)')
-    output_dir: str = option('', "folder for the LQ, laid out as the data set's own; the data_dir itself completes it")
+    output_dir: str = option('', "folder for the LQ, in the layout of the data set; may be the data_dir itself")
     scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4))
     clips: str = option('', 'only these: names with commas, REDS4, @file.json or @file.txt; empty takes all')
     exclude: str = option('', 'all but these')

@@ -8,16 +8,16 @@ from data_tools.media.degradation import Degradation
 from data_tools.media.images import write_png
 from data_tools.media.video_scan import Scanner
 
-RECORD = '.make_lq.json'   # beside the frames; a leading dot makes it no frame
+RECORD = '.make_lq.json'   # beside the frames; a file with a leading dot is not taken for a frame
 
 
 def write_lq(config):
-    """Does what a MakeLqConfig says, as far as that is not done yet.
+    """Makes the LQ that a MakeLqConfig describes and that does not exist yet.
 
     Returns:
       int, frames written.
     Raises:
-      UserError: no clips, frames that do not decode, a folder that holds something else.
+      UserError: no clips, frames that do not decode, a folder that contains other files.
     """
     degradation = Degradation.from_config(config, config.scale, config.seed)
     found = clips.find_clips(config.data_dir, config.scale, clips=clips.parse_names(config.clips),
@@ -33,7 +33,7 @@ def write_lq(config):
             tasks.append((clip, folder, first))
     total = sum(clip.length - first for clip, _, first in tasks)
     if len(tasks) < len(found):
-        print('%d of %d clips are there already' % (len(found) - len(tasks), len(found)))
+        print('%d of %d clips exist already' % (len(found) - len(tasks), len(found)))
     workers = config.workers or worker_pool.available_cores()
     worker_pool.run(write_clip, tasks, workers, 'making LQ', total, ' frames')
     print('%s: LQ of %d clips, %d frames written' % (config.output_dir, len(found), total))
@@ -66,7 +66,8 @@ def _prepare(folder, clip, record, overwrite):
         changed = sorted(key for key in set(old) | set(record)
                          if key not in ('frames', 'source') and old.get(key) != record.get(key))
         if changed and not overwrite:
-            raise UserError('%s holds LQ that was made differently (%s): give the same options, another --output_dir, '
+            raise UserError('%s contains LQ that was made differently (%s): give the same options, another '
+                        '--output_dir, '
                             'or --overwrite' % (folder, ', '.join(
                                 '%s %r then, %r now' % (key, old.get(key), record.get(key)) for key in changed)))
     elif names:

@@ -1,7 +1,7 @@
-"""Clips on disk: where their frames lie, whether LQ and GT pair up, and which clips train and which are held out.
+"""Finds clips on disk and checks that their LQ and GT frames match.
 
-A clip is a folder of images in natural order (`2.png` before `10.png`) or a video. `s` is the scale; layouts are looked
-for in this order (see `layouts`):
+A clip is a folder of images in natural order (`2.png` before `10.png`) or a video. Layouts are tried in this order (`s`
+is the scale; see `layouts`):
 
     truth/NAME and blur<s>/NAME                          also gt/NAME and lq/NAME; also below root/images
     NAME/truth and NAME/blur<s>                          also NAME/gt and NAME/lq; also below root/images
@@ -9,10 +9,10 @@ for in this order (see `layouts`):
     GT/NAME and BIx<s>/NAME or BDx<s>/NAME               Vid4, UDM10, SPMCS; also NAME/truth and NAME/input<s>
     sequences/A/B and, beside the root, <root>_matlabLRx<s>/sequences/A/B   Vimeo-90K, also below root/vimeo_septuplet;
                                                          also GT/A/B and BIx<s>/A/B; the name of the clip is A_B
-    NAME                                                 where only one of LQ and GT is asked for
+    NAME                                                 if only one of LQ and GT is requested
 
-NAME is a folder of images or, without its suffix, a video. The root may also be one video or one folder of images where
-one side is asked for, or a text file that names several roots, one a line.
+NAME is a folder of images or a video without its suffix. The root may also be one video or one folder of images if one
+side is requested, or a text file that lists several roots, one per line.
 """
 import collections
 import json
@@ -28,16 +28,16 @@ from data_tools.media.frames import DegradedFrames, ImageFrames, VideoFrames
 from data_tools.media.image_folder import natural_key, number_of, open_folder
 from data_tools.media.shots import NO_SPLIT, describe, shot_name
 
-REDS4 = ('000', '011', '015', '020')                         # held out by the EDVR paper and all that compare with it
+REDS4 = ('000', '011', '015', '020')                         # held out by the EDVR paper and its successors
 REDS_OFFICIAL_VAL = tuple('%03d' % i for i in range(240, 270))   # the 30 validation clips after regrouping
 SCALES = (2, 3, 4)
 
 
 class Clip(typing.NamedTuple):
-    """Frames of one clip, see `frames`; the side that was not asked for is None.
+    """Frames of one clip, see `frames`; a side that was not requested is None.
 
     whole: name of the clip that this one is a shot of. first: int, number of its first frame there. shots: tuple of
-    (first, end), the shots of a whole clip. mark: str, its fingerprint, where that was computed.
+    (first, end), the shots of a whole clip. mark: str, its fingerprint if it was computed.
     """
     name: str
     lq: typing.Any
@@ -54,7 +54,7 @@ class Clip(typing.NamedTuple):
 
     @property
     def main(self):
-        """The side that was asked for; GT if both were."""
+        """The requested side; GT if both were requested."""
         return self.gt or self.lq
 
     def fingerprint(self):
@@ -69,23 +69,23 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
 
     Args:
       root: str, a folder in one of the layouts above, a video, or a list of such.
-      scale: int, GT size / LQ size; checked when both are asked for. GT may be larger by less than `scale` pixels at
-        the right and at the bottom, which then are left out: so the data sets' LQ is made.
+      scale: int, GT size / LQ size; checked if both are requested. GT may be larger by less than `scale` pixels at
+        the right and at the bottom, which are then cropped: data sets make their LQ so.
       need_gt, need_lq: bool, which sides to find; the other stays None.
       clips: names to take, in any order; None takes all. See `parse_names`.
       exclude: names to leave out, or None.
-      allow_gaps: bool, accept holes in the numbering of frames (time then jumps there).
-      part: 'train' or 'test': where the data set has such a list and `clips` is None, only its clips are taken.
-      lq_folder: str, folder with LQ where the layout does not tell it, see `layouts.find`.
-      degradation: Degradation that makes LQ from GT (then only GT is looked for), or None.
-      shots: ShotRule, which clips are looked through for shots.
+      allow_gaps: bool, accept gaps in the numbering of frames; time jumps there.
+      part: 'train' or 'test': if the data set has such a list and `clips` is None, only its clips are taken.
+      lq_folder: str, folder with LQ if the layout does not define it, see `layouts.find`.
+      degradation: Degradation that makes LQ from GT, which then is all that is searched for; or None.
+      shots: ShotRule, which clips are searched for shots.
       split: bool, make each shot a Clip; else a Clip only knows its shots.
       scanner: video_scan.Scanner for the videos; None makes one.
     Returns:
       list of Clip, never empty.
     Raises:
-      UserError: missing or empty folder, unknown name in `clips` or `exclude`, a clip found twice, a file that is no
-        image, unequal sizes inside a clip, holes in the numbering, LQ and GT that differ in frames or size, a video
+      UserError: missing or empty folder, unknown name in `clips` or `exclude`, a clip found twice, a file that is not
+        an image, unequal sizes inside a clip, gaps in the numbering, LQ and GT that differ in frames or size, a video
         that does not decode.
     """
     if not (need_gt or need_lq):
@@ -119,11 +119,11 @@ def parse_names(text):
 
     Args:
       text: str, or None. Items are separated by commas and may be mixed. `all` stands for all clips. In a text file the
-        first word of each line counts; A/B, as lists of Vimeo-90K have it, is the clip A_B.
+        first word of each line counts; A/B, as in the lists of Vimeo-90K, is the clip A_B.
     Returns:
-      list of str without repeats, or None for None or an empty text (no choice made).
+      list of str without repeats; None for None or an empty text.
     Raises:
-      UserError: the file is missing or holds something else.
+      UserError: the file is missing or contains something else.
     """
     names = []
     for item in (text or '').split(','):
@@ -148,8 +148,8 @@ def _read_names(path):
     except (OSError, ValueError) as error:
         raise UserError('cannot read clip names from %s: %s' % (path, error)) from None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise UserError('%s must hold a JSON list of clip names, as ["000", "011"], or be a .txt file with one name a '
-                        'line' % path)
+        raise UserError('%s must contain a JSON list of clip names, as ["000", "011"], or be a .txt file with one '
+                        'name per line' % path)
     return names
 
 
@@ -206,7 +206,7 @@ def _paired(name, lq, gt, scale):
     size = tuple(scale * side for side in lq.size)
     if not all(0 <= side - exact < scale for side, exact in zip(gt.size, size)):
         raise UserError('clip %s: GT must be exactly %d times the size of LQ, but %s is %dx%d and %s is %dx%d (height '
-                        'x width); give the right --scale or make LQ anew'
+                        'x width); give the right --scale or make LQ again'
                         % ((name, scale, gt.label(0)) + gt.size + (lq.label(0),) + lq.size))
     if isinstance(lq, ImageFrames) and isinstance(gt, ImageFrames):
         _check_numbers(name, lq, gt)
@@ -215,11 +215,11 @@ def _paired(name, lq, gt, scale):
 
 def _check_numbers(name, lq, gt):
     numbers = [[number_of(os.path.basename(path)) for path in side.paths] for side in (lq, gt)]
-    # Different naming schemes pair by order; shared numbers that do not line up mean that frames are missing.
+    # Different naming schemes pair by order; shared numbers that do not match mean that frames are missing.
     if set(numbers[0]) & set(numbers[1]):
         for lq_path, gt_path, lq_number, gt_number in zip(lq.paths, gt.paths, *numbers):
             if lq_number != gt_number:
-                raise UserError('clip %s: frames do not line up: %s is paired with %s; the same frame must have the '
+                raise UserError('clip %s: frames do not match: %s is paired with %s; the same frame must have the '
                                 'same number' % (name, lq_path, gt_path))
 
 
@@ -254,7 +254,7 @@ def split_clip(clip):
 
 
 def groups(clips):
-    """Lists of clips that are best read one after the other: the shots of a video, each other clip alone."""
+    """Lists of clips to read one after the other: the shots of a video together, every other clip alone."""
     together = {}
     for clip in clips:
         videos = [side.path for side in (clip.gt, clip.lq) if isinstance(side, VideoFrames)]

@@ -1,4 +1,4 @@
-"""H.264 as phones and the web make it: frames through the encoder and back."""
+"""Compresses frames with H.264 and decodes them again."""
 import itertools
 import os
 import tempfile
@@ -19,7 +19,7 @@ def through_h264(frames, crf):
     thread: with more its result would depend on their number.
 
     Args:
-      frames: iterable of uint8 [H, W, 3], all of one size; a side that is odd grows by a repeated line while encoded.
+      frames: iterable of uint8 [H, W, 3], all of one size; an odd side is extended by a repeated line while encoded.
       crf: int, 0 (best) to 51.
     Yields:
       uint8 [H, W, 3] for each frame; the first one after the last frame is encoded.
@@ -45,7 +45,7 @@ def through_h264(frames, crf):
         ffmpeg.feed(_command(height + height % 2, width + width % 2, crf, path), chunks())
         info = video.inspect(path)
         if info.num_frames != count:
-            raise UserError('H.264 compression gave %d of %d frames back' % (info.num_frames, count))
+            raise UserError('H.264 compression returned %d of %d frames' % (info.num_frames, count))
         for frame in video.decode(info):
             yield frame[:height, :width]
 

@@ -41,14 +41,14 @@ class MadeLqConfig(DegradationConfig):
 
 @dataclasses.dataclass(frozen=True)
 class ShotConfig(Config):
-    """Whether clips are split where the picture cuts to another shot."""
+    """Whether clips are split at cuts."""
 
     TITLE = 'shots'
 
     split_shots: Optional[bool] = option(None, 'make each shot a clip of its own, so that no window crosses a cut; '
                                          'default: videos are split, folders of images are not')
     shots: str = option('', 'JSON file with the shots of clips, {"NAME": [[FIRST, END], ...]}: frame numbers from 0, '
-                        'END not included. Clips that it does not name are treated as without it')
+                        'END not included. Other clips are treated as without this file')
     shot_threshold: float = option(.1, "lowest scene score of ffmpeg's (0 to 1) that is a cut; lower finds more cuts",
                                    low=0, high=1)
-    shot_min_frames: int = option(5, 'cuts that would make a shorter shot are not taken: flashes are no shots', low=1)
+    shot_min_frames: int = option(5, 'cuts that would make a shorter shot are ignored, such as flashes', low=1)

@@ -1,4 +1,4 @@
-"""Contact sheets: many small pictures in one, each under its caption."""
+"""Contact sheets: a grid of small pictures with captions."""
 import numpy as np
 from PIL import Image, ImageDraw
 

@@ -1,13 +1,13 @@
 """LQ from GT: downsampling, then noise, then compression.
 
 `bicubic` is Pillow's: `Image.resize` with `BICUBIC` widens its kernel (a = -0.5) by the scale when it shrinks, so it
-filters before it subsamples. That is the same idea as MATLAB's `imresize`, which made the LQ of REDS, but not the same
-pixels: border handling, rounding and fixed-point weights differ by up to a few levels.
+filters before it subsamples. MATLAB's `imresize`, which made the LQ of REDS, is similar, but border
+handling, rounding and weights differ: its pixels differ by up to a few levels.
 
 `bd` is the papers' blur and downsampling, as the MATLAB scripts of BasicVSR and VRT make it (their BDx4 folders of
 Vid4, UDM10 and Vimeo-90K): a Gaussian of sigma 1.6 in a window of 12x12 pixels, the border repeated, one value per 4x4
-pixels, rounded once at the end. The even window lies around the middle of those 4x4 pixels, so this LQ lies where
-bicubic's does. DUF's version, which some papers use, takes 13x13 around the upper left of the 4x4 pixels and reflects
+pixels, rounded once at the end. The even window is centred on those 4x4 pixels, so this LQ has the same phase as
+bicubic's. DUF's version, which some papers use, takes 13x13 around the upper left of the 4x4 pixels and reflects
 the border: its LQ is shifted by 1.5 GT pixels, and a network trained on one of the two fails on the other. Scale 3 has
 a middle pixel and takes 11x11 around it, as the scripts of RDN and RCAN do; scale 2 takes 12x12.
 
@@ -36,7 +36,7 @@ def make_lq(gt, scale, path='GT frame'):
     Returns:
       uint8 [H, W, 3].
     Raises:
-      UserError: a side of `gt` is no multiple of `scale` (nothing is cropped silently: GT and LQ would not align).
+      UserError: a side of `gt` is no multiple of `scale` (a silent crop would misalign GT and LQ).
     """
     height, width = _lq_size(gt, scale, path)
     return np.asarray(Image.fromarray(gt).resize((width, height), Image.BICUBIC))
@@ -70,7 +70,7 @@ def _lq_size(gt, scale, path):
 
 
 class Degradation(typing.NamedTuple):
-    """How LQ is made from GT; a function of the clip's name and the seed, whoever computes it.
+    """How LQ is made from GT; a function of the clip's name and the seed, independent of the worker.
 
     kind, crf, noise, noise_probability, noise_strength: see the options of DegradationConfig. scale: int. seed: int.
     """
@@ -90,7 +90,7 @@ class Degradation(typing.NamedTuple):
 
     @classmethod
     def if_wanted(cls, config, scale, seed=0):
-        """The Degradation of a MadeLqConfig, or None if LQ is not to be made."""
+        """The Degradation of a MadeLqConfig, or None without make_lq."""
         return cls.from_config(config, scale, seed) if config.make_lq else None
 
     @classmethod
@@ -98,12 +98,12 @@ class Degradation(typing.NamedTuple):
         """The Degradation that a set was packed with (the `job` of its manifest), or None if its LQ was not made."""
         if not job.get('make_lq'):
             return None
-        values = dict(job.get('degradation') or dict(kind='bicubic'))   # sets of older versions knew only bicubic
+        values = dict(job.get('degradation') or dict(kind='bicubic'))   # older versions had only bicubic
         return cls(**dict(values, scale=job['scale'], crf=tuple(values.get('crf', ())),
                           noise=tuple(values.get('noise', ()))))
 
     def to_job(self):
-        """What decides the pixels, as a dict for JSON."""
+        """The parameters that determine the pixels, as a dict for JSON."""
         values = dict(kind=self.kind)
         if self.kind == 'compressed':
             values.update(crf=list(self.crf), seed=self.seed)

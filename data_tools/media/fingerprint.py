@@ -1,4 +1,4 @@
-"""Fingerprints of files: they change with the content, and cost a few small reads instead of the whole file.
+"""Fingerprints of files: they change with the content and need a few small reads instead of the whole file.
 
 A fingerprint covers the size of a file and some blocks of it. For an image these are its start and its end: the end of
 a PNG carries checksums of all pixels. For a video they are spread over the whole file. Names, folders and times are

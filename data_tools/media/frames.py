@@ -1,11 +1,11 @@
-"""The frames of one side of a clip: image files, a stretch of a video, or LQ made from GT while it is read.
+"""The frames of one side of a clip: image files, a stretch of a video, or LQ made from GT on reading.
 
 All of them have the same attributes and methods:
 
     length          int, number of frames
     size            (height, width) in pixels
     path            str, the folder or the video file
-    direct          bool, whether `frame(index)` reads one frame alone; else frames come only in order
+    direct          bool, whether `frame(index)` reads a single frame; else frames are read in order
     read(start=0)   iterator of uint8 [H, W, 3], RGB, from frame `start` to the end
     name(index)     str, file name of a frame without suffix
     label(index)    str, where a frame comes from, for messages
@@ -46,7 +46,7 @@ class ImageFrames:
         return (self.frame(index) for index in range(start, self.length))
 
     def frame(self, index):
-        """uint8 [H, W, 3]. Raises UserError naming the file if it does not decode, or has another size by now."""
+        """uint8 [H, W, 3]. Raises UserError naming the file if it does not decode, or has changed its size."""
         frame = read_image(self.paths[index])
         if frame.shape[:2] != self.file_size:
             raise UserError('%s is %dx%d, the first frame of its clip %dx%d (height x width); all frames of a clip '
@@ -98,7 +98,7 @@ class VideoFrames:
             yield from itertools.islice(frames, self.length - start)
 
     def decode(self, start=0):
-        """As `read`, but goes on to the end of the video; one decoder can so serve several stretches."""
+        """As `read`, but continues to the end of the video, so that one decoder serves several stretches."""
         with contextlib.closing(video.decode(self.info, self.first + start)) as frames:
             for frame in frames:
                 yield frame[:self.size[0], :self.size[1]]
@@ -164,13 +164,13 @@ class DegradedFrames:
 
 
 class Decoder:
-    """Reads frames; stretches of one video that follow one another come from one decoder. A context that ends it."""
+    """Reads frames; consecutive stretches of one video share one decoder. A context manager that ends it."""
 
     def __init__(self):
         self._source, self._at, self._stream = None, 0, None
 
     def read(self, frames):
-        """Iterator of the frames; the one of the call before is of no use any more."""
+        """Iterator of the frames; it invalidates the iterator of the previous call."""
         if isinstance(frames, DegradedFrames):
             return frames.made_from(self.read(frames.gt))
         return self._stretch(frames) if isinstance(frames, VideoFrames) else frames.read()

@@ -1,4 +1,4 @@
-"""Which image files can be frames: those that become uint8 RGB without loss, in every library in the same way."""
+"""Checks whether an image file can be a frame: it must convert to uint8 RGB without loss, equally in every library."""
 import struct
 import zlib
 
@@ -30,7 +30,7 @@ def refusal(image, start):
         return ('has %s; only 8-bit RGB, grey or palette frames can be used without loss: convert it to 8-bit RGB first'
                 % ('%d bits a channel' % bits if bits > 8 else 'mode %s' % image.mode))
     if getattr(image, 'is_animated', False):
-        return 'holds several images (an animation or pages): extract each to a file of its own'
+        return 'contains several images (an animation or pages): extract each to its own file'
     return orientation_refusal(image)
 
 
@@ -44,7 +44,7 @@ def orientation_refusal(image):
 
 
 def _bits(image):
-    """Bits a channel of an open image. Pillow reduces 16 bits to 8 without a word in some modes."""
+    """Bits a channel of an open image. Pillow silently reduces 16 bits to 8 in some modes."""
     if image.format == 'PNG':
         return 16 if any(';16' in str(tile[3]) for tile in image.tile) else 8
     if image.format == 'TIFF':
@@ -65,7 +65,7 @@ def _orientation(image):
 
 
 def png_damage(data):
-    """What is wrong with the chunks of a PNG: str, or None. Pillow does not compare the checksums of the pixel data.
+    """The first problem of a PNG's chunks: str, or None. Pillow does not compare the checksums of the pixel data.
 
     Args:
       data: bytes, the file.

@@ -1,4 +1,4 @@
-"""A folder of images as the frames of a clip: natural order, numbering without holes, one size."""
+"""A folder of images as the frames of a clip: natural order, numbering without gaps, one size."""
 import os
 import re
 
@@ -24,7 +24,7 @@ def list_frames(folder, allow_gaps=False):
     """Paths of the frames in a folder, in natural order.
 
     Raises:
-      UserError: empty folder, a file that is no image, a folder with the name of one, two frames of one number, holes
+      UserError: empty folder, a file that is not an image, a folder named like an image, two frames of one number, gaps
         in the numbering.
     """
     inside = sorted(entries(folder), key=lambda entry: natural_key(entry.name))
@@ -68,8 +68,8 @@ def _check_numbering(folder, names, allow_gaps):
     if allow_gaps or len(names) < 3 or not isinstance(numbers[0], int):
         return
     steps = [after - before for before, after in zip(numbers, numbers[1:])]
-    usual = min(steps)   # clips thinned evenly (0, 2, 4, ...) are whole
+    usual = min(steps)   # clips with a constant step (0, 2, 4, ...) are complete
     for i, step in enumerate(steps):
         if step != usual and usual > 0:
-            raise UserError('%s has a hole in its numbering: after %s comes %s; bring the missing frames back, or '
+            raise UserError('%s has a gap in its numbering: after %s comes %s; restore the missing frames, or '
                             'split the clip there' % (folder, names[i], names[i + 1]))

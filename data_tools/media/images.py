@@ -1,4 +1,4 @@
-"""Reading and writing images as uint8 RGB, losslessly or not at all."""
+"""Reads and writes images as uint8 RGB without loss."""
 import io
 
 import numpy as np
@@ -13,7 +13,7 @@ def image_size(path):
     """Height and width in pixels, from the file's header alone: no pixel is decoded.
 
     Raises:
-      UserError: naming the path, for what `read_image` refuses as well, as far as the header shows it.
+      UserError: names the path; raised for everything that `read_image` refuses and that the header shows.
     """
     try:
         with files.open_regular(path) as file, _open(file, path) as image:
@@ -27,13 +27,14 @@ def image_size(path):
 def read_image(path):
     """A frame as uint8 [H, W, 3], RGB.
 
-    PNG, JPEG, BMP, TIFF and WebP are read, whatever the file's name. Grey, black-and-white, palette and interlaced
-    images are converted (no value changes), and so are images with an alpha channel that is opaque everywhere.
+    PNG, JPEG, BMP, TIFF and WebP are read, independent of the file's name. Grey, black-and-white, palette and
+    interlaced images are converted (no value changes), and so are images with an alpha channel that is opaque
+    everywhere.
 
     Raises:
-      UserError: naming the path, for a file that is missing, not a regular file, cut, damaged or no image; for more
-        than 8 bits a channel, several images in one file (animations, pages), transparency and an EXIF orientation
-        other than upright: converting those loses something or depends on the program; for more than 179 megapixels or
+      UserError: names the path of a file that is missing, not regular, truncated, damaged or not an image; for
+        more than 8 bits a channel, several images in one file (animations, pages), transparency and an EXIF orientation
+        other than upright: converting those loses data or depends on the program; for more than 179 megapixels or
         1 GiB.
     """
     try:

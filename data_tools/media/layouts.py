@@ -1,7 +1,7 @@
-"""Layouts of data sets: which folder or video holds the frames of which clip.
+"""Layouts of data sets: which folder or video contains the frames of which clip.
 
 A pattern is a path below the root in which `*` is the name of a clip (two of them are joined by `_`) and {s} the scale.
-What it leads to is a folder of images, or a video of that name with any suffix.
+It matches a folder of images, or a video of that name with any suffix.
 """
 import os
 import typing
@@ -11,15 +11,15 @@ from data_tools.media import video
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 LIST_SUFFIXES = ('.txt', '.lst', '.list')
-_NOT_OURS = ('thumbs.db', 'desktop.ini', '__macosx')   # what systems leave in folders; names with a leading dot too
+_NOT_OURS = ('thumbs.db', 'desktop.ini', '__macosx')   # of operating systems
 
 
 class Layout(typing.NamedTuple):
     """One way to lay out a data set.
 
-    title: str. bases: folders below the root where it is looked for. gt, lq: patterns below a base; `lq` begins with
+    title: str. bases: folders below the root to search. gt, lq: patterns below a base; `lq` begins with
     one for each of `gt`. alternatives: whether the patterns of `lq` are several kinds of LQ for the same GT, of which
-    the first that is there is taken (those of bicubic, then those of bd); else they may be mixed.
+    the first that exists is taken (bicubic, then bd); else they may be mixed.
     """
     title: str
     bases: typing.Tuple[str, ...]
@@ -60,7 +60,7 @@ class Place(typing.NamedTuple):
 class Found(typing.NamedTuple):
     """What `find` found.
 
-    sides: {'gt': {name: Place}, 'lq': {name: Place}} of the sides asked for. layout: Layout. lists: {'train': path,
+    sides: {'gt': {name: Place}, 'lq': {name: Place}} of the requested sides. layout: Layout. lists: {'train': path,
     'test': path} of the lists of clips that come with the data set. notes: list of str, for the user.
     """
     sides: typing.Dict[str, typing.Dict[str, Place]]
@@ -70,7 +70,7 @@ class Found(typing.NamedTuple):
 
 
 def entries(folder):
-    """os.DirEntry of what is in a folder, without what operating systems leave there; [] where there is no folder."""
+    """os.DirEntry of what is in a folder, without files of the operating system; [] if there is no folder."""
     if not os.path.isdir(folder):
         return []
     try:
@@ -102,7 +102,7 @@ def is_list(path):
 
 
 def find(root, scale, need_gt, need_lq, lq_folder=''):
-    """The clips of a data set, from the first layout that has any with all sides asked for.
+    """The clips of a data set, from the first layout that has any with all requested sides.
 
     Args:
       root: str, a folder, a video, or a list: a text file with such paths, one a line, and comments after #.
@@ -175,7 +175,7 @@ def _add(found, side, matches):
     for name, place in matches:
         known = found.sides[side].setdefault(name, place)
         if os.path.realpath(known.path) != os.path.realpath(place.path):
-            raise UserError('clip %s is there twice: %s and %s; keep one, or give the folder above the one you mean%s%s'
+            raise UserError('clip %s exists twice: %s and %s; keep one, or give the folder above the right one%s%s'
                             % (name, known.path, place.path, ', or choose with --lq_folder' if side == 'lq' else '',
                                ' (python -m data_tools.regroup_reds merges the parts of REDS)'
                                if found.layout.title == 'REDS' else ''))
@@ -265,7 +265,7 @@ def read_list(path):
         raise UserError('cannot read the list %s: %s' % (path, error)) from None
     paths = [os.path.join(os.path.dirname(path), line) for line in lines if line]
     if not paths:
-        raise UserError('%s lists nothing; write one path a line: a folder of clips, a folder of images or a video'
+        raise UserError('%s lists nothing; write one path per line: a folder of clips, a folder of images or a video'
                         % path)
     return paths
 
@@ -274,10 +274,10 @@ def _find_listed(root, scale, need_gt, need_lq, lq_folder):
     found = Found({side: {} for side, need in (('gt', need_gt), ('lq', need_lq)) if need}, _BARE, {}, [])
     for path in read_list(root):
         if not os.path.exists(path):
-            raise UserError('%s names %s, which is not there; paths are relative to the folder of the list'
+            raise UserError('%s names %s, which does not exist; paths are relative to the folder of the list'
                             % (root, path))
         if is_list(path):
-            raise UserError('%s names the list %s; a list holds folders and videos' % (root, path))
+            raise UserError('%s names the list %s; a list contains folders and videos' % (root, path))
         part = find(path, scale, need_gt, need_lq, lq_folder)
         found.notes.extend(note for note in part.notes if note not in found.notes)
         before = _parent_name(path)
@@ -311,13 +311,13 @@ def _nothing_found(root, scale, wanted, layouts):
     if len(wanted) == 2:
         alone = _find_in(root, scale, ['gt'], _BARE, '').sides['gt']
         if alone:
-            text += '. Of %d clips there is one side: if that is GT, --make_lq makes LQ from it, or --lq_folder ' \
+            text += '. %d clips have one side only: if that is GT, --make_lq makes LQ from it, or --lq_folder ' \
                     'names the folder with LQ' % len(alone)
     return text
 
 
 def _contents(folder):
-    """What is in a folder, in words."""
+    """The content of a folder, in words."""
     kinds = {'folders': [], 'videos': [], 'images': [], 'other files': []}
     for entry in sorted(entries(folder), key=lambda entry: entry.name):
         kind = 'folders' if is_folder(entry) else 'videos' if is_video(entry.name) else (

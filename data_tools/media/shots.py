@@ -1,8 +1,8 @@
-"""Shots: the stretches of a clip between cuts.
+"""Detects shots: the parts of a clip between cuts.
 
 A cut is where ffmpeg's scene score (the change of the mean difference between frames, 0 to 1; filter `select`, in every
 version of ffmpeg) is at least a threshold and stands out from the scores around it, as it does not in fast motion. The
-score is computed on pictures of 320x180. Fades and dissolves are no cuts.
+score is computed on pictures of 320x180. Fades and dissolves are not cuts.
 """
 import contextlib
 import subprocess
@@ -63,7 +63,7 @@ def detect(frames, threshold=.1, min_frames=5, alive=lambda: None):
       frames: see `frames`; a whole video, or image files.
       threshold: float, lowest score that is a cut.
       min_frames: int, no shot becomes shorter than this.
-      alive: function called now and then; what it raises ends the search.
+      alive: function called regularly; an exception that it raises ends the search.
     Returns:
       tuple of (first, end), END not included, that covers all frames.
     Raises:
@@ -119,7 +119,7 @@ def _score_images(frames, output, alive):
 
 
 def cut(values, threshold, min_frames):
-    """The shots between the cuts that scores tell of; see `detect`."""
+    """The shots between the cuts that the scores indicate; see `detect`."""
     length, starts = len(values), [0]
     for index, value in enumerate(values):
         around = [values[i] for i in range(index - _NEIGHBOURS, index + _NEIGHBOURS + 1)
@@ -139,7 +139,8 @@ def read_shots(path):
             isinstance(pair, list) and len(pair) == 2 and all(type(number) is int for number in pair)
             for pair in pairs) for pairs in values.values())
     if not sound:
-        raise UserError('%s must hold the shots of clips as {"NAME": [[FIRST, END], ...]}, frame numbers from 0, END '
+        raise UserError('%s must contain the shots of clips as {"NAME": [[FIRST, END], ...]}, frame numbers from 0, '
+                        'END '
                         'not included' % path)
     return {name: tuple(tuple(pair) for pair in pairs) for name, pairs in values.items()}
 
@@ -156,7 +157,7 @@ def checked(shots, length, name):
 
 
 def covering(shots, length):
-    """The shots, and the stretches between them as shots of their own: for restoring, where no frame may lack."""
+    """The shots and the parts between them as further shots: a restoration must cover all frames."""
     complete, before = [], 0
     for first, end in tuple(shots) + ((length, length),):
         if before < first:

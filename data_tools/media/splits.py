@@ -10,7 +10,7 @@ TRAIN, HELD_OUT = (os.path.join('sets', name) for name in ('train.json', 'val.js
 
 
 class Choice(typing.NamedTuple):
-    """Names of clips (list of str), or None for all; and why, in words, where nobody named them."""
+    """Names of clips (list of str), or None for all; and the reason in words if they were chosen automatically."""
     names: typing.Optional[typing.List[str]]
     reason: str
 
@@ -21,7 +21,7 @@ def held_out(root):
     Args:
       root: str, folder of the data set.
     Returns:
-      Choice; its names are None where the data set does not say.
+      Choice; its names are None if the data set holds out none.
     """
     path = os.path.join(root, HELD_OUT)
     if os.path.isfile(path):
@@ -49,7 +49,7 @@ def write(root, names, kept):
 
     Args:
       root: str, folder of the data set.
-      names: list of str, all clips. kept: names of clips to hold out; those that are not in `names` do not count.
+      names: list of str, all clips. kept: names of clips to hold out; names that are not in `names` are ignored.
     Returns:
       (list of names that train, list of names held out), empty lists where one of the two would be empty: then no list
       is written.

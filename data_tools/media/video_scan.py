@@ -1,6 +1,6 @@
-"""Looking through videos before they are used: how many frames decode, and where the shots are.
+"""Scans videos before they are used: counts the frames that decode and detects shots.
 
-Both need every frame decoded, so what is found is kept for later runs in a file, under the fingerprint of the video.
+Both decode every frame, so the results are cached in a file under the fingerprint of the video.
 """
 import concurrent.futures
 import json
@@ -21,12 +21,12 @@ _SAVE_SECONDS = 30.
 
 
 class Scanner:
-    """Looks through videos, each once."""
+    """Scans each video once."""
 
     def __init__(self, path='', allow_damaged=False, progress=None):
         """
         Args:
-          path: str, file that keeps what is found; '' keeps it in memory only.
+          path: str, file that caches the results; '' keeps them in memory only.
           allow_damaged: see `video.inspect`.
           progress: function called with the number of frames decoded so far, instead of a bar.
         """
@@ -36,7 +36,7 @@ class Scanner:
         self._lock, self._stop, self._saved = threading.Lock(), threading.Event(), time.time()
 
     def scan(self, videos, rule):
-        """Looks through videos.
+        """Scans videos.
 
         Args:
           videos: list of (path, whether shots are to be detected).
@@ -117,7 +117,7 @@ class Scanner:
 
 
 def _read(path):
-    """What a file keeps; nothing where there is no file, or one that is damaged: then the videos are decoded again."""
+    """The cached results; empty without a file or with a damaged one: then the videos are decoded again."""
     try:
         known = files.read_json(path) if path and files.exists(path) else {}
     except UserError:

@@ -1,4 +1,4 @@
-"""Which frames a window takes, also where it reaches over the ends of its clip."""
+"""The frames of a window, also at the ends of a clip."""
 
 FILLS = ('reflection_circle', 'replicate', 'reflection', 'circle')
 

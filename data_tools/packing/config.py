@@ -20,7 +20,7 @@ class PackConfig(ShotConfig, MadeLqConfig):
 
     data_dir: str = option(paths.SOURCES, 'folder with the clips or videos (layouts: see data_tools/media/clips.py), '
                            'or a text file that lists such', shown='clips')
-    output_dir: str = option('', 'folder for the shards, new or empty; also gs:// and what else TensorFlow knows; '
+    output_dir: str = option('', 'folder for the shards, new or empty; also gs://...; '
                              'default: tfrecords inside --data_dir')
     num_frames: int = option(5, 'frames in a window, odd', low=1)
     scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4))
@@ -30,27 +30,27 @@ class PackConfig(ShotConfig, MadeLqConfig):
                                     % TILES['tiles'][0], low=0)
     gt_tile: Optional[int] = option(None, 'with tiles: side of a GT tile in GT pixels; a crop decodes the tiles it '
                                     'touches; default %d' % TILES['tiles'][1], low=8)
-    fill: str = option(FILLS[0], 'frames for windows that reach over the ends of a clip; none: no such windows, so '
-                       'that of 7 frames and num_frames=7 only the middle one is restored', choices=FILLS + (NO_FILL,))
+    fill: str = option(FILLS[0], 'how windows at the ends of a clip are filled; none: there are none, so that a clip '
+                       'of 7 frames with num_frames=7 gives one window', choices=FILLS + (NO_FILL,))
     frame_interval: int = option(1, 'distance of neighbouring frames of a window, in frames', low=1)
-    clips: str = option('', 'pack only these: names with commas, REDS4, @file.json or @file.txt; all. Empty takes '
-                        'all, of Vimeo-90K those in sep_trainlist.txt')
-    exclude: str = option('auto', 'pack all but these, e.g. REDS4; auto leaves out the clips that the data set holds '
+    clips: str = option('', 'clips to pack: names separated by commas, REDS4, @file.json, @file.txt or all; empty '
+                        'takes all, in Vimeo-90K those of sep_trainlist.txt')
+    exclude: str = option('auto', 'clips to leave out, e.g. REDS4; auto leaves out the clips that the data set holds '
                           'out for evaluation (sets/val.json), unless --clips names some')
-    lq_folder: str = option('', 'folder with LQ where the layout has several kinds (BDx4), or LQ lies elsewhere')
-    allow_damaged: bool = option(False, 'of a damaged or cut video, pack the frames that decode')
-    seed: int = option(0, 'of the order of windows, and of what make_lq draws')
-    num_shards: Optional[int] = option(None, 'number of files; default about %d MB each, at least 16. Not fewer than '
-                                       'the devices that will train together' % SHARD_MB, low=1, high=99999)
+    lq_folder: str = option('', 'folder with LQ, if the layout has several kinds (BDx4) or LQ is elsewhere')
+    allow_damaged: bool = option(False, 'pack the frames that decode of a damaged or truncated video')
+    seed: int = option(0, 'seed of the order of windows and of the random choices of make_lq')
+    num_shards: Optional[int] = option(None, 'number of files; default about %d MB each, at least 16. At least as '
+                                       'many as devices that will train together' % SHARD_MB, low=1, high=99999)
     workers: int = option(0, 'worker processes; 0: one per core', low=0)
     shard_range: str = option('', 'FIRST:END, pack only these shards (END not included); for several hosts')
     merge_manifests: bool = option(False, 'write the manifest of a set whose shards several hosts have packed')
     scratch_dir: str = option('', 'folder for decoded frames while packing (all of LQ, and GT of videos); default '
                               'inside output_dir, or the temporary folder if that is remote')
-    scratch_gb: float = option(0., 'GB that decoded frames may take in scratch_dir; 0: what is free there. With less, '
-                               'videos are decoded several times, for some of the shards each time', low=0)
-    update: bool = option(False, 'in a set that is whole, pack those clips again whose source has changed (in an '
-                          'unfinished set that is done anyway)')
+    scratch_gb: float = option(0., 'GB that decoded frames may take in scratch_dir; 0: the free space. With too '
+                               'little, videos are decoded several times, each time for some of the shards', low=0)
+    update: bool = option(False, 'in a complete set, pack clips again whose source has changed (an unfinished set '
+                          'always does)')
 
     def problems(self):
         yield from super().problems()

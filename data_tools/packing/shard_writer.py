@@ -1,4 +1,4 @@
-"""What a worker of make_tfrecords does: write a shard."""
+"""Writes a shard; runs in a worker of make_tfrecords."""
 import os
 import typing
 import zlib
@@ -16,7 +16,7 @@ class ShardTask(typing.NamedTuple):
 
     index: int, its number. windows: list of (clip number, centre frame). clips: {clip number: Clip} of those windows.
     centres: {name: sorted list of GT frames in the scratch}. kept: set of names of the clips whose records are taken
-    from the outdated shard that is there.
+    from the outdated shard.
     """
     index: int
     windows: typing.List[typing.Tuple[int, int]]
@@ -31,12 +31,12 @@ def raw_bytes(clip, num_frames):
 
 
 def part_path(folder, index, job):
-    """File beside a shard that says what it holds, until the manifest does."""
+    """The file beside a shard that describes it until the manifest exists."""
     return os.path.join(folder, shard_name(index, job['num_shards']) + '.json')
 
 
 def finished(folder, index, job):
-    """What is said of a shard that is there, whole and up to date, as a dict; else None."""
+    """The description of a complete and current shard as a dict, else None."""
     part = _part(folder, index, job)
     if part is None or any(job['sources'].get(name) != mark for name, mark in part['sources'].items()):
         return None
@@ -44,7 +44,7 @@ def finished(folder, index, job):
 
 
 def kept_clips(folder, index, job):
-    """Names of the clips whose records an outdated shard still holds rightly: frozenset, empty where there is none."""
+    """Names of the clips whose records in an outdated shard are still valid: frozenset, empty without a shard."""
     part = _part(folder, index, job)
     return frozenset(name for name, mark in (part or {'sources': {}})['sources'].items()
                      if job['sources'].get(name) == mark)
@@ -59,7 +59,7 @@ def _part(folder, index, job):
 
 
 def reopen(folder, job, parts):
-    """Turns a whole set into one whose shards are there but whose manifest is not.
+    """Turns a complete set into one with shards but without manifest.
 
     Args:
       folder: str. job: the one that made it. parts: see `job.order_in_shards`.
@@ -103,7 +103,7 @@ def pack_shard(task, scratch, folder, job):
 
 def encode_window(clip, centre, centres, scratch, job):
     """The record of the window around a frame."""
-    fill = 'replicate' if job['fill'] == NO_FILL else job['fill']   # which then is not used
+    fill = 'replicate' if job['fill'] == NO_FILL else job['fill']   # which is then unused
     frames = windows.window_indices(centre, clip.length, job['num_frames'], fill, job['frame_interval'])
     window = layout.Window(clip.name, centre, frames, clip.length, job['frame_interval'], job['scale'],
                            scratch.read_lq(clip, frames), scratch.read_gt(clip, centre, centres.get(clip.name)))

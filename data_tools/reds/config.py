@@ -1,11 +1,11 @@
-"""Options of the programs that get REDS."""
+"""Options of the programs that download and arrange REDS."""
 import dataclasses
 import re
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
 
-# The dataset's author publishes it here. The older server of his laboratory has the same names:
+# The dataset's author publishes it here. The older server of the laboratory has the same names:
 # http://data.cv.snu.ac.kr:8008/webdav/dataset/REDS
 BASE_URL = 'https://huggingface.co/datasets/snah/REDS/resolve/main'
 LQ_KINDS = {'sharp_bicubic': 4, 'blur_bicubic': 4, 'blur': 1, 'blur_comp': 1, 'none': None}   # GT size / LQ size
@@ -39,12 +39,12 @@ class DownloadConfig(Config):
     checksums: str = option('', 'file of lines "digest  NAME.zip" (sha256sum, md5sum) to check against')
     unzip: bool = option(True, 'unpack; otherwise only download and check the archives')
     keep_zips: bool = option(False, 'keep the archives after unpacking')
-    retries: int = option(8, 'tries in a row without a new byte before giving up', low=1)
-    timeout: float = option(60., 'seconds without data before a try is given up', low=.1)
+    retries: int = option(8, 'consecutive attempts without a new byte before the download fails', low=1)
+    timeout: float = option(60., 'seconds without data before an attempt fails', low=.1)
 
     @property
     def subsets(self):
-        """Names of the archives asked for: list of str."""
+        """Names of the requested archives: list of str."""
         return [field.name for field in dataclasses.fields(self)
                 if field.name.startswith(('train_', 'val_', 'test_')) and (self.all or getattr(self, field.name))]
 
@@ -67,11 +67,11 @@ class RegroupConfig(Config):
     root_dir: str = option(paths.SOURCES, 'what data_tools.download_reds unpacked to', shown='root')
     output_dir: str = option('', 'where images/ and sets/ go; default: --root_dir')
     mode: str = option('link', 'link: symbolic links to the download, which must stay; move: the download is emptied; '
-                       'copy: takes as much room again', choices=MODES)
+                       'copy: needs the same space again', choices=MODES)
     lq: str = option('sharp_bicubic', 'which subset is LQ: the bicubic ones are 4 times smaller than GT, the others '
                      'have its size and go to images/blur1; none: GT only', choices=tuple(sorted(LQ_KINDS)))
     split: str = option('reds4', 'held out: reds4 = 000, 011, 015, 020; official = 240..269', choices=SPLITS)
-    partial: bool = option(False, 'go on although clips or frames are missing from the download')
+    partial: bool = option(False, 'accept that clips or frames are missing from the download')
 
     def problems(self):
         if not self.root_dir:

@@ -1,4 +1,4 @@
-"""REDS as unpacked -> one layout of 270 clips, and the two lists of clips."""
+"""Arranges unpacked REDS as one layout of 270 clips and writes the two lists of clips."""
 import os
 import shutil
 import typing
@@ -19,14 +19,14 @@ SPLITS = {'reds4': REDS4, 'official': REDS_OFFICIAL_VAL}   # the clips held out
 
 
 class Step(typing.NamedTuple):
-    """One clip's folder to bring to its place; `source` is None where the download lacks it."""
+    """The folder of one clip and its target; `source` is None if the download lacks it."""
     name: str
     source: typing.Optional[str]
     target: str
 
 
 def plan(root_dir, output_dir, lq='sharp_bicubic'):
-    """All steps for whole REDS, whether their sources are there or not.
+    """All steps for complete REDS, also those whose sources are missing.
 
     Returns:
       list of Step; GT before LQ, clips in order.
@@ -48,7 +48,7 @@ def plan(root_dir, output_dir, lq='sharp_bicubic'):
 
 
 def _source_folder(root_dir, part, subset, below):
-    """Where a subset lies: as the archive unpacks, without its outer folder, or unpacked in a folder of its own."""
+    """The folder of a subset: as the archive unpacks, without its outer folder, or unpacked in its own folder."""
     for path in (os.path.join(part, subset), subset, os.path.join(subset, part, subset)):
         path = os.path.join(root_dir, path, below) if below else os.path.join(root_dir, path)
         if os.path.isdir(path):
@@ -57,7 +57,7 @@ def _source_folder(root_dir, part, subset, below):
 
 
 def regroup(root_dir, output_dir, mode='link', lq='sharp_bicubic', split='reds4', partial=False):
-    """Does it. Returns (names that train, names held out).
+    """Runs all steps. Returns (names that train, names held out).
 
     Args:
       root_dir: str, what `download_reds` unpacked to.
@@ -69,18 +69,18 @@ def regroup(root_dir, output_dir, mode='link', lq='sharp_bicubic', split='reds4'
       partial: bool, accept that clips or frames are missing from the download.
     Raises:
       UserError: no REDS below `root_dir`, clips or frames missing, two different folders for one clip, LQ and GT
-        that do not pair up.
+        that do not match.
     """
     if not os.path.isdir(root_dir):
         raise UserError('%s: no such folder; bash scripts/prepare_reds.sh makes it, or give the --root_dir of '
                         'data_tools.download_reds' % root_dir)
     if os.path.exists(os.path.join(output_dir, SAMPLE_MARK)):
-        raise UserError('%s holds clips drawn by data_tools.make_sample_clips, which must not mix with REDS: remove '
-                        'it, or give another folder' % output_dir)
+        raise UserError('%s holds clips drawn by data_tools.make_sample_clips, which must not be mixed with REDS: '
+                        'remove it, or give another folder' % output_dir)
     steps = plan(root_dir, output_dir, lq)
     missing = [step for step in steps if not step.source and not os.path.isdir(step.target)]
     if len(missing) == len(steps):
-        raise UserError('%s holds no REDS: expected train/train_sharp/000 and so on inside; download it with '
+        raise UserError('%s does not contain REDS: expected train/train_sharp/000 and so on inside; download it with '
                             'python -m data_tools.download_reds' % root_dir)
     if missing and not partial:
         raise UserError('%d of %d clip folders are missing from %s, the first would become %s; download the rest, '
@@ -98,7 +98,7 @@ def regroup(root_dir, output_dir, mode='link', lq='sharp_bicubic', split='reds4'
 
 
 def bring(step, mode):
-    """Moves, links or copies one clip's folder; nothing happens if that was done before."""
+    """Moves, links or copies one clip's folder; does nothing if that is already done."""
     source, target = step.source, step.target
     if os.path.islink(target):
         if source is None or (mode == 'link' and os.path.realpath(target) == os.path.realpath(source)):
@@ -111,7 +111,7 @@ def bring(step, mode):
     partial = target + files.PARTIAL
     with files.explained(target):
         if os.path.islink(partial) or os.path.exists(partial):
-            files.remove(partial)   # of a run that was stopped
+            files.remove(partial)   # left by a stopped run
         if mode == 'link':
             os.symlink(os.path.relpath(os.path.realpath(source), os.path.realpath(os.path.dirname(target))), partial)
             os.rename(partial, target)
@@ -125,7 +125,7 @@ def bring(step, mode):
 
 
 def _check_same(source, target, mode):
-    """A clip that is in its place and still at its source is what a copy leaves; else nobody knows which is right."""
+    """Accepts a clip at its source and its target if one is a copy of the other; else neither is known to be right."""
     if source is None or os.path.realpath(source) == os.path.realpath(target):
         return
     names = [sorted(os.path.basename(path) for path in list_frames(folder)) for folder in (source, target)]

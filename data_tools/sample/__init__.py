@@ -1,1 +1,1 @@
-"""Drawn clips for trying things out."""
+"""Drawn clips to try the programs with."""

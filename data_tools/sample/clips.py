@@ -11,7 +11,7 @@ from data_tools.media.degradation import make_lq
 from data_tools.media.images import read_image, write_png
 from data_tools.sample.scene import Scene
 
-SCENES_VERSION = 1   # raise when the same flags give other pixels
+SCENES_VERSION = 1   # increase it when the same flags give other pixels
 COMPRESS_LEVEL = 3   # twice as fast as Pillow's 6, and grain does not compress further
 
 
@@ -41,7 +41,7 @@ def clip_seed(seed, index):
 def make_clips(output_dir, num_clips, num_frames, height, width, scale=4, seed=0, first_clip=0, num_workers=1):
     """Writes clips `first_clip`.. to `output_dir`/images/truth/NNN and /images/blur<scale>/NNN.
 
-    Those of REDS4 among them are held out for evaluation (sets/val.json), unless they are all there is.
+    Those of REDS4 among them are held out for evaluation (sets/val.json), unless there are no others.
 
     Raises:
       UserError: sizes that do not fit, or a folder that holds something else.
@@ -65,12 +65,12 @@ def make_clips(output_dir, num_clips, num_frames, height, width, scale=4, seed=0
 
 
 def _claim(output_dir, spec):
-    """Notes in the folder what it holds; refuses a folder that holds something else."""
+    """Writes a description into the folder; refuses a folder with other content."""
     path = os.path.join(output_dir, SAMPLE_MARK)
     if os.path.exists(path):
         known = read_json(path)
         if known != spec:
-            raise UserError('%s holds other sample clips (%s); give another --output_dir or remove it'
+            raise UserError('%s contains other sample clips (%s); give another --output_dir or remove it'
                                 % (output_dir, ', '.join('%s=%s' % item for item in sorted(known.items()))))
         return
     if os.path.isdir(output_dir) and os.listdir(output_dir):

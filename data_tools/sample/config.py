@@ -21,9 +21,9 @@ class SampleConfig(Config):
     gt_size: str = option('256x320', 'GT size in pixels, HEIGHTxWIDTH, at least 4 times --patch_size of the training; '
                           'REDS is 720x1280')
     scale: int = option(4, 'GT size / LQ size', choices=SCALES)
-    seed: int = option(0, 'another seed gives other scenes', low=0, high=2 ** 32 - 1)
+    seed: int = option(0, 'seed of the scenes', low=0, high=2 ** 32 - 1)
     first_clip: int = option(0, 'number of the first clip; its scene depends on it', low=0)
-    num_workers: int = option(0, 'processes; 0 takes one for each core this process may use', low=0)
+    num_workers: int = option(0, 'worker processes; 0: one per core', low=0)
 
     def problems(self):
         if not self.output_dir:

@@ -1,4 +1,4 @@
-"""A scene in motion: a moving camera, things in front of a background, light and grain."""
+"""A moving scene: a moving camera, objects in front of a background, light and grain."""
 import math
 import typing
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 from data_tools.sample import painting
 from data_tools.sample.painting import OVERSAMPLING, integer, noise, pick, uniform
 
-_SHARE = .1          # how far the camera wanders, as a share of the frame's sides
+_SHARE = .1          # range of the camera's motion, as a share of the frame's sides
 
 
 class Sway(typing.NamedTuple):
@@ -22,7 +22,7 @@ class Sway(typing.NamedTuple):
 
 
 class Sprite(typing.NamedTuple):
-    """A thing in front of the background; lengths in pixels of the painting."""
+    """An object in front of the background; lengths in pixels of the painting."""
     paint: Image.Image
     cover: Image.Image
     x: float           # of the centre at frame 0, from the painting's left edge
@@ -35,7 +35,7 @@ class Sprite(typing.NamedTuple):
 
 
 class Scene:
-    """All of one clip but time.
+    """Everything about one clip except time.
 
     Args:
       seed: int, the scene and its motion.
