@@ -6,6 +6,6 @@ job) does without TensorFlow.
 """
 import tensorflow.compat.v1 as tf
 
-tf.logging.set_verbosity(tf.logging.ERROR)   # the next line and half of TensorFlow 1.15 warn of their own deprecation
+tf.logging.set_verbosity(tf.logging.ERROR)   # the next line and much of TensorFlow 1.15 log deprecation warnings
 tf.disable_v2_behavior()
 tf.logging.set_verbosity(tf.logging.WARN)

@@ -126,7 +126,7 @@ def test_weights_come_from_another_run(tmp_path, capsys):
             stored = reader.get_tensor(variable.op.name + (checkpoints.EMA_SUFFIX if use_ema else ''))
             np.testing.assert_array_equal(value, stored)
             np.testing.assert_array_equal(average, stored)   # averages begin there too
-    assert 'weights come from %s; it has all of them' % prefix in capsys.readouterr().err
+    assert 'initial weights: %s; it has all of them' % prefix in capsys.readouterr().err
 
 
 def test_stage_two_initialises_only_its_fusion_anew(tmp_path, capsys):
@@ -139,7 +139,7 @@ def test_stage_two_initialises_only_its_fusion_anew(tmp_path, capsys):
     assert missing and all(name.startswith('edvr/fusion/') for name in missing)
     for name in set(values) - set(missing):
         np.testing.assert_array_equal(values[name], reader.get_tensor(name))
-    assert 'initialised anew: ' + ', '.join(missing) in capsys.readouterr().err
+    assert 'initialised randomly: ' + ', '.join(missing) in capsys.readouterr().err
 
 
 def test_names_that_training_goes_by_exist_in_the_network():

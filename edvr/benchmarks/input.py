@@ -83,7 +83,7 @@ class _Counters:
 
 
 def _bytes_read():
-    """Bytes this process has got from read calls, out of the page cache or not; 0 where the system does not tell."""
+    """Bytes this process has got from read calls, from the page cache or not; 0 if the system does not report it."""
     try:
         with open('/proc/self/io') as file:
             return int(dict(line.split(': ') for line in file.read().splitlines())['rchar'])

@@ -2,7 +2,7 @@
 
 A bare session loop (`step.train_op`) and a session as the Estimator runs it take turns, step by step, so that whatever
 else the machine does meets both. Log line and TensorBoard point are made at every step, not every 20 or 100: the result
-is an upper bound. Checkpoints and validation are pauses of their own and not counted.
+is an upper bound. Checkpoints and validation are not counted.
 """
 import contextlib
 import io

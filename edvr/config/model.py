@@ -6,7 +6,7 @@ from data_tools.base.config import Config, option
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Config):
-    """Architecture of an EDVR. Saved beside the checkpoints, so that nobody repeats it."""
+    """Architecture of an EDVR. It is saved beside the checkpoints: evaluate, infer and export read it there."""
 
     TITLE = 'network'
     PRESETS = {'M': dict(channels=64, num_reconstruct_block=10),

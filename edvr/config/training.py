@@ -61,7 +61,7 @@ class GuardConfig(Config):
     TITLE = 'guard'
 
     offset_limit: float = option(100., 'LQ pixels: an update is skipped when the mean |offset| of a DCN level '
-                                 'exceeds this, or when loss or gradients are not finite; 0 lets offsets be', low=0.)
+                                 'exceeds this, or when loss or gradients are not finite; 0: no limit', low=0.)
     bad_steps: int = option(20, 'skipped updates in a row after which the run goes back to its last checkpoint with a '
                             'lower --offset_rate', low=1)
     rollback_factor: float = option(.5, 'factor on the offset rate at each return', low=0., high=1.)
@@ -78,7 +78,7 @@ class SavingConfig(Config):
                             'found there is continued', common=True, shown='run')
     save_every: int = option(5000, 'updates between checkpoints', low=1, common=True)
     keep_last: int = option(5, 'checkpoints kept', low=1)
-    keep_every_hours: float = option(0., 'hours between checkpoints that are kept for good beside the last ones; 0 '
+    keep_every_hours: float = option(0., 'hours between checkpoints that are kept permanently beside the last ones; 0 '
                                          'keeps none',
                                      low=0.)
     override_config: bool = option(False, 'continue the run of --model_dir although its configuration differs; also '

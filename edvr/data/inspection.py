@@ -1,4 +1,4 @@
-"""A look at data before training: random crops as the network gets them, and the clips."""
+"""Contact sheets of data before training: random crops as the network gets them, and the clips."""
 import os
 
 import tensorflow.compat.v1 as tf
@@ -54,7 +54,7 @@ def describe_set(folder, manifest):
 
 
 def source_clips(config):
-    """The clips of the source, each shot by itself: GT, or LQ where there is no GT."""
+    """The clips of the source, one for each shot: GT, or LQ if there is no GT."""
     options = dict(scale=config.scale, shots=ShotRule.from_config(config))
     try:
         return clips.find_clips(config.source, need_lq=False, **options)
@@ -101,7 +101,7 @@ def set_cells(folder, manifest, most):
 
 
 def source_cells(found, most):
-    """Cells with the first and the last frame of each clip or shot: a cut that was missed or wrong shows there."""
+    """Cells with the first and the last frame of each clip or shot: missed and wrong cuts are visible there."""
     cells = []
     for group in clips.groups(found[:most]):
         with Decoder() as decoder:

@@ -1,4 +1,4 @@
-"""Which record is read when: shards dealt to the devices anew each epoch; the sequence can be entered anywhere."""
+"""The order of records: shards are assigned to devices each epoch; the sequence can start at any position."""
 import hashlib
 import os
 
@@ -23,7 +23,7 @@ def mix(*numbers):
 def shard_sequence(count, seed, rank, size):
     """Numbers of the shards that a device reads, one epoch after another.
 
-    In each epoch the shards are dealt anew: together the devices read all, and none is read twice.
+    In each epoch the shards are assigned again: together the devices read all, and none is read twice.
 
     Args:
       count: shards in the set.

@@ -38,7 +38,7 @@ def run_line(out, line):
             continue
         if os.path.exists(mark):     # by another command; without a mark it was interrupted, and continues
             forget(out, station)
-        for later in line[number + 1:]:     # before it runs: should this be killed, no old result counts as new
+        for later in line[number + 1:]:     # first: if this process is killed, no old result is taken for a new one
             forget(out, later)
         run_station(out, station)
     return sum(read_json(_mark(out, station))['seconds'] for station in line)

@@ -8,7 +8,7 @@ from edvr.model.deform_conv import deform_conv
 from edvr.model.layers import conv2d, conv2d_with_reference, lrelu, shape_of, uniform, upsample, variable
 
 SCOPE = 'pcd_align'
-LEVELS = ('l3', 'l2', 'l1', 'cas')   # the order they are computed in
+LEVELS = ('l3', 'l2', 'l1', 'cas')   # in the order of computation
 
 
 def align(features, config, dcn_impl='tf'):
@@ -50,7 +50,7 @@ def _merge_frames(x):
 
 
 def _offset_features(frames, reference, up_offset, level, config):
-    """What a level's offsets are predicted from; float32 [N*T, h, w, C]. `up_offset` comes from the coarser level."""
+    """The input of a level's offset prediction; float32 [N*T, h, w, C]. `up_offset` comes from the coarser level."""
     C = config.channels
     x = conv2d_with_reference(frames, reference, C, config.num_frames, 'offset_conv1/' + level, 'lrelu')
     if up_offset is None:
@@ -78,10 +78,10 @@ def dcn_pack(x, offset_features, name, config, dcn_impl='tf'):
         bias = variable('bias', [C], zeros)
         # [all dx | all dy | all mask], each group-major, then kernel point: the Ascend operator's order
         packed = conv2d(offset_features, 27 * G, 'conv_offset', weight_init=zeros, bias_init=zeros)
-        if dcn_impl == 'native':   # takes them as they are, which saves copies; the slice is for the mean alone
+        if dcn_impl == 'native':   # takes them packed, which saves copies; the slice serves the mean only
             y, offset = native_ops.deform_conv_packed(x, packed, weight, bias, G), packed[..., :18 * G]
         else:
-            # not slices, whose gradients would be padded to the whole and added
+            # no slices: their gradients would be padded to the full size and added
             offset, mask = tf.split(packed, [18 * G, 9 * G], axis=-1)
             y = deform_conv(x, offset, tf.sigmoid(mask), weight, bias, G, impl=dcn_impl)
     return y, tf.reduce_mean(tf.abs(offset))

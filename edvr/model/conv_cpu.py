@@ -1,8 +1,8 @@
-"""Gradients of stride-1 convolutions that are faster on CPUs than TensorFlow's own. The numbers are the same sums.
+"""Gradients of stride-1 convolutions that are faster on CPUs than TensorFlow's own. They compute the same sums.
 
 The input's gradient is the forward convolution of the output's gradient with the kernel flipped and its channels
 exchanged: TensorFlow's CPU kernel for that is two to three times as fast as the one for the gradient. The kernel's
-gradient has an operator of our own.
+gradient has a compiled operator.
 """
 import contextlib
 
@@ -10,8 +10,8 @@ import tensorflow.compat.v1 as tf
 
 from edvr.model import native_ops
 
-# Whether the compiled operator also computes the convolutions: it is faster than TensorFlow 1's kernel, while later
-# ones have oneDNN's.
+# Whether the compiled operator also computes the convolutions: it is faster than TensorFlow 1's kernel; TensorFlow 2
+# has oneDNN's.
 NATIVE_FORWARD = tf.__version__.startswith('1.')
 
 _NAMES = {'forward': 'EdvrConvForward', 'native': 'EdvrConvNative'}
@@ -27,7 +27,7 @@ def gradients_of(way):
     if way == 'stock':
         yield
         return
-    # an override leaves the forward operation as it is, which TensorFlow fuses with what follows
+    # an override keeps the forward operation, which TensorFlow fuses with its successors
     with tf.get_default_graph().gradient_override_map({'Conv2D': _NAMES[way]}):
         yield
 

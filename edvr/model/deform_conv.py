@@ -1,10 +1,10 @@
-"""Modulated deformable convolution (DCNv2, arXiv 1811.11168), one contract, several ways to compute it.
+"""Modulated deformable convolution (DCNv2, arXiv 1811.11168): one definition, several implementations.
 
 Point k of output (y, x) samples its group's channels of the input at (y - p + k // K + dy, x - p + k % K + dx),
-p = (K - 1) / 2, bilinearly. Outside the image is zero: a point within one pixel outside still gets the inside
-corners' share. Derivatives at whole coordinates are those towards the right and the bottom (floor and floor + 1), as
-in torchvision's operator: zero offsets, which every training starts from, must get a gradient. A coordinate that is
-NaN counts as far outside.
+p = (K - 1) / 2, bilinearly. The image is zero outside its borders: a point less than one pixel outside still
+gets the share of the corners inside. Derivatives at whole coordinates are those towards the right and the bottom
+(floor and floor + 1), as in torchvision's operator: zero offsets, from which every training starts, must get a
+gradient. A NaN coordinate is treated as far outside.
 
 Letters: N batch, H W size, C channels in, G deform groups, K kernel size, P = K*K points.
 """
@@ -21,7 +21,7 @@ def deform_conv(x, offset, mask, weight, bias, deform_groups, impl='tf'):
     Args:
       x: float [N, H, W, C]; float32 is what every implementation takes, 'tf' and 'native' also take float64.
       offset: same dtype, [N, H, W, 2*G*P], pixels: all dx, then all dy, each group-major, then kernel point.
-      mask: same dtype, [N, H, W, G*P], group-major, then kernel point; used as it is.
+      mask: same dtype, [N, H, W, G*P], group-major, then kernel point; used without a sigmoid.
       weight: [K, K, C, C_out], K odd; any of its C / G consecutive input channels form a group.
       bias: [C_out], or None.
       deform_groups: int, G, divides C.
@@ -44,13 +44,13 @@ def deform_conv(x, offset, mask, weight, bias, deform_groups, impl='tf'):
 
 
 def resolve_impl(name, device='cpu'):
-    """The implementation that 'auto' stands for on a device; others stand for themselves.
+    """The implementation that 'auto' selects on a device; other names are returned unchanged.
 
     Args:
       name: 'auto', 'tf', 'native' or 'npu'.
       device: 'cpu', 'gpu' or 'npu'.
     Returns:
-      'tf', 'native' or 'npu'. One line on stderr says so where 'auto' has to do without the compiled operator.
+      'tf', 'native' or 'npu'. Prints one line on stderr if 'auto' cannot use the compiled operator.
     Raises:
       ValueError: unknown name.
     """
@@ -83,6 +83,6 @@ def _check(x, offset, mask, weight, G, impl):
 
 def _tf(x, offset, mask, weight, G):
     K, _, C, C_out = weight.shape.as_list()
-    # the samples come group-major, so the small kernel is brought into their order instead of the other way round
+    # the samples are group-major, so the small kernel is permuted instead of the samples
     kernel = tf.transpose(tf.reshape(tf.convert_to_tensor(weight), [K * K, G, C // G, C_out]), [1, 0, 2, 3])
     return sampler.sample_and_multiply(x, offset, mask, kernel)

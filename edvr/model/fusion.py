@@ -47,7 +47,7 @@ def spatial_attention(feature, stacked, config):
 
     Args:
       feature: float32 [N, H, W, C], the fused frames.
-      stacked: float32 [N, H, W, T*C], what they were fused from.
+      stacked: float32 [N, H, W, T*C], the frames before fusion.
       config: ModelConfig.
     Returns:
       float32 [N, H, W, C].

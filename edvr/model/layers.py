@@ -2,7 +2,7 @@
 
 NHWC throughout. Convolutions are stride 1 and keep the size unless stated, have a bias, and are initialised as the
 reference implementation's. Variables are called `weight` ([kh, kw, C_in, C_out]) and `bias`, below a scope named as
-the reference's layer, so that a checkpoint of either side is a matter of names and transposes.
+the reference's layer, so that checkpoints convert by renaming and transposing.
 
 Letters: N batch, T frames, H W size, C channels, s scale.
 """
@@ -34,7 +34,7 @@ def variable(name, shape, initializer):
 
 
 def uniform(fan_in):
-    """U(+-1/sqrt(fan_in)): what the reference starts plain convolutions from, weight and bias alike."""
+    """U(+-1/sqrt(fan_in)): the reference's initialisation of plain convolutions, of weight and bias."""
     limit = 1.0 / math.sqrt(fan_in)
     return tf.random_uniform_initializer(-limit, limit)
 
@@ -50,11 +50,11 @@ def lrelu(x):
 
 @contextlib.contextmanager
 def convolution_gradients(way):
-    """Within it, stride-1 convolutions made take their gradients in this way (see conv_cpu).
+    """Context: stride-1 convolutions made in it get their gradients in this way (see conv_cpu).
 
     Args:
       way: 'stock', TensorFlow's own, for every device; 'forward', faster on CPUs; 'native', the fastest on CPUs, which
-        needs the compiled operators and has them compute the convolutions themselves too where that is faster.
+        needs the compiled operators and also computes the convolutions with them where that is faster.
     """
     before = _GRADIENTS['way']
     _GRADIENTS['way'] = way
@@ -65,14 +65,14 @@ def convolution_gradients(way):
 
 
 def gradients_way():
-    """The way that `convolution_gradients` has set here."""
+    """The way that `convolution_gradients` has set."""
     return _GRADIENTS['way']
 
 
 def convolve(x, weight, stride=1):
     """`x` [B, H, W, C_in] with `weight` [k, k, C_in, C_out], k odd, padded by (k - 1) / 2 on every side.
 
-    Padding is explicit for strides: TensorFlow's SAME pads an even size at the far side only and so moves the
+    Padding is explicit for strides: TensorFlow's SAME pads an even size at the far side only, which shifts the
     sampling grid by a pixel.
     """
     if stride == 1:
@@ -130,7 +130,7 @@ def conv2d(x, channels, name, size=3, stride=1, weight_init=None, bias_init=None
     """Convolution with bias.
 
     Args:
-      x: float32 [B, H, W, C], or a list of such, to be taken as concatenated on channels.
+      x: float32 [B, H, W, C], or a list of such, which is concatenated on channels.
       channels: int, C_out.
       name: str, the layer's scope.
       size: int, odd kernel size.

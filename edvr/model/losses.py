@@ -1,4 +1,4 @@
-"""What training minimises, and what it reports beside it."""
+"""The loss, and the PSNR that training reports."""
 import math
 
 import tensorflow.compat.v1 as tf
@@ -41,12 +41,12 @@ def psnr(sr, gt):
       sr: float32 [N, H, W, 3].
       gt: float32 [N, H, W, 3] in [0, 1], or uint8.
     Returns:
-      float32 scalar; equal images count as 100 dB.
+      float32 scalar; equal images give 100 dB.
     """
     error = tf.reduce_mean(tf.square(tf.clip_by_value(sr, 0.0, 1.0) - as_float(gt)), axis=[1, 2, 3])
     return tf.reduce_mean(tf.log(tf.maximum(error, 1e-10)) * (-10.0 / math.log(10.0)))
 
 
 def as_float(frames):
-    """uint8 frames as float32 in [0, 1]; others as they are."""
+    """uint8 frames as float32 in [0, 1]; other dtypes are returned unchanged."""
     return tf.cast(frames, tf.float32) / 255.0 if frames.dtype == tf.uint8 else frames

@@ -1,4 +1,4 @@
-"""Which kind of device a program computes on when nobody named one."""
+"""Chooses the device of a program for --device=auto."""
 import functools
 import glob
 import importlib.util

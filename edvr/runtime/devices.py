@@ -206,5 +206,5 @@ def training_hooks(config):
 
 
 def full_precision_scope(config):
-    """Context: operations made in it keep float32, whatever the precision options say (the loss's large sums)."""
+    """Context: operations made in it keep float32 under all precision options (the loss's large sums)."""
     return npu.full_precision_scope() if config.device == 'npu' else contextlib.nullcontext()

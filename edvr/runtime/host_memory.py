@@ -30,7 +30,7 @@ def tune_malloc():
 
 
 def peak_rss_mb():
-    """The most memory this process has had resident, in MB of 10^6 bytes (float)."""
+    """The peak resident memory of this process in MB of 10^6 bytes (float)."""
     try:
         with open('/proc/self/status') as file:
             # not ru_maxrss, which a child process inherits from its parent

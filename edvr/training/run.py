@@ -148,9 +148,9 @@ class Run:
                 devices.train(estimator, lambda: self._dataset(step), [hook], self.training.steps, self.runtime)
 
     def _parts(self, control, step, stack):
-        loud = Guard(self.training, control, self.writes)
+        guard = Guard(self.training, control, self.writes)
         if not self.writes:
-            return [loud]
+            return [guard]
         events = stack.enter_context(RunEvents(self.directory, step))
         events.text(step, 'configuration', _as_table(self.config))
         batch = self.data.batch_size * self.replicas
@@ -162,7 +162,7 @@ class Run:
         if self.val_clips:
             device = 'gpu' if self.runtime.device == 'gpu' else 'cpu'
             listeners.append(Validation(self.val_clips, self.training, device, events, store))
-        return [loud, LogLine(self.training, batch, DATA_ADVICE), Curves(self.training, batch, values, events),
+        return [guard, LogLine(self.training, batch, DATA_ADVICE), Curves(self.training, batch, values, events),
                 checkpoint_saver.Checkpoints(self.training, control, store, listeners)]
 
     def _dataset(self, step):

@@ -1,6 +1,6 @@
 """The directory of a run: one process at a time, one configuration, and what must be remembered beside checkpoints.
 
-`config.json`: the resolved configuration. `run_state.json`: rollbacks, checkpoints kept for good, the best one.
+`config.json`: the resolved configuration. `run_state.json`: rollbacks, checkpoints kept permanently, the best one.
 """
 import os
 
@@ -67,7 +67,7 @@ def differences(old, new):
 
 
 def _hint(name, before, after):
-    """What to say to whoever raised --steps and never named the periods."""
+    """The advice for a raised --steps without --cosine_periods."""
     if name != 'cosine_periods' or after[name] != [after['steps']] or not isinstance(before.get(name), list):
         return ''
     return (' (left empty, it is all --steps: --cosine_periods=%s keeps the schedule, whose rate then stays at its '
@@ -108,10 +108,10 @@ class RunState:
     def __init__(self, directory, writes=True):
         self._path, self._writes = os.path.join(directory, STATE_FILE), writes
         values = schema.read(self._path, STATE, 'restore it from a copy, or remove it: rollbacks, the best checkpoint '
-                             'and those kept for good are then forgotten') if os.path.exists(self._path) else {}
+                             'and those kept permanently are then forgotten') if os.path.exists(self._path) else {}
         self.rollbacks = values.get('rollbacks', [])
         self.best = values.get('best')
-        self._kept = values.get('kept', {})   # step -> time, of checkpoints kept for good
+        self._kept = values.get('kept', {})   # step -> time, of checkpoints kept permanently
         self._kept_since = values.get('kept_since')
 
     def add_rollback(self, **facts):

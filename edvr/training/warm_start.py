@@ -37,5 +37,5 @@ def initialise_from(path, variables, use_ema=True):
     prefix, missing = checkpoints.chosen(path), missing_variables(path, variables)
     present = [variable for variable in variables if checkpoints.name_of(variable) not in missing]
     tf.train.init_from_checkpoint(prefix, checkpoints.restore_map(prefix, present, use_ema))
-    print('weights come from %s; %s' % (prefix, 'initialised anew: ' + ', '.join(missing) if missing else
+    print('initial weights: %s; %s' % (prefix, 'initialised randomly: ' + ', '.join(missing) if missing else
                                         'it has all of them'), file=sys.stderr, flush=True)

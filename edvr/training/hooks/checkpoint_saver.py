@@ -22,19 +22,19 @@ class CheckpointStore:
         Args:
           directory: str.
           keep_last: int, checkpoints that stay.
-          keep_every_hours: float, hours between checkpoints that stay for good; 0 for none.
+          keep_every_hours: float, hours between checkpoints that are kept permanently; 0 for none.
           state: run_dir.RunState, which remembers those.
         """
         self._directory, self._keep_last, self._hours = directory, keep_last, keep_every_hours
         self._state = state
 
     def save(self, session, saver, step):
-        """Writes a checkpoint, in a folder of its own, checks it, and renames it into place, index last.
+        """Writes a checkpoint, in a separate folder, checks it, and renames it into place, index last.
 
         Returns:
           str, its prefix.
         Raises:
-          UserError: disk full and the like; earlier checkpoints are as they were.
+          UserError: disk full, no permission, ...; earlier checkpoints stay unchanged.
         """
         folder = os.path.join(self._directory, 'checkpoint' + files.PARTIAL)
         prefix = os.path.join(self._directory, '%s-%d' % (checkpoints.BASENAME, step))
@@ -86,7 +86,7 @@ def _move(source, target):
 
 
 class Checkpoints(Part):
-    """Saves at the start, every `save_every` steps while updates are good, and at the end; then tells its listeners."""
+    """Saves at the start, every `save_every` steps while updates are good, and at the end; then calls its listeners."""
 
     def __init__(self, config, control, store, listeners=()):
         """

@@ -7,11 +7,11 @@ from edvr.training.model_fn import LEVELS
 
 
 class Guard(Part):
-    """Says loudly which updates are skipped, and asks for a rollback after `bad_steps` of them in a row."""
+    """Reports skipped updates on stderr, and asks for a rollback after `bad_steps` of them in a row."""
 
-    def __init__(self, config, control, loud=True):
-        """config: TrainingConfig; control: Control; loud: bool, whether this rank prints."""
-        self._config, self._control, self._loud = config, control, loud
+    def __init__(self, config, control, prints=True):
+        """config: TrainingConfig; control: Control; prints: bool, whether this rank prints."""
+        self._config, self._control, self._prints = config, control, prints
 
     def start(self, session, step):
         self._skipped = 0.
@@ -19,7 +19,7 @@ class Guard(Part):
     def after_run(self, report):
         values = report.values
         streak, skipped, self._skipped = values['streak'], values['skipped'] - self._skipped, values['skipped']
-        if skipped and self._loud:
+        if skipped and self._prints:
             print('GUARD: step %d: %d update(s) skipped, %d in a row; %s (loss %g, gradient norm %g, |offset| %s)' % (
                 report.step, skipped, streak, guard.explain(values['faults']) or 'the last step was good again',
                 values['loss'], values['gradient_norm'],

@@ -16,7 +16,7 @@ def timed(dataset):
     result = tf.data.Dataset.zip((clock, dataset, clock)).map(_with_wait)
     options = tf.data.Options()
     if hasattr(options.experimental_optimization, 'inject_prefetch'):
-        # TensorFlow 2 would put a prefetch of its own behind the clocks
+        # TensorFlow 2 would add its own prefetch behind the clocks
         options.experimental_optimization.inject_prefetch = False
     return result.with_options(options)
 

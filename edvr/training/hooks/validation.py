@@ -9,7 +9,7 @@ from edvr.restoration.restorer import Restorer
 
 
 class Validation:
-    """A listener of `saving.Checkpoints`. Works on checkpoints, in a graph and session of its own."""
+    """A listener of `checkpoint_saver.Checkpoints`. It restores clips of checkpoints, in its own graph and session."""
 
     def __init__(self, clips, training, device, events, store):
         """
