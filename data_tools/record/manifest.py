@@ -1,4 +1,5 @@
 """The manifest of a set of shards: what the shards hold, and the job that made them."""
+import hashlib
 import os
 import typing
 
@@ -74,6 +75,12 @@ class Manifest(typing.NamedTuple):
         if not manifest.records:
             raise UserError('%s lists no records: pack the set again' % path)
         return manifest
+
+    @staticmethod
+    def checksum(folder):
+        """SHA-256 of the manifest of a folder, str: two sets with the same one hold the same records."""
+        with files.open_file(os.path.join(folder, MANIFEST), 'rb') as file:
+            return hashlib.sha256(file.read()).hexdigest()
 
     def check_shards(self, folder):
         """Raises UserError unless every shard is there with its size."""
