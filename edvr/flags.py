@@ -6,6 +6,7 @@ from data_tools.base import flags, program
 from data_tools.base.config import ConfigError
 from data_tools.base.flags import FLAGS, define
 from edvr.runtime import device_choice, host_memory
+from edvr.runtime.ranks import launch
 
 __all__ = ['FLAGFILES', 'FLAGS', 'build', 'build_all', 'define', 'run']
 
@@ -39,15 +40,16 @@ def build_all(*classes):
 
 
 def _build(cls):
-    if not _has_device(cls):
-        return flags.build(cls)
     foreign = _foreign(cls)
     given = [field for field in foreign if program.started().gives(field.name)]
     if given:
         raise ConfigError(['%s is %r, which is for --device=%s; the device is %s (%s)' % (
             (field.name, FLAGS[field.name].value, ' or '.join(flags.devices_of(cls, field))) + _choice())
             for field in given])
-    return flags.build(cls, device=_choice().device, **{field.name: field.default for field in foreign})
+    changes = {field.name: field.default for field in foreign}
+    if _has_device(cls):
+        changes['device'] = _choice().device
+    return flags.build(cls, **changes)
 
 
 def _has_device(cls):
@@ -60,17 +62,18 @@ def _choice():
 
 def _foreign(cls):
     """The fields that are set although the device does not have them: list of dataclasses.Field."""
-    values, device = flags.values(cls), _choice().device
-    return [field for field in dataclasses.fields(cls)
-            if device not in (flags.devices_of(cls, field) or (device,)) and values[field.name] != field.default]
+    limited = [field for field in dataclasses.fields(cls) if flags.devices_of(cls, field)]
+    values = flags.values(cls) if limited else {}
+    return [field for field in limited
+            if _choice().device not in flags.devices_of(cls, field) and values[field.name] != field.default]
 
 
 def _notes(*classes):
     """Which device is used and why, the options passed over because of it, and the defaults that are used."""
-    lines = []
-    for cls in filter(_has_device, classes):
-        passed_over = ['%s=%s' % (field.name, FLAGS[field.name].value) for field in _foreign(cls)]
-        lines = ['device: %s (%s)' % _choice()] + lines
-        if passed_over:
-            lines.append('passed over on %s: %s' % (_choice().device, ', '.join(passed_over)))
+    if launch.LAUNCHED in os.environ:
+        return []   # whoever started this rank has said it
+    lines = ['device: %s (%s)' % _choice() for cls in classes if _has_device(cls)][:1]
+    passed_over = ['%s=%s' % (field.name, FLAGS[field.name].value) for cls in classes for field in _foreign(cls)]
+    if passed_over:
+        lines.append('passed over on %s: %s' % (_choice().device, ', '.join(passed_over)))
     return lines + flags.used_defaults(*classes)

@@ -1,23 +1,39 @@
 """Trains an EDVR from TFRecords, or continues a run.
 
-  python -m edvr.train --flagfile=flags/demo.cfg --data_dir=TFRECORDS --model_dir=RUN
+  python -m edvr.train --flagfile=flags/8p.cfg             eight devices: NPUs, GPUs, or processes on a CPU
+  python -m edvr.train --model_dir=RUN --steps=700000      all options have defaults; see --print_config
 
-Ctrl-C or SIGTERM saves a checkpoint and ends with code 130 or 143; the same command continues the run.
+It starts its own ranks: --num_devices on each of --hosts. Ctrl-C or SIGTERM saves a checkpoint and ends with code 130
+or 143; the same command continues the run.
 """
+import os
+
+from data_tools.record.manifest import Manifest
 from edvr import flags
-from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.config import DataConfig, ModelConfig, RanksConfig, RuntimeConfig, TrainingConfig
+from edvr.runtime.ranks import launch
+
+CONFIGS = (ModelConfig, DataConfig, TrainingConfig, RuntimeConfig, RanksConfig)
 
 
 def main():
     """Returns the exit code."""
-    configs = flags.build_all(ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)
-    # TensorFlow takes seconds to load: wrong options are told before
-    import tensorflow.compat.v1 as tf
-
+    model, data, training, runtime, ranks = flags.build_all(*CONFIGS)
+    log_dir = ranks.logs or os.path.join(training.model_dir, 'logs')
+    plan = launch.plan(runtime, ranks, data.batch_size, log_dir)
+    for note in plan.notes:
+        print(note, flush=True)
+    if plan.environments:
+        if data.input == 'tfrecords':
+            Manifest.read(data.data_dir)   # an error is printed once and not by every rank
+        return launch.run(plan.environments, ranks, log_dir, runtime.device)
+    launch.apply(plan.changes)
+    # TensorFlow takes seconds to load: wrong options are reported first
+    from edvr.graph_mode import tf
     from edvr.training.run import Run
-    tf.logging.set_verbosity(tf.logging.ERROR)   # the Estimator warns of its own deprecation at each turn
-    return Run(*configs).train()
+    tf.logging.set_verbosity(tf.logging.ERROR)   # the Estimator logs deprecation warnings at every call
+    return Run(model, data, training, runtime, ranks).train()
 
 
 if __name__ == '__main__':
-    flags.run(main, ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)
+    flags.run(main, *CONFIGS)

@@ -13,7 +13,7 @@ from conftest import ROOT
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.training import run_dir
+from edvr.training import run_config, run_dir
 from edvr.training.hooks import checkpoint_saver
 
 
@@ -109,28 +109,43 @@ def test_second_run_in_a_directory_is_refused_and_a_dead_ones_lock_is_free(tmp_p
 
 
 def resolved(model=(), data=(), training=(), runtime=(), ranks=1):
-    return run_dir.resolved(ModelConfig(**dict(model)), DataConfig(**dict(data)), TrainingConfig(**dict(training)),
+    return run_config.resolved(ModelConfig(**dict(model)), DataConfig(**dict(data)), TrainingConfig(**dict(training)),
                             RuntimeConfig(**dict(runtime)), ranks)
 
 
+def settle(folder, config, override=False):
+    return run_config.settle(str(folder), config, override)
+
+
 def test_changed_configuration_is_refused_by_name(tmp_path):
-    folder = str(tmp_path)
-    assert run_dir.settle_config(folder, resolved(), False) == []
-    changed = resolved(dict(channels=32), dict(batch_size=4), dict(learning_rate=1e-3), ranks=8)
-    with pytest.raises(UserError, match=r'batch_size was 32, is 4; ranks was 1, is 8; channels was 64, is 32; '
-                                        r'learning_rate was 0.0004, is 0.001. .*--override_config'):
-        run_dir.settle_config(folder, changed, False)
-    assert run_dir.settle_config(folder, resolved(), False) == []   # the refusal changed nothing
-    assert len(run_dir.settle_config(folder, changed, True)) == 4
-    assert run_dir.settle_config(folder, changed, False) == []
+    assert settle(tmp_path, resolved()) == ([], '')
+    changed = resolved(dict(channels=32), dict(batch_size=8), dict(learning_rate=1e-3), ranks=8)
+    with pytest.raises(UserError, match=r'channels was 64, is 32; learning_rate was 0.0004, is 0.001; the whole batch '
+                                        r'was 32 \(1 x --batch_size=32\), is 64 \(8 x --batch_size=8\); --batch_size=4 '
+                                        r'keeps it. .*--override_config'):
+        settle(tmp_path, changed)
+    assert settle(tmp_path, resolved()) == ([], '')   # the refusal changed nothing
+    assert len(settle(tmp_path, changed, True)[0]) == 3
+    assert settle(tmp_path, changed) == ([], '')
+
+
+def test_the_same_whole_batch_on_other_devices_is_the_same_configuration(tmp_path):
+    settle(tmp_path, resolved(data=dict(batch_size=4), ranks=8))
+    assert settle(tmp_path, resolved(data=dict(batch_size=8), ranks=4)) == ([], (
+        'the same whole batch on another number of devices: 32 (4 x --batch_size=8), was 32 (8 x --batch_size=4)'))
+    assert settle(tmp_path, resolved(data=dict(batch_size=8), ranks=4)) == ([], '')
+    one_process = run_config.resolved(ModelConfig(), DataConfig(batch_size=16), TrainingConfig(), RuntimeConfig(), 1, 2)
+    assert settle(tmp_path, one_process)[0] == []
+    with pytest.raises(UserError, match=r'is 48 \(3 x --batch_size=16\)\.'):   # 32 cannot be shared by 3
+        settle(tmp_path, resolved(data=dict(batch_size=16), ranks=3))
 
 
 def test_what_may_change_between_sessions(tmp_path):
     periods = dict(cosine_periods=(10,))
-    run_dir.settle_config(str(tmp_path), resolved(training=dict(periods, steps=10)), False)
-    assert run_dir.settle_config(str(tmp_path), resolved(
+    settle(tmp_path, resolved(training=dict(periods, steps=10)))
+    assert settle(tmp_path, resolved(
         data=dict(data_dir='elsewhere', map_threads=3), runtime=dict(intra_op_threads=2),
-        training=dict(periods, steps=20, log_every=7, save_every=9)), False) == []
+        training=dict(periods, steps=20, log_every=7, save_every=9))) == ([], '')
     # the default follows the steps
     with pytest.raises(UserError, match=r'cosine_periods was \[10\], is \[30\] \(.*--cosine_periods=10 keeps'):
-        run_dir.settle_config(str(tmp_path), resolved(training=dict(steps=30)), False)
+        settle(tmp_path, resolved(training=dict(steps=30)))

@@ -1,4 +1,6 @@
 """The device options and what they become: sessions, strategies, optimizers."""
+import json
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -26,7 +28,6 @@ def environment(no_job):  # noqa: F811
     (dict(device='gpu', loss_scale='fixed'), "loss_scale is 'fixed', which serves float16"),
     (dict(iterations_per_loop=10), 'iterations_per_loop is 10, which only --device=npu can do'),
     (dict(device='npu', cpu_replicas=2), 'cpu_replicas is 2, which is for --device=cpu'),
-    (dict(num_gpus=2), 'num_gpus is 2, which is for --device=gpu'),
     (dict(device='npu', graph_memory_max_size='26G'), "graph_memory_max_size is '26G'; it must be bytes"),
     (dict(device='npu', precision_mode='fp16'), "precision_mode is 'fp16'; it must be one of"),
     (dict(device='npu', dump_step='1|2'), "dump_step is '1|2' without --dump_path"),
@@ -38,7 +39,7 @@ def test_options_that_do_not_fit(options, text):
 
 
 def test_options_that_fit():
-    RuntimeConfig(device='gpu', mixed_precision=True, loss_scale='dynamic', num_gpus=2)
+    RuntimeConfig(device='gpu', mixed_precision=True, loss_scale='dynamic', num_devices=2)
     RuntimeConfig(device='npu', dcn_impl='npu', loss_scale='fixed', iterations_per_loop=10,
                   graph_memory_max_size='26*1024 * 1024', dump_path='x', dump_step='0|5-10')
 
@@ -63,11 +64,16 @@ def test_gpus_that_are_there(monkeypatch):
     with pytest.raises(UserError, match='sees no GPU: check nvidia-smi'):
         devices.gpus(RuntimeConfig(device='gpu'))
     monkeypatch.setattr(tf.config.experimental, 'list_physical_devices', lambda kind: ['one', 'two', 'three'])
-    assert devices.gpus(RuntimeConfig(device='gpu')) == ['/gpu:0', '/gpu:1', '/gpu:2']
-    assert devices.gpus(RuntimeConfig(device='gpu', num_gpus=2)) == ['/gpu:0', '/gpu:1']
-    assert devices.num_replicas(RuntimeConfig(device='gpu', num_gpus=2)) == 2
-    with pytest.raises(UserError, match='--num_gpus=4, but TensorFlow sees only 3'):
-        devices.gpus(RuntimeConfig(device='gpu', num_gpus=4))
+    assert devices.gpus(RuntimeConfig(device='gpu', num_devices=0)) == ['/gpu:0', '/gpu:1', '/gpu:2']
+    assert devices.gpus(RuntimeConfig(device='gpu', num_devices=2)) == ['/gpu:0', '/gpu:1']
+    assert devices.num_replicas(RuntimeConfig(device='gpu', num_devices=2)) == 2
+    with pytest.raises(UserError, match='--num_devices=4, but TensorFlow sees only 3'):
+        devices.gpus(RuntimeConfig(device='gpu', num_devices=4))
+    monkeypatch.setenv('TF_CONFIG', json.dumps(dict(cluster=dict(worker=['a:1', 'b:1']),
+                                                    task=dict(type='worker', index=0))))
+    assert len(devices.gpus(RuntimeConfig(device='gpu', num_devices=0))) == 3
+    with pytest.raises(UserError, match='takes all that it sees, so choose them with CUDA_VISIBLE_DEVICES'):
+        devices.gpus(RuntimeConfig(device='gpu', num_devices=2))
 
 
 def test_strategies(monkeypatch):

@@ -10,8 +10,7 @@ import toy_training
 from conftest import ROOT
 from npu_fixtures import DOUBLE, needs_tf1, no_job  # noqa: F401 fixture
 
-from edvr.config import RuntimeConfig
-from edvr.config.launch import LaunchConfig
+from edvr.config import RanksConfig, RuntimeConfig
 from edvr.runtime import devices
 from edvr.runtime.ranks import launch, processes, rank_table
 
@@ -49,10 +48,10 @@ def test_two_replicas_in_one_process(alone, tmp_path, reduction):
     assert_same(result, alone[reduction])
 
 
-def run_ranks(tmp_path, plan, environment, *fields):
+def run_ranks(tmp_path, runtime, ranks, environment, *fields):
     """Runs the toy as ranks of a job; returns the result of each."""
-    environments = {rank: dict(changes, PYTHONPATH=os.pathsep.join([ROOT] + environment))
-                    for rank, changes in plan}
+    plan = sorted(launch.plan(runtime, ranks, 4, str(tmp_path / 'logs')).environments.items())
+    environments = {rank: dict(changes, PYTHONPATH=os.pathsep.join([ROOT] + environment)) for rank, changes in plan}
     program = os.path.join(ROOT, 'tests', 'toy_training.py')
     code = processes.run_together([sys.executable, program, str(tmp_path / 'model'), str(tmp_path / 'result')]
                                   + list(fields), environments, str(tmp_path / 'logs'), 10.)
@@ -65,7 +64,7 @@ def run_ranks(tmp_path, plan, environment, *fields):
 
 
 def test_two_processes_through_tf_config(alone, tmp_path):
-    results = run_ranks(tmp_path, launch.plan(LaunchConfig(device='cpu', ranks=2)), [])
+    results = run_ranks(tmp_path, RuntimeConfig(num_devices=2), RanksConfig(), [])
     for result in results:
         assert_same(result, alone['sum'])
     assert results[0]['weights'] == results[1]['weights']   # those too that each would have drawn differently
@@ -76,7 +75,8 @@ def test_two_processes_through_the_ascend_adapter(alone, tmp_path):
     table = tmp_path / 'table.json'
     table.write_text(rank_table.to_json([rank_table.Rank(rank, rank, '192.168.100.%d' % (rank + 1), '127.0.0.1')
                                          for rank in range(2)]))
-    results = run_ranks(tmp_path, launch.plan(LaunchConfig(rank_table=str(table))), [DOUBLE], 'device=npu')
+    results = run_ranks(tmp_path, RuntimeConfig(device='npu', num_devices=2), RanksConfig(rank_table=str(table)),
+                        [DOUBLE], 'device=npu')
     for result in results:
         assert_same(result, alone['sum'])
     assert results[0]['weights'] == results[1]['weights']

@@ -2,8 +2,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -11,81 +13,246 @@ from conftest import ROOT
 from npu_fixtures import no_job  # noqa: F401 fixture
 
 from data_tools.base.errors import UserError
-from edvr.config import ConfigError
-from edvr.config.launch import LaunchConfig
-from edvr.runtime.ranks import launch, processes, rank_table
+from edvr.config import ConfigError, RanksConfig, RuntimeConfig
+from edvr.runtime.ranks import addresses, agreement, launch, npu_cards, processes, rank_table, rendezvous
 
-TABLE_8 = os.path.join(ROOT, 'scripts', 'rank_tables', '8p.json')
+HCCN_CONF = ''.join('address_%d=192.168.100.%d\n' % (card, 101 + card) for card in range(4))
 
 
 @pytest.fixture(autouse=True)
-def environment(no_job):  # noqa: F811
-    pass
+def host(no_job, monkeypatch, tmp_path):  # noqa: F811
+    """A host with four cards whose addresses are in hccn.conf; the folder of both."""
+    for card in range(4):
+        (tmp_path / ('davinci%d' % card)).touch()
+    (tmp_path / 'hccn.conf').write_text(HCCN_CONF)
+    monkeypatch.setattr(npu_cards, 'NPU_FILES', str(tmp_path / 'davinci[0-9]*'))
+    monkeypatch.setattr(npu_cards, 'HCCN_CONF', str(tmp_path / 'hccn.conf'))
+    monkeypatch.delenv(launch.LAUNCHED, raising=False)
+    return tmp_path
 
 
-def plan(**options):
-    return launch.plan(LaunchConfig(**options))
+def plan(device='cpu', num_devices=1, log_dir='/nowhere', **options):
+    runtime = RuntimeConfig(device=device, num_devices=num_devices)
+    return launch.plan(runtime, RanksConfig(**options), 4, str(log_dir))
+
+
+def refused(*arguments, **options):
+    with pytest.raises(UserError) as caught:
+        plan(*arguments, **options)
+    return str(caught.value)
+
+
+def table_of(path, *ranks):
+    path.write_text(rank_table.to_json([rank_table.Rank(number, card, '192.168.100.%d' % (number + 1), server)
+                                        for number, (card, server) in enumerate(ranks)]))
+    return str(path)
 
 
 # who gets what
 
-def test_one_npu():
-    (rank, environment), = plan(device_ids=(5,))
-    assert rank == 0
-    assert environment == dict(JOB_ID='edvr', RANK_SIZE='1', RANK_ID='0', DEVICE_ID='5', RANK_TABLE_FILE=None,
-                               POD_NAME=None, ASCEND_DEVICE_ID=None)
+def test_one_npu_is_this_process(monkeypatch):
+    found = plan('npu', device_ids=(2,))
+    assert (found.environments, found.notes) == ({}, [])
+    assert found.changes == dict(JOB_ID='edvr', RANK_SIZE='1', RANK_ID='0', DEVICE_ID='2', RANK_TABLE_FILE=None,
+                                 POD_NAME=None, ASCEND_DEVICE_ID=None)
+    assert plan('npu').changes['DEVICE_ID'] == '0'
+    monkeypatch.setenv('DEVICE_ID', '3')
+    assert 'DEVICE_ID' not in plan('npu').changes   # the environment names the card
+    monkeypatch.setenv('RANK_TABLE_FILE', '/some/table.json')
+    assert plan('npu').notes[0].startswith('RANK_TABLE_FILE=/some/table.json is passed over: one NPU needs none')
 
 
-def test_eight_npus(monkeypatch):
+def test_ranks_of_a_host_and_their_table(tmp_path, monkeypatch):
     monkeypatch.setenv('JOB_ID', '77')
-    processes_ = plan(rank_table=TABLE_8)
-    assert [(rank, e['RANK_ID'], e['DEVICE_ID']) for rank, e in processes_] == [
-        (index, str(index), str(index)) for index in range(8)]
-    assert {(e['JOB_ID'], e['RANK_SIZE'], e['RANK_TABLE_FILE']) for _, e in processes_} == {('77', '8', TABLE_8)}
+    found = plan('npu', 0, tmp_path / 'logs')
+    assert [(rank, e['RANK_ID'], e['DEVICE_ID']) for rank, e in found.environments.items()] == [
+        (index, str(index), str(index)) for index in range(4)]
+    path = str(tmp_path / 'logs' / 'rank_table.json')
+    assert {(e['JOB_ID'], e['RANK_SIZE'], e['RANK_TABLE_FILE']) for e in found.environments.values()} == {
+        ('77', '4', path)}
+    assert [(rank.device_id, rank.device_ip) for rank in rank_table.read(path)] == [
+        (card, '192.168.100.%d' % (101 + card)) for card in range(4)]
+    assert found.notes[0] == 'rank table: ' + path
+    assert found.notes[4].startswith('  rank 3: card 3 (192.168.100.104) of ')
+    two = plan('npu', 2, tmp_path / 'logs', device_ids=(1, 3))
+    assert [e['DEVICE_ID'] for e in two.environments.values()] == ['1', '3']
 
 
-def test_part_of_a_table(tmp_path):
-    path = tmp_path / 'table.json'
-    path.write_text(rank_table.to_json([
-        rank_table.Rank(rank, rank % 2 + 2, '192.168.1.%d' % rank, '10.0.0.%d' % (rank // 2)) for rank in range(4)]))
-    chosen = plan(rank_table=str(path), server_id='10.0.0.1')
-    assert [(rank, e['DEVICE_ID'], e['RANK_SIZE']) for rank, e in chosen] == [(2, '2', '4'), (3, '3', '4')]
-    assert [rank for rank, _ in plan(rank_table=str(path), server_id='10.0.0.1', device_ids=(3,))] == [3]
-    for options, text in ((dict(), 'has the servers 10.0.0.0, 10.0.0.1'),
-                          (dict(server_id='10.0.0.9'), 'it must be the one that is this host'),
-                          (dict(server_id='10.0.0.1', device_ids=(0,)), 'device 0 is not in the rank table'),
-                          (dict(server_id='10.0.0.1', ranks=8), '--ranks=8, but the rank table')):
-        with pytest.raises(UserError, match=text):
-            plan(rank_table=str(path), **options)
+def test_addresses_of_cards_by_hccn_tool(tmp_path, monkeypatch):
+    (tmp_path / 'hccn.conf').unlink()
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.setattr(npu_cards, 'HCCN_TOOL', '/nowhere/hccn_tool')
+    assert 'there is neither %s nor hccn_tool: write a rank table' % (tmp_path / 'hccn.conf') in refused('npu', 2)
+    tool = tmp_path / 'hccn_tool'
+    tool.write_text('#!/bin/sh\n[ "$1 $3 $4" = "-i -ip -g" ] && [ "$2" != 3 ] && printf '
+                    '"ipaddr:10.20.0.$2\\nnetmask:255.255.255.0\\n"\n')
+    tool.chmod(0o755)
+    plan('npu', 3, tmp_path)
+    assert [rank.device_ip for rank in rank_table.read(str(tmp_path / 'rank_table.json'))] == [
+        '10.20.0.0', '10.20.0.1', '10.20.0.2']
+    assert 'hccn_tool has no address for card 3 (it has 0, 1, 2): set one with hccn_tool -i 3 -ip -s' in refused(
+        'npu', 0, tmp_path)
+
+
+def test_a_card_without_an_address(host):
+    (host / 'hccn.conf').write_text('address_0=192.168.100.101\naddress_2=192.168.100.103\n')
+    assert 'hccn.conf has no address for card 1, 3 (it has 0, 2)' in refused('npu', 0)
+
+
+def test_more_devices_than_there_are(monkeypatch):
+    text = refused('npu', 8)
+    assert text == ('--num_devices=8, but this host has 4 NPUs (0, 1, 2, 3); the same whole batch is --num_devices=4 '
+                    '--batch_size=8')
+    assert '--device_ids names 2 NPUs (0, 1); the same whole batch is --num_devices=2 --batch_size=6' in refused(
+        'npu', 3, device_ids=(0, 1))
+    assert '--device_ids names card 7, but this host has 0, 1, 2, 3' in refused('npu', 2, device_ids=(0, 7))
+    from edvr.graph_mode import tf
+    monkeypatch.setattr(tf.config.experimental, 'list_physical_devices', lambda kind: ['one', 'two', 'three'])
+    assert plan('gpu', 3).environments == plan('gpu', 0).environments == {}   # one process drives them all
+    assert refused('gpu', 8) == (
+        '--num_devices=8, but TensorFlow sees 3 GPUs on this host (CUDA_VISIBLE_DEVICES can hide some); the same whole '
+        'batch is --num_devices=2 --batch_size=16')   # 32 cannot be shared by 3
+
+
+def test_the_part_of_a_rank_table_that_is_this_host(tmp_path):
+    path = table_of(tmp_path / 'table.json', (2, '10.255.0.1'), (3, '10.255.0.1'), (2, '127.0.0.1'), (3, '127.0.0.1'))
+    found = plan('npu', 2, rank_table=path)
+    assert [(rank, e['DEVICE_ID'], e['RANK_SIZE']) for rank, e in found.environments.items()] == [
+        (2, '2', '4'), (3, '3', '4')]
+    assert found.environments[2]['EDVR_RENDEZVOUS'] == '10.255.0.1:29401'   # where rank 0 is
+    assert list(plan('npu', 0, rank_table=path, this_host='10.255.0.1').environments) == [0, 1]
+    assert 'gives 2 cards to this host (127.0.0.1); the same whole batch is --num_devices=2 --batch_size=16' in refused(
+        'npu', 8, rank_table=path)
+
+
+def test_a_rank_table_of_another_host(tmp_path, monkeypatch):
+    path = table_of(tmp_path / 'table.json', (0, '10.255.0.1'), (1, '10.255.0.1'))
+    monkeypatch.setenv('RANK_TABLE_FILE', path)
+    text = refused('npu', 2)
+    assert text.startswith('the rank table %s names the hosts 10.255.0.1, of which none is this host (' % path)
+    assert text.endswith('say which one this is with --this_host')
+    path = table_of(tmp_path / 'table.json', (6, '127.0.0.1'), (7, '127.0.0.1'))
+    assert 'gives card 6, 7 to this host (127.0.0.1), which has 0, 1, 2, 3' in refused('npu', 2)
+
+
+def test_hosts_make_their_table_together(tmp_path, monkeypatch):
+    """Two hosts; a thread is the launcher of the second."""
+    port, = addresses.free_ports(1)
+    other = threading.Thread(target=rendezvous.all_gather, args=(
+        dict(server='10.255.0.2', cards=[(0, '192.168.1.9')]), 1, 2, ('127.0.0.1', port), 30.))
+    other.start()
+    monkeypatch.setattr(addresses, 'address_of', lambda host: '10.255.0.1')
+    found = plan('npu', 2, tmp_path, hosts=('localhost', '10.255.0.2'), port=port)
+    other.join()
+    assert [(rank, e['RANK_SIZE'], e['EDVR_RENDEZVOUS']) for rank, e in found.environments.items()] == [
+        (0, '3', '10.255.0.1:%d' % (port + 1)), (1, '3', '10.255.0.1:%d' % (port + 1))]
+    assert rank_table.read(str(tmp_path / 'rank_table.json'))[2] == (2, 0, '192.168.1.9', '10.255.0.2')
 
 
 def test_ranks_on_a_cpu():
-    processes_ = plan(device='cpu', ranks=3)
-    clusters = [json.loads(environment['TF_CONFIG']) for _, environment in processes_]
+    found = plan('cpu', 3)
+    clusters = [json.loads(environment['TF_CONFIG']) for environment in found.environments.values()]
     assert [c['task'] for c in clusters] == [{'type': 'worker', 'index': index} for index in range(3)]
-    addresses = clusters[0]['cluster']['worker']
-    assert len(set(addresses)) == 3 and all(c['cluster'] == clusters[0]['cluster'] for c in clusters)
-    assert plan(device='cpu')[0].environment == {'TF_CONFIG': None}
+    workers = clusters[0]['cluster']['worker']
+    assert len(set(workers)) == 3 and all(c['cluster'] == clusters[0]['cluster'] for c in clusters)
+    assert found.notes[0].startswith('3 ranks on this CPU, which share its ') and 'slow' in found.notes[0]
+    assert plan('cpu') == plan('cpu', 0) == ({}, {}, [])
 
 
-def test_gpus_of_the_second_host():
-    processes_ = plan(device='gpu', addresses=('a:1', 'b:1', 'b:2'), first_rank=1, device_ids=(4, 6))
-    assert [(rank, e['CUDA_VISIBLE_DEVICES'], json.loads(e['TF_CONFIG'])['task']['index'])
-            for rank, e in processes_] == [(1, '4', 1), (2, '6', 2)]
-    with pytest.raises(UserError, match='do not fit 3 --addresses'):
-        plan(device='gpu', addresses=('a:1', 'b:1', 'b:2'), first_rank=2, ranks=2)
+def test_ranks_on_the_second_of_two_hosts():
+    port = addresses.free_ports(1)[0]
+    found = plan('cpu', 2, hosts=('10.255.0.1', '127.0.0.1'), port=port)
+    tasks = [json.loads(environment['TF_CONFIG']) for environment in found.environments.values()]
+    assert list(found.environments) == [2, 3] == [task['task']['index'] for task in tasks]
+    assert tasks[0]['cluster']['worker'] == ['%s:%d' % (host, port + 2 + index)
+                                             for host in ('10.255.0.1', '127.0.0.1') for index in (0, 1)]
+    assert 'are all this host' in refused(hosts=('127.0.0.1', '127.0.0.2'))
+    with socket.socket() as taken:
+        taken.bind(('', 0))
+        taken.listen(1)
+        port = taken.getsockname()[1]
+        assert refused(hosts=('127.0.0.1', '10.255.0.1'), port=port - 2).startswith(
+            'the port %d of this host (%s) is in use: end the job that uses it' % (port, socket.gethostname()))
+
+
+def test_a_process_that_is_a_rank_starts_none(monkeypatch):
+    monkeypatch.setenv('RANK_ID', '3')
+    monkeypatch.setenv('RANK_SIZE', '8')
+    found = plan('npu', 8)
+    assert found.environments == found.changes == {}
+    assert found.notes == ['this process is rank 3 of 8, for RANK_ID is set; if another job has left it, unset it, and '
+                           'this command starts its own ranks']
+    monkeypatch.setenv('RANK_SIZE', '2')
+    assert 'if another job has left these variables, unset them' in refused('npu', 4)
+    assert plan('cpu', 2).notes[-1] == 'RANK_ID=3 is passed over: it is for --device=npu'
+    monkeypatch.setenv('TF_CONFIG', '{}')
+    assert plan('cpu', 8) == ({}, {}, ['this process is one rank of a job, for TF_CONFIG is set'])
 
 
 @pytest.mark.parametrize('options, text', [
-    (dict(addresses=('a:1',)), 'addresses is for gpu and cpu'),
-    (dict(device='cpu', rank_table='x'), 'rank_table is for'),
-    (dict(device='cpu', device_ids=(1,)), 'use --ranks'), (dict(server_id='x'), 'without --rank_table'),
-    (dict(device='cpu', first_rank=1), 'without --addresses'), (dict(ranks=8), '8 NPUs exchange gradients only with'),
-    (dict(ranks=3, device_ids=(1, 2), rank_table='x'), 'ranks is 3, but device_ids names 2 devices')])
+    (dict(hosts=('a', 'b', 'a')), 'hosts names a more than once'),
+    (dict(hosts=('a',), this_host='b'), "this_host is 'b', which is not one of hosts"),
+    (dict(hosts=('a', 'b'), rank_table='x'), 'hosts and rank_table are both given')])
 def test_options_that_do_not_fit(options, text):
     with pytest.raises(ConfigError, match=text):
-        LaunchConfig(**options)
+        RanksConfig(**options)
 
+
+# ranks that meet
+
+def together(*actions):
+    """Runs functions in threads; returns what each returned, or its UserError."""
+    results = [None] * len(actions)
+
+    def run_one(index):
+        try:
+            results[index] = actions[index]()
+        except UserError as error:
+            results[index] = str(error)
+    threads = [threading.Thread(target=run_one, args=(index,)) for index in range(len(actions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return results
+
+
+def test_all_ranks_get_what_each_brings():
+    address = ('127.0.0.1', addresses.free_ports(1)[0])
+    assert together(*[lambda rank=rank: rendezvous.all_gather('from %d' % rank, rank, 3, address, 30.)
+                      for rank in range(3)]) == [['from 0', 'from 1', 'from 2']] * 3
+
+
+def test_ranks_with_different_options():
+    address = ('127.0.0.1', addresses.free_ports(1)[0])
+    values = [{'--steps': 10, '--channels': 64}, {'--steps': 20, '--channels': 64}]
+    for text in together(*[lambda rank=rank: agreement.check(values[rank], rank, 2, address, 30.) for rank in (0, 1)]):
+        assert 'do not train the same: --steps is 20 on it and 10 on rank 0. Start all ranks with the same' in text
+
+
+def test_ranks_that_do_not_come():
+    port, = addresses.free_ports(1)
+    with pytest.raises(UserError, match='rank 1 of 2 did not start in time: start the same command on every host'):
+        rendezvous.all_gather(0, 0, 2, ('127.0.0.1', port), .3)
+    with pytest.raises(UserError, match='rank 0 was not found at 127.0.0.1:%d in time' % port):
+        rendezvous.all_gather(0, 1, 2, ('127.0.0.1', port), .3)
+    with socket.socket() as taken:
+        taken.bind(('', port))
+        taken.listen(1)
+        with pytest.raises(UserError, match='rank 0 cannot use the port %d of this host' % port):
+            rendezvous.all_gather(0, 0, 2, ('127.0.0.1', port), 5.)
+
+
+def test_a_rank_of_another_job_is_turned_away():
+    address = ('127.0.0.1', addresses.free_ports(1)[0])
+    results = together(lambda: rendezvous.all_gather(0, 0, 2, address, 30.),
+                       lambda: rendezvous.all_gather(7, 3, 4, address, 30.),
+                       lambda: (time.sleep(.3), rendezvous.all_gather(1, 1, 2, address, 30.))[1])
+    assert results[0] == results[2] == [0, 1]
+    assert results[1].startswith('this rank is 3 of 4, but rank 0 waits for the 2 ranks of another job')
+
+
+# cores
 
 def test_every_process_has_its_own_cores(monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(10)))
@@ -181,24 +348,6 @@ def test_ctrl_c_lets_rank_0_save_and_ends_all(tmp_path, signum):
         job.kill()
     assert job.returncode == 128 + signum
     assert out == 'saved\n' and 'stopping: rank 0 saves' in err
-
-
-def test_program(run_program, tmp_path):
-    (tmp_path / 'some_program.py').write_text(
-        'import os, sys\nprint(sys.argv[1:], os.environ["TF_CONFIG"])\nsys.exit(int(sys.argv[1][-1]))')
-    options = ['--device=cpu', '--ranks=2', '--program=some_program', '--logs=%s' % (tmp_path / 'logs')]
-    done = run_program('edvr.launch', *(options + ['--', '--code=0', '--steps=3']),
-                       env={'PYTHONPATH': str(tmp_path)})
-    assert done.returncode == 0, done.stderr
-    assert "['--code=0', '--steps=3', '--device=cpu']" in log(tmp_path, 1) and '"index": 1' in log(tmp_path, 1)
-    done = run_program('edvr.launch', *(options + ['--', '--code=7']), env={'PYTHONPATH': str(tmp_path)})
-    assert done.returncode == 7 and 'ended with exit code 7' in done.stderr
-
-
-def test_program_says_what_is_wrong(run_program):
-    done = run_program('edvr.launch', '--ranks=8', '--', '--steps=3')
-    assert done.returncode == 1
-    assert 'error: 8 NPUs exchange gradients only with a --rank_table, such as scripts/' in done.stderr
 
 
 # the scripts

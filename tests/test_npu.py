@@ -276,7 +276,7 @@ def train_on_two_ranks(run_program, folder, options):
     table = folder / 'table.json'
     table.write_text(rank_table.to_json([rank_table.Rank(rank, rank, '192.168.100.%d' % (rank + 1), '127.0.0.1')
                                          for rank in range(2)]))
-    done = run_program('edvr.launch', '--rank_table=%s' % table, '--logs=%s' % (folder / 'logs'), '--',
+    done = run_program('edvr.train', '--num_devices=2', '--rank_table=%s' % table, '--logs=%s' % (folder / 'logs'),
                        *['--%s=%s' % item for item in sorted(options.items())],
                        env=dict(PYTHONPATH=DOUBLE, NPU_DOUBLE_PATIENCE='120'))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -49,9 +49,9 @@ def test_command_line(tmp_path, folder, run_program):
 
 
 @pytest.mark.parametrize('arguments, text', [
-    (['--num_frames=4', '--learning_rate_min=1', '--num_gpus=2'],
+    (['--num_frames=4', '--learning_rate_min=1', '--hosts=a,a'],
      'error: num_frames is 4; a window has a centre frame, so it must be odd; learning_rate_min is 1, above '
-     'learning_rate (0.0004); num_gpus is 2'),
+     'learning_rate (0.0004); hosts names a more than once'),
     (['--device=tpu'], "flag --device=tpu: value should be one of <auto|cpu|gpu|npu>"),
     (['--model_dir='], 'error: --model_dir is not given')])
 def test_wrong_command_lines(folder, tmp_path, run_program, arguments, text):

@@ -113,7 +113,7 @@ def main():
             return before_run(self, run_context)
         step_hook.LoopHook.before_run = slowly
     from edvr import flags, train
-    flags.run(train.main, ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)
+    flags.run(train.main, *train.CONFIGS)
 
 
 if __name__ == '__main__':

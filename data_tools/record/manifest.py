@@ -1,4 +1,5 @@
 """The manifest of a set of shards: what the shards hold, and the job that made them."""
+import hashlib
 import os
 import typing
 
@@ -104,6 +105,12 @@ class Manifest(typing.NamedTuple):
         if shard.record_crcs and (index >= shard.records or header['crc'] != shard.record_crcs[index]):
             return 'it is a sound record, but not the one that the manifest describes (checksum)'
         return None
+
+    @staticmethod
+    def checksum(folder):
+        """SHA-256 of the manifest of a folder, str: two sets with the same one hold the same records."""
+        with files.open_file(os.path.join(folder, MANIFEST), 'rb') as file:
+            return hashlib.sha256(file.read()).hexdigest()
 
     def check_shards(self, folder):
         """Raises UserError unless every shard is there with its size."""

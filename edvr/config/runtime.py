@@ -21,8 +21,9 @@ class DeviceConfig(Config):
                                    '(the fastest that the device and the installation have)',
                            choices=('auto', 'npu', 'tf', 'native'))
 
-    num_gpus: int = option(0, 'GPUs of this host to use; 0 means all of them. Each gets its own --batch_size', low=0,
-                          devices=('gpu',))
+    num_devices: int = option(1, 'devices to train on in each host, each with its own --batch_size; 0 takes all of the '
+                              'host. On a CPU: processes that train together, to try out what several devices do',
+                              low=0, common=True)
     cpu_replicas: int = option(1, 'model replicas on --device=cpu, each with its own --batch_size; above 1 only to try '
                                'the behaviour of several GPUs on a machine without any', low=1,
                                devices=('cpu',))
@@ -70,5 +71,3 @@ class RuntimeConfig(NpuConfig, DeviceConfig):
                    % (self.iterations_per_loop, self.device))
         if self.cpu_replicas > 1 and self.device != 'cpu':
             yield 'cpu_replicas is %d, which is for --device=cpu; the device is %r' % (self.cpu_replicas, self.device)
-        if self.num_gpus and self.device != 'gpu':
-            yield 'num_gpus is %d, which is for --device=gpu; the device is %r' % (self.num_gpus, self.device)

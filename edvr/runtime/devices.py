@@ -5,6 +5,7 @@ except where one process drives several GPUs. Every replica has its own `--batch
 averaged over replicas is the loss of the whole batch (see `loss_factor`), and the gradients that the wrapped
 optimizer's `compute_gradients` returns are those of the whole batch, the same on every replica.
 """
+import atexit
 import contextlib
 import warnings
 
@@ -52,10 +53,14 @@ def gpus(config):
     if not found:
         raise UserError('--device=gpu, but TensorFlow %s sees no GPU: check nvidia-smi, CUDA_VISIBLE_DEVICES and '
                         'the CUDA version of this TensorFlow, or use --device=cpu' % tf.__version__)
-    if config.num_gpus > found:
-        raise UserError('--num_gpus=%d, but TensorFlow sees only %d on this host; check CUDA_VISIBLE_DEVICES'
-                        % (config.num_gpus, found))
-    return ['/gpu:%d' % index for index in range(config.num_gpus or found)]
+    if config.num_devices > found:
+        raise UserError('--num_devices=%d, but TensorFlow sees only %d GPUs on this host; check CUDA_VISIBLE_DEVICES'
+                        % (config.num_devices, found))
+    if 0 < config.num_devices < found and tf_config.size() > 1:
+        raise UserError('--num_devices=%d, but TensorFlow sees %d GPUs on this host: a job over several processes '
+                        'takes all that it sees, so choose them with CUDA_VISIBLE_DEVICES, or give --num_devices=0'
+                        % (config.num_devices, found))
+    return ['/gpu:%d' % index for index in range(config.num_devices or found)]
 
 
 def session_config(config):
@@ -141,12 +146,19 @@ def train(estimator, input_fn, hooks, max_steps, config):
     # TensorFlow 2's Estimator asks data sets for their options in an old way, and warns of itself
     warnings.filterwarnings('ignore', 'To make it possible to preserve tf.data options')
     if estimator.config.cluster_spec:
+        atexit.register(_forget_server)
         # the way that a strategy over several processes wants; the second specification serves evaluator tasks only,
         # which `cluster` refuses
         tf.estimator.train_and_evaluate(
             estimator, tf.estimator.TrainSpec(input_fn, max_steps, hooks), tf.estimator.EvalSpec(input_fn))
     else:
         estimator.train(input_fn, hooks, max_steps=max_steps)
+
+
+def _forget_server():
+    """Lets TensorFlow 1.15 stop its server while it can: later in the interpreter's end it prints a traceback."""
+    from tensorflow.python.distribute import distribute_coordinator
+    vars(distribute_coordinator._thread_local).pop('server', None)
 
 
 def is_writer(config):

@@ -8,13 +8,16 @@ import tensorflow.compat.v1 as tf
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media.degradation import Degradation
+from data_tools.record.manifest import Manifest
 from edvr import checkpoints
+from edvr.config import RanksConfig
 from edvr.data import damage
 from edvr.data.input_pipeline import open_set, train_dataset
 from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import devices, startup_checks
+from edvr.runtime.ranks import agreement, launch
 from edvr.tensorboard.run_events import RunEvents
-from edvr.training import run_dir, validation_clips
+from edvr.training import run_config, run_dir, validation_clips
 from edvr.training.hooks import checkpoint_saver, input_wait, signals
 from edvr.training.hooks.guard import Guard
 from edvr.training.hooks.log_line import LogLine
@@ -32,10 +35,11 @@ LOOPED = ('steps', 'save_every', 'log_every', 'summary_every', 'eval_every', 'im
 class Run:
     """One run: `train` does what is left of it."""
 
-    def __init__(self, model, data, training, runtime):
-        """Arguments: ModelConfig, DataConfig, TrainingConfig, RuntimeConfig."""
+    def __init__(self, model, data, training, runtime, ranks=None):
+        """Arguments: ModelConfig, DataConfig, TrainingConfig, RuntimeConfig, RanksConfig (None: its defaults)."""
         self.model, self.data, self.training = model, data, training
         self.runtime = reproducible(runtime) if data.deterministic else runtime
+        self.ranks = ranks or RanksConfig()
         self.directory = training.model_dir
         self.manifest, self.val_clips, self.notes = None, [], []
         startup_checks.check(runtime, {name: getattr(training, name) for name in LOOPED},
@@ -59,6 +63,7 @@ class Run:
                 # on every rank: the offset rate, and so the update, depends on the rollbacks
                 self.state.forget_rollbacks()
             self._settle()
+            self._agree()
             while self._step() < self.training.steps and control.signal is None:
                 control.rollback = None
                 self._session(control)
@@ -109,22 +114,35 @@ class Run:
 
     def _settle(self):
         """Leaves the directory in order: configuration agreed on, leftovers gone, the latest whole checkpoint named."""
+        self.config = run_config.resolved(self.model, self.data, self.training, self.runtime, self.size, self.replicas)
         if not self.writes:
-            print('rank %d of %d trains; what there is to say, rank 0 says' % (self.rank, self.size), flush=True)
+            print('rank %d of %d; rank 0 reports' % (self.rank, self.size), flush=True)
             return
         for note in self.notes:
             print(note, flush=True)
-        self.config = run_dir.resolved(self.model, self.data, self.training, self.runtime, self.size)
         trained = bool(checkpoints.prefixes(self.directory))
         # a run that ended before its first checkpoint, by a wrong option perhaps, binds nobody to its options
-        changed = run_dir.settle_config(self.directory, self.config, self.training.override_config or not trained)
+        changed, dealt = run_config.settle(self.directory, self.config, self.training.override_config or not trained)
         if changed and trained:
             print('configuration overridden: ' + '; '.join(changed), flush=True)
+        if dealt and trained:
+            print(dealt, flush=True)
         checkpoints.save_model_config(self.directory, self.model)
         files.remove_partials(self.directory)
         if trained:
             checkpoints.write_state(self.directory)
             print('continuing %s at step %d' % (self.directory, self._step()), flush=True)
+
+    def _agree(self):
+        """Waits until all ranks have started, after rank 0 has the directory in order; compares what they train."""
+        address = launch.meeting_point(self.ranks, self.size)
+        if address:
+            values = dict(run_config.shared(self.config), **{
+                'step of the last checkpoint': self._step(), 'manifest of --data_dir': self._manifest_checksum()})
+            agreement.check(values, self.rank, self.size, address, self.ranks.start_timeout)
+
+    def _manifest_checksum(self):
+        return Manifest.checksum(self.data.data_dir) if self.data.input == 'tfrecords' else None
 
     def _step(self):
         """Updates done, as far as the directory remembers: int."""

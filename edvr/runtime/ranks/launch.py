@@ -1,97 +1,98 @@
-"""The processes of a job on one host: which ranks there are, and with what environment each starts."""
-import collections
+"""Becoming a rank, or starting the ranks of this host: one command for any number of devices and hosts."""
 import json
 import os
-import socket
 import sys
 
 from data_tools.base.errors import UserError
-from edvr.runtime.ranks import rank_table
+from edvr.runtime.ranks import cluster_plan, npu_plan, rank_table
+from edvr.runtime.ranks.plan import RANKS, Plan
 from edvr.runtime.ranks.processes import run_together
 
-Process = collections.namedtuple('Process', 'rank environment')
+LAUNCHED = 'EDVR_LAUNCHED'   # set in the environment of the ranks that `run` has started
 
 
-def run(config, arguments):
-    """Runs the job that a LaunchConfig describes; `arguments` (list of str) go to the program. Returns an exit code."""
-    processes = plan(config)
-    command = [sys.executable, '-m', config.program] + arguments + ['--device=' + config.device]
-    print('%d process%s: %s' % (len(processes), '' if len(processes) == 1 else 'es', ' '.join(command)), flush=True)
-    return run_together(
-        command, {process.rank: process.environment for process in processes}, config.logs, config.grace,
-        bind_cores=config.bind_cores)
+def plan(runtime, ranks, batch_size, log_dir):
+    """What this process does: train as it is, train with a changed environment, or start the ranks of this host.
 
-
-def plan(config):
-    """The processes of this host.
+    A process whose environment says which rank it is (RANK_ID on an NPU, else TF_CONFIG) starts no others.
 
     Args:
-      config: LaunchConfig.
+      runtime: RuntimeConfig. ranks: RanksConfig.
+      batch_size: int, samples a step on each device, for advice.
+      log_dir: str, where a rank table is written.
     Returns:
-      list of Process(rank, {variable: value}); a value None means that the variable must not be set.
+      plan.Plan.
     Raises:
-      UserError: when devices and ranks do not fit each other.
+      UserError: devices, hosts and ranks that do not fit each other.
     """
-    return _npu_plan(config) if config.device == 'npu' else _cluster_plan(config)
+    if 'RANK_ID' in os.environ if runtime.device == 'npu' else 'TF_CONFIG' in os.environ:
+        return Plan({}, {}, _notes_of_a_rank(runtime))
+    if runtime.device == 'npu':
+        return npu_plan.on_npu(runtime, ranks, batch_size, log_dir)
+    found = _on_cluster(runtime, ranks, batch_size)
+    if 'RANK_ID' in os.environ:
+        found.notes.append('RANK_ID=%s is passed over: it is for --device=npu' % os.environ['RANK_ID'])
+    return found
 
 
-def _npu_plan(config):
-    if config.rank_table:
-        ranks, size = _local_ranks(config)
+def _on_cluster(runtime, ranks, batch_size):
+    if runtime.device == 'gpu':
+        from edvr.graph_mode import tf
+        return cluster_plan.on_gpu(runtime, ranks, batch_size,
+                                   len(tf.config.experimental.list_physical_devices('GPU')))
+    return cluster_plan.on_cpu(runtime, ranks)
+
+
+def _notes_of_a_rank(runtime):
+    if LAUNCHED in os.environ:
+        return []
+    if runtime.device != 'npu':
+        return ['this process is one rank of a job, for TF_CONFIG is set']
+    rank, size = os.environ['RANK_ID'], os.environ.get('RANK_SIZE', '')
+    if size.isdigit() and runtime.num_devices and int(size) % runtime.num_devices:
+        raise UserError('RANK_ID=%s and RANK_SIZE=%s say that this process is one rank of a job, but ranks of '
+                        '--num_devices=%d a host are never %s: if another job has left these variables, unset them, '
+                        'and this command starts its own ranks' % (rank, size, runtime.num_devices, size))
+    return ['this process is rank %s of %s, for RANK_ID is set; if another job has left it, unset it, and this command '
+            'starts its own ranks' % (rank, size or 'an unknown number')]
+
+
+def run(environments, ranks, log_dir, device):
+    """Starts this very program once for each rank of this host, and waits for all. Returns an exit code."""
+    spec = sys.modules['__main__'].__spec__
+    program = ['-m', spec.name] if spec else [sys.argv[0]]
+    # all ranks must have the device that --device=auto has become
+    command = [sys.executable] + program + sys.argv[1:] + ['--device=' + device]
+    print('rank 0 shows here; each rank writes %s' % os.path.join(log_dir, 'rank_N.log'), flush=True)
+    launched = {rank: dict(changes, **{LAUNCHED: str(os.getpid())}) for rank, changes in environments.items()}
+    return run_together(command, launched, log_dir, ranks.stop_timeout, bind_cores=ranks.bind_cores)
+
+
+def apply(changes):
+    """Changes the environment of this process: {variable: value, or None to unset it}."""
+    for name, value in changes.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+def meeting_point(config, size):
+    """Where the ranks of this process's job meet: (host, port); None for a job of one rank.
+
+    Ranks that were started by other means meet at the address of rank 0 in TF_CONFIG, or at its server in the rank
+    table.
+
+    Args:
+      config: RanksConfig.
+      size: int, ranks of the job.
+    """
+    if size == 1:
+        return None
+    if npu_plan.RENDEZVOUS in os.environ:
+        host, _, port = os.environ[npu_plan.RENDEZVOUS].rpartition(':')
+    elif 'TF_CONFIG' in os.environ:
+        cluster = json.loads(os.environ['TF_CONFIG'])['cluster']
+        host, _, port = (cluster.get('chief') or cluster['worker'])[0].rpartition(':')
     else:
-        ranks, size = [(0, (config.device_ids or (0,))[0])], 1
-    # POD_NAME would replace RANK_ID as identity, and the logical device id the physical one
-    common = dict(JOB_ID=os.environ.get('JOB_ID') or 'edvr', RANK_SIZE=str(size), POD_NAME=None, ASCEND_DEVICE_ID=None,
-                  RANK_TABLE_FILE=os.path.abspath(config.rank_table) if config.rank_table else None)
-    return [Process(rank, dict(common, RANK_ID=str(rank), DEVICE_ID=str(device))) for rank, device in ranks]
-
-
-def _local_ranks(config):
-    """([(rank, device id)] of this host, number of ranks of the whole job)."""
-    table = rank_table.read(config.rank_table)
-    servers = sorted({rank.server_id for rank in table})
-    server = config.server_id or servers[0]
-    if server not in servers or (len(servers) > 1 and not config.server_id):
-        raise UserError('--server_id=%s: the rank table %s has the servers %s; it must be the one that is this host'
-                        % (config.server_id, config.rank_table, ', '.join(servers)))
-    local = [(rank.rank_id, rank.device_id) for rank in table if rank.server_id == server]
-    missing = sorted(set(config.device_ids) - {device for _, device in local})
-    if missing:
-        raise UserError('--device_ids: device %d is not in the rank table %s, which has %s on server %s' % (
-            missing[0], config.rank_table, ', '.join(str(device) for _, device in local), server))
-    if config.device_ids:
-        local = [(rank, device) for rank, device in local if device in config.device_ids]
-    if config.ranks not in (0, len(local)):
-        raise UserError('--ranks=%d, but the rank table %s has %d devices on server %s'
-                        % (config.ranks, config.rank_table, len(local), server))
-    return local, len(table)
-
-
-def _cluster_plan(config):
-    count = config.ranks or len(config.device_ids) or len(config.addresses) - config.first_rank or 1
-    if config.addresses and config.first_rank + count > len(config.addresses):
-        raise UserError('--first_rank=%d and %d processes here do not fit %d --addresses'
-                        % (config.first_rank, count, len(config.addresses)))
-    addresses = list(config.addresses) or ['localhost:%d' % port for port in free_ports(count)]
-    processes = []
-    for index in range(count):
-        rank, environment = config.first_rank + index, dict(TF_CONFIG=None)
-        if len(addresses) > 1:
-            environment['TF_CONFIG'] = json.dumps(
-                dict(cluster=dict(worker=addresses), task=dict(type='worker', index=rank)))
-        if config.device == 'gpu':
-            environment['CUDA_VISIBLE_DEVICES'] = str((config.device_ids or range(count))[index])
-        processes.append(Process(rank, environment))
-    return processes
-
-
-def free_ports(count):
-    """Ports that nobody listens on right now, list of int."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(('localhost', 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+        host, port = rank_table.read(os.environ['RANK_TABLE_FILE'])[0].server_id, config.port + RANKS
+    return host, int(port)

@@ -14,12 +14,17 @@ Rank = collections.namedtuple('Rank', 'rank_id device_id device_ip server_id')
 def write(config):
     """Writes the table of a RankTableConfig; returns list of Rank. Raises UserError for what HCCL would refuse."""
     ranks = make(config)
+    save(ranks, config.output)
+    return ranks
+
+
+def save(ranks, path):
+    """Writes the table of a list of Rank. Raises UserError for what HCCL would refuse."""
     wrong = problems(ranks)
     if wrong:
         raise ConfigError(wrong)
-    with atomic_path(config.output) as partial, open(partial, 'w') as file:
+    with atomic_path(path) as partial, open(partial, 'w') as file:
         file.write(to_json(ranks))
-    return ranks
 
 
 def make(config):

@@ -1,0 +1,89 @@
+"""Addresses and ports of this host."""
+import contextlib
+import errno
+import socket
+
+from data_tools.base.errors import UserError
+
+
+def is_local(host):
+    """Whether a name or an address is one of this host. Raises UserError where a name cannot be resolved."""
+    try:
+        candidates = {item[4][0] for item in socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)}
+    except OSError as error:
+        raise UserError('the host %r cannot be resolved: %s; give its address' % (host, error)) from None
+    return any(_can_bind(address, 0) for address in candidates)
+
+
+def this_host(hosts, named, origin):
+    """Which of `hosts` this one is: its place in the list, int.
+
+    Args:
+      hosts: list of str, names or addresses.
+      named: str, the one that the user says it is, or ''.
+      origin: str, where the list comes from, for errors.
+    Raises:
+      UserError: none of them is this host, or several are.
+    """
+    if named:
+        if named not in hosts:
+            raise UserError('--this_host=%s is not a host of %s, which has %s' % (named, origin, ', '.join(hosts)))
+        return list(hosts).index(named)
+    found = [host for host in hosts if is_local(host)]
+    if len(found) != 1:
+        raise UserError('%s names the hosts %s, of which %s; say which one this is with --this_host' % (
+            origin, ', '.join(hosts),
+            '%s are all this host (%s)' % (', '.join(found), socket.gethostname()) if found else
+            'none is this host (%s)' % socket.gethostname()))
+    return list(hosts).index(found[0])
+
+
+def address_of(host):
+    """The address of one of several hosts by its name. Raises UserError where others could not reach it."""
+    try:
+        address = socket.gethostbyname(host)
+    except OSError as error:
+        raise UserError('the host %r cannot be resolved: %s; give its address' % (host, error)) from None
+    if address.startswith('127.'):
+        raise UserError('the host %r resolves to %s, at which other hosts do not find it: give its address in --hosts'
+                        % (host, address))
+    return address
+
+
+def own_address():
+    """An address of this host by which others may reach it, else the loopback address: str."""
+    with contextlib.suppress(OSError):
+        address = socket.gethostbyname(socket.gethostname())
+        if _can_bind(address, 0):
+            return address
+    return '127.0.0.1'
+
+
+def free_ports(count):
+    """Ports that nobody listens on right now, list of int."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(('localhost', 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def require_free(ports):
+    """Raises UserError naming the first port that another process uses."""
+    for port in ports:
+        if not _can_bind('', port):
+            raise UserError('the port %d of this host (%s) is in use: end the job that uses it, or choose others with '
+                            '--port, the same on all hosts' % (port, socket.gethostname()))
+
+
+def _can_bind(address, port):
+    with socket.socket() as one:
+        # a port that a job of a moment ago has used is free
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((address, port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+                return False
+            raise
+    return True

@@ -1,0 +1,43 @@
+"""What the process of a command becomes: a training on its own, one rank of a job, or the launcher of the ranks."""
+import typing
+
+from edvr.runtime.ranks import addresses
+
+
+class Plan(typing.NamedTuple):
+    """What to do with this process.
+
+    environments: {rank: {variable: value, or None to unset it}} of the processes to start here; empty where this
+    process is the one that trains. changes: the same for this process. notes: list of str, lines to print.
+    """
+    environments: dict
+    changes: dict
+    notes: list
+
+
+# what the ports from --port on are for: the launchers of several hosts, all ranks, the workers of a host one by one
+LAUNCHERS, RANKS, WORKERS = 0, 1, 2
+
+
+def hosts_of(ranks):
+    """(names of the hosts of a RanksConfig, place of this host among them)."""
+    if len(ranks.hosts) < 2:
+        return [ranks.hosts[0] if ranks.hosts else 'localhost'], 0
+    return list(ranks.hosts), addresses.this_host(ranks.hosts, ranks.this_host, '--hosts')
+
+
+def equal_recipe(asked, found, batch_size):
+    """The options that train with the same whole batch on fewer devices, such as '--num_devices=2 --batch_size=16'.
+
+    Args:
+      asked: int, devices of the options as they are.
+      found: int, devices that there are, at least 1; not all are used where they cannot share the batch equally.
+      batch_size: int, samples a step on each device, of the options as they are.
+    """
+    whole = asked * batch_size
+    count = max(count for count in range(1, found + 1) if whole % count == 0)
+    return '--num_devices=%d --batch_size=%d' % (count, whole // count)
+
+
+def plural(count, noun):
+    return '%d %s%s' % (count, noun, '' if count == 1 else 's')

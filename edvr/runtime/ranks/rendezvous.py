@@ -1,0 +1,128 @@
+"""The ranks of a job meet over TCP before anything is computed: each gets what every other one brings.
+
+Rank 0 listens; the others connect, send one line of JSON, and receive one line with the values of all. The protocol is
+not authenticated, and what arrives is only compared and shown; run it in networks that you trust, like the collectives.
+"""
+import contextlib
+import json
+import socket
+import sys
+import time
+
+from data_tools.base.errors import UserError
+
+_PAUSE = .1         # seconds between attempts to connect
+_NOTE_EVERY = 30.   # seconds between lines that say who is missing
+_MOST_BYTES = 2 ** 24
+
+
+def all_gather(value, rank, size, address, timeout):
+    """The values of all ranks: list in order of rank. Returns when all have brought theirs.
+
+    Args:
+      value: anything that JSON can express.
+      rank, size: int.
+      address: (host, port) at which rank 0 listens.
+      timeout: float, seconds.
+    Raises:
+      UserError: the port of rank 0 is in use, or not all ranks came in time; names those that are missing.
+    """
+    deadline = time.monotonic() + timeout
+    return _listen(value, size, address, deadline) if rank == 0 else _visit(value, rank, size, address, deadline)
+
+
+def _listen(value, size, address, deadline):
+    values, guests = {0: value}, {}
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(('', address[1]))
+        except OSError as error:
+            raise UserError('rank 0 cannot use the port %d of this host (%s): %s; end the job that uses it, or choose '
+                            'others with --port, the same on all hosts'
+                            % (address[1], socket.gethostname(), error.strerror)) from None
+        server.listen(size)
+        try:
+            while len(values) < size:
+                missing = sorted(set(range(size)) - set(values))
+                guest = _accept(server, deadline, 'rank%s %s of %d' % (
+                    's' if len(missing) > 1 else '', ', '.join(map(str, missing)), size))
+                _welcome(guest, size, values, guests)
+            answer = [values[rank] for rank in range(size)]
+            for guest in guests.values():
+                with contextlib.suppress(OSError):   # a rank that died meanwhile is noticed by whoever started it
+                    _send(guest, answer)
+                    guest.recv(1)   # until it closes: the side that closes first keeps its port busy for a while
+            return answer
+        finally:
+            for guest in guests.values():
+                guest.close()
+
+
+def _accept(server, deadline, missing):
+    noted = time.monotonic()
+    while True:
+        server.settimeout(max(.01, min(_NOTE_EVERY, deadline - time.monotonic())))
+        try:
+            guest, _ = server.accept()
+            guest.settimeout(max(1., deadline - time.monotonic()))
+            return guest
+        except socket.timeout:
+            if time.monotonic() >= deadline:
+                raise UserError('%s did not start in time: start the same command on every host, or give them longer '
+                                'with --start_timeout' % missing) from None
+        if time.monotonic() - noted >= _NOTE_EVERY:
+            noted = time.monotonic()
+            print('waiting for %s' % missing, file=sys.stderr, flush=True)
+
+
+def _welcome(guest, size, values, guests):
+    """Takes the value of a rank; what is no rank of this job is turned away."""
+    try:
+        message = _receive(guest)
+        rank, sizes = message['rank'], message['size']
+    except (OSError, ValueError, TypeError, KeyError):
+        guest.close()
+        return
+    if sizes != size or not isinstance(rank, int) or not 0 < rank < size or rank in values:
+        with guest:
+            _send(guest, 'this rank is %s of %s, but rank 0 waits for the %d ranks of another job, or has this rank '
+                  'already: end the other job, or choose another --port' % (rank, sizes, size))
+        return
+    values[rank], guests[rank] = message['value'], guest
+
+
+def _visit(value, rank, size, address, deadline):
+    noted = time.monotonic()
+    while True:
+        try:
+            with socket.create_connection(address, max(1., deadline - time.monotonic())) as host:
+                _send(host, dict(rank=rank, size=size, value=value))
+                answer = _receive(host)
+            break
+        except (OSError, ValueError):
+            if time.monotonic() >= deadline:
+                raise UserError('rank 0 was not found at %s:%d in time: start the same command on its host, and see '
+                                'that this port is reachable from here' % address) from None
+        if time.monotonic() - noted >= _NOTE_EVERY:
+            noted = time.monotonic()
+            print('rank %d waits for rank 0 at %s:%d' % ((rank,) + tuple(address)), file=sys.stderr, flush=True)
+        time.sleep(_PAUSE)
+    if isinstance(answer, str):
+        raise UserError(answer)
+    return answer
+
+
+def _send(connection, value):
+    connection.sendall((json.dumps(value) + '\n').encode())
+
+
+def _receive(connection):
+    """The value of one line. Raises ValueError where the line is cut or no JSON."""
+    data = bytearray()
+    while not data.endswith(b'\n'):
+        part = connection.recv(65536)
+        if not part or len(data) > _MOST_BYTES:
+            raise ValueError('cut')
+        data += part
+    return json.loads(data.decode())

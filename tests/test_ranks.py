@@ -1,0 +1,51 @@
+"""Training on several ranks by one command, and its continuation on another number of them."""
+import subprocess
+
+import pytest
+import tiny_training
+from conftest import ROOT
+from npu_fixtures import no_job  # noqa: F401 fixture
+from training_runs import environment, program, steps, tensors
+
+from edvr.training import model_fn
+from edvr.training.run import Run
+
+OPTIONS = dict(save_every=1, cosine_periods=(4,), ema_decay=.9)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tiny_training.make_set(tmp_path_factory.mktemp('ranks') / 'set')
+
+
+def train(folder, run, **options):
+    """Runs the training program with the tiny network; returns the finished process."""
+    return subprocess.run(program() + tiny_training.arguments(folder, run, **dict(OPTIONS, **options)), cwd=ROOT,
+                          env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+                          timeout=200)
+
+
+def test_two_ranks_then_one_with_the_same_whole_batch(no_job, folder, tmp_path, monkeypatch, capsys):  # noqa: F811
+    run = tmp_path / 'run'
+    done = train(folder, run, num_devices=2, batch_size=1, steps=2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '2 ranks on this CPU' in done.stdout and 'rank 0 shows here; each rank writes' in done.stdout
+    assert sorted(steps(done.stdout)) == [1, 2]
+    assert (run / 'logs' / 'rank_1.log').read_text().startswith('rank 1 of 2; rank 0 reports')
+    before = tensors(run)
+    assert before['global_step'] == 2
+    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    assert Run(*tiny_training.configs(folder, run, batch_size=2, steps=4, **OPTIONS)).train() == 0
+    output = capsys.readouterr().out
+    assert ('the same whole batch on another number of devices: 2 (1 x --batch_size=2), was 2 (2 x --batch_size=1)'
+            in output)
+    assert 'continuing %s at step 2' % run in output and sorted(steps(output)) == [3, 4]
+    assert set(tensors(run)) == set(before)   # weights, optimizer, averages: nothing is lost or made anew
+
+
+def test_a_rank_that_fails_ends_the_job_with_its_reason(no_job, folder, tmp_path):  # noqa: F811
+    """Both see the problem; the command ends with it, and nothing stays behind."""
+    done = train(folder, tmp_path / 'run', num_devices=2, batch_size=1, init_from='/nowhere')
+    assert done.returncode == 1
+    assert '/nowhere: neither a directory with checkpoints' in done.stdout + done.stderr
+    assert 'ended with exit code 1; the end of %s' % (tmp_path / 'run' / 'logs' / 'rank_') in done.stderr
