@@ -44,27 +44,42 @@ def test_equals_stock_gradients(way, case):
         assert ('EdvrConvWeightGrad' in types) == (way == 'native')
 
 
+NETWORK = ModelConfig(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1, num_frames=3)
+
+
+def network_gradients(way, recompute=False, impl='tf'):
+    """A small network with offsets that are not zero.
+
+    Returns:
+      ([sr, mean offsets, gradient of every variable], set of the types of the operations).
+    """
+    lq = np.random.RandomState(1).rand(1, 3, 8, 12, 3).astype(np.float32)
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        with layers.convolution_gradients(way):
+            outputs = edvr(tf.constant(lq), NETWORK, impl, recompute)
+        variables, rng = tf.trainable_variables(), np.random.RandomState(2)
+        wanted = [outputs.sr] + [outputs.offset_means[name] for name in sorted(outputs.offset_means)]
+        wanted += tf.gradients(tf.reduce_sum(tf.square(outputs.sr)), variables)
+        places = [tf.placeholder(tf.float32, variable.shape) for variable in variables]
+        session.run([tf.assign(*pair) for pair in zip(variables, places)],
+                    {place: .1 * rng.randn(*place.shape.as_list()) for place in places})
+        return session.run(wanted), {op.type for op in graph.get_operations()}
+
+
+@pytest.fixture(scope='module')
+def stock():
+    """Values and gradients by TensorFlow's own operations."""
+    return network_gradients('stock')[0]
+
+
 @pytest.mark.parametrize('way', WAYS, indirect=True, ids=str)
 @pytest.mark.parametrize('recompute', [False, True])
-def test_network_gradients_are_the_same(way, recompute):
-    """Every variable's gradient, with offsets that are not zero; what is compared took the way it should."""
-    config = ModelConfig(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1, num_frames=3)
-    lq = np.random.RandomState(1).rand(1, 3, 8, 12, 3).astype(np.float32)
-    results = []
-    for one in ('stock', way):
-        with tf.Graph().as_default() as graph, tf.Session() as session:
-            tf.set_random_seed(0)
-            with layers.convolution_gradients(one):
-                outputs = edvr(tf.constant(lq), config, recompute_alignment=recompute)
-            grads = tf.gradients(tf.reduce_sum(tf.square(outputs.sr)), tf.trainable_variables())
-            rng = np.random.RandomState(2)
-            session.run([variable.assign(.1 * rng.randn(*variable.shape.as_list()))
-                         for variable in tf.trainable_variables()])
-            results.append(session.run(grads))
-            types = {op.type for op in graph.get_operations()}
+def test_network_gradients_are_the_same(way, recompute, stock):
+    """Values and every variable's gradient; what is compared took the way it should."""
+    results, types = network_gradients(way, recompute)
     assert ('EdvrConvWeightGrad' in types) == (way == 'native')
     assert ('EdvrConv' in types) == (way == 'native' and conv_cpu.NATIVE_FORWARD)
-    for value, want in zip(*reversed(results)):
+    for value, want in zip(results, stock):
         np.testing.assert_allclose(value, want, rtol=0, atol=2e-4 * max(1, np.abs(want).max()))
 
 
@@ -200,19 +215,7 @@ def test_fused_refuses_wrong_shapes(shapes, block, text):
 
 @needs_compiler
 @pytest.mark.parametrize('way', WAYS[1:], indirect=True, ids=str)
-def test_network_of_compiled_operators_is_the_same(way):
-    """All of them together, deformable convolutions included, values and every variable's gradient."""
-    config = ModelConfig(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1, num_frames=3)
-    lq, results = np.random.RandomState(1).rand(1, 3, 8, 12, 3).astype(np.float32), []
-    for impl in ('tf', 'native'):
-        with tf.Graph().as_default(), tf.Session() as session:
-            outputs = edvr(tf.constant(lq), config, impl)
-            variables, rng = tf.trainable_variables(), np.random.RandomState(2)
-            wanted = [outputs.sr] + [outputs.offset_means[name] for name in sorted(outputs.offset_means)]
-            wanted += tf.gradients(tf.reduce_sum(tf.square(outputs.sr)), variables)
-            places = [tf.placeholder(tf.float32, variable.shape) for variable in variables]
-            session.run([tf.assign(*pair) for pair in zip(variables, places)],
-                        {place: .1 * rng.randn(*place.shape.as_list()) for place in places})
-            results.append(session.run(wanted))
-    for value, want in zip(*reversed(results)):
+def test_network_of_compiled_operators_is_the_same(way, stock):
+    """All of them together, deformable convolutions included."""
+    for value, want in zip(network_gradients(way, impl='native')[0], stock):
         np.testing.assert_allclose(value, want, rtol=0, atol=2e-4 * max(1, np.abs(want).max()))
