@@ -23,6 +23,9 @@ def main():
     plan = launch.plan(runtime, ranks, data.batch_size, log_dir)
     for note in plan.notes:
         print(note, flush=True)
+    if ranks.dry_run:
+        print('ranks to start here: %s' % (', '.join(map(str, plan.environments)) or 'none; this process trains'))
+        return 0
     if plan.environments:
         if data.input == 'tfrecords':
             Manifest.read(data.data_dir)   # an error is printed once and not by every rank

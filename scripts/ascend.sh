@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by the run_*.sh scripts, with $root set: the environment of an Ascend host.
-# ASCEND_SET_ENV: CANN's script that tells where its libraries are, when it is not at one of the usual places.
+# ASCEND_SET_ENV: CANN's script that sets where its libraries are, when it is not at one of the usual places.
 for file in "${ASCEND_SET_ENV:-}" /usr/local/Ascend/ascend-toolkit/set_env.sh /usr/local/Ascend/nnae/set_env.sh \
         "${HOME:-}/Ascend/ascend-toolkit/set_env.sh"; do
     if [ -f "$file" ]; then
@@ -23,10 +23,30 @@ for file in /usr/local/Ascend/tfplugin/set_env.sh "${HOME:-}/Ascend/tfplugin/set
 done
 export PYTHONPATH="${root:?}${PYTHONPATH:+:$PYTHONPATH}"
 
-# take_device DEVICE_ID: the environment of a program that uses one device alone; sets DEVICE where the user did not.
-take_device() {
-    if [ -z "${DEVICE:-}" ]; then
-        if compgen -G '/dev/davinci[0-9]*' > /dev/null; then DEVICE=npu; else DEVICE=cpu; fi
+# take_checkpoint [CHECKPOINT] [FLAGS...]: sets the arrays `chosen`, the flag of the checkpoint if one is named, and
+# `rest`. A name of the older port, DIRECTORY/EDVR-600000, stands for this port's checkpoint of that step.
+take_checkpoint() {
+    chosen=() rest=("$@")
+    case "${1:-}" in
+        '' | -*) return ;;
+    esac
+    local name=$1 step=${1##*/EDVR-}
+    if [ "$step" != "$1" ] && [ ! -e "$1.index" ] && [ -e "${1%/*}/model.ckpt-$step.index" ]; then
+        name=${1%/*}/model.ckpt-$step
     fi
-    export DEVICE_ID=$1 RANK_ID=0 RANK_SIZE=1 JOB_ID=${JOB_ID:-10385}
+    # shellcheck disable=SC2034
+    chosen=(--checkpoint="$name") rest=("${@:2}")
+}
+
+# take_device [DEVICE_ID [CHECKPOINT]] [FLAGS...]: the environment of a program that uses one device alone, then
+# take_checkpoint of what follows. DEVICE names the kind of device.
+take_device() {
+    case "${1:-}" in
+        [0-9]*) export DEVICE_ID=$1; shift ;;
+        *) export DEVICE_ID="${DEVICE_ID:-0}" ;;
+    esac
+    export RANK_ID=0 RANK_SIZE=1 JOB_ID="${JOB_ID:-edvr}"
+    unset RANK_TABLE_FILE
+    take_checkpoint "$@"
+    if [ -n "${DEVICE:-}" ]; then chosen+=(--device="$DEVICE"); fi
 }

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: finds a Python that works and makes a virtual environment with one of the two TensorFlows.
 # Python 3.7 carries TensorFlow 1.15 (the Ascend target), Python 3.9 to 3.11 TensorFlow 2.15.
 
@@ -59,7 +60,7 @@ make_environment() {
     for file in "$@"; do pip_arguments+=(-r "$file"); done
     if ! "$directory/bin/python" -m pip install --quiet --upgrade 'pip>=22' \
             || ! "$directory/bin/python" -m pip install --quiet "${pip_arguments[@]}"; then
-        die "installing $* in $directory failed (see above); mend it and run this again"
+        die "installing $* in $directory failed (see above); fix it and run this again"
     fi
     echo "$wanted" > "$directory/.made_for"
 }

@@ -14,5 +14,5 @@ root=${DATA_DIR:-data/REDS}
 "$python" -m data_tools.download_reds --root_dir="$root" ${BASE_URL:+"--base_url=$BASE_URL"} \
     --train_sharp --train_sharp_bicubic --val_sharp --val_sharp_bicubic
 "$python" -m data_tools.regroup_reds --root_dir="$root" --mode="${MODE:-link}" --split="${SPLIT:-reds4}"
-"$python" -m data_tools.make_tfrecords --data_dir="$root" --clips="@$root/sets/train.json" \
-    --output_dir="${TFRECORDS:-$root/tfrecords}" --num_frames="${NUM_FRAMES:-5}" "$@"
+"$python" -m data_tools.make_tfrecords --data_dir="$root" --output_dir="${TFRECORDS:-$root/tfrecords}" \
+    --num_frames="${NUM_FRAMES:-5}" "$@"

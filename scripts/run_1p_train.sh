@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# Trains on one Ascend device, or is one rank of a job on this host.
-#   scripts/run_1p_train.sh DEVICE_ID [RANK_SIZE] --data_dir=TFRECORDS --model_dir=RUN [FLAGS...]
-# DEVICE_ID (default 0): the device. RANK_SIZE (default 1): devices of the job; above 1 this starts only the rank of
-# DEVICE_ID, with RANK_TABLE_FILE (default scripts/rank_tables/${RANK_SIZE}p.json); the others are started likewise.
-# From the environment: FLAGFILE (default flags/1p.cfg, or flags/8p.cfg for a job), LOGS (default logs), PYTHON (python3).
+# Trains on one Ascend device:  bash scripts/run_1p_train.sh [DEVICE_ID [RANK_SIZE]] [more flags of edvr.train]
+# RANK_SIZE above 1 makes this process one rank of a job instead, number RANK_ID (default DEVICE_ID) of RANK_TABLE_FILE
+# (default scripts/rank_tables/${RANK_SIZE}p.json); scripts/run_8p_train.sh starts all ranks with one command.
+# From the environment: FLAGFILE (default flags/1p.cfg, or flags/8p.cfg for a rank), PYTHON (default python3).
 set -eu
+case "${1:-}" in -h | --help) sed -n '2,5s/^# //p' "$0"; exit ;; esac
 root=$(cd "$(dirname "$0")/.." && pwd)   # paths stay relative to where you are
+# shellcheck source=scripts/ascend.sh
 . "$root/scripts/ascend.sh"
 
 device=0 size=1
 case "${1:-}" in [0-9]*) device=$1; shift ;; esac
 case "${1:-}" in [0-9]*) size=$1; shift ;; esac
-launch=(--device=npu --device_ids="$device" --logs="${LOGS:-logs}")
-flagfile=$root/flags/1p.cfg
+export DEVICE_ID=$device
 if [ "$size" -gt 1 ]; then
-    launch+=(--rank_table="${RANK_TABLE_FILE:-$root/scripts/rank_tables/${size}p.json}" --server_id="${SERVER_ID:-}")
-    flagfile=$root/flags/8p.cfg
+    export RANK_ID="${RANK_ID:-$device}" RANK_SIZE="$size" JOB_ID="${JOB_ID:-edvr}"
+    export RANK_TABLE_FILE="${RANK_TABLE_FILE:-$root/scripts/rank_tables/${size}p.json}"
+    exec "${PYTHON:-python3}" -m edvr.train --flagfile="${FLAGFILE:-$root/flags/8p.cfg}" "$@"
 fi
-exec "${PYTHON:-python3}" -m edvr.launch "${launch[@]}" -- --flagfile="${FLAGFILE:-$flagfile}" "$@"
+unset RANK_ID RANK_SIZE RANK_TABLE_FILE
+exec "${PYTHON:-python3}" -m edvr.train --flagfile="${FLAGFILE:-$root/flags/1p.cfg}" "$@"

@@ -1,14 +1,11 @@
 #!/usr/bin/env bash
-# Trains on all Ascend devices of a rank table that are in this host, eight by default: one process each.
-#   scripts/run_8p_train.sh --data_dir=TFRECORDS --model_dir=RUN [FLAGS...]
-# Each rank writes LOGS/rank_N.log; one that fails stops the job. Ctrl-C saves and stops; the same command goes on.
-# From the environment: RANK_TABLE_FILE (default scripts/rank_tables/8p.json; make yours with python -m
-# edvr.rank_table), SERVER_ID (which server of the table this is, where it has several), FLAGFILE (default
-# flags/8p.cfg), LOGS (default logs), PYTHON (default python3).
+# Trains on eight Ascend devices of this host:  bash scripts/run_8p_train.sh [more flags of edvr.train]
+# From the environment: RANK_TABLE_FILE (default: made at the start from the addresses of the cards), SERVER_ID (which
+# server of the table this host is, where it does not find it), FLAGFILE (default flags/8p.cfg), PYTHON (default python3).
 set -eu
+case "${1:-}" in -h | --help) sed -n '2,4s/^# //p' "$0"; exit ;; esac
 root=$(cd "$(dirname "$0")/.." && pwd)   # paths stay relative to where you are
+# shellcheck source=scripts/ascend.sh
 . "$root/scripts/ascend.sh"
-
-exec "${PYTHON:-python3}" -m edvr.launch --device=npu \
-    --rank_table="${RANK_TABLE_FILE:-$root/scripts/rank_tables/8p.json}" --server_id="${SERVER_ID:-}" \
-    --logs="${LOGS:-logs}" -- --flagfile="${FLAGFILE:-$root/flags/8p.cfg}" "$@"
+exec "${PYTHON:-python3}" -m edvr.train --flagfile="${FLAGFILE:-$root/flags/8p.cfg}" \
+    ${SERVER_ID:+"--this_host=$SERVER_ID"} "$@"

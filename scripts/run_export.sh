@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Exports a checkpoint as one frozen graph:  bash scripts/run_export.sh CHECKPOINT [more flags of edvr.export]
-# CHECKPOINT: training directory or checkpoint. From the environment: OUTPUT (default EDVR.pb), PYTHON (default python3).
-# For Ascend add --dcn_impl=npu --batch_size=1 --height=180 --width=320 (of the frames to come).
-set -euo pipefail
-if [ $# -lt 1 ]; then
-    sed -n '2,4s/^# //p' "$0" >&2
-    exit 2
-fi
+# Exports a checkpoint as one frozen graph:  bash scripts/run_export.sh [CHECKPOINT] [more flags of edvr.export]
+# CHECKPOINT (default outputs/edvr): training directory or checkpoint. From the environment: OUTPUT (default EDVR.pb
+# beside the checkpoint), PYTHON (default python3). For Ascend add --dcn_impl=npu --batch_size=1 --height=180 --width=320
+# (of the frames to come).
+set -eu
+case "${1:-}" in -h | --help) sed -n '2,5s/^# //p' "$0"; exit ;; esac
 root=$(cd "$(dirname "$0")/.." && pwd)   # paths stay relative to where you are
+# shellcheck source=scripts/ascend.sh
 . "$root/scripts/ascend.sh"
-exec "${PYTHON:-python3}" -m edvr.export --checkpoint="$1" --output="${OUTPUT:-EDVR.pb}" "${@:2}"
+take_checkpoint "$@"
+exec "${PYTHON:-python3}" -m edvr.export ${chosen[@]+"${chosen[@]}"} ${OUTPUT:+"--output=$OUTPUT"} ${rest[@]+"${rest[@]}"}

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Restores clips or a video:  bash scripts/run_inference.sh DEVICE_ID CHECKPOINT [more flags of edvr.infer]
-# CHECKPOINT: training directory, checkpoint or exported graph. From the environment: INPUT (default data/REDS), OUTPUT (default
-# restored; a folder, or a video file), DEVICE (default npu where there is one, else cpu), PYTHON (default python3).
-set -euo pipefail
-if [ $# -lt 2 ]; then
-    sed -n '2,4s/^# //p' "$0" >&2
-    exit 2
-fi
+# Restores clips or a video:  bash scripts/run_inference.sh [DEVICE_ID [CHECKPOINT]] [more flags of edvr.infer]
+# CHECKPOINT (default outputs/edvr): training directory, checkpoint or exported graph. From the environment: INPUT
+# (default data/REDS), OUTPUT (default outputs/edvr/test; a folder, or a video file), DEVICE (npu, gpu or cpu; default:
+# what the host has), PYTHON (default python3).
+set -eu
+case "${1:-}" in -h | --help) sed -n '2,5s/^# //p' "$0"; exit ;; esac
 root=$(cd "$(dirname "$0")/.." && pwd)   # paths stay relative to where you are
+# shellcheck source=scripts/ascend.sh
 . "$root/scripts/ascend.sh"
-take_device "$1"
-exec "${PYTHON:-python3}" -m edvr.infer --device="$DEVICE" --checkpoint="$2" \
-    --input="${INPUT:-data/REDS}" --output="${OUTPUT:-restored}" "${@:3}"
+take_device "$@"
+exec "${PYTHON:-python3}" -m edvr.infer ${chosen[@]+"${chosen[@]}"} ${INPUT:+"--input=$INPUT"} \
+    ${OUTPUT:+"--output=$OUTPUT"} ${rest[@]+"${rest[@]}"}

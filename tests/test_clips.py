@@ -191,6 +191,8 @@ def test_choosing(tmp_path):
 def test_names_from_the_command_line(tmp_path):
     assert parse_names(None) is None and parse_names('') is None
     (tmp_path / 'val.json').write_text('["b", "a"]')
+    (tmp_path / 'a, b').write_text('["b"]')
+    assert parse_names('@%s' % (tmp_path / 'a, b')) == ['b']
     assert parse_names(' c,@%s,a , REDS4' % (tmp_path / 'val.json')) == ['c', 'b', 'a', '000', '011', '015', '020']
     with pytest.raises(UserError, match=r'cannot read clip names from nowhere\.json'):
         parse_names('@nowhere.json')
@@ -216,8 +218,8 @@ def test_prepare_script_runs_the_three_programs_in_order(tmp_path):
         '-m data_tools.download_reds --root_dir=my reds --base_url=http://mirror --train_sharp --train_sharp_bicubic '
         '--val_sharp --val_sharp_bicubic',
         '-m data_tools.regroup_reds --root_dir=my reds --mode=link --split=reds4',
-        '-m data_tools.make_tfrecords --data_dir=my reds --clips=@my reds/sets/train.json '
-        '--output_dir=my reds/tfrecords --num_frames=5 --encoding=tiles']
+        '-m data_tools.make_tfrecords --data_dir=my reds --output_dir=my reds/tfrecords --num_frames=5 '
+        '--encoding=tiles']
     log.unlink()
     assert subprocess.run(['bash', script], env=dict(env, FAIL='3'), cwd=str(tmp_path)).returncode == 3
     assert len(log.read_text().splitlines()) == 1   # nothing is packed from half a download

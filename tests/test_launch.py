@@ -356,44 +356,52 @@ def test_ctrl_c_lets_rank_0_save_and_ends_all(tmp_path, signum):
 def script(tmp_path):
     """Runs one of scripts/ with a `python` that says what it was called with; returns (exit code, its arguments)."""
     python = tmp_path / 'python'
-    python.write_text('#!/bin/sh\nfor argument; do echo "$argument"; done\n')
+    python.write_text('#!/bin/sh\nfor argument; do echo "$argument"; done\n'
+                      'env | grep -E "^(DEVICE_ID|RANK_ID|RANK_SIZE|RANK_TABLE_FILE)=" | sort\n')
     python.chmod(0o755)
 
     def run_script(name, *arguments, **environment):
         done = subprocess.run(
             ['bash', os.path.join(ROOT, 'scripts', name)] + list(arguments), cwd=str(tmp_path), stdout=subprocess.PIPE,
             universal_newlines=True, env=dict(os.environ, PYTHON=str(python), **environment))
-        return done.returncode, done.stdout.replace(ROOT + os.sep, '').split()
+        return done.returncode, done.stdout.replace(ROOT + os.sep, '').splitlines()
     return run_script
 
 
-def test_one_device_script(script):
-    assert script('run_1p_train.sh', '3', '1', '--model_dir=run') == (0, [
-        '-m', 'edvr.launch', '--device=npu', '--device_ids=3', '--logs=logs', '--',
-        '--flagfile=flags/1p.cfg', '--model_dir=run'])
-    assert script('run_1p_train.sh', FLAGFILE='mine.cfg', LOGS='here')[1][3:] == [
-        '--device_ids=0', '--logs=here', '--', '--flagfile=mine.cfg']
+def test_training_scripts(script):
+    assert script('run_1p_train.sh', '3', '1', '--model_dir=a b, c') == (0, [
+        '-m', 'edvr.train', '--flagfile=flags/1p.cfg', '--model_dir=a b, c', 'DEVICE_ID=3'])
+    assert script('run_1p_train.sh', FLAGFILE='mine.cfg', RANK_ID='5')[1][2:] == ['--flagfile=mine.cfg', 'DEVICE_ID=0']
+    assert script('run_8p_train.sh', '--steps=5') == (0, ['-m', 'edvr.train', '--flagfile=flags/8p.cfg', '--steps=5'])
+    assert script('run_8p_train.sh', SERVER_ID='10.0.0.1', RANK_TABLE_FILE='mine.json')[1][3:] == [
+        '--this_host=10.0.0.1', 'RANK_TABLE_FILE=mine.json']
+    assert script('prepare_8p.sh')[1][2:] == ['--flagfile=flags/8p.cfg', '--dry_run']
 
 
 def test_one_rank_of_a_job_script(script):
     assert script('run_1p_train.sh', '1', '2')[1][2:] == [
-        '--device=npu', '--device_ids=1', '--logs=logs', '--rank_table=scripts/rank_tables/2p.json', '--server_id=',
-        '--', '--flagfile=flags/8p.cfg']
+        '--flagfile=flags/8p.cfg', 'DEVICE_ID=1', 'RANK_ID=1', 'RANK_SIZE=2',
+        'RANK_TABLE_FILE=scripts/rank_tables/2p.json']
 
 
-def test_eight_devices_script(script):
-    assert script('run_8p_train.sh', '--steps=5') == (0, [
-        '-m', 'edvr.launch', '--device=npu', '--rank_table=scripts/rank_tables/8p.json', '--server_id=',
-        '--logs=logs', '--', '--flagfile=flags/8p.cfg', '--steps=5'])
-    assert '--rank_table=mine.json' in script('run_8p_train.sh', RANK_TABLE_FILE='mine.json', SERVER_ID='10.0.0.1')[1]
+def test_restoring_scripts(script, tmp_path):
+    """[DEVICE_ID [CHECKPOINT]] [FLAGS...]; paths as they are given, also with commas, spaces and quotes."""
+    rank = ['RANK_ID=0', 'RANK_SIZE=1']
+    assert script('run_evaluation.sh', '2', 'my "run"', '--nossim', DEVICE='cpu', DATA_DIR='a, b') == (0, [
+        '-m', 'edvr.evaluate', '--checkpoint=my "run"', '--device=cpu', '--data_dir=a, b', '--nossim',
+        'DEVICE_ID=2'] + rank)
+    assert script('run_inference.sh', '0', 'run', INPUT="it's.mp4", OUTPUT='b.mp4') == (0, [
+        '-m', 'edvr.infer', '--checkpoint=run', "--input=it's.mp4", '--output=b.mp4', 'DEVICE_ID=0'] + rank)
+    assert script('run_inference.sh')[1] == ['-m', 'edvr.infer', 'DEVICE_ID=0'] + rank
+    assert script('run_export.sh', '--height=64', OUTPUT='x y.pb')[1] == [
+        '-m', 'edvr.export', '--output=x y.pb', '--height=64']
+    (tmp_path / 'a b').mkdir()
+    (tmp_path / 'a b' / 'model.ckpt-600.index').touch()
+    for name in ('a b/EDVR-600', 'a b/model.ckpt-600'):   # the first is what the older port calls the second
+        assert script('run_freeze.sh', name) == (0, ['-m', 'edvr.export', '--checkpoint=a b/model.ckpt-600'])
+    assert script('run_freeze.sh', 'a b/EDVR-700')[1][2:] == ['--checkpoint=a b/EDVR-700']   # edvr.export reports it
 
 
-def test_restoring_scripts(script):
-    """DEVICE_ID CHECKPOINT [FLAGS...], or CHECKPOINT [FLAGS...]; paths as they are given."""
-    assert script('run_evaluation.sh', '0', 'run', '--nossim', DEVICE='cpu', DATA_DIR='clips') == (0, [
-        '-m', 'edvr.evaluate', '--device=cpu', '--checkpoint=run', '--data_dir=clips', '--clips=REDS4', '--nossim'])
-    assert script('run_inference.sh', '0', 'run', DEVICE='npu', INPUT='a.mp4', OUTPUT='b.mp4') == (0, [
-        '-m', 'edvr.infer', '--device=npu', '--checkpoint=run', '--input=a.mp4', '--output=b.mp4'])
-    assert script('run_export.sh', 'run', '--height=64') == (0, [
-        '-m', 'edvr.export', '--checkpoint=run', '--output=EDVR.pb', '--height=64'])
-    assert script('run_evaluation.sh', '0')[0] == script('run_export.sh')[0] == 2
+def test_names_in_the_preparation_of_reds(script):
+    assert script('prepare_reds.sh', DATA_DIR='my, "data"')[1][-4:] == [
+        'data_tools.make_tfrecords', '--data_dir=my, "data"', '--output_dir=my, "data"/tfrecords', '--num_frames=5']

@@ -125,8 +125,9 @@ def parse_names(text):
     Raises:
       UserError: the file is missing or contains something else.
     """
-    names = []
-    for item in (text or '').split(','):
+    names, text = [], text or ''
+    # the name of a file may hold a comma
+    for item in [text] if text.startswith('@') and os.path.isfile(text[1:]) else text.split(','):
         item = item.strip()
         if item.startswith('@'):
             names += _read_names(item[1:])

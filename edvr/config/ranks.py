@@ -26,6 +26,7 @@ class RanksConfig(Config):
                                          'the rank table, else the first ones', low=0, devices=('npu',))
     logs: str = option('', 'folder for the output of each rank, rank_0.log and so on (rank 0 shows here as well), '
                           'and for the rank table; default: logs inside --model_dir')
+    dry_run: bool = option(False, 'print which ranks would run where, write their rank table, and end')
     bind_cores: bool = option(True, 'give each process its own equal share of the cores; switch off where something '
                               'else places them')
     stop_timeout: float = option(60., 'seconds that rank 0 has to save and end when the job is stopped, before it is '
