@@ -7,9 +7,12 @@ import tensorflow.compat.v1 as tf
 
 DOUBLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'npu_double')
 JOB_VARIABLES = ('JOB_ID', 'RANK_SIZE', 'RANK_ID', 'DEVICE_ID', 'ASCEND_DEVICE_ID', 'RANK_TABLE_FILE', 'POD_NAME',
-                 'LOCAL_CHECKPOINT_DIR', 'RESTORE_FROM', 'TF_CONFIG')
+                 'LOCAL_CHECKPOINT_DIR', 'RESTORE_FROM', 'TF_CONFIG', 'CM_WORKER_SIZE', 'CM_CHIEF_IP',
+                 'NPU_DOUBLE_RELEASE', 'NPU_DOUBLE_OVERFLOW', 'NPU_DOUBLE_EMPTY_KERNELS')
 needs_tf1 = pytest.mark.skipif(not tf.__version__.startswith('1.15'),
                                reason='npu_bridge, and so its stand-in, exists for TensorFlow 1.15 only')
+needs_adapter = pytest.mark.skipif(not tf.__version__.startswith(('1.15', '2.6')),
+                                   reason='no adapter, and so no stand-in, exists for this TensorFlow')
 
 
 @pytest.fixture
@@ -32,5 +35,5 @@ def npu(no_job, monkeypatch):
 
 def forget_bridge():
     """Lets a later import of npu_bridge, and its record of the environment, begin anew."""
-    for name in [name for name in sys.modules if name.split('.')[0] == 'npu_bridge']:
+    for name in [name for name in sys.modules if name.split('.')[0] in ('npu_bridge', 'npu_device')]:
         del sys.modules[name]

@@ -7,7 +7,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tiny_training
 from helpers import TINY
-from npu_fixtures import DOUBLE, forget_bridge, needs_tf1, no_job, npu  # noqa: F401 fixtures
+from npu_fixtures import DOUBLE, forget_bridge, needs_adapter, needs_tf1, no_job, npu  # noqa: F401 fixtures
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
@@ -16,7 +16,7 @@ from edvr.data.input_pipeline import train_dataset
 from edvr.model import losses
 from edvr.model.deform_conv import deform_conv
 from edvr.model.network import edvr
-from edvr.runtime import devices, startup_checks
+from edvr.runtime import devices, npu_options, startup_checks
 from edvr.runtime import npu as runtime_npu
 from edvr.runtime.ranks import rank_table
 from edvr.training.run import Run
@@ -76,28 +76,91 @@ def test_rank(no_job, monkeypatch):  # noqa: F811
 
 # the adapter's objects
 
-@needs_tf1
+@needs_adapter
 def test_run_config_takes_every_option(npu, tmp_path):  # noqa: F811
+    lists = tmp_path / 'mix.json'
+    profiling = '{"output":"%s","task_trace":"on"}' % tmp_path
     config = NPU.replace(
         iterations_per_loop=5, precision_mode='allow_mix_precision', graph_memory_max_size='26*1024',
         variable_memory_max_size='5*1024', op_compiler_cache_mode='enable', op_compiler_cache_dir=str(tmp_path),
-        auto_tune_mode='RL,GA', op_select_implmode='high_precision', enable_exception_dump=1, profiling='task_trace',
+        aoe_mode='2', op_select_implmode='high_precision', enable_exception_dump=1, profiling=profiling,
+        modify_mixlist=str(lists), op_precision_mode=str(lists), npu_deterministic=True, hccl_timeout=1800,
+        npu_option=('op_debug_level=1', 'external_weight=true', 'stream_sync_timeout=-1',
+                    'buffer_optimize=off_optimize', 'topo_sorting_mode=1', 'customize_dtypes=a,b=c'),
         dump_path=str(tmp_path), dump_step='0|5', dump_mode='all')
     made = devices.make_estimator(lambda features, labels, mode: None, str(tmp_path), config, seed=np.int64(3)).config
-    options = made.options
-    assert {name: options[name] for name in (
-        'iterations_per_loop', 'precision_mode', 'graph_memory_max_size', 'variable_memory_max_size', 'hcom_parallel',
-        'op_compiler_cache_mode', 'op_compiler_cache_dir', 'auto_tune_mode', 'op_select_implmode',
-        'enable_exception_dump', 'mix_compile_mode', 'enable_data_pre_proc')} == dict(
-            iterations_per_loop=5, precision_mode='allow_mix_precision', graph_memory_max_size='26*1024',
-            variable_memory_max_size='5*1024', hcom_parallel=True, op_compiler_cache_mode='enable',
-            op_compiler_cache_dir=str(tmp_path), auto_tune_mode='RL,GA', op_select_implmode='high_precision',
-            enable_exception_dump=1, mix_compile_mode=False, enable_data_pre_proc=True)
-    assert options['profiling_config']._profiling_options == 'task_trace'
-    dump = options['dump_config']
+    expected = dict(
+        iterations_per_loop=5, precision_mode='allow_mix_precision', graph_memory_max_size='26*1024',
+        variable_memory_max_size='5*1024', hcom_parallel=True, op_compiler_cache_mode='enable',
+        op_compiler_cache_dir=str(tmp_path), aoe_mode='2', op_select_implmode='high_precision',
+        enable_exception_dump=1, mix_compile_mode=False, enable_data_pre_proc=True, modify_mixlist=str(lists),
+        op_precision_mode=str(lists), deterministic=1, hccl_timeout=1800, op_debug_level=1, external_weight=True,
+        stream_sync_timeout=-1, buffer_optimize='off_optimize', topo_sorting_mode=1, customize_dtypes='a,b=c')
+    assert {name: made.options[name] for name in expected} == expected
+    assert made.options['external_weight'] is True
+    assert made.options['profiling_config']._profiling_options == profiling
+    dump = made.options['dump_config']
     assert (dump._dump_path, dump._dump_step, dump._dump_mode) == (str(tmp_path), '0|5', 'all')
     assert (made.save_checkpoints_steps, made.save_summary_steps, made.log_step_count_steps, made.tf_random_seed) == (
         0, 0, None, 3)
+
+
+@needs_adapter
+@pytest.mark.parametrize('release', ['2021-02', 'r1.6.0', 'r1.15.0', '9.1.0'])
+def test_what_is_not_set_stays_at_the_adapters_default(npu, monkeypatch, tmp_path, release):  # noqa: F811
+    monkeypatch.setenv('NPU_DOUBLE_RELEASE', release)
+    options = devices.make_estimator(lambda features, labels, mode: None, str(tmp_path), NPU).config.options
+    from_adapter = npu_options.defaults_of(runtime_npu._bridge('estimator.npu.npu_config', 'NPURunConfig'))
+    assert {name for name in options if options[name] != from_adapter[name]} - {'hcom_parallel'} == {
+        'model_dir', 'session_config', 'save_checkpoints_steps', 'log_step_count_steps', 'precision_mode'}
+
+
+@needs_adapter
+@pytest.mark.parametrize('release, changes, texts', [
+    ('r1.15.0', dict(auto_tune_mode='RL,GA'), ['--auto_tune_mode=RL,GA', 'at least r1.15.0', 'removed in r1.11.0',
+                                               '--aoe_mode']),
+    ('2021-02', dict(aoe_mode='1'), ['--aoe_mode=1', 'r1.3.0', 'it came with r1.5.0']),
+    ('r1.6.0', dict(precision_mode_v2='mixed_float16', npu_deterministic=True),
+     ['--precision_mode_v2=mixed_float16', 'at least r1.5.0', 'came with r1.13.0', '--npu_deterministic',
+      'came with r1.12.0']),
+    ('r1.6.0', dict(hccl_timeout=60), ['--hccl_timeout=60', 'came with r1.7.0']),
+    ('r1.15.0', dict(npu_option=('no_such=1',)), ['--npu_option=no_such=1', 'has no no_such']),
+    ('r1.15.0', dict(npu_option=('deterministic=1', 'precision_mode=x')), ['use --npu_deterministic',
+                                                                           'use --precision_mode']),
+    ('r1.15.0', dict(npu_option=('external_weight=7',)), ['external_weight=7: it must be true or false']),
+    ('r1.15.0', dict(npu_option=('stream_sync_timeout=soon',)), ['it must be a whole number']),
+    ('r1.15.0', dict(npu_option=('session_config=x', 'graph_run_mode=0')), ['an object of the adapter',
+                                                                            'the training depends on it']),
+    ('r1.15.0', dict(npu_option=('op_debug_level=1', 'op_debug_level=2')), ['is given twice'])])
+def test_options_that_the_adapter_does_not_have_are_refused(npu, monkeypatch, release, changes, texts):  # noqa: F811
+    monkeypatch.setenv('NPU_DOUBLE_RELEASE', release)
+    with pytest.raises(UserError) as raised:
+        startup_checks.check(NPU.replace(**changes))
+    for text in texts:
+        assert text in str(raised.value)
+
+
+@pytest.mark.parametrize('changes, text', [
+    (dict(profiling='task_trace'), 'it must be a JSON object'), (dict(profiling='{"task_trace":"on"}'), '"output"'),
+    (dict(npu_option=('op_debug_level',)), 'it must be NAME=VALUE'), (dict(precision_mode='fp16'), 'must be one of')])
+def test_options_that_no_adapter_has(changes, text):
+    with pytest.raises(UserError, match=text):
+        NPU.replace(**changes)
+
+
+def test_an_adapter_of_an_unknown_release_is_refused():
+    with pytest.raises(UserError, match='no release that the program knows'):
+        list(npu_options.refusals({'aoe_mode': '--aoe_mode'}, {'model_dir': None}))
+
+
+@needs_adapter
+def test_a_newer_precision_mode_replaces_the_older(npu, tmp_path):  # noqa: F811
+    arguments = runtime_npu.run_config_arguments(str(tmp_path), NPU.replace(precision_mode_v2='mixed_float16'), None)
+    assert arguments['precision_mode_v2'] == 'mixed_float16' and 'precision_mode' not in arguments
+
+
+def test_the_prefix_follows_tensorflow():
+    assert runtime_npu.prefix() == ('npu_bridge' if tf.__version__.startswith('1.') else 'npu_device.compat.v1')
 
 
 @needs_tf1

@@ -1,6 +1,8 @@
 """The stand-in for npu_bridge behaves as the adapter is documented to, above all where that surprises."""
 import importlib
+import inspect
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -68,7 +70,8 @@ def test_deformable_conv2d_nchw():
         np.testing.assert_allclose(session.run(y).transpose(0, 2, 3, 1), by_loops(x, weight, parts, 1, 1), atol=1e-5)
 
 
-def test_deformable_conv2d_writes_into_strides():
+def test_deformable_conv2d_of_early_2021_writes_into_strides(monkeypatch):
+    monkeypatch.setenv('NPU_DOUBLE_RELEASE', '2021-02')
     x, weight, offsets, _ = (tf.constant(value) for value in operands())
     strides = [1, 1, 1, 1]
     first = deformable(x, weight, offsets, strides, (1, 1, 1, 1), deformable_groups=2)
@@ -81,7 +84,7 @@ def test_deformable_conv2d_writes_into_strides():
 
 
 @pytest.mark.parametrize('changes, error, text', [
-    (dict(strides=(1, 1, 1, 1)), TypeError, 'item assignment'),
+    (dict(strides=(1, 1, 1, 1), release='2021-02'), TypeError, 'item assignment'),
     (dict(strides=None), TypeError, 'strides'),
     (dict(strides=1), TypeError, 'strides'),
     (dict(pads=None), TypeError, 'pads'),
@@ -91,7 +94,9 @@ def test_deformable_conv2d_writes_into_strides():
     (dict(x=np.zeros((2, 4, 5, 4), np.float16)), TypeError, 'float16'),
     (dict(filter=np.zeros((3, 3, 4, 2), np.float32)), AttributeError, 'get_shape'),
 ])
-def test_deformable_conv2d_refuses(changes, error, text):
+def test_deformable_conv2d_refuses(changes, error, text, monkeypatch):
+    changes = dict(changes)
+    monkeypatch.setenv('NPU_DOUBLE_RELEASE', changes.pop('release', 'r1.15.0'))
     x, weight, offsets, _ = operands()
     arguments = dict(dict(x=x, filter=tf.constant(weight), offsets=offsets, strides=[1, 1, 1, 1], pads=(1, 1, 1, 1),
                           deformable_groups=2), **changes)
@@ -132,7 +137,8 @@ def test_run_config_defaults():
     (dict(log_step_count_steps=0), ValueError), (dict(mix_compile_mode=1), ValueError),
     (dict(mix_compile_mode=True, iterations_per_loop=2), ValueError), (dict(graph_run_mode=2), ValueError),
     (dict(enable_exception_dump=-1), TypeError), (dict(dump_config='x'), ValueError),
-    (dict(session_config='x'), ValueError), (dict(model_dir=''), ValueError), (dict(mstune_mode='1'), ValueError),
+    (dict(session_config='x'), ValueError), (dict(model_dir=''), ValueError), (dict(mstune_mode='1'), TypeError),
+    (dict(auto_tune_mode='GA'), TypeError),
     (dict(device_fn=None), TypeError), (dict(protocol=None), TypeError)])
 def test_run_config_refuses(options, error):
     with pytest.raises(error):
@@ -163,6 +169,10 @@ def line_spec(features, labels, mode, spec=tf.estimator.EstimatorSpec, rate=0.1,
     return spec(mode, loss=loss, train_op=train_op, **options)
 
 
+def fit(features, labels, mode):
+    return line_spec(features, labels, mode)
+
+
 def line_data(count=None, batch=1):
     pairs = tf.data.Dataset.from_tensor_slices(([1., 2., 3., 4.], [2., 4., 6., 8.]))
     return pairs.repeat().take(count or -1).batch(batch)
@@ -174,11 +184,14 @@ def test_estimator_wants_its_own_config():
             bridge('estimator.npu.npu_estimator').NPUEstimator(line_spec, config=config)
 
 
-@pytest.mark.parametrize('name, text', [('JOB_ID', 'job_info'), ('RANK_SIZE', 'isdigit')])
-def test_estimator_needs_a_job(monkeypatch, tmp_path, name, text):
+@pytest.mark.parametrize('release, name, error, text', [
+    ('2021-02', 'JOB_ID', AttributeError, 'job_info'), ('r1.15.0', 'JOB_ID', ValueError, 'Load job info failed'),
+    ('r1.15.0', 'RANK_SIZE', AttributeError, 'isdigit')])
+def test_estimator_needs_a_job(monkeypatch, tmp_path, release, name, error, text):
+    monkeypatch.setenv('NPU_DOUBLE_RELEASE', release)
     monkeypatch.delenv(name)
-    with pytest.raises(AttributeError, match=text):
-        estimator(line_spec, model_dir=str(tmp_path))
+    with pytest.raises(error, match=text):
+        estimator(fit, model_dir=str(tmp_path))
 
 
 def test_environment_is_read_once(monkeypatch):
@@ -203,7 +216,7 @@ def test_model_fn_gets_what_its_signature_names(tmp_path):
 def test_a_given_session_config_is_written_into(tmp_path):
     proto = tf.ConfigProto()
     for count in (1, 2):
-        estimator(line_spec, model_dir=str(tmp_path), session_config=proto)
+        estimator(fit, model_dir=str(tmp_path), session_config=proto)
         assert len(proto.graph_options.rewrite_options.custom_optimizers) == count
 
 
@@ -235,7 +248,7 @@ def test_hooks_that_are_not_wanted_are_not_there(monkeypatch, tmp_path):
 
 
 def test_keep_checkpoint_max_is_ignored(tmp_path):
-    made = estimator(line_spec, model_dir=str(tmp_path), save_checkpoints_steps=1, keep_checkpoint_max=2)
+    made = estimator(fit, model_dir=str(tmp_path), save_checkpoints_steps=1, keep_checkpoint_max=2)
     made.train(line_data, steps=9)
     assert sorted(name for name in os.listdir(str(tmp_path)) if name.endswith('.index')) == [
         'model.ckpt-%d.index' % step for step in (5, 6, 7, 8, 9)]
@@ -250,17 +263,17 @@ def test_a_run_of_the_session_is_a_loop_of_steps(tmp_path):
 
         def after_run(self, run_context, run_values):
             steps.append(run_context.session.run(tf.train.get_global_step(run_context.session.graph)))
-    made = estimator(line_spec, model_dir=str(tmp_path / 'loops'), iterations_per_loop=3, save_checkpoints_steps=0)
+    made = estimator(fit, model_dir=str(tmp_path / 'loops'), iterations_per_loop=3, save_checkpoints_steps=0)
     made.train(line_data, [Watch()], max_steps=7)
     assert steps == [3, 6, 9]   # ends at the next multiple
     del steps[:]
-    made = estimator(line_spec, model_dir=str(tmp_path / 'end'), iterations_per_loop=3, save_checkpoints_steps=1)
+    made = estimator(fit, model_dir=str(tmp_path / 'end'), iterations_per_loop=3, save_checkpoints_steps=1)
     made.train(lambda: line_data(5), [Watch()])   # the partial loop has updated the weights
     assert steps == [3] and made.get_variable_value('global_step') == 5
 
 
 def test_loop_variables_are_not_in_checkpoints(tmp_path):
-    made = estimator(line_spec, model_dir=str(tmp_path), iterations_per_loop=2)
+    made = estimator(fit, model_dir=str(tmp_path), iterations_per_loop=2)
     made.train(line_data, max_steps=2)
     assert set(made.get_variable_names()) == {'w', 'global_step'}
 
@@ -368,7 +381,9 @@ def test_only_trainable_variables_are_broadcast(monkeypatch):
         assert session.run([trained, state]) == [8, 1]
 
 
-def test_overflow_skips_the_update_and_lowers_the_scale():
+@pytest.mark.parametrize('mode', ['saturation', 'inf_nan'])
+def test_overflow_skips_the_update_and_lowers_the_scale(monkeypatch, mode):
+    monkeypatch.setenv('NPU_DOUBLE_OVERFLOW', mode)
     manager = bridge('estimator.npu.npu_loss_scale_manager').ExponentialUpdateLossScaleManager(8., 2, 1, 2, 0.5)
     optimizer = bridge('estimator.npu.npu_loss_scale_optimizer').NPULossScaleOptimizer(
         tf.train.GradientDescentOptimizer(1.), manager)
@@ -376,15 +391,62 @@ def test_overflow_skips_the_update_and_lowers_the_scale():
     variable = tf.get_variable('v', initializer=1.)
     pairs = optimizer.compute_gradients(variable * factor, [variable])
     train_op = optimizer.apply_gradients(pairs, step)
+    hidden = optimizer.apply_gradients([(tf.math.multiply_no_nan(pairs[0][0], 0.), variable)], step)
     assert {v.op.name for v in tf.global_variables()} == {'v', 'global_step', 'loss_scale', 'good_steps', 'bad_steps'}
     fetches = [variable, step, manager._loss_scale]
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         assert session.run(pairs[0][0], {factor: 0.25}) == 0.25
+        # only INF/NaN mode shows infinities
+        assert np.isfinite(session.run(pairs[0][0], {factor: np.inf})) == (mode == 'saturation')
         session.run(train_op, {factor: np.inf})
         assert session.run(fetches) == [1, 0, 4]
         for _ in range(2):
             session.run(train_op, {factor: 0.25})
         assert session.run(fetches) == [0.5, 2, 8]
+        # and there, who hides them makes an overflow a good step
+        session.run(hidden, {factor: np.inf})
+        assert session.run(step) == (3 if mode == 'inf_nan' else 2)
     with pytest.raises(ValueError):
         bridge('estimator.npu.npu_loss_scale_manager').FixedLossScaleManager(0.5)
+
+
+# the operator as TensorFlow sees it
+
+def test_deformable_offsets_has_the_adapters_attributes_and_defaults():
+    x, weight, offsets, _ = (tf.constant(value) for value in operands())
+    deformable(x, weight, offsets, [1, 1, 1, 1], (1, 1, 1, 1), deformable_groups=2)
+    node, = [node for node in tf.get_default_graph().as_graph_def().node if node.op == 'DeformableOffsets']
+    assert set(node.attr) == {'T', 'strides', 'pads', 'ksize', 'dilations', 'data_format', 'deformable_groups',
+                              'modulated'}
+    operation = tf.get_default_graph().get_operation_by_name(node.name)
+    assert operation.get_attr('data_format') == b'NHWC' and operation.get_attr('dilations') == [1, 1, 1, 1]
+
+
+def test_kernels_of_a_host_are_empty(monkeypatch):
+    monkeypatch.setenv('NPU_DOUBLE_EMPTY_KERNELS', '1')
+    x, weight, offsets, _ = (tf.constant(value) for value in operands())
+    y = deformable(x, weight, offsets, [1, 1, 1, 1], (1, 1, 1, 1), deformable_groups=2)
+    with tf.Session() as session, pytest.raises(tf.errors.InternalError, match='Missing 0-th output'):
+        session.run(y)
+
+
+@pytest.mark.parametrize('release, count', [('2021-02', 51), ('r1.6.0', 54), ('r1.15.0', 76), ('9.1.0', 88)])
+def test_arguments_by_release(monkeypatch, release, count):
+    """The counts are those of the adapter's own signatures."""
+    monkeypatch.setenv('NPU_DOUBLE_RELEASE', release)
+    assert len(inspect.signature(bridge('estimator.npu.npu_config').NPURunConfig).parameters) == count
+
+
+def test_model_fn_with_an_unknown_argument_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='not expected args'):
+        estimator(lambda features, labels, mode, extra: None, model_dir=str(tmp_path))
+
+
+def test_ranks_that_exchange_other_things_fail():
+    sockets = bridge('sockets')
+    hub = object.__new__(sockets._Hub)
+    hub._size, hub._parts, hub._answers, hub._descriptions = 1, {}, {}, {}
+    hub._arrived = threading.Condition()
+    assert hub._meet(('0', 1, 'sum'), 0, [1], '0 sum of a') == [1]
+    assert 'the ranks disagree on collective 0' in hub._meet(('0', 1, 'sum'), 1, [1], '0 sum of b')

@@ -18,7 +18,7 @@ class ConfigError(UserError):
 
 
 def option(default, help, choices=None, low=None, high=None, common=False, devices=None, shown=None,
-           auto=False):
+           auto=False, repeated=False):
     """A field of a Config.
 
     Args:
@@ -30,9 +30,11 @@ def option(default, help, choices=None, low=None, high=None, common=False, devic
       devices: names of the devices that have this option, or None for all; see `edvr.flags`.
       shown: str, the name under which a program prints the default when it uses it; None prints nothing.
       auto: whether the flag also takes `auto`, which is its default; the program replaces it by one of `choices`.
+      repeated: whether the flag of a tuple of str is given once for each element, which may then contain commas.
     """
     return dataclasses.field(default=default, metadata=dict(
-        help=help, choices=choices, low=low, high=high, common=common, devices=devices, shown=shown, auto=auto))
+        help=help, choices=choices, low=low, high=high, common=common, devices=devices, shown=shown, auto=auto,
+        repeated=repeated))
 
 
 def element_type(field):

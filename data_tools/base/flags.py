@@ -41,6 +41,9 @@ def define(*classes):
 def _define_one(field, module):
     kind, help, limits = element_type(field), field.metadata['help'], {}
     choices, low, high = (field.metadata.get(key) for key in ('choices', 'low', 'high'))
+    if field.metadata['repeated']:
+        flags.DEFINE_multi_string(field.name, list(field.default), help, module_name=module)
+        return
     if is_tuple(field):
         flags.DEFINE_list(field.name, [str(item) for item in field.default], help + ' (comma-separated)',
                           module_name=module)
@@ -123,15 +126,17 @@ def as_flagfile(configs):
     for config in configs:
         for topic in topics_of(type(config)):
             lines.append('# ' + topic.TITLE)
-            lines += [_as_flag(field, getattr(config, field.name)) for field in dataclasses.fields(topic)
-                      if getattr(config, field.name) is not None]
+            for field in dataclasses.fields(topic):
+                value = getattr(config, field.name)
+                parts = value if field.metadata['repeated'] else [] if value is None else [value]
+                lines += [_as_flag(field, part) for part in parts]
     return '\n'.join(lines)
 
 
 def _as_flag(field, value):
     if isinstance(value, bool):
         return '--%s%s' % ('' if value else 'no', field.name)
-    return '--%s=%s' % (field.name, ','.join(map(str, value)) if is_tuple(field) else value)
+    return '--%s=%s' % (field.name, ','.join(map(str, value)) if isinstance(value, tuple) else value)
 
 
 def run(main, *classes, build_all=build_all, notes=used_defaults, flagfiles=None):

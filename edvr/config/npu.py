@@ -1,7 +1,14 @@
 """What only the runtime of an Ascend NPU wants to know."""
 import dataclasses
+import json
+from typing import Tuple
 
 from data_tools.base.config import Config, option
+
+PRECISION_MODES = ('allow_fp32_to_fp16', 'force_fp16', 'force_fp32', 'cube_fp16in_fp32out', 'allow_mix_precision',
+                   'allow_mix_precision_fp16', 'allow_mix_precision_bf16', 'allow_fp32_to_bf16',
+                   'must_keep_origin_dtype')
+PRECISION_MODES_V2 = ('fp16', 'origin', 'cube_fp16in_fp32out', 'mixed_float16', 'mixed_bfloat16')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,9 +23,18 @@ class NpuConfig(Config):
                                                        'force_fp16: always float16 (fastest); '
                                                        'allow_mix_precision: float16 where it is safe, use with '
                                                        '--loss_scale; must_keep_origin_dtype: never convert (an '
-                                                       'operator without float32 fails)',
-                                 choices=('allow_fp32_to_fp16', 'force_fp16', 'allow_mix_precision',
-                                          'must_keep_origin_dtype'))
+                                                       'operator without float32 fails); the others need a card and '
+                                                       'an adapter that have them',
+                                 choices=PRECISION_MODES)
+    precision_mode_v2: str = option('', 'on NPU, adapters of 2023 and later: the newer names of the precision modes; '
+                                        'one given here is used instead of --precision_mode',
+                                    choices=('',) + PRECISION_MODES_V2)
+    modify_mixlist: str = option('', 'on NPU: JSON file that moves operators between the lists of '
+                                     '--precision_mode=allow_mix_precision')
+    op_precision_mode: str = option('', 'on NPU: INI file with the precision of single operators')
+    npu_deterministic: bool = option(False, 'on NPU: operators that give the same bits each time; slower')
+    hccl_timeout: int = option(0, 'on several NPUs: seconds that a rank waits for the others; 0 leaves the choice to '
+                                  'the adapter. Raise it when ranks start at very different times', low=0)
     iterations_per_loop: int = option(1, 'on NPU: steps the device runs before the host sees anything; 10 to 100 '
                                          'hides the host, but logs, guards and checkpoints happen only between '
                                          'loops. --steps and --save_every must be multiples', low=1)
@@ -34,14 +50,22 @@ class NpuConfig(Config):
                                              'Enable to start faster',
                                          choices=('', 'enable', 'force', 'disable'))
     op_compiler_cache_dir: str = option('', 'on NPU: directory of that cache')
-    auto_tune_mode: str = option('', 'on NPU: operator tuning, such as RL,GA; the first run takes hours, later '
-                                     'ones are faster; empty is off')
+    auto_tune_mode: str = option('', 'on NPU, adapters before 2023: operator tuning, such as RL,GA; the first run '
+                                     'takes hours, later ones are faster; empty is off')
+    aoe_mode: str = option('', 'on NPU: tuning by the adapters since September 2021: 1 (subgraphs) or 2 (operators); '
+                               'the first run takes hours; empty is off', choices=('', '1', '2'))
     op_select_implmode: str = option('', 'on NPU: high_precision or high_performance operator variants; empty '
                                          'leaves the choice to the runtime',
-                                     choices=('', 'high_precision', 'high_performance'))
-    enable_exception_dump: int = option(0, "on NPU: 1 writes a failing operator's inputs to files", low=0)
-    profiling: str = option('', 'on NPU: profiling options for a short run, such as task_trace or '
-                            'training_trace:task_trace; empty is off (it costs speed and disk)')
+                                     choices=('', 'high_precision', 'high_performance',
+                                              'high_precision_for_all', 'high_performance_for_all'))
+    enable_exception_dump: int = option(-1, "on NPU: what is written of a failing operator: 0 nothing, 1 its inputs, 2 "
+                                            "(newer adapters) a light dump; -1 leaves the choice to the adapter",
+                                        low=-1, high=2)
+    profiling: str = option('', 'on NPU: profiling options for a short run as JSON, such as '
+                            '{"output":"/tmp/profiling","training_trace":"on","task_trace":"on"}; empty is off (it '
+                            'costs speed and disk)')
+    npu_option: Tuple[str, ...] = option((), 'on NPU: NAME=VALUE for any other argument of NPURunConfig, such as '
+                                             'op_debug_level=1; give it once for each', repeated=True)
     dump_path: str = option('', 'on NPU: existing directory for the tensors of --dump_step; empty is off (it '
                                 'costs much speed and disk)')
     dump_step: str = option('', 'on NPU: steps to dump, such as 0|5|10-20; empty with --dump_path means every step')
@@ -54,3 +78,18 @@ class NpuConfig(Config):
                 yield '%s is %r; it must be bytes, such as 26*1024*1024*1024' % (name, value)
         if self.dump_step and not self.dump_path:
             yield 'dump_step is %r without --dump_path, which says where to' % self.dump_step
+        if self.profiling:
+            yield from _profiling_problems(self.profiling)
+        for text in self.npu_option:
+            if not text.partition('=')[0].isidentifier() or '=' not in text:
+                yield 'npu_option is %r; it must be NAME=VALUE, such as op_debug_level=1' % text
+
+
+def _profiling_problems(text):
+    try:
+        options = json.loads(text)
+    except ValueError:
+        options = None
+    if not isinstance(options, dict) or not isinstance(options.get('output'), str):
+        yield ('profiling is %r; it must be a JSON object with the folder for the results, such as '
+               '{"output":"/tmp/profiling","training_trace":"on","task_trace":"on"}' % text)

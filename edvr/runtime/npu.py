@@ -1,4 +1,8 @@
-"""Ascend NPUs: the only module that imports npu_bridge (the adapter of TensorFlow 1.15), when one is asked for."""
+"""Ascend NPUs: the only module that imports the adapter, when an NPU is asked for.
+
+The adapter is npu_bridge for TensorFlow 1.15; for TensorFlow 2.6 the same modules are below npu_device.compat.v1,
+without loss scaling.
+"""
 import importlib
 import os
 import sys
@@ -7,36 +11,65 @@ import numpy as np
 
 from data_tools.base.errors import UserError
 from edvr.graph_mode import tf
+from edvr.runtime import npu_options
 
-_CONFIG = 'npu_bridge.estimator.npu.npu_config'
-_ESTIMATOR = 'npu_bridge.estimator.npu.npu_estimator'
-_OPTIMIZER = 'npu_bridge.estimator.npu.npu_optimizer'
-_LOSS_SCALE_OPTIMIZER = 'npu_bridge.estimator.npu.npu_loss_scale_optimizer'
-_LOSS_SCALE_MANAGER = 'npu_bridge.estimator.npu.npu_loss_scale_manager'
-_SCOPE = 'npu_bridge.estimator.npu.npu_scope'
-_HCCL = 'npu_bridge.hccl.hccl_ops'
-_CUBE = 'npu_bridge.tbe.npu_cube_ops'
+# below the adapter's prefix
+_CONFIG = 'estimator.npu.npu_config'
+_ESTIMATOR = 'estimator.npu.npu_estimator'
+_OPTIMIZER = 'estimator.npu.npu_optimizer'
+_LOSS_SCALE_OPTIMIZER = 'estimator.npu.npu_loss_scale_optimizer'
+_LOSS_SCALE_MANAGER = 'estimator.npu.npu_loss_scale_manager'
+_SCOPE = 'estimator.npu.npu_scope'
+_HCCL = 'hccl.hccl_ops'
+_CUBE = 'tbe.npu_cube_ops'
+
+# arguments of NPURunConfig that are the options of the same name, where they are set
+_SAME_NAMES = ('modify_mixlist', 'op_precision_mode', 'hccl_timeout', 'graph_memory_max_size',
+               'variable_memory_max_size', 'auto_tune_mode', 'aoe_mode', 'op_compiler_cache_mode',
+               'op_compiler_cache_dir', 'op_select_implmode')
+
+
+def prefix():
+    """The package below which the adapter of this TensorFlow has its modules."""
+    return 'npu_bridge' if tf.__version__.startswith('1.') else 'npu_device.compat.v1'
 
 
 def _bridge(module, name):
-    """The attribute `name` of an npu_bridge module; UserError naming what is missing when it cannot be had."""
+    """The attribute `name` of an adapter's module ('' is the package); UserError naming what is missing."""
+    module = '.'.join(filter(None, [prefix(), module]))
     try:
+        if prefix() != 'npu_bridge':
+            importlib.import_module('npu_device').compat.enable_v1()
         return getattr(importlib.import_module(module), name)
     except Exception as error:   # a half-installed adapter fails in many ways, all of which end here
         raise UserError(
             '--device=npu needs %s of %s, which does not load: %s: %s. It comes with the TensorFlow adapter of Ascend '
-            'CANN, for Python 3.7 and TensorFlow 1.15 (here: Python %d.%d, TensorFlow %s): install it and source its '
-            'set_env.sh, or choose --device=gpu or --device=cpu'
+            'CANN, for TensorFlow 1.15 with Python 3.7 or TensorFlow 2.6 with Python 3.7 to 3.9 (here: Python %d.%d, '
+            'TensorFlow %s): install it and source its set_env.sh, or choose --device=gpu or --device=cpu'
             % ((name, module, type(error).__name__, error) + sys.version_info[:2] + (tf.__version__,))) from error
 
 
-def require():
-    """Raises UserError naming what is missing, unless everything that training uses of npu_bridge is there."""
+def require(config=None):
+    """Raises UserError naming what is missing, unless all is there of the adapter that training with `config` uses.
+
+    Args:
+      config: NpuConfig with the loss scaling of DeviceConfig, or None: then only the modules are looked at.
+    """
     for module, name in ((_CONFIG, 'NPURunConfig'), (_ESTIMATOR, 'NPUEstimator'),
-                         (_OPTIMIZER, 'NPUDistributedOptimizer'),
-                         (_LOSS_SCALE_OPTIMIZER, 'NPULossScaleOptimizer'), (_SCOPE, 'keep_dtype_scope'),
+                         (_OPTIMIZER, 'NPUDistributedOptimizer'), (_SCOPE, 'keep_dtype_scope'),
                          (_HCCL, 'allreduce'), (_CUBE, 'deformable_conv2d')):
         _bridge(module, name)
+    if config is None:
+        return
+    if config.loss_scale != 'off':
+        if prefix() != 'npu_bridge':
+            raise UserError('--loss_scale=%s: the adapter of TensorFlow 2.6 has no loss scaling for Estimators '
+                            '(npu_device.compat.v1 comes without NPULossScaleOptimizer): use --loss_scale=off with a '
+                            'precision mode that needs none, such as --precision_mode=allow_fp32_to_fp16, or '
+                            'TensorFlow 1.15' % config.loss_scale)
+        _bridge(_LOSS_SCALE_OPTIMIZER, 'NPULossScaleOptimizer')
+        _bridge(_LOSS_SCALE_MANAGER, 'ExponentialUpdateLossScaleManager')
+    _options(config)
 
 
 def _variable(name, default=None):
@@ -70,13 +103,14 @@ def offload(proto, config):
 
     Raises UserError without npu_bridge: its library, once loaded, is what takes the graphs.
     """
-    _bridge('npu_bridge', '__version__')
+    _bridge('', '__version__')
     options = proto.graph_options.rewrite_options.custom_optimizers.add(name='NpuOptimizer').parameter_map
     options['use_off_line'].b = True
     options['mix_compile_mode'].b = False
     options['graph_run_mode'].i = 1   # the adapter's default, right for weights in variables; 0 is for frozen graphs
     options['iterations_per_loop'].i = 1
-    options['precision_mode'].s = config.precision_mode.encode()
+    name = 'precision_mode_v2' if config.precision_mode_v2 else 'precision_mode'
+    options[name].s = getattr(config, name).encode()
     options['job'].s = b'localhost'
     options['task_index'].i = 0
 
@@ -87,7 +121,7 @@ def make_estimator(model_fn, model_dir, config, session_config, seed=None):
     Args:
       session_config: a fresh tf.ConfigProto: the adapter writes into it.
     """
-    require()
+    require(config)
     run_config = _bridge(_CONFIG, 'NPURunConfig')(**run_config_arguments(model_dir, config, session_config, seed))
     return _bridge(_ESTIMATOR, 'NPUEstimator')(model_fn=model_fn, config=run_config)
 
@@ -101,13 +135,8 @@ def run_config_arguments(model_dir, config, session_config, seed=None):
         iterations_per_loop=int(config.iterations_per_loop),
         # Every rank believes itself chief and all share one model directory, so nothing of the Estimator's own may
         # write there: 0 is "never" here (None would mean every 100 steps), and None stops its step counter.
-        save_checkpoints_steps=0, save_summary_steps=0, log_step_count_steps=None,
-        precision_mode=config.precision_mode, hcom_parallel=config.hcom_parallel,
-        enable_exception_dump=int(config.enable_exception_dump))
-    for name in ('graph_memory_max_size', 'variable_memory_max_size', 'auto_tune_mode', 'op_compiler_cache_mode',
-                 'op_compiler_cache_dir', 'op_select_implmode'):
-        if getattr(config, name):
-            arguments[name] = getattr(config, name)
+        save_checkpoints_steps=0, save_summary_steps=0, log_step_count_steps=None)
+    arguments.update(_options(config))
     if config.profiling:
         arguments['profiling_config'] = _bridge(_CONFIG, 'ProfilingConfig')(
             enable_profiling=True, profiling_options=config.profiling)
@@ -116,6 +145,29 @@ def run_config_arguments(model_dir, config, session_config, seed=None):
             enable_dump=True, dump_path=config.dump_path, dump_step=config.dump_step or None,
             dump_mode=config.dump_mode)
     return arguments
+
+
+def _options(config):
+    """The arguments of NPURunConfig that are the user's choice; UserError with all that this adapter does not have."""
+    precision = 'precision_mode_v2' if config.precision_mode_v2 else 'precision_mode'
+    options = {precision: getattr(config, precision), 'hcom_parallel': config.hcom_parallel}
+    flags = {precision: '--%s=%s' % (precision, options[precision]), 'hcom_parallel': '--hcom_parallel'}
+    for name in _SAME_NAMES:
+        if getattr(config, name):
+            options[name] = getattr(config, name)
+            flags[name] = '--%s=%s' % (name, options[name])
+    if config.enable_exception_dump >= 0:
+        options['enable_exception_dump'] = int(config.enable_exception_dump)
+        flags['enable_exception_dump'] = '--enable_exception_dump'
+    if config.npu_deterministic:
+        options['deterministic'], flags['deterministic'] = 1, '--npu_deterministic'
+    defaults = npu_options.defaults_of(_bridge(_CONFIG, 'NPURunConfig'))
+    problems = list(npu_options.refusals(flags, defaults))
+    others, more = npu_options.parse(config.npu_option, defaults)
+    problems += more
+    if problems:
+        raise UserError('; '.join(problems))
+    return dict(options, **others)
 
 
 def wrap_optimizer(optimizer, config):

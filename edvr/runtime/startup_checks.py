@@ -1,4 +1,5 @@
 """Everything that can be known to be wrong before a run starts, reported at once."""
+import json
 import os
 
 from data_tools.base.errors import UserError
@@ -6,6 +7,8 @@ from edvr.runtime import devices, npu
 from edvr.runtime.ranks import rank_table, tf_config
 
 CHECKPOINT_VARIABLES = ('LOCAL_CHECKPOINT_DIR', 'RESTORE_FROM')
+# of jobs without a rank table: the adapter refuses them beside RANK_SIZE or RANK_TABLE_FILE
+CLUSTER_VARIABLES = ('CM_CHIEF_IP', 'CM_CHIEF_PORT', 'CM_CHIEF_DEVICE', 'CM_WORKER_IP', 'CM_WORKER_SIZE')
 
 
 def check(config, counts=None, readings=()):
@@ -32,7 +35,7 @@ def problems(config, counts=None):
     """The texts of `check`: list of str."""
     found = _loop_problems(config, counts or {})
     if config.device == 'npu':
-        found += _failures(npu.require) + _npu_environment() + _npu_directories(config)
+        found += _failures(lambda: npu.require(config)) + _npu_environment() + _npu_paths(config)
     else:
         found += list(tf_config.problems())
         found += _failures(lambda: devices.gpus(config)) if config.device == 'gpu' else []
@@ -84,6 +87,10 @@ def _npu_environment():
         if os.environ.get(name):
             found.append('the environment variable %s is set (%r): the adapter would silently start from those '
                          'weights; unset it, and use --init_from' % (name, os.environ[name]))
+    leftovers = [name for name in CLUSTER_VARIABLES if name in os.environ]
+    if leftovers:
+        found.append('set in the environment: %s; the adapter takes these and RANK_SIZE for two jobs at once. Ranks '
+                     'come from the rank table here: unset %s' % (', '.join(leftovers), ' '.join(leftovers)))
     if 'TF_CONFIG' in os.environ:
         found.append('the environment variable TF_CONFIG is set (%r): on NPU ranks come from the rank table; unset it'
                      % os.environ['TF_CONFIG'])
@@ -111,8 +118,16 @@ def _rank_table_problems(size, rank, device):
     return found
 
 
-def _npu_directories(config):
+def _npu_paths(config):
     # the adapter ends the process when they are missing
-    return ['--%s=%s is not a directory; make it first' % (name, path)
-            for name, path in (('dump_path', config.dump_path), ('op_compiler_cache_dir', config.op_compiler_cache_dir))
-            if path and not os.path.isdir(path)]
+    found = ['--%s=%s is not a directory; make it first' % (name, path)
+             for name, path in (('dump_path', config.dump_path),
+                                ('op_compiler_cache_dir', config.op_compiler_cache_dir))
+             if path and not os.path.isdir(path)]
+    output = json.loads(config.profiling)['output'] if config.profiling else ''
+    if output and not os.path.isdir(output):
+        found.append('--profiling: its "output" %s is not a directory; make it first' % output)
+    return found + ['--%s=%s is not a file' % (name, path)
+                    for name, path in (('modify_mixlist', config.modify_mixlist),
+                                       ('op_precision_mode', config.op_precision_mode))
+                    if path and not os.path.isfile(path)]

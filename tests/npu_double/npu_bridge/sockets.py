@@ -41,9 +41,10 @@ def exchange(key, arrays, reduction):
     with _lock:
         if rank == 0:
             _start_hub(size)
-        _calls[key] += 1
-        number = _calls[key]
-    return _ask(((key, number, reduction), rank, arrays))
+        place = key.partition(' ')[0]
+        _calls[place] += 1
+        number = _calls[place]
+    return _ask(((place, number, reduction), rank, arrays, key))
 
 
 def _address():
@@ -82,7 +83,7 @@ class _Hub:
 
     def __init__(self, size, listener):
         self._size, self._listener = size, listener
-        self._parts, self._answers = {}, {}
+        self._parts, self._answers, self._descriptions = {}, {}, {}
         self._arrived = threading.Condition()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -92,11 +93,13 @@ class _Hub:
 
     def _serve(self, client):
         with client:
-            key, rank, arrays = client.recv()
-            client.send(self._meet(key, rank, arrays))
+            client.send(self._meet(*client.recv()))
 
-    def _meet(self, key, rank, arrays):
+    def _meet(self, key, rank, arrays, description):
         with self._arrived:
+            other = self._descriptions.setdefault(key[:2], description)
+            if other != description:
+                return 'the ranks disagree on collective %s: %s here, %s elsewhere' % (key[0], description, other)
             parts = self._parts.setdefault(key, {})
             parts[rank] = arrays
             if len(parts) == self._size:

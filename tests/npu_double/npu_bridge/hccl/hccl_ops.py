@@ -1,12 +1,13 @@
 """Collectives: checked when the graph is built, as the adapter does, and carried out by `transport`.
 
 transport(key, arrays, reduction) -> arrays: what all ranks' `arrays` become; `reduction` is sum, prod, min, max,
-'gather' or 'broadcast'. Replace it to simulate other ranks in one process.
+'gather' or 'broadcast'; key: the collective's number in its graph, and what it exchanges. Replace it to
+simulate other ranks in one process.
 """
 import numpy as np
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
-from npu_bridge import sockets
+from .. import sockets
 
 transport = sockets.exchange
 
@@ -16,7 +17,12 @@ _REDUCIBLE = (tf.int8, tf.int16, tf.int32, tf.float16, tf.float32)
 def _run(tensors, reduction, shapes=None):
     """One collective for all `tensors`."""
     graph = tf.get_default_graph()
-    key = graph.unique_name('collective_' + reduction)
+    # The device runs collectives in the order of the graph, so the ranks' n-th must be the same: the rest of the key
+    # says what it is, for `sockets` to compare.
+    earlier = graph.get_collection_ref('npu_double/collectives')
+    key = '%d %s of %s' % (len(earlier), reduction, ' '.join(
+        '%s:%s%s' % (tensor.op.name, tensor.dtype.base_dtype.name, tensor.shape) for tensor in tensors))
+    earlier.append(key)
 
     def exchange(*arrays):
         return [np.asarray(result, array.dtype)

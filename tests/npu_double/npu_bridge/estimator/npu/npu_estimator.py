@@ -5,12 +5,12 @@ import random
 import string
 import sys
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
-from npu_bridge.estimator.npu import npu_hook, util
-from npu_bridge.estimator.npu.job import job_info
-from npu_bridge.estimator.npu.npu_config import NPURunConfig
+from . import npu_hook, releases, util
+from .job import job_info
+from .npu_config import NPURunConfig
 
 _TRAIN, _EVAL = tf.estimator.ModeKeys.TRAIN, tf.estimator.ModeKeys.EVAL
 
@@ -58,7 +58,14 @@ class NPUEstimator(tf.estimator.Estimator):
         warm_start_from = (warm_start_from or os.environ.get('LOCAL_CHECKPOINT_DIR')
                            or os.environ.get('RESTORE_FROM'))
         if job_info() is None and not warm_start_from:
-            raise AttributeError("'NPUEstimator' object has no attribute '_NPUEstimator__job_info'")
+            if releases.current() == releases.EARLY:
+                raise AttributeError("'NPUEstimator' object has no attribute '_NPUEstimator__job_info'")
+            raise ValueError('Load job info failed')
+        if os.environ.get('CM_WORKER_SIZE') is not None and os.environ.get('RANK_SIZE') is not None:
+            raise ValueError('RANK_SIZE and CM_WORKER_SIZE cannot be configured at the same time.')
+        unexpected = set(inspect.signature(model_fn).parameters) - {'features', 'labels', 'mode', 'params', 'config'}
+        if unexpected:
+            raise ValueError('model_fn (%s) has following not expected args: %s' % (model_fn, sorted(unexpected)))
         if model_dir is None and config.model_dir is None:
             model_dir = 'model_dir_' + ''.join(random.choice(string.ascii_letters) for _ in range(10))
         session_config = config.session_config or tf.ConfigProto()
@@ -71,7 +78,7 @@ class NPUEstimator(tf.estimator.Estimator):
 
         def wrapped(features, labels, mode, params, config):
             given = dict(labels=labels, mode=mode, params=params, config=config)
-            spec = model_fn(features, **{name: value for name, value in given.items() if name in names})
+            spec = model_fn(features=features, **{name: value for name, value in given.items() if name in names})
             return self._prepared(spec, mode, config)
         return wrapped
 
@@ -121,7 +128,7 @@ def _outfeed(host_call, spec):
 
 
 def _depends(fetches, source):
-    todo = [fetch.op if isinstance(fetch, tf.Tensor) else fetch for fetch in tf.contrib.framework.nest.flatten(fetches)]
+    todo = [fetch.op if isinstance(fetch, tf.Tensor) else fetch for fetch in tf.nest.flatten(fetches)]
     seen = set()
     while todo:
         operation = todo.pop()

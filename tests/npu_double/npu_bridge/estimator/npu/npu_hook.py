@@ -1,8 +1,8 @@
 """The hooks that NPUEstimator adds."""
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
-from npu_bridge.estimator.npu import util
-from npu_bridge.hccl import hccl_ops
+from ...hccl import hccl_ops
+from . import util
 
 
 class NPUBroadcastGlobalVariablesHook(tf.train.SessionRunHook):

@@ -1,5 +1,5 @@
 """Loss scales: fixed, or by exponential updates."""
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 
 class FixedLossScaleManager:

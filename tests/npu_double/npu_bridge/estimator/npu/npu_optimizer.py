@@ -1,10 +1,10 @@
 """NPUDistributedOptimizer: gradients averaged over ranks."""
 import os
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
-from npu_bridge.estimator.npu.job import job_info
-from npu_bridge.hccl import hccl_ops
+from ...hccl import hccl_ops
+from .job import job_info
 
 
 def _rank_size():

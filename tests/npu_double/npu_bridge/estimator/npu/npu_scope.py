@@ -1,12 +1,15 @@
 """Scopes that mark operations for the device; nothing on a CPU."""
 import contextlib
 
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
+
+from . import releases
 
 
 @contextlib.contextmanager
 def keep_dtype_scope():
-    with tf.get_default_graph()._attr_scope({'_keep_dtype': tf.AttrValue(b=True)}):
+    mark = tf.AttrValue(b=True) if releases.current() == releases.EARLY else tf.AttrValue(i=1)
+    with tf.get_default_graph()._attr_scope({'_keep_dtype': mark}):
         yield
 
 

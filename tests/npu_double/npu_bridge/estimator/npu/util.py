@@ -1,5 +1,5 @@
 """Loops of several steps on the device."""
-import tensorflow as tf
+import tensorflow.compat.v1 as tf
 
 
 def set_iteration_per_loop(sess, train_op, iterations_per_loop=1):

@@ -1,0 +1,102 @@
+"""Options for NPURunConfig: what the adapter that is installed knows, told from its signature."""
+import inspect
+
+from data_tools.base.errors import UserError
+from edvr.config.npu import NpuConfig
+
+# An argument that came with a release, newest first: the adapter does not say its own release.
+RELEASES = (('oo_level', '9'), ('ac_parallel_enable', 'r1.15.0'), ('precision_mode_v2', 'r1.13.0'),
+            ('deterministic', 'r1.12.0'), ('aoe_config_file', 'r1.11.0'), ('topo_sorting_mode', 'r1.10.0'),
+            ('op_debug_config', 'r1.9.0'), ('soc_config', 'r1.8.0'), ('hccl_timeout', 'r1.7.0'),
+            ('aoe_mode', 'r1.5.0'), ('session_device_id', 'r1.3.0'), ('work_path', 'r1.2.0'),
+            ('precision_mode', 'r1.1.1'))
+SINCE = {'modify_mixlist': 'r1.5.0', 'op_precision_mode': 'r1.5.0', 'op_compiler_cache_mode': 'r1.2.0',
+         'op_compiler_cache_dir': 'r1.2.0'}
+SINCE.update(RELEASES)
+REMOVED = {'auto_tune_mode': ('r1.11.0', 'use --aoe_mode'), 'mstune_mode': ('r1.5.0', 'use --aoe_mode'),
+           'op_tune_mode': ('r1.5.0', 'use --aoe_mode')}
+# what the program itself decides, and with which flag
+OURS = {'model_dir': '--model_dir', 'tf_random_seed': '--seed', 'save_checkpoints_steps': '--save_every',
+        'save_checkpoints_secs': '--save_every', 'save_summary_steps': '--summary_every',
+        'log_step_count_steps': '--log_every', 'keep_checkpoint_max': '--keep_last',
+        'keep_checkpoint_every_n_hours': '--keep_every_hours', 'profiling_config': '--profiling',
+        'dump_config': '--dump_path', 'deterministic': '--npu_deterministic'}
+OBJECTS = ('session_config', 'distribute', 'train_distribute', 'eval_distribute', 'dynamic_input_config',
+           'memory_config', 'experimental_config')
+FORBIDDEN = ('mix_compile_mode', 'horovod_mode', 'enable_data_pre_proc', 'graph_run_mode', 'local_rank_id',
+             'local_device_list', 'is_tailing_optimization')
+
+
+def release_of(defaults):
+    """The release of an adapter, str, by the arguments of its NPURunConfig; raises UserError where it knows too few."""
+    for name, release in RELEASES:
+        if name in defaults:
+            return release
+    raise UserError('the NPURunConfig of the installed adapter has no precision_mode: this is no release that the '
+                    'program knows (r1.1.1 to 9)')
+
+
+def defaults_of(run_config):
+    """{argument: default} of the class NPURunConfig."""
+    return {name: parameter.default for name, parameter in inspect.signature(run_config).parameters.items()}
+
+
+def refusals(names, defaults):
+    """A text for each argument in `names` that this adapter does not have."""
+    release = release_of(defaults)
+    for name, flag in names.items():
+        if name in defaults:
+            continue
+        text = '%s: the installed adapter (at least %s, by its NPURunConfig) has no %s' % (flag, release, name)
+        if name in REMOVED:
+            text += '; it was removed in %s: %s' % REMOVED[name]
+        elif name in SINCE:
+            text += '; it came with %s' % SINCE[name]
+        yield text
+
+
+def parse(texts, defaults):
+    """The arguments given as NAME=VALUE, each with the type of its default.
+
+    Args:
+      texts: list of str.
+      defaults: {argument: default} of NPURunConfig. A default of None says nothing: true and false are then bool, a
+        whole number int, everything else str.
+    Returns:
+      ({name: value}, list of str: a text for each that cannot be given).
+    """
+    values, problems = {}, []
+    for text in texts:
+        name, _, value = text.partition('=')
+        flag = '--npu_option=%s' % text
+        if name in values:
+            problems.append('%s: %s is given twice' % (flag, name))
+        elif name in OURS or name in NpuConfig.__dataclass_fields__:
+            problems.append('%s: use %s' % (flag, OURS.get(name, '--' + name)))
+        elif name in OBJECTS or name in FORBIDDEN:
+            problems.append('%s: %s cannot be given this way: %s' % (
+                flag, name, 'it is an object of the adapter' if name in OBJECTS else 'the training depends on it'))
+        elif name not in defaults:
+            problems += refusals({name: flag}, defaults)
+        else:
+            try:
+                values[name] = _typed(value, defaults[name])
+            except ValueError as error:
+                problems.append('%s: %s' % (flag, error))
+    return values, problems
+
+
+def _typed(text, default):
+    booleans = {'true': True, 'false': False}
+    if isinstance(default, bool):
+        if text.lower() not in booleans:
+            raise ValueError('it must be true or false')
+        return booleans[text.lower()]
+    if isinstance(default, str):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        if isinstance(default, int):
+            raise ValueError('it must be a whole number') from None
+    return booleans.get(text.lower(), text)
