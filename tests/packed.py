@@ -1,4 +1,5 @@
 """Small clips and sets of TFRecords for the tests of the data path."""
+import json
 import os
 
 import numpy as np
@@ -61,3 +62,12 @@ def flip_byte(path, position):
         value = file.read(1)
         file.seek(-1, 1)
         file.write(bytes([value[0] ^ 0x55]))
+
+
+def edit_json(path, change):
+    """Changes a JSON file: `change` takes its value and alters it."""
+    with open(path) as file:
+        values = json.load(file)
+    change(values)
+    with open(path, 'w') as file:
+        json.dump(values, file)

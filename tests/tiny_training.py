@@ -37,7 +37,10 @@ def make_set(folder, windows=24, shards=12, height=20, width=24, scale=4, seed=0
                 writer.write(layout.encode(layout.Window(
                     'clip%d' % index, number, list(range(FRAMES)), count, 1, scale, np.stack([lq] * FRAMES), gt)))
         entries.append(Shard(name, count, os.path.getsize(path), 0))
-    Manifest(FRAMES, scale, 'raw', 0, 0, [(height, width)], entries, {}).write(folder)
+    job = dict(num_frames=FRAMES, scale=scale, encoding='raw', lq_tile=0, gt_tile=0, fill='replicate',
+               frame_interval=1, windows=windows, num_shards=shards,
+               clips=[['clip%d' % index, windows // shards] for index in range(shards)])
+    Manifest(FRAMES, scale, 'raw', 0, 0, [(height, width)], entries, job).write(folder)
     return folder
 
 

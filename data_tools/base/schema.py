@@ -200,7 +200,10 @@ def _inside(where, name):
 def _shown(value):
     if value is _MISSING:
         return 'is missing'
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        return 'is nested too deeply to show'
     return 'is %s' % (text if len(text) <= _SHOWN else text[:_SHOWN] + ' ...')
 
 

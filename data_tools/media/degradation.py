@@ -22,6 +22,7 @@ from PIL import Image
 
 from data_tools.base.errors import UserError
 from data_tools.media import compression
+from data_tools.media.config import DEGRADATIONS
 
 BD_SIGMA = 1.6
 
@@ -99,6 +100,9 @@ class Degradation(typing.NamedTuple):
         if not job.get('make_lq'):
             return None
         values = dict(job.get('degradation') or dict(kind='bicubic'))   # sets of older versions knew only bicubic
+        if values['kind'] not in DEGRADATIONS:
+            raise UserError("the manifest's job.degradation.kind is %r; it must be one of %s: pack the set again"
+                            % (values['kind'], ', '.join(DEGRADATIONS)))
         return cls(**dict(values, scale=job['scale'], crf=tuple(values.get('crf', ())),
                           noise=tuple(values.get('noise', ()))))
 

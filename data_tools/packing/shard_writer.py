@@ -85,7 +85,7 @@ def pack_shard(task, scratch, folder, job):
       job: see `job.describe_job`; `clips`, `sources` and `shots` are not needed.
     """
     name = shard_name(task.index, job['num_shards'])
-    path, crc = os.path.join(folder, name), 0
+    path, crc, crcs = os.path.join(folder, name), 0, []
     old = shard_reader.walk(path) if task.kept else iter(())
     with files.atomic_path(path) as partial:
         with files.tensorflow().io.TFRecordWriter(partial) as writer:
@@ -95,9 +95,10 @@ def pack_shard(task, scratch, folder, job):
                     record = encode_window(clip, centre, task.centres, scratch, job)
                 writer.write(record)
                 crc = zlib.crc32(record, crc)
+                crcs.append(layout.header(record)['crc'])
                 worker_pool.report(1, len(record))
         size = files.size(partial)
-    _write_part(folder, task.index, job, Shard(name, len(task.windows), size, crc),
+    _write_part(folder, task.index, job, Shard(name, len(task.windows), size, crc, crcs),
                 {clip.name: clip.mark for clip in task.clips.values()})
 
 

@@ -128,7 +128,7 @@ def check_shard(folder, shard, manifest, deep, found, seen, progress):
     for index, _, record, error in shard_reader.walk(path):
         count = index + 1
         progress(1)
-        text = str(error) if error else _check_record(record, manifest, deep, found, seen)
+        text = str(error) if error else _check_record(record, manifest, shard, index, deep, found, seen)
         if record is not None:
             crc = zlib.crc32(record, crc)
         if text:
@@ -138,27 +138,14 @@ def check_shard(folder, shard, manifest, deep, found, seen, progress):
         yield '%s has %d records, the manifest says %d' % (path, count, shard.records)
     elif sound and crc != shard.crc:
         yield '%s has sound records, but not those the manifest describes (checksum)' % path
-    elif sound and not _frames_sound(path):
-        yield '%s: the checksums around the records are damaged; TensorFlow will refuse it' % path
 
 
-def _frames_sound(path):
-    """Whether TensorFlow reads the shard to its end: it checks the CRCs around the records, which we do not."""
-    tf = files.tensorflow()
-    try:
-        for _ in tf.io.tf_record_iterator(path):
-            pass
-    except tf.errors.DataLossError:
-        return False
-    return True
-
-
-def _check_record(record, manifest, deep, found, seen):
+def _check_record(record, manifest, shard, index, deep, found, seen):
     """What is wrong with a record whose checksum is right, or None."""
     values = layout.header(record)
-    for key in ('num_frames', 'scale', 'lq_tile', 'gt_tile'):
-        if values[key] != getattr(manifest, key):
-            return 'it has %s=%d, the manifest says %d' % (key, values[key], getattr(manifest, key))
+    problem = manifest.mismatch(shard, index, values)
+    if problem:
+        return problem
     name = layout.clip_name(record)
     if (name, values['index']) in seen:
         return 'clip %s, frame %d is there twice' % (name, values['index'])
@@ -173,8 +160,10 @@ def _check_record(record, manifest, deep, found, seen):
 
 
 def _compare(window, found):
-    source = found[window.clip]
     where = 'clip %s, frame %d: ' % (window.clip, window.index)
+    source = found.get(window.clip)
+    if source is None:
+        return where + 'the source has no such clip'
     if source.clip.length != window.length:
         return where + 'the clip had %d frames when packed and has %d now' % (window.length, source.clip.length)
     if source.gt[window.index] != digest(window.gt):

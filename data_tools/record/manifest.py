@@ -2,12 +2,15 @@
 import os
 import typing
 
-from data_tools.base import files, paths
+from data_tools.base import files, paths, schema
 from data_tools.base.errors import UserError
+from data_tools.record import shard_reader
 from data_tools.record.layout import FORMAT_VERSION
+from data_tools.record.manifest_schema import SHARD, ManifestSchema
 
 MANIFEST = 'manifest.json'
-SHARD = 'shard-%05d-of-%05d.tfrecord'
+_ADVICE = ('the file was cut or edited, or is of another set: copy it again together with its shards, or pack the set '
+           'again with data_tools.make_tfrecords')
 
 
 def shard_name(index, count):
@@ -16,11 +19,16 @@ def shard_name(index, count):
 
 
 class Shard(typing.NamedTuple):
-    """What the manifest says of a shard: file name, number of records, bytes of the file, zlib.crc32 of its records."""
+    """What the manifest says of a shard.
+
+    name: of the file. records: their number. bytes: of the file. crc: zlib.crc32 of all records, one after another.
+    record_crcs: the field `crc` of each record's header; empty in sets of older versions.
+    """
     name: str
     records: int
     bytes: int
     crc: int
+    record_crcs: typing.Sequence[int] = ()
 
 
 class Manifest(typing.NamedTuple):
@@ -54,7 +62,8 @@ class Manifest(typing.NamedTuple):
         """The manifest in a folder.
 
         Raises:
-          UserError: no folder, no manifest, one of another version, or one that is cut or edited.
+          UserError: no folder, no manifest, one of another version, or one that is cut or edited; names the field and
+            its value.
         """
         path = os.path.join(folder, MANIFEST)
         if not files.exists(path):
@@ -62,18 +71,27 @@ class Manifest(typing.NamedTuple):
                             % (folder, MANIFEST, paths.how_to_make_shards(folder)))
         values = files.read_json(path)
         version = values.get('format_version') if isinstance(values, dict) else None
-        if version != FORMAT_VERSION:
+        if isinstance(version, int) and version != FORMAT_VERSION:
             raise UserError('%s has format version %s; this program reads version %d: pack the set again with '
                             'data_tools.make_tfrecords' % (path, version, FORMAT_VERSION))
-        try:
-            manifest = cls(shards=[Shard(**shard) for shard in values['shards']],
-                           sizes=[tuple(size) for size in values['sizes']],
-                           **{key: values[key] for key in cls._fields if key not in ('shards', 'sizes')})
-        except (KeyError, TypeError) as error:
-            raise UserError('%s lacks or garbles %s: pack the set again' % (path, error)) from error
-        if not manifest.records:
-            raise UserError('%s lists no records: pack the set again' % path)
-        return manifest
+        schema.check(values, ManifestSchema(), path, _ADVICE)
+        return cls(shards=[Shard(**shard) for shard in values['shards']],
+                   sizes=[tuple(size) for size in values['sizes']],
+                   **{key: values[key] for key in cls._fields if key not in ('shards', 'sizes')})
+
+    def mismatch(self, shard, index, header):
+        """What distinguishes a record from what the manifest says of it: str, or None.
+
+        Args:
+          shard: Shard. index: int, of the record in it.
+          header: dict of the record's HEADER (see `layout.header`).
+        """
+        for key in ('num_frames', 'scale', 'lq_tile', 'gt_tile'):
+            if header[key] != getattr(self, key):
+                return 'it has %s=%d, the manifest says %d' % (key, header[key], getattr(self, key))
+        if shard.record_crcs and (index >= len(shard.record_crcs) or header['crc'] != shard.record_crcs[index]):
+            return 'it is a sound record, but not the one that the manifest describes (checksum)'
+        return None
 
     def check_shards(self, folder):
         """Raises UserError unless every shard is there with its size."""
@@ -83,14 +101,23 @@ class Manifest(typing.NamedTuple):
             if size is None:
                 missing.append(shard.name)
             elif size != shard.bytes:
-                cut.append('%s (%d bytes instead of %d)' % (shard.name, size, shard.bytes))
+                cut.append((shard, size))
         if missing:
             raise UserError('%s: %d of %d shards are missing: %s; copy them again, or pack the set again'
                             % (folder, len(missing), len(self.shards), _some(missing)))
         if cut:
             raise UserError('%s: %d of %d shards have another size than when packed: %s; copy them again, or pack the '
-                            'set again' % (folder, len(cut), len(self.shards), _some(cut)))
+                            'set again' % (folder, len(cut), len(self.shards), _some(
+                                [_size_text(folder, *item) for item in cut[:_MOST_NAMED]], len(cut))))
 
 
-def _some(names, most=5):
-    return ', '.join(names[:most]) + (' ...' if len(names) > most else '')
+_MOST_NAMED = 5
+
+
+def _size_text(folder, shard, size):
+    return '%s (%d bytes instead of %d, %d records instead of %d)' % (
+        shard.name, size, shard.bytes, shard_reader.count_records(os.path.join(folder, shard.name)), shard.records)
+
+
+def _some(names, count=None):
+    return ', '.join(names[:_MOST_NAMED]) + (' ...' if (count or len(names)) > _MOST_NAMED else '')

@@ -1,50 +1,33 @@
 """Reading a shard without TensorFlow, so that one damaged record does not hide those behind it.
 
-TFRecord framing: uint64 length, masked CRC32C of those 8 bytes, the record, masked CRC32C of the record. The lengths
-are checked by their CRC here; the records by the checksum they carry themselves (`layout.check`).
+TFRecord framing: uint64 length, masked CRC-32C of those 8 bytes, the record, masked CRC-32C of the record.
 """
 import struct
 
 from data_tools.base import files
 from data_tools.record import layout
+from data_tools.record.crc32c import masked_crc32c
 
 FRAME_HEAD, FRAME_TAIL = 12, 4
 
 
-def _make_table():
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x82f63b78 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_TABLE = _make_table()
-
-
-def masked_crc32c(data):
-    """The CRC that TFRecord files use. Byte by byte: for short data only."""
-    crc = 0xffffffff
-    for byte in data:
-        crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xff]
-    crc ^= 0xffffffff
-    return ((crc >> 15 | crc << 17) + 0xa282ead8) & 0xffffffff
-
-
-def walk(path, whole=True, first=0):
+def walk(path, whole=True, first=0, expected=None):
     """Yields (index, offset, record or None, error or None) for the records of a shard.
 
-    A damaged record is told by a layout.RecordError as its `error`, and the walk goes on behind it. If a length is
-    damaged nothing behind it can be found, so that is the last one.
+    The `error` of a damaged record is a layout.RecordError, and the walk goes on behind it. If a length is damaged,
+    nothing behind it can be found, so that is the last one; its error is `final`.
 
     Args:
       path: of the shard.
-      whole: bool, read and check the records; else only their places are told.
+      whole: bool, read and check the records; else only their lengths are checked.
       first: index of the first record to read; those before are stepped over.
+      expected: int, records that the shard has to have; if it ends earlier, the first missing one is an error. None
+        for any number.
+    Raises:
+      OSError (or TensorFlow's error, for remote files): the file cannot be read.
     """
     with files.open_file(path, 'rb') as file:
-        size, offset, index = files.size(path), 0, 0
+        size, offset, index = files.size(path) or 0, 0, 0
         while offset < size:
             file.seek(offset)
             head = file.read(FRAME_HEAD)
@@ -57,12 +40,31 @@ def walk(path, whole=True, first=0):
             if offset + FRAME_HEAD + length + FRAME_TAIL > size:
                 error = layout.RecordError('it is cut', final=True)
             elif whole and index >= first:
-                record = file.read(length)
-                try:
-                    layout.check(record)
-                except layout.RecordError as problem:
-                    record, error = None, problem
-            if index >= first:
+                record, error = _read_record(file, length)
+            if index >= first or error:
                 yield index, offset, record, error
             offset += FRAME_HEAD + length + FRAME_TAIL
             index += 1
+            if error and error.final:
+                return
+    if expected is not None and index < expected:
+        yield index, offset, None, layout.RecordError('the shard ends after %d of %d records' % (index, expected),
+                                                      final=True)
+
+
+def _read_record(file, length):
+    """(record, None) or (None, RecordError)."""
+    data = file.read(length + FRAME_TAIL)
+    record, tail = data[:length], data[length:]
+    try:
+        layout.check(record)
+    except layout.RecordError as error:
+        return None, error
+    if len(tail) < FRAME_TAIL or struct.unpack('<I', tail)[0] != masked_crc32c(record):
+        return None, layout.RecordError('the checksum behind it is damaged; the record itself is not')
+    return record, None
+
+
+def count_records(path):
+    """How many records of a shard have a sound length and are there to their end: int."""
+    return sum(error is None for _, _, _, error in walk(path, whole=False))

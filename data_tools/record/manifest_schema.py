@@ -1,0 +1,95 @@
+"""What a manifest has to look like: types and limits of its fields, and what its fields say of each other."""
+from data_tools.base import schema
+from data_tools.record.layout import ENCODINGS, FORMAT_VERSION, HEADER_BYTES
+
+SHARD = 'shard-%05d-of-%05d.tfrecord'
+_MOST = 2 ** 53     # what every reader of JSON keeps exactly
+_CRC = schema.Integer(0, 2 ** 32 - 1)
+_FRAMES = schema.Integer(1, 2 ** 15)
+_SCALE = schema.OneOf(1, 2, 3, 4)
+_TILE = schema.Integer(0, 2 ** 15)
+_SIDE = schema.Integer(1, 2 ** 20)   # of a frame, pixels
+_FRAME_BYTES = 16   # that TFRecord adds to each record
+
+
+class _Pair(schema.Schema):
+    """A list of two values, each of its own schema."""
+    wanted = 'a list of two values'
+
+    def __init__(self, first, second):
+        self._schemas = first, second
+
+    def problems(self, value, where):
+        if not isinstance(value, list) or len(value) != 2:
+            yield where, value, self.wanted
+            return
+        for index, (part, item) in enumerate(zip(self._schemas, value)):
+            yield from part.problems(item, '%s[%d]' % (where, index))
+
+
+_LENGTH = schema.Integer(1, 2 ** 31 - 1)
+_SHOTS = schema.ListOf(_Pair(schema.Integer(0), _LENGTH))
+_COMMON = dict(num_frames=_FRAMES, scale=_SCALE, encoding=schema.OneOf(*ENCODINGS), lq_tile=_TILE, gt_tile=_TILE)
+_DEGRADATION = schema.Record(
+    dict(crf=schema.ListOf(schema.Integer(0, 63), least=1), seed=schema.Integer(), noise=schema.ListOf(schema.Text()),
+         noise_probability=schema.Number(0, 1), noise_strength=schema.Number(0)),
+    kind=schema.Text())
+_JOB = schema.Record(
+    dict(make_lq=schema.Boolean(), degradation=schema.Nullable(_DEGRADATION), lq_folder=schema.Text(),
+         seed=schema.Integer(), shots=schema.MapOf(_SHOTS)),
+    _others=True, fill=schema.Text(), frame_interval=schema.Integer(1, 10 ** 6), windows=schema.Integer(1, _MOST),
+    num_shards=schema.Integer(1, 99999),
+    clips=schema.ListOf(_Pair(schema.Text(r'(?s).+', 'the name of a clip'), _LENGTH), least=1), **_COMMON)
+_SHARD = schema.Record(
+    dict(record_crcs=schema.ListOf(_CRC)), name=schema.Text(), records=schema.Integer(1, _MOST),
+    bytes=schema.Integer(1, _MOST), crc=_CRC)
+_FIELDS = schema.Record(
+    format_version=schema.OneOf(FORMAT_VERSION), sizes=schema.ListOf(_Pair(_SIDE, _SIDE), least=1),
+    records=schema.Integer(1, _MOST), shards=schema.ListOf(_SHARD, least=1), job=_JOB, **_COMMON)
+
+
+class ManifestSchema(schema.Schema):
+    """The whole manifest: fields first; if these are right, what they say of each other."""
+
+    def problems(self, value, where):
+        found = list(_FIELDS.problems(value, where))
+        yield from found or _contradictions(value)
+
+
+def _contradictions(values):
+    """Yields (place, value, what it must be) for right values that contradict each other."""
+    job, shards, frames = values['job'], values['shards'], values['num_frames']
+    for key in ('num_frames', 'scale', 'encoding', 'lq_tile', 'gt_tile'):
+        if job[key] != values[key]:
+            yield 'job.' + key, job[key], 'the %s of the set, which is %s' % (key, values[key])
+    if frames % 2 == 0:
+        yield 'num_frames', frames, 'odd: a window has a centre frame'
+    raw = values['encoding'] == 'raw'
+    for key in ('lq_tile', 'gt_tile') if raw else ():
+        if values[key]:
+            yield key, values[key], '0 because the encoding is raw'
+    if not raw and values['gt_tile'] < 8:
+        yield 'gt_tile', values['gt_tile'], 'at least 8 because the encoding is tiles'
+    if job['num_shards'] != len(shards):
+        yield 'job.num_shards', job['num_shards'], 'the number of shards that are listed, which is %d' % len(shards)
+    total = sum(shard['records'] for shard in shards)
+    for place, number in (('records', values['records']), ('job.windows', job['windows'])):
+        if number != total:
+            yield place, number, 'the sum of the records of the shards, which is %d' % total
+    if len({name for name, _ in job['clips']}) < len(job['clips']):
+        names = [name for name, _ in job['clips']]
+        yield 'job.clips', next(name for name in names if names.count(name) > 1), 'there once only'
+    for index, shard in enumerate(shards):
+        yield from _shard_contradictions(shard, index, len(shards))
+
+
+def _shard_contradictions(shard, index, count):
+    where, name = 'shards[%d].' % index, SHARD % (index, count)
+    if shard['name'] != name:
+        yield where + 'name', shard['name'], name
+    least = shard['records'] * (HEADER_BYTES + _FRAME_BYTES)
+    if shard['bytes'] < least:
+        yield where + 'bytes', shard['bytes'], 'at least %d for %d records' % (least, shard['records'])
+    crcs = shard.get('record_crcs', [])
+    if crcs and len(crcs) != shard['records']:
+        yield where + 'record_crcs', len(crcs), 'a list with one number for each of the %d records' % shard['records']
