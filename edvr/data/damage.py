@@ -1,4 +1,4 @@
-"""Damaged records in training: found by name, or skipped, counted and told."""
+"""Damaged records in training: found by name, or skipped, counted and reported."""
 import os
 import re
 import sys
@@ -7,12 +7,15 @@ import threading
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from data_tools.record import shard_reader
+from data_tools.record import layout, shard_reader
 from data_tools.record.manifest import Manifest
+from edvr.data import record_reader
+
+NOTHING_LEFT = 'skip_corrupt_records: every record of'   # begins the error, by which `explain` knows it
 
 
 class Skipped:
-    """Counts damaged records and tells each once, by shard and number."""
+    """Counts damaged and missing records and reports each once, by shard and number."""
 
     def __init__(self):
         self._lock, self._seen = threading.Lock(), {}
@@ -20,40 +23,86 @@ class Skipped:
     def add(self, folder, name, index, records, error):
         """Notes `records` records lost from number `index` of a shard."""
         with self._lock:
-            if (folder, name, index) in self._seen:   # a later epoch meets it again
+            seen = self._seen.setdefault(folder, {}).setdefault(name, set())
+            before = len(seen)
+            seen.update(range(index, index + records))
+            if len(seen) == before:   # a later epoch meets it again
                 return
-            self._seen[folder, name, index] = records
             total = self.count(folder)
-        print('warning: skipped record %d of %s: %s (%d skipped so far)'
-              % (index, os.path.join(folder, name), error, total), file=sys.stderr, flush=True)
+        what = 'record %d' % index if records == 1 else 'the last %d records' % records
+        print('warning: skipped %s of %s: %s (%d skipped so far)'
+              % (what, os.path.join(folder, name), error, total), file=sys.stderr, flush=True)
 
     def count(self, folder):
-        """Different damaged records met so far in a set."""
-        return sum(records for (where, _, _), records in self._seen.items() if where == folder)
+        """Different damaged or missing records met so far in a set."""
+        return sum(map(len, self._seen.get(folder, {}).values()))
 
 
 skipped = Skipped()
 
 
-def undamaged_records(config, manifest, shard, first):
+class Passes:
+    """Notices when no record of a set is sound: then reading it would go on forever without a batch."""
+
+    def __init__(self, folder, shards):
+        """folder: str, of the set. shards: int, how many it has."""
+        self._folder, self._shards = folder, shards
+        self._lock, self._barren = threading.Lock(), set()
+
+    def ended(self, shard, sound):
+        """Takes note of a pass over a whole shard (its number), in which there were sound records or not.
+
+        Raises:
+          UserError: the latest passes over all shards had none.
+        """
+        with self._lock:
+            (self._barren.discard if sound else self._barren.add)(shard)
+            if len(self._barren) == self._shards:
+                raise UserError('%s %s is damaged or missing: copy the set again, or pack it again'
+                                % (NOTHING_LEFT, self._folder))
+
+
+def undamaged_records(config, manifest, shard, first, passes):
     """The records of a shard that are sound; the others go to `skipped`.
 
     Args:
       shard: int32 scalar, number of the shard. first: int64 scalar, index of the first record to give.
+      passes: Passes.
     Returns:
-      tf.data.Dataset of (shard, index, record), as `order.records`. Slower than TensorFlow's own reader, which cannot
+      tf.data.Dataset of (shard, index, record), as `sampler.records`. Slower than TensorFlow's own reader, which cannot
       go on behind a damaged record.
     """
     def generate(number, start):
-        entry = manifest.shards[int(number)]
-        for index, _, record, error in shard_reader.walk(os.path.join(config.data_dir, entry.name), first=int(start)):
+        entry, sound = manifest.shards[int(number)], False
+        for index, _, record, error in checked_records(config.data_dir, manifest, entry, int(start)):
             if error is None:
+                sound = True
                 yield number, index, record
             else:
                 lost = entry.records - index if error.final else 1
                 skipped.add(config.data_dir, entry.name, index, lost, error)
+        if sound or start == 0:
+            passes.ended(int(number), sound)
 
     return tf.data.Dataset.from_generator(generate, (tf.int32, tf.int64, tf.string), ([], [], []), args=(shard, first))
+
+
+def checked_records(folder, manifest, shard, first=0):
+    """What `shard_reader.walk` yields for a Shard of a set, checked against the manifest as well.
+
+    The indices end where the manifest says. A shard that cannot be read is an error of its first record.
+    """
+    try:
+        for index, at, record, error in shard_reader.walk(os.path.join(folder, shard.name), first=first,
+                                                          expected=shard.records):
+            if index >= shard.records:
+                return
+            problem = None if error else manifest.mismatch(shard, index, layout.header(record))
+            if problem:
+                record, error = None, layout.RecordError(problem)
+            yield max(index, first), at, record, error
+    except (OSError, tf.errors.OpError) as error:
+        yield first, 0, None, layout.RecordError('the shard cannot be read: %s' % error, final=True)
 
 
 def explain(error, config):
@@ -62,33 +111,48 @@ def explain(error, config):
     Args:
       error: tf.errors.OpError out of a session run.
       config: DataConfig.
+    Raises:
+      UserError: shards are missing or have another size than when packed.
     """
     if config.input == 'null' or not config.data_dir:
         return None
+    text = str(error)
+    nothing_left = re.search(NOTHING_LEFT + '.*', text)
+    if nothing_left:
+        return UserError(nothing_left.group())
     manifest = Manifest.read(config.data_dir)
     manifest.check_shards(config.data_dir)
-    offset = re.search(r'(?:corrupted|truncated) record at (\d+)', str(error))
-    if not offset and 'a record does not fit its manifest' not in str(error):
-        return None
-    for shard in manifest.shards:
-        problem = _first_problem(os.path.join(config.data_dir, shard.name), offset and int(offset.group(1)))
+    offset = re.search(r'(?:corrupted|truncated) record at (\d+)', text)
+    place = re.search(r'%s.*shard: \D*(\d+)\D* record: \D*(\d+)' % record_reader.MISFIT, text)
+    if place:
+        shard, index = manifest.shards[int(place.group(1))], int(place.group(2))
+        errors = (item for item in checked_records(config.data_dir, manifest, shard, index) if item[3])
+        index, problem = next(((item[0], item[3]) for item in errors), (index, _NOW_SOUND))
+        return _damaged(config, shard, index, problem)
+    for shard in manifest.shards if offset else ():
+        index, problem = _problem_at(config.data_dir, manifest, shard, int(offset.group(1)))
         if problem:
-            return UserError('record %d of %s is damaged (%s): copy that shard again or pack the set again; '
-                             'python -m data_tools.check_tfrecords --data_dir=%s finds all such, '
-                             '--skip_corrupt_records trains without them'
-                             % (problem[0], os.path.join(config.data_dir, shard.name), problem[1], config.data_dir))
+            return _damaged(config, shard, index, problem)
     return None
 
 
-def _first_problem(path, offset):
-    """(index, error) of the damaged record, at an offset if that is known."""
-    with_place = shard_reader.walk(path, whole=offset is None)
-    for index, at, _, error in with_place:
+_NOW_SOUND = 'it is sound now, so it was changed while it was read'
+
+
+def _damaged(config, shard, index, problem):
+    return UserError('record %d of %s is damaged (%s): copy that shard again or pack the set again; '
+                     'python -m data_tools.check_tfrecords --data_dir=%s finds all such, '
+                     '--skip_corrupt_records trains without them'
+                     % (index, os.path.join(config.data_dir, shard.name), problem, config.data_dir))
+
+
+def _problem_at(folder, manifest, shard, offset):
+    """(index, error) of the damaged record at an offset of a shard; (None, None) if there is none."""
+    for index, at, _, error in shard_reader.walk(os.path.join(folder, shard.name), whole=False):
         if error is not None:
             return index, error
-        if offset in (at, at + shard_reader.FRAME_HEAD):   # TensorFlow tells where the damaged part of the frame begins
-            found = next(shard_reader.walk(path, first=index))
-            if found[3] is not None:
-                return index, found[3]
-            return None   # sound here: TensorFlow met the damage at the same place of another shard
-    return None
+        if offset in (at, at + shard_reader.FRAME_HEAD):   # TensorFlow names where the damaged part of the frame begins
+            # sound here: TensorFlow met the damage at the same place of another shard
+            _, _, _, error = next(checked_records(folder, manifest, shard, index))
+            return index, error
+    return None, None

@@ -16,9 +16,10 @@ def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_s
       num_frames: T, frames in a window, as the model wants them.
       scale: s, size of GT over size of LQ, as the model wants it.
       batch_size: N, samples in a batch of this device.
-      rank, size: this device's number among how many; each window is read by one of them in an epoch.
+      rank, size: this device's number among how many; each window is used by one of them in an epoch.
       start_step: step that the first batch is for. With `config.deterministic` the batches are those an uninterrupted
-        run would have had; otherwise new random ones, starting about where that run would have been.
+        run would have had, and the samples of all devices together depend on batch_size * size only; otherwise new
+        random ones, starting about where that run would have been.
     Returns:
       tf.data.Dataset of ({'lq': uint8 [N, T, p, p, 3]}, uint8 [N, s*p, s*p, 3]), p = config.patch_size.
     Raises:
@@ -32,8 +33,7 @@ def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_s
     samples = sampler.records(config, manifest, batch_size, rank, size, start_step)
 
     def cut(number, shard, index, serialized):
-        del shard, index
-        return sample(config, manifest, rank, start_step, number, serialized)
+        return sample(config, manifest, rank, start_step, number, serialized, shard, index)
 
     dataset = samples.map(cut, threads)
     options = tf.data.Options()
@@ -63,27 +63,31 @@ def open_set(config, num_frames, scale, size=1):
             raise UserError('patch_size is %d, but %s has LQ frames of %dx%d (height x width): a crop must fit into '
                             'the frame' % (config.patch_size, config.data_dir, height, width))
     manifest.check_shards(config.data_dir)
-    if len(manifest.shards) < size:
+    if len(manifest.shards) < size and not config.deterministic:
         raise UserError('%s has %d shards for %d devices; each needs its own: pack the set again with --num_shards=%d '
                         'or more' % (config.data_dir, len(manifest.shards), size, size))
     return manifest
 
 
-def sample(config, manifest, rank, start_step, number, serialized):
+def sample(config, manifest, rank, start_step, number, serialized, shard=None, index=None):
     """One augmented crop of a record.
 
     Args:
       config, manifest, rank, start_step: see `train_dataset`.
-      number: int64 scalar, of the sample in this device's sequence.
+      number: int64 scalar, of the sample in this device's sequence; with `config.deterministic` in that of all.
       serialized: string scalar, the record.
+      shard, index: int32, int64 scalars, where the record is from; None if it is not known.
     Returns:
       lq uint8 [T, p, p, 3], gt uint8 [s*p, s*p, 3].
     """
-    start = 0 if config.deterministic else start_step
+    start, rank = (0, 0) if config.deterministic else (start_step, rank)
     seeds = [tf.stack([tf.constant(sampler.mix(config.seed, start, rank, use), tf.int64), number])
              for use in ('sample', 'noise')]
     draw = tf.random.stateless_uniform([9], seeds[0])
-    record = record_reader.Record(serialized, manifest.num_frames, manifest.lq_tile, manifest.gt_tile)
+    place = {}
+    if shard is not None:
+        place = dict(shard=shard, index=index, crc=record_reader.expected_crc(manifest, shard, index))
+    record = record_reader.Record(serialized, manifest.num_frames, manifest.lq_tile, manifest.gt_tile, **place)
     p, s = config.patch_size, manifest.scale
     y, x = (_below(draw[i], record['lq_' + side] - (p - 1)) for i, side in enumerate(('height', 'width')))
     flips = dict(horizontal=config.flip, vertical=config.flip, transpose=config.transpose, backwards=config.reverse)

@@ -7,20 +7,31 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.record import layout
 
+MISFIT = 'a record does not fit its manifest'   # of the error in the graph, which also says which record
+
 
 class Record:
     """A serialized record (string scalar) whose fields are int32 scalars: `record['lq_height']`."""
 
-    def __init__(self, serialized, num_frames, lq_tile, gt_tile):
-        """num_frames, lq_tile, gt_tile: as in the manifest; they decide the graph, so a record must agree with them."""
+    def __init__(self, serialized, num_frames, lq_tile, gt_tile, shard=-1, index=-1, crc=None):
+        """
+        Args:
+          serialized: string scalar.
+          num_frames, lq_tile, gt_tile: as in the manifest; they decide the graph, so a record must agree with them.
+          shard, index: int scalars, where the record is from, for the error.
+          crc: int32 scalar, what the manifest says of the record's checksum; None for any.
+        """
         self.serialized = serialized
         header = self._integers(0, len(layout.HEADER))
         self._fields = dict(zip(layout.HEADER, tf.unstack(header)))
         expected = dict(magic=layout.MAGIC, version=layout.FORMAT_VERSION, num_frames=num_frames, lq_tile=lq_tile,
                         gt_tile=gt_tile)
-        message = 'a record does not fit its manifest (%s)' % ', '.join('%s=%d' % item for item in expected.items())
-        with tf.control_dependencies([tf.debugging.assert_equal(
-                tf.stack([self[key] for key in expected]), list(expected.values()), message=message)]):
+        if crc is not None:
+            expected['crc'] = crc
+        found, wanted = tf.stack([self[key] for key in expected]), tf.stack(list(expected.values()))
+        with tf.control_dependencies([tf.debugging.Assert(
+                tf.reduce_all(tf.equal(found, wanted)),
+                [MISFIT, ' shard: ', shard, ' record: ', index, ', '.join(expected), found, wanted], summarize=8)]):
             self._at = {'lq': tf.identity(self['tables_at'])}
         self._frames = {'lq': num_frames, 'gt': 1}
         self._tile = {'lq': lq_tile, 'gt': gt_tile}
@@ -77,6 +88,21 @@ class Record:
         if isinstance(count, int):
             data.set_shape([count])
         return data
+
+
+def expected_crc(manifest, shard, index):
+    """What a Manifest says of a record's checksum.
+
+    Args:
+      manifest: Manifest. shard: int32 scalar. index: int64 scalar.
+    Returns:
+      int32 scalar, the bits of the field `crc`; None if the manifest does not say it.
+    """
+    if not all(shard.record_crcs for shard in manifest.shards):
+        return None
+    crcs = np.concatenate([np.array(shard.record_crcs, np.uint32) for shard in manifest.shards]).view(np.int32)
+    starts = np.cumsum([0] + [shard.records for shard in manifest.shards])[:-1].astype(np.int64)
+    return tf.gather(crcs, tf.gather(starts, shard) + index)
 
 
 def recorrelate(image):

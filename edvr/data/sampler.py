@@ -6,11 +6,13 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.worker_pool import available_cores
+from data_tools.record import layout
 from edvr.data import damage
 
 _TABLE_LENGTH = 65536   # shards in the sequence before it repeats: hundreds of epochs, and small in a graph
 _RECORDS_AHEAD = 2       # of each shard that is open: at 720p a raw record is 3.6 MB
 FOREVER = 2 ** 62
+MISSING = b'\0' * layout.HEADER_BYTES   # in place of a record; no record begins like this
 
 
 def mix(*numbers):
@@ -38,31 +40,36 @@ def shard_sequence(count, seed, rank, size):
 def records(config, manifest, batch_size, rank, size, start_step):
     """The records for a device, each `config.crops_per_record` times.
 
+    With `config.deterministic` all devices go through one sequence and each takes every size-th record of it, so that
+    the records of a step, and their numbers, do not depend on the number of devices but only on batch_size * size.
+    Without, each device reads its own shards.
+
     Returns:
       tf.data.Dataset of (number in the sequence int64, shard int32, index in the shard int64, record string), scalars.
+      A record that is missing in its shard is MISSING.
     """
-    sequence = shard_sequence(len(manifest.shards), config.seed, rank, size)
+    sequence = shard_sequence(len(manifest.shards), config.seed, *(0, 1) if config.deterministic else (rank, size))
     counts = np.array([shard.records for shard in manifest.shards])[sequence]
     crops = config.crops_per_record
     if config.deterministic:
-        entry, inside = find_place(counts, start_step // crops * batch_size)
+        entry, inside = find_place(counts, start_step // crops * batch_size * size)
     else:
         entry, inside = find_place(counts, start_step * batch_size // crops)[0], 0   # no need to step over records
     shards = tf.data.Dataset.from_tensor_slices(np.roll(sequence, -entry)).repeat()
     shards = tf.data.Dataset.zip((shards, tf.data.Dataset.range(FOREVER)))
-    names = tf.constant([os.path.join(config.data_dir, shard.name) for shard in manifest.shards])
+    read_shard = _shard_reader(config, manifest)
 
     def read(shard, turn):
         first = tf.cond(tf.equal(turn, 0), lambda: tf.constant(inside, tf.int64), lambda: tf.constant(0, tf.int64))
-        return _read_shard(config, manifest, names, shard, first)
+        return read_shard(shard, first)
 
     if config.deterministic:
-        # crops of one window go to different batches: batch_size records give K batches, each with all the windows
-        found = shards.flat_map(read)
+        found = shards.flat_map(read).shard(size, rank)
         if crops > 1:
+            # crops of one window go to different batches: batch_size records give K batches, each with all the windows
             found = found.window(batch_size, drop_remainder=True).flat_map(
                 lambda *parts: tf.data.Dataset.zip(parts).repeat(crops)).skip(start_step % crops * batch_size)
-        first_number = start_step * batch_size
+        numbers = tf.data.Dataset.range(start_step * batch_size * size + rank, FOREVER, size)
     else:
         streams = min(config.read_threads or min(16, available_cores()), max(1, len(manifest.shards) // size))
         # Each shard is read ahead by a thread of its own, which ends before its iterator does. The threads of a
@@ -73,17 +80,25 @@ def records(config, manifest, batch_size, rank, size, start_step):
                 items = items.flat_map(lambda *item: tf.data.Dataset.from_tensors(item).repeat(crops))
             return items.prefetch(_RECORDS_AHEAD * crops)
         found = shards.interleave(read_ahead, streams, 1)
-        first_number = 0
-    numbers = tf.data.Dataset.range(first_number, FOREVER)
+        numbers = tf.data.Dataset.range(FOREVER)
     return tf.data.Dataset.zip((numbers, found)).map(lambda number, item: (number,) + tuple(item))
 
 
-def _read_shard(config, manifest, names, shard, first):
+def _shard_reader(config, manifest):
+    """A function (shard int32 scalar, first record int64 scalar) -> tf.data.Dataset of (shard, index, record)."""
     if config.skip_corrupt_records:
-        return damage.undamaged_records(config, manifest, shard, first)
-    found = tf.data.TFRecordDataset(tf.gather(names, shard), buffer_size=config.read_buffer_kb * 1024).skip(first)
-    same = tf.data.Dataset.from_tensors(shard).repeat()
-    return tf.data.Dataset.zip((same, tf.data.Dataset.range(first, FOREVER), found))
+        passes = damage.Passes(config.data_dir, len(manifest.shards))
+        return lambda shard, first: damage.undamaged_records(config, manifest, shard, first, passes)
+    names = tf.constant([os.path.join(config.data_dir, shard.name) for shard in manifest.shards])
+    counts = tf.constant([shard.records for shard in manifest.shards], tf.int64)
+
+    def read(shard, first):
+        found = tf.data.TFRecordDataset(tf.gather(names, shard), buffer_size=config.read_buffer_kb * 1024).skip(first)
+        # TensorFlow takes a shard that was cut between two records for a shorter one
+        found = found.concatenate(tf.data.Dataset.from_tensors(MISSING).repeat())
+        same = tf.data.Dataset.from_tensors(shard).repeat()
+        return tf.data.Dataset.zip((same, tf.data.Dataset.range(first, tf.gather(counts, shard)), found))
+    return read
 
 
 def find_place(counts, position):
