@@ -264,6 +264,86 @@ def test_damage_is_skipped_counted_and_told(source, tmp_path, capfd):
     assert 'skipped record 2 of %s' % os.path.join(folder, name) in capfd.readouterr().err
 
 
+@pytest.mark.parametrize('place', ['between records', 'inside a head', 'inside a record'])
+@pytest.mark.parametrize('options', [dict(deterministic=True), {}, dict(skip_corrupt_records=True)])
+def test_a_shard_that_is_cut_while_it_is_read(source, tmp_path, place, options):
+    """The error says how many records there are and should be; skipping counts those that are missing."""
+    folder = pack(source, tmp_path / 'set', num_shards=2)
+    path = sorted(glob.glob(os.path.join(folder, '*.tfrecord')))[1]
+    record = os.path.getsize(path) // 6
+    config = _config(folder, read_threads=1, **options)
+    with tf.Graph().as_default(), tf.Session() as session:
+        iterator = tf.data.make_initializable_iterator(train_dataset(config, 3, 4, 4))
+        element = iterator.get_next()
+        session.run(iterator.initializer)
+        session.run(element)
+        os.truncate(path, 4 * record + {'between records': 0, 'inside a head': 9, 'inside a record': 500}[place])
+        if not config.skip_corrupt_records:
+            with pytest.raises(tf.errors.OpError) as raised:
+                for _ in range(50):
+                    session.run(element)
+            with pytest.raises(UserError, match=r'%s \(\d+ bytes instead of %d, 4 records instead of 6\); copy'
+                               % (os.path.basename(path), 6 * record)):
+                damage.explain(raised.value, config)
+        else:
+            for _ in range(50):
+                session.run(element)
+            assert damage.skipped.count(folder) == 2
+
+
+def test_a_record_that_was_another_for_a_while(source, tmp_path):
+    """A shard that is whole again when the error is explained is named all the same."""
+    folder = pack(source, tmp_path / 'set', num_shards=2)
+    config = _config(folder, deterministic=True)
+    path = sorted(glob.glob(os.path.join(folder, '*.tfrecord')))[0]
+    with open(path, 'rb') as file:
+        data = file.read()
+    record = len(data) // 7
+    with tf.Graph().as_default(), tf.Session() as session:
+        element = tf.data.make_one_shot_iterator(train_dataset(config, 3, 4, 4)).get_next()
+        with open(path, 'wb') as file:
+            file.write(data[:2 * record] + data[:record] + data[3 * record:])
+        with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+            for _ in range(4):
+                session.run(element)
+    error = str(damage.explain(raised.value, config))
+    assert 'record 2 of %s is damaged (it is a sound record, but not the one' % path in error
+    with open(path, 'wb') as file:
+        file.write(data)
+    assert 'record 2 of %s is damaged (it is sound now' % path in str(damage.explain(raised.value, config))
+
+
+def test_skipping_everything_is_an_error(source, tmp_path):
+    folder = pack(source, tmp_path / 'set', num_shards=2)
+    for path in glob.glob(os.path.join(folder, '*.tfrecord')):
+        flip_byte(path, 3)
+    config = _config(folder, skip_corrupt_records=True)
+    with pytest.raises(tf.errors.OpError) as raised:
+        _batches(config, 1)
+    assert str(damage.explain(raised.value, config)) == (
+        'skip_corrupt_records: every record of %s is damaged or missing: copy the set again, or pack it again' % folder)
+
+
+def _steps(config, count, sizes):
+    """[{bytes of a sample}] per step, over all devices; `sizes`: devices in each session, of `count` steps each."""
+    found, whole = [], 8
+    for session, size in enumerate(sizes):
+        per_rank = [_batches(config.replace(batch_size=whole // size), count, rank=rank, size=size,
+                             start_step=session * count) for rank in range(size)]
+        found += [sorted(lq.tobytes() + high.tobytes() for inputs, gt in step for lq, high in zip(inputs['lq'], gt))
+                  for step in zip(*per_rank)]
+    return found
+
+
+@pytest.mark.parametrize('crops, noise, sizes', [(1, ('gaussian',), [2, 4]), (2, (), [2])])
+def test_samples_of_a_step_do_not_depend_on_the_number_of_devices(raw, crops, noise, sizes):
+    """Records, crops, flips and noise: the pixels of all samples of a step, also resumed with another number."""
+    config = _config(raw, deterministic=True, crops_per_record=crops, noise_kinds=noise, reverse=True)
+    one = _steps(config, 6, [1])
+    assert one == _steps(config, 6 // len(sizes), sizes)
+    assert all(len(set(step)) == 8 for step in one) and len(set().union(*one)) == 48
+
+
 def test_benchmark(raw):
     result = benchmark.measure(_config(raw), 3, 4, .2, 2)
     assert result['samples_per_s'] > 0 and result['cpu_ms_per_sample'] > 0 and result['rss_mb'] > 10

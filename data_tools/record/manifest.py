@@ -51,11 +51,20 @@ class Manifest(typing.NamedTuple):
     def bytes(self):
         return sum(shard.bytes for shard in self.shards)
 
+    @property
+    def has_record_crcs(self):
+        """Whether the checksum of each record is known."""
+        return all(shard.record_crcs for shard in self.shards)
+
     def write(self, folder):
         """Writes `manifest.json`; done last, its presence says that the set is whole."""
+        shards = [dict(shard._asdict()) for shard in self.shards]
+        if not self.has_record_crcs:
+            for shard in shards:
+                del shard['record_crcs']
         files.write_json(os.path.join(folder, MANIFEST), dict(
             self._asdict(), format_version=FORMAT_VERSION, records=self.records,
-            sizes=[list(size) for size in self.sizes], shards=[shard._asdict() for shard in self.shards]))
+            sizes=[list(size) for size in self.sizes], shards=shards))
 
     @classmethod
     def read(cls, folder):
@@ -89,7 +98,10 @@ class Manifest(typing.NamedTuple):
         for key in ('num_frames', 'scale', 'lq_tile', 'gt_tile'):
             if header[key] != getattr(self, key):
                 return 'it has %s=%d, the manifest says %d' % (key, header[key], getattr(self, key))
-        if shard.record_crcs and (index >= len(shard.record_crcs) or header['crc'] != shard.record_crcs[index]):
+        size = header['lq_height'], header['lq_width']
+        if size not in self.sizes:
+            return 'its LQ is %dx%d, a size that the manifest does not list' % size
+        if shard.record_crcs and (index >= shard.records or header['crc'] != shard.record_crcs[index]):
             return 'it is a sound record, but not the one that the manifest describes (checksum)'
         return None
 

@@ -79,17 +79,18 @@ def _contradictions(values):
     if len({name for name, _ in job['clips']}) < len(job['clips']):
         names = [name for name, _ in job['clips']]
         yield 'job.clips', next(name for name in names if names.count(name) > 1), 'there once only'
+    with_crcs = any('record_crcs' in shard for shard in shards)   # of all, or of none in sets of older versions
     for index, shard in enumerate(shards):
-        yield from _shard_contradictions(shard, index, len(shards))
+        yield from _shard_contradictions(shard, index, len(shards), with_crcs)
 
 
-def _shard_contradictions(shard, index, count):
+def _shard_contradictions(shard, index, count, with_crcs):
     where, name = 'shards[%d].' % index, SHARD % (index, count)
     if shard['name'] != name:
         yield where + 'name', shard['name'], name
     least = shard['records'] * (HEADER_BYTES + _FRAME_BYTES)
     if shard['bytes'] < least:
         yield where + 'bytes', shard['bytes'], 'at least %d for %d records' % (least, shard['records'])
-    crcs = shard.get('record_crcs', [])
-    if crcs and len(crcs) != shard['records']:
-        yield where + 'record_crcs', len(crcs), 'a list with one number for each of the %d records' % shard['records']
+    if len(shard.get('record_crcs', [])) != (shard['records'] if with_crcs else 0):
+        yield where + 'record_crcs', shard.get('record_crcs', []), 'one number for each of the %d records' % (
+            shard['records'])

@@ -98,7 +98,7 @@ def expected_crc(manifest, shard, index):
     Returns:
       int32 scalar, the bits of the field `crc`; None if the manifest does not say it.
     """
-    if not all(shard.record_crcs for shard in manifest.shards):
+    if not manifest.has_record_crcs:
         return None
     crcs = np.concatenate([np.array(shard.record_crcs, np.uint32) for shard in manifest.shards]).view(np.int32)
     starts = np.cumsum([0] + [shard.records for shard in manifest.shards])[:-1].astype(np.int64)
