@@ -1,4 +1,6 @@
 """What a manifest has to look like: types and limits of its fields, and what its fields say of each other."""
+import collections
+
 from data_tools.base import schema
 from data_tools.record.layout import ENCODINGS, FORMAT_VERSION, HEADER_BYTES
 
@@ -76,9 +78,10 @@ def _contradictions(values):
     for place, number in (('records', values['records']), ('job.windows', job['windows'])):
         if number != total:
             yield place, number, 'the sum of the records of the shards, which is %d' % total
-    if len({name for name, _ in job['clips']}) < len(job['clips']):
-        names = [name for name, _ in job['clips']]
-        yield 'job.clips', next(name for name in names if names.count(name) > 1), 'there once only'
+    for place, items in (('sizes', values['sizes']), ('job.clips', [name for name, _ in job['clips']])):
+        double = [item for item, times in collections.Counter(map(str, items)).items() if times > 1]
+        if double:
+            yield place, double[0], 'there once only'
     with_crcs = any('record_crcs' in shard for shard in shards)   # of all, or of none in sets of older versions
     for index, shard in enumerate(shards):
         yield from _shard_contradictions(shard, index, len(shards), with_crcs)

@@ -186,7 +186,7 @@ def places_to_cut(campaign, shards, name, count):
 
 
 def test_cut_before_training(campaign, shards):
-    for place in places_to_cut(campaign, shards, shards.names[1], campaign.amount(3, 50)):
+    for place in places_to_cut(campaign, shards, shards.names[1], campaign.amount(3, 100)):
         judge(campaign, 'shard: cut', shards, lambda place=place: os.truncate(shards.path(shards.names[1]), place),
               'at %d' % place, [shards.names[1]])
 
@@ -291,7 +291,7 @@ def test_edited_manifest(campaign, shards):
             check(shards.folder)
             return Manifest.read(shards.folder)
         campaign.attempt('manifest: edit', start_and_check, lambda found: used(found) == used(shards.manifest),
-                         'edit %d of %s' % (number, path), ['manifest.json', 'shard-', 'clip '])
+                         'edit %d of %s' % (number, path), ['manifest.json', 'shard-', 'clip ', 'LQ frames of'])
     shards.restore()
 
 
