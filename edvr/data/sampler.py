@@ -1,4 +1,4 @@
-"""Which record is read when: shards dealt to the devices anew each epoch; the sequence can be entered anywhere."""
+"""Which record is read when: shards or records dealt to the devices; the sequence can be entered anywhere."""
 import hashlib
 import os
 
