@@ -1,12 +1,13 @@
 """Contact sheets: the pixels of the crops and clips, where they belong."""
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from helpers import smooth_frames
-from packed import pack, write_clips, write_video
+from packed import flip_byte, pack, write_clips, write_video
 
 from data_tools.base.errors import UserError
 from data_tools.media import contact_sheet
@@ -81,6 +82,19 @@ def test_clips_of_a_packed_set(folder):
     assert [caption for caption, _ in cells] == ['000: 6 frames, GT 64x48, LQ 16x12',
                                                  '001: 7 frames, GT 64x48, LQ 16x12']
     assert len(inspection.set_cells(folder, Manifest.read(folder), 1)) == 1
+
+
+def test_damaged_records_are_named(folder, tmp_path):
+    copied = str(tmp_path / 'set')
+    shutil.copytree(folder, copied)
+    path = os.path.join(copied, 'shard-00000-of-00002.tfrecord')
+    flip_byte(path, 400)
+    manifest = Manifest.read(copied)
+    with pytest.raises(UserError, match=r'record 0 of %s: its checksum is wrong' % path):
+        inspection.set_cells(copied, manifest, 10)
+    data = DataConfig(data_dir=copied, patch_size=8, read_threads=1)
+    with pytest.raises(UserError, match=r'record 0 of %s is damaged' % path):
+        inspection.crop_sheet(data, manifest, 4)
 
 
 def test_what_cannot_be_shown(tmp_path):

@@ -20,8 +20,9 @@ class DataConfig(Config):
     patch_size: int = option(64, 'side of a training crop in LQ pixels; GT crops are scale times larger', low=4,
                              common=True)
     seed: int = option(0, 'of the order of samples and of crops, flips and noise', low=0, high=2 ** 31 - 1)
-    deterministic: bool = option(False, 'the batch of a step depends on seed and step only, also after a resume; costs '
-                                 'some speed', common=True)
+    deterministic: bool = option(False, 'the samples of a step depend on seed, step and the batch of all devices '
+                                 'together only, also after a resume with another number of devices; costs speed: each '
+                                 'device reads all records and decodes its share', common=True)
 
     flip: bool = option(True, 'flip horizontally and vertically, each for half of the samples')
     transpose: bool = option(True, 'swap rows and columns of half of the samples')
@@ -45,5 +46,5 @@ class DataConfig(Config):
     read_buffer_kb: int = option(256, 'read at once from a shard, in kB; raise it (8192) for object stores, hard disks',
                                  low=4, high=2 ** 20)
     prefetch: int = option(2, 'batches kept ready; raise it when steps vary in time', low=1)
-    skip_corrupt_records: bool = option(False, 'go on without records that are damaged, and say which; else they end '
-                                        'the training')
+    skip_corrupt_records: bool = option(False, 'go on without records that are damaged or missing, and report which; '
+                                        'else they end the training')

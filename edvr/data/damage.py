@@ -153,6 +153,6 @@ def _problem_at(folder, manifest, shard, offset):
             return index, error
         if offset in (at, at + shard_reader.FRAME_HEAD):   # TensorFlow names where the damaged part of the frame begins
             # sound here: TensorFlow met the damage at the same place of another shard
-            _, _, _, error = next(checked_records(folder, manifest, shard, index))
-            return index, error
+            return next(((index, error) for _, _, _, error in checked_records(folder, manifest, shard, index)),
+                        (None, None))
     return None, None

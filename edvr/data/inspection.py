@@ -10,6 +10,7 @@ from data_tools.media.frames import Decoder
 from data_tools.media.shots import ShotRule
 from data_tools.record import layout, shard_reader
 from data_tools.record.manifest import Manifest
+from edvr.data import damage
 from edvr.data.input_pipeline import train_dataset
 
 _THUMBNAIL = 120   # height, pixels
@@ -76,7 +77,10 @@ def crop_sheet(data, manifest, count):
     data = data.replace(shuffle_buffer=4 * count)
     with tf.Graph().as_default(), tf.Session() as session:
         dataset = train_dataset(data, manifest.num_frames, manifest.scale, count)
-        features, gt = session.run(tf.data.make_one_shot_iterator(dataset).get_next())
+        try:
+            features, gt = session.run(tf.data.make_one_shot_iterator(dataset).get_next())
+        except tf.errors.OpError as error:
+            raise damage.explain(error, data) or UserError('reading %s failed: %s' % (data.data_dir, error)) from error
     last = manifest.num_frames - 1
     cells = [('%d: LQ %d, %d, %d of %d | GT' % (i, 0, last // 2, last, last + 1),
               [lq[0], lq[last // 2], lq[last], gt[i]]) for i, lq in enumerate(features['lq'])]
@@ -87,11 +91,13 @@ def set_cells(folder, manifest, most):
     """Cells (see `contact_sheet.sheet`) with one GT frame of each clip of a packed set, at most so many."""
     cells, wanted = {}, min(most, len(manifest.job['clips']))
     for shard in manifest.shards:
-        for _, _, record, error in shard_reader.walk(os.path.join(folder, shard.name)):
+        path = os.path.join(folder, shard.name)
+        for index, _, record, error in shard_reader.walk(path, expected=shard.records):
             if len(cells) == wanted:
                 return [cells[name] for name in sorted(cells)]
             if error:
-                raise error
+                raise UserError('record %d of %s: %s; copy that shard again or pack the set again'
+                                % (index, path, error))
             name = layout.clip_name(record)
             if name not in cells:
                 window = layout.decode(record)

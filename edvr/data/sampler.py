@@ -1,4 +1,4 @@
-"""The order of records: shards are assigned to devices each epoch; the sequence can start at any position."""
+"""The order of records: shards or records are assigned to devices; the sequence can start at any position."""
 import hashlib
 import os
 
