@@ -8,6 +8,9 @@ import importlib
 import os
 import warnings
 
+from data_tools.base import entry
+
+entry.require_program(__file__)
 # TensorFlow reads this when it is loaded: its start-up chatter (errors about absent GPUs included) hides the program's
 # own lines. Real failures still arrive as Python exceptions.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')

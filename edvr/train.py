@@ -8,6 +8,7 @@ or 143; the same command continues the run.
 """
 import os
 
+from data_tools.base import program
 from data_tools.record.manifest import Manifest
 from edvr import flags
 from edvr.config import DataConfig, ModelConfig, RanksConfig, RuntimeConfig, TrainingConfig
@@ -35,7 +36,7 @@ def main():
     from edvr.graph_mode import tf
     from edvr.training.run import Run
     tf.logging.set_verbosity(tf.logging.ERROR)   # the Estimator logs deprecation warnings at every call
-    return Run(model, data, training, runtime, ranks).train()
+    return Run(model, data, training, runtime, ranks, program.started()).train()
 
 
 if __name__ == '__main__':

@@ -65,3 +65,12 @@ def test_help_shows_docstring_and_flags_and_succeeds(argument):
     assert result.returncode == 0 and not result.stderr
     assert result.stdout.startswith('Does little.\n') and '  --steps: how many [3]\n' in result.stdout
     assert ROOT not in result.stdout
+
+
+@pytest.mark.parametrize('module', ['data_tools.reds.unzip', 'edvr.flags', 'edvr.training.run_dir'])
+def test_a_module_that_is_no_program_is_an_error(run_program, module):
+    done = run_program(module)
+    assert done.returncode == 1 and done.stdout == ''
+    package = module.split('.')[0]
+    assert done.stderr.startswith('error: %s is a module, not a program; the programs of %s are ' % (module, package))
+    assert ('make_tfrecords' if package == 'data_tools' else 'train') in done.stderr

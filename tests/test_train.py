@@ -1,5 +1,6 @@
 """The program: a run of the real network from its command line, and every way in which it refuses to start."""
 import functools
+import hashlib
 import json
 import os
 import re
@@ -24,8 +25,12 @@ def folder(tmp_path_factory):
 def test_command_line(tmp_path, folder, run_program):
     """The real network: trained in one go, and stopped and continued, it prints the same; curves and files are
     there."""
+    (tmp_path / 'ema.cfg').write_text('--ema_decay=0.9\n')
+
     def train(name, *more, **fields):
-        arguments = tiny_training.arguments(folder, tmp_path / name, **dict(dict(save_every=2, steps=4), **fields))
+        fields = dict(dict(save_every=2, steps=4, ema_decay=.9), **fields)
+        arguments = ['--flagfile=%s' % (tmp_path / 'ema.cfg')] + tiny_training.arguments(
+            folder, tmp_path / name, **fields)
         return run_program('edvr.train', *(arguments + list(more)))
 
     whole = train('whole')
@@ -34,11 +39,25 @@ def test_command_line(tmp_path, folder, run_program):
     directory = str(tmp_path / 'whole')
     assert {'model.json', 'config.json', 'checkpoint', 'model.ckpt-4.index'} <= set(os.listdir(directory))
     with open(directory + '/config.json') as file:
-        assert json.load(file)['training']['cosine_periods'] == [4]
+        config = json.load(file)
+    assert config['training']['cosine_periods'] == [4]
+    session, = config['sessions']
+    assert '--model_dir=' + directory in session['command'] and '--flagfile=%s' % (tmp_path / 'ema.cfg') in (
+        session['command'])
+    assert session['flagfiles'] == {str(tmp_path / 'ema.cfg'): '--ema_decay=0.9\n'}
+    assert session['versions']['tensorflow'] == tf.__version__ and session['device'] == '1 x cpu'
+    with open(os.path.join(folder, 'manifest.json'), 'rb') as file:
+        assert session['data'] == hashlib.sha256(file.read()).hexdigest()
     assert checkpoints.load_model_config(directory).channels == 8
-    tags = {value.tag for path in tmp_path.glob('whole/events*') for event in tf.train.summary_iterator(str(path))
-            for value in event.summary.value}
-    assert {'configuration', 'train/loss', 'train/psnr', 'offset/l1', 'speed/samples_per_second'} <= tags
+    values = {(value.tag, event.step): value for path in tmp_path.glob('whole/events*')
+              for event in tf.train.summary_iterator(str(path)) for value in event.summary.value}
+    tags = {tag for tag, _ in values}
+    assert {'configuration', 'origin', 'train/loss', 'train/psnr', 'offset/l1', 'speed/samples_per_second'} <= tags
+    assert values['_hparams_/session_start_info', 0].metadata.plugin_data.plugin_name == 'hparams'
+    assert b'--ema_decay=0.9' in values['origin', 0].tensor.string_val[0]
+    assert values['train/psnr', 1].metadata.summary_description.startswith('PSNR in dB of the training crops')
+    assert not values['train/psnr', 2].metadata.summary_description   # once is enough
+    assert values['train/ema_decay', 4].simple_value == pytest.approx(4 / 13)   # of the update after three others
     # without its last checkpoint it is a run that was killed after step 2
     for path in tmp_path.glob('whole/model.ckpt-4*'):
         path.unlink()

@@ -38,17 +38,23 @@ def test_validation(tmp_path, clips, capsys):
     directory = tmp_path / 'run'
     prefix = tiny_checkpoint(directory, step=20, ema=True)
     with Restorer(prefix) as restorer:
-        result = measure.evaluate_clip(restorer, clips[0], EvaluateConfig(max_frames=2, ssim=False, bicubic=False))
-    expected = measure.overall([result])['edvr_psnr']
+        result = measure.evaluate_clip(restorer, clips[0], EvaluateConfig(max_frames=2, ssim=False))
+    numbers = measure.overall([result])
+    expected = numbers['edvr_psnr']
     config = TrainingConfig(model_dir=str(directory), val_dir='x', save_every=10, eval_every=20, image_every=20,
                             eval_frames=2)
     store = checkpoint_saver.CheckpointStore(str(directory), 9, 0., run_dir.RunState(str(directory)))
-    with RunEvents(str(tmp_path / 'events'), 0) as events:
-        validation = Validation(clips, config, 'cpu', events, store)
+    with RunEvents(str(tmp_path / 'events'), 0) as events, RunEvents(str(tmp_path / 'bicubic'), 0) as bicubic:
+        validation = Validation(clips, config, 'cpu', events, bicubic, store)
         for step in (10, 20, 30):   # only the second is a multiple
             validation(prefix, step, step - 10)
-    assert 'validation: step 20, 2 frames of 1 clips, PSNR %.4f dB (best)' % expected in capsys.readouterr().out
+    assert 'validation: step 20, 2 frames of 1 clips, PSNR %.4f dB (best), bicubic %.4f dB' % (
+        expected, numbers['bicubic_psnr']) in capsys.readouterr().out
     assert checkpoints.step_of(checkpoints.latest(str(directory / 'best'))) == 20
+    line, = [value for event in tf.train.summary_iterator(str(next((tmp_path / 'bicubic').glob('events*'))))
+             for value in event.summary.value]
+    assert line.tag == 'validation/psnr' and line.simple_value == pytest.approx(numbers['bicubic_psnr'], abs=1e-4)
+    assert line.metadata.summary_description.startswith('PSNR in dB of the validation clips')
     found = {}
     for event in tf.train.summary_iterator(str(next((tmp_path / 'events').glob('events*')))):
         for value in event.summary.value:

@@ -1,7 +1,30 @@
 """TensorBoard events of a training run. No summary operation enters the graph: every device gives the same curves."""
+import time
+
 import tensorflow.compat.v1 as tf
 
 from edvr.tensorboard.event_writer import EventWriter
+
+# what TensorBoard shows beside a curve
+DESCRIPTIONS = {
+    'train/loss': 'Loss of the whole batch, before the update; with --loss_reduction=sum of all its values.',
+    'train/loss_per_pixel': 'The loss divided by the number of values that it sums.',
+    'train/psnr': 'PSNR in dB of the training crops, RGB, not rounded.',
+    'train/learning_rate': 'Learning rate of the schedule; offsets learn with --offset_rate times it.',
+    'train/gradient_norm': 'Global norm of the gradients, before --clip_norm.',
+    'train/ema_decay': 'Decay of the averaged weights; it rises to --ema_decay.',
+    'train/loss_scale': 'Factor on the loss against float16 underflow.',
+    'guard/skipped_updates': 'Updates that the guard has skipped since the run began.',
+    'speed/samples_per_second': 'Samples in a second, over all devices.',
+    'speed/step_ms': 'Milliseconds from one update to the next.',
+    'speed/data_wait_share': 'Share of the time that training waits for its input.',
+    'offset/l3': 'Mean absolute DCN offset of the coarsest level, in its pixels.',
+    'offset/l2': 'Mean absolute DCN offset of the middle level, in its pixels.',
+    'offset/l1': 'Mean absolute DCN offset of the finest level, in its pixels.',
+    'offset/cas': 'Mean absolute DCN offset of the cascading refinement, in pixels.',
+    'validation/psnr': 'PSNR in dB of the validation clips, RGB, rounded as images are stored; the run `bicubic` is '
+                       'bicubic interpolation.',
+}
 
 
 class RunEvents(EventWriter):
@@ -14,7 +37,32 @@ class RunEvents(EventWriter):
           step: int, updates done when the session begins.
         """
         super().__init__(folder)
+        self._described = set()
         self._write(step=step + 1, session_log=tf.SessionLog(status=tf.SessionLog.START))
+
+    def scalars(self, step, values):
+        """As EventWriter's; the first point of a curve carries its description."""
+        points = [tf.Summary.Value(tag=tag, simple_value=value, metadata=self._description(tag))
+                  for tag, value in sorted(values.items())]
+        self._values(step, points)
+
+    def _description(self, tag):
+        if tag in self._described or tag not in DESCRIPTIONS:
+            return None
+        self._described.add(tag)
+        return tf.SummaryMetadata(summary_description=DESCRIPTIONS[tag])
+
+    def hparams(self, step, values, name):
+        """The row of this run in TensorBoard's HParams tab.
+
+        Args:
+          values: {name: bool, number or str}.
+          name: str, of the run.
+        """
+        # beside TensorFlow, which needs it; its import takes a second
+        from tensorboard.plugins.hparams import summary
+        row = summary.session_start_pb(hparams=values, group_name=name, start_time_secs=time.time())
+        self._write(step=step, summary=tf.Summary.FromString(row.SerializeToString()))
 
     def text(self, step, tag, text):
         """text: str, Markdown."""

@@ -103,6 +103,11 @@ def shadow_variables(variables):
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA) for variable in variables]
 
 
+def ema_decay(step, decay):
+    """The decay that `update_shadows` uses after `step` (int) updates: float."""
+    return min(decay, (1. + step) / (10. + step))
+
+
 def update_shadows(shadows, variables, step, decay, gate):
     """Moves averages towards their variables; call it under control dependencies on the variables' update.
 

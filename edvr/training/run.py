@@ -17,7 +17,7 @@ from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import devices, startup_checks
 from edvr.runtime.ranks import agreement, launch
 from edvr.tensorboard.run_events import RunEvents
-from edvr.training import run_config, run_dir, validation_clips
+from edvr.training import origin, run_config, run_dir, validation_clips
 from edvr.training.hooks import checkpoint_saver, input_wait, signals
 from edvr.training.hooks.guard import Guard
 from edvr.training.hooks.log_line import LogLine
@@ -35,8 +35,14 @@ LOOPED = ('steps', 'save_every', 'log_every', 'summary_every', 'eval_every', 'im
 class Run:
     """One run: `train` does what is left of it."""
 
-    def __init__(self, model, data, training, runtime, ranks=None):
-        """Arguments: ModelConfig, DataConfig, TrainingConfig, RuntimeConfig, RanksConfig (None: its defaults)."""
+    def __init__(self, model, data, training, runtime, ranks=None, command=None):
+        """
+        Args:
+          model, data, training, runtime: ModelConfig, DataConfig, TrainingConfig, RuntimeConfig.
+          ranks: RanksConfig, or None for its defaults.
+          command: data_tools.base.command_line.CommandLine, to be kept with the run, or None.
+        """
+        self.command = command
         self.model, self.data, self.training = model, data, training
         self.runtime = reproducible(runtime) if data.deterministic else runtime
         self.ranks = ranks or RanksConfig()
@@ -122,7 +128,9 @@ class Run:
             print(note, flush=True)
         trained = bool(checkpoints.prefixes(self.directory))
         # a run that ended before its first checkpoint, by a wrong option perhaps, binds nobody to its options
-        changed, dealt = run_config.settle(self.directory, self.config, self.training.override_config or not trained)
+        self.origin = origin.describe(self.runtime.device, self.replicas, self._manifest_checksum(), self.command)
+        changed, dealt = run_config.settle(self.directory, self.config, self.training.override_config or not trained,
+                                           self.origin)
         if changed and trained:
             print('configuration overridden: ' + '; '.join(changed), flush=True)
         if dealt and trained:
@@ -171,6 +179,8 @@ class Run:
             return [guard]
         events = stack.enter_context(RunEvents(self.directory, step))
         events.text(step, 'configuration', _as_table(self.config))
+        events.text(step, 'origin', origin.as_text(self.origin))
+        events.hparams(step, run_config.hparams(self.config), os.path.basename(os.path.abspath(self.directory)))
         batch = self.data.batch_size * self.replicas
         patch = self.data.patch_size * self.model.upscale
         values = batch * patch * patch * 3 if self.training.loss_reduction == 'sum' else 1
@@ -179,8 +189,11 @@ class Run:
         listeners = []
         if self.val_clips:
             device = 'gpu' if self.runtime.device == 'gpu' else 'cpu'
-            listeners.append(Validation(self.val_clips, self.training, device, events, store))
-        return [guard, LogLine(self.training, batch, DATA_ADVICE), Curves(self.training, batch, values, events),
+            # a separate run of TensorBoard: both lines appear in one chart
+            bicubic = stack.enter_context(RunEvents(os.path.join(self.directory, 'bicubic'), step))
+            listeners.append(Validation(self.val_clips, self.training, device, events, bicubic, store))
+        return [guard, LogLine(self.training, batch, DATA_ADVICE),
+                Curves(self.training, batch, values, events, self.runtime),
                 checkpoint_saver.Checkpoints(self.training, control, store, listeners)]
 
     def _dataset(self, step):

@@ -18,6 +18,7 @@ FREE = {
 }
 # of the machine's options, only those that change what is computed are compared
 RUNTIME = {'mixed_precision', 'precision_mode', 'loss_scale', 'loss_scale_value'}
+COMPARED = ('data', 'model', 'runtime', 'training')
 # options that may differ between the ranks of a job: where files are on each host, and its threads
 OF_A_HOST = {'data_dir', 'model_dir', 'val_dir', 'read_threads', 'map_threads', 'read_buffer_kb', 'prefetch',
              'intra_op_threads', 'inter_op_threads', 'op_compiler_cache_dir', 'dump_path'}
@@ -50,10 +51,19 @@ def shared(config):
             for name, value in config[topic].items() if name not in OF_A_HOST}
 
 
+def hparams(config):
+    """What TensorBoard compares runs by: {option: bool, number or str} of a resolved configuration (dict)."""
+    values = {name: value for topic in ('model', 'data', 'training') for name, value in config[topic].items()
+              if name not in OF_A_HOST and name not in FREE.get(topic, ())}
+    values.update(steps=config['training']['steps'], whole_batch=_whole_batch(config),
+                  device=config['runtime']['device'])
+    return {name: ','.join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
+
+
 def differences(old, new):
     """Texts of the options in which two resolved configurations differ, except those free to change: list of str."""
     texts = []
-    for topic in sorted(set(new) - {'job'}):
+    for topic in COMPARED:
         before, after = old.get(topic, {}), new[topic]
         for name in sorted(set(before) | set(after)):
             if name in FREE.get(topic, ()) or (topic == 'runtime' and name not in RUNTIME) or name == 'batch_size':
@@ -91,13 +101,14 @@ def _batch_hint(old, new):
     return '' if rest else '; --batch_size=%d keeps it' % share
 
 
-def settle(directory, config, override):
+def settle(directory, config, override, session=None):
     """Compares the configuration with that of the run in `directory`, if there is one, and saves it.
 
     Another number of replicas with the same whole batch is the same configuration.
 
     Args:
-      config: dict of `resolved`, and any more topics to keep in the file.
+      config: dict of `resolved`.
+      session: dict of `origin.describe`, or None; the file keeps those of all sessions that differ.
       override: bool, take the new one although it differs.
     Returns:
       (list of str: the differences overridden; str: how the whole batch is shared otherwise than before, or '').
@@ -112,7 +123,10 @@ def settle(directory, config, override):
     if changed and not override:
         raise UserError('%s was trained with another configuration: %s. Use the same options, another --model_dir, or '
                         '--override_config to go on with the new ones' % (directory, '; '.join(changed)))
-    files.write_json(path, config)
+    sessions = old.get('sessions', [])
+    if session and session not in sessions[-1:]:
+        sessions = sessions + [session]
+    files.write_json(path, dict(config, sessions=sessions))
     dealt = ''
     if _replicas(old) != _replicas(config) and not changed:
         dealt = 'the same whole batch on another number of devices: %s, was %s' % (_batch(config), _batch(old))

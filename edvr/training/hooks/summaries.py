@@ -1,4 +1,8 @@
 """TensorBoard curves of a run."""
+import tensorflow.compat.v1 as tf
+
+from edvr.config import RuntimeConfig
+from edvr.training import optimizer
 from edvr.training.hooks.pace import Interval
 from edvr.training.hooks.step_hook import Part, reached
 from edvr.training.model_fn import LEVELS
@@ -7,21 +11,36 @@ from edvr.training.model_fn import LEVELS
 class Curves(Part):
     """Writes TensorBoard points every `summary_every` steps."""
 
-    def __init__(self, config, batch, values_in_loss, events):
+    def __init__(self, config, batch, values_in_loss, events, runtime=None):
         """
         Args:
           config: TrainingConfig.
           batch: int, samples in a step, over all devices.
           values_in_loss: int, numbers that a summed loss adds up; 1 for a mean.
           events: RunEvents.
+          runtime: RuntimeConfig, for the loss scale; None has none.
         """
         self._config, self._values, self._events = config, values_in_loss, events
+        self._runtime, self._scale = runtime or RuntimeConfig(), None
         self._interval = Interval(batch)
+
+    def build(self):
+        if self._runtime.loss_scale == 'dynamic':
+            # `loss_scale` of Ascend's adapter, `current_loss_scale` of TensorFlow; under a strategy the first replica's
+            self._scale = next((variable.read_value() for variable in tf.global_variables()
+                                if variable.op.name.split('/')[-1] in ('loss_scale', 'current_loss_scale')), None)
 
     def after_run(self, report):
         self._interval.add(report)
         if reached(report, self._config.summary_every):
-            self._events.scalars(report.step, self._scalars(report.values))
+            scalars = self._scalars(report.values)
+            if self._config.ema_decay:
+                scalars['train/ema_decay'] = optimizer.ema_decay(report.step - 1, self._config.ema_decay)
+            if self._runtime.loss_scale == 'fixed':
+                scalars['train/loss_scale'] = self._runtime.loss_scale_value
+            elif self._scale is not None:
+                scalars['train/loss_scale'] = float(report.session.run(self._scale))
+            self._events.scalars(report.step, scalars)
             self._interval.clear()
 
     def _scalars(self, values):

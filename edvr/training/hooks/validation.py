@@ -11,17 +11,19 @@ from edvr.restoration.restorer import Restorer
 class Validation:
     """A listener of `checkpoint_saver.Checkpoints`. It restores clips of checkpoints, in its own graph and session."""
 
-    def __init__(self, clips, training, device, events, store):
+    def __init__(self, clips, training, device, events, bicubic_events, store):
         """
         Args:
           clips: list of data_tools.media.clips.Clip with LQ and GT, not empty.
           training: TrainingConfig.
           device: str, what restores, 'cpu' or 'gpu'.
           events: RunEvents.
+          bicubic_events: RunEvents for the PSNR of bicubic interpolation, which does not change.
           store: CheckpointStore, which keeps the best checkpoint.
         """
         self._clips, self._config = clips, training
         self._device, self._events, self._store = device, events, store
+        self._bicubic_events, self._bicubic = bicubic_events, None
 
     def __call__(self, prefix, step, previous):
         evaluates, shows = (every and step // every > previous // every
@@ -36,16 +38,19 @@ class Validation:
 
     def _evaluate(self, restorer, prefix, step):
         began = time.time()
-        config = EvaluateConfig(max_frames=self._config.eval_frames, ssim=False, bicubic=False)
+        config = EvaluateConfig(max_frames=self._config.eval_frames, ssim=False,
+                                bicubic=self._bicubic is None)
         with Decoder() as lq_decoder, Decoder() as gt_decoder:
             results = [measure.evaluate_clip(restorer, clip, config, decoders=(lq_decoder, gt_decoder))
                        for clip in self._clips]
-        psnr = measure.overall(results)['edvr_psnr']
+        numbers = measure.overall(results)
+        psnr, self._bicubic = numbers['edvr_psnr'], numbers.get('bicubic_psnr', self._bicubic)
         best = self._store.keep_best(prefix, psnr)
         self._events.scalars(step, {'validation/psnr': psnr})
-        print('validation: step %d, %d frames of %d clips, PSNR %.4f dB%s, %.1f s'
+        self._bicubic_events.scalars(step, {'validation/psnr': self._bicubic})
+        print('validation: step %d, %d frames of %d clips, PSNR %.4f dB%s, bicubic %.4f dB, %.1f s'
               % (step, sum(len(result.frames) for result in results), len(results), psnr, ' (best)' if best else '',
-                 time.time() - began), flush=True)
+                 self._bicubic, time.time() - began), flush=True)
 
     def _show(self, restorer, step):
         """The centre window of the first clip."""
