@@ -4,6 +4,7 @@ As a program, `python tests/tiny_training.py FLAGS` is `python -m edvr.train FLA
 in the environment names a step (or FIRST-LAST) at which its output is not finite, with `:some` only for some of the
 batches; TINY_TRAINING_SLEEP seconds per step, TINY_TRAINING_FAULT a disturbance (tests/faults/disturbance.py).
 """
+import dataclasses
 import os
 import sys
 import time
@@ -58,9 +59,11 @@ def arguments(folder, model_dir, **training):
     """The same as flags: list of str."""
     values = {}
     for config in configs(folder, model_dir, **training):
-        values.update(config.to_dict())
-    return ['--%s=%s' % (name, ','.join(map(str, value)) if isinstance(value, tuple) else value)
-            for name, value in values.items()]
+        repeated = {field.name for field in dataclasses.fields(config) if field.metadata['repeated']}
+        for name, value in config.to_dict().items():
+            if name not in repeated:
+                values[name] = ','.join(map(str, value)) if isinstance(value, tuple) else value
+    return ['--%s=%s' % item for item in values.items()]
 
 
 def network(lq, config, dcn_impl='tf', recompute_alignment=False, spoil=lambda sr: sr, width=8):
