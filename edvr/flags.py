@@ -44,7 +44,7 @@ def _build(cls):
     given = [field for field in foreign if program.started().gives(field.name)]
     if given:
         raise ConfigError(['%s is %r, which is for --device=%s; the device is %s (%s)' % (
-            (field.name, FLAGS[field.name].value, ' or '.join(flags.devices_of(cls, field))) + _choice())
+            (field.name, _value(field), ' or '.join(flags.devices_of(cls, field))) + _choice())
             for field in given])
     changes = {field.name: field.default for field in foreign}
     if _has_device(cls):
@@ -60,6 +60,12 @@ def _choice():
     return device_choice.choose(FLAGS.device)
 
 
+def _value(field):
+    """The value of a field's flag; of a list as it is written."""
+    value = FLAGS[field.name].value
+    return ','.join(value) if isinstance(value, list) else value
+
+
 def _foreign(cls):
     """The fields that are set although the device does not have them: list of dataclasses.Field."""
     limited = [field for field in dataclasses.fields(cls) if flags.devices_of(cls, field)]
@@ -73,7 +79,7 @@ def _notes(*classes):
     if launch.LAUNCHED in os.environ:
         return []   # whoever started this rank has said it
     lines = ['device: %s (%s)' % _choice() for cls in classes if _has_device(cls)][:1]
-    passed_over = ['%s=%s' % (field.name, FLAGS[field.name].value) for cls in classes for field in _foreign(cls)]
+    passed_over = ['%s=%s' % (field.name, _value(field)) for cls in classes for field in _foreign(cls)]
     if passed_over:
         lines.append('passed over on %s: %s' % (_choice().device, ', '.join(passed_over)))
     return lines + flags.used_defaults(*classes)

@@ -52,7 +52,7 @@ def test_what_is_asked_for_is_taken(host):
 
 # programs
 
-FOREIGN = '--iterations_per_loop=10\n--precision_mode=force_fp16\n--mixed_precision\n--steps=20\n'
+FOREIGN = '--iterations_per_loop=10\n--precision_mode=force_fp16\n--mixed_precision\n--device_ids=1,3\n--steps=20\n'
 
 
 def test_options_of_other_devices_in_a_flagfile_are_passed_over(run_program, tmp_path):
@@ -62,7 +62,8 @@ def test_options_of_other_devices_in_a_flagfile_are_passed_over(run_program, tmp
     assert done.returncode == 1 and '/nowhere has no manifest.json' in done.stderr   # that is all that is wrong
     first, second = done.stdout.splitlines()[:2]
     assert first == 'device: cpu (no npu_bridge or npu_device, no /dev/davinci*, no GPU)'
-    assert second == 'passed over on cpu: mixed_precision=True, precision_mode=force_fp16, iterations_per_loop=10'
+    assert second == ('passed over on cpu: mixed_precision=True, precision_mode=force_fp16, iterations_per_loop=10, '
+                      'device_ids=1,3')
     printed = run_program('edvr.train', '--print_config', *options).stdout
     assert '\n--iterations_per_loop=1\n' in printed and '\n--nomixed_precision\n' in printed
     assert '\n--steps=20\n' in printed and '\n--device=cpu\n' in printed

@@ -332,6 +332,10 @@ def test_resume_goes_on_as_if_nothing_had_happened(npu, tmp_path, uninterrupted)
     found = train(tmp_path, runtime, **recipe)
     assert [found.pop(name) for name in ('loss_scale', 'good_steps', 'bad_steps')] == [32, 1, 0]
     assert_same(found, weights(uninterrupted), rtol=1e-5, atol=1e-7)
+    scales = {event.step: value.simple_value for path in tmp_path.glob('events*')
+              for event in tf.train.summary_iterator(str(path)) for value in event.summary.value
+              if value.tag == 'train/loss_scale'}
+    assert scales and set(scales.values()) <= {16, 32} and scales[max(scales)] == 32
 
 
 def train_on_two_ranks(run_program, folder, options):

@@ -1,4 +1,7 @@
 """Training on several ranks by one command, and its continuation on another number of them."""
+import json
+import os
+import signal
 import subprocess
 
 import pytest
@@ -7,6 +10,7 @@ from conftest import ROOT
 from npu_fixtures import no_job  # noqa: F401 fixture
 from training_runs import environment, program, steps, tensors
 
+from edvr.runtime.ranks import addresses, rendezvous
 from edvr.training import model_fn
 from edvr.training.run import Run
 
@@ -41,6 +45,23 @@ def test_two_ranks_then_one_with_the_same_whole_batch(no_job, folder, tmp_path, 
             in output)
     assert 'continuing %s at step 2' % run in output and sorted(steps(output)) == [3, 4]
     assert set(tensors(run)) == set(before)   # weights, optimizer, averages: nothing is lost or made anew
+
+
+@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_rank_that_waits(no_job, folder, tmp_path, monkeypatch, signum, capsys):  # noqa: F811
+    port, other = addresses.free_ports(2)
+    monkeypatch.setenv('TF_CONFIG', json.dumps(dict(
+        cluster=dict(worker=['127.0.0.1:%d' % port, '127.0.0.1:%d' % other]), task=dict(type='worker', index=0))))
+    run = Run(*tiny_training.configs(folder, tmp_path / 'run', batch_size=1))
+
+    accept = rendezvous._accept
+
+    def signalled(*arguments):
+        os.kill(os.getpid(), signum)
+        return accept(*arguments)
+    monkeypatch.setattr(rendezvous, '_accept', signalled)
+    assert run.train() == 128 + signum
+    assert '%s: stopped at step 0 of 6' % signal.Signals(signum).name in capsys.readouterr().out
 
 
 def test_a_rank_that_fails_ends_the_job_with_its_reason(no_job, folder, tmp_path):  # noqa: F811

@@ -69,7 +69,8 @@ class Run:
                 # on every rank: the offset rate, and so the update, depends on the rollbacks
                 self.state.forget_rollbacks()
             self._settle()
-            self._agree()
+            with signals.waiting(control):
+                self._agree()
             while self._step() < self.training.steps and control.signal is None:
                 control.rollback = None
                 self._session(control)

@@ -13,6 +13,7 @@ from data_tools.base.errors import UserError
 
 _PAUSE = .1         # seconds between attempts to connect
 _NOTE_EVERY = 30.   # seconds between lines that say who is missing
+_HELLO = 10.        # seconds that a connection has to say which rank it is: it may be none
 _MOST_BYTES = 2 ** 24
 
 
@@ -65,7 +66,7 @@ def _accept(server, deadline, missing):
         server.settimeout(max(.01, min(_NOTE_EVERY, deadline - time.monotonic())))
         try:
             guest, _ = server.accept()
-            guest.settimeout(max(1., deadline - time.monotonic()))
+            guest.settimeout(_HELLO)
             return guest
         except socket.timeout:
             if time.monotonic() >= deadline:

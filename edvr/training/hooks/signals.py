@@ -18,6 +18,8 @@ def signals(control):
         if control.signal is not None:
             raise KeyboardInterrupt
         control.signal = number
+        if control.waits:
+            raise KeyboardInterrupt
         print('%s: finishing the step and saving; once more ends at once' % name(number), file=sys.stderr, flush=True)
 
     previous = {number: signal.signal(number, handle) for number in SIGNALS}
@@ -26,6 +28,19 @@ def signals(control):
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def waiting(control):
+    """While inside, before any step, the first signal ends what is waited for; `control.signal` is set then."""
+    control.waits = True
+    try:
+        yield
+    except KeyboardInterrupt:
+        if control.signal is None:
+            raise
+    finally:
+        control.waits = False
 
 
 def name(number):

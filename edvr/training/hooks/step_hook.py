@@ -29,11 +29,13 @@ class Control:
 
     Attributes:
       signal: int, the signal that asks the run to end, or None.
+      waits: bool, whether this process waits for other ranks and has nothing to save.
       rollback: str, why the run must go back to its last checkpoint, or None.
     """
 
     def __init__(self):
         self.signal = None
+        self.waits = False
         self.rollback = None
 
     @property
