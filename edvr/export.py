@@ -41,7 +41,7 @@ def export(config, log=print):
     Raises:
       UserError: nothing was written.
     """
-    prefix = checkpoints.latest(config.checkpoint)
+    prefix = checkpoints.chosen(config.checkpoint)
     model = checkpoints.load_model_config(config.checkpoint)
     _check_size(model, config)
     destination = os.path.normpath(config.destination)

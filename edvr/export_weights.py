@@ -31,7 +31,7 @@ def load(path, use_ema=True):
     Raises:
       UserError: when there is no such checkpoint, or it lacks a weight of its network.
     """
-    prefix = checkpoints.latest(path)
+    prefix = checkpoints.chosen(path)
     config = checkpoints.load_model_config(path)
     with tf.Graph().as_default():
         size = config.size_multiple

@@ -1,4 +1,5 @@
 """Checkpoints: the latest whole one is found, a cut one never, and variables are matched by name and shape."""
+import json
 import os
 
 import numpy as np
@@ -70,8 +71,52 @@ def test_model_config_round_trip_and_errors(tmp_path):
     with pytest.raises(UserError, match=r'model.json: cannot be read'):
         checkpoints.load_model_config(str(tmp_path))
     (tmp_path / 'model.json').write_text('{"channels": 8')
-    with pytest.raises(UserError, match='not a valid description of a network'):
+    with pytest.raises(UserError, match=r'model.json is not JSON .*cut or edited'):
         checkpoints.load_model_config(str(tmp_path))
+
+
+@pytest.mark.parametrize('field, value, text', [
+    ('channels', 'many', r"channels is 'many'; it must be int"), ('scale', 5, 'scale is 5; it must be one of 2, 3, 4'),
+    ('with_tsa', None, 'with_tsa is None; it must be bool'), ('other', 1, 'other is 1; it must be absent')])
+def test_edited_model_config_is_refused_by_file_field_and_value(tmp_path, field, value, text):
+    (tmp_path / 'model.json').write_text(json.dumps(dict(ModelConfig().to_dict(), **{field: value})))
+    with pytest.raises(UserError, match='model.json: .*' + text):
+        checkpoints.load_model_config(str(tmp_path))
+
+
+@pytest.mark.parametrize('value, text', [([], r'the whole is \[\]; it must be an object'),
+                                         ({'channels': 8}, 'num_frames is missing')])
+def test_model_config_of_another_type(tmp_path, value, text):
+    (tmp_path / 'model.json').write_text(json.dumps(value))
+    with pytest.raises(UserError, match='model.json: .*' + text):
+        checkpoints.load_model_config(str(tmp_path))
+
+
+def flip(path, place):
+    with open(path, 'r+b') as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 4]))
+
+
+def test_flipped_bit_is_found_and_the_sound_checkpoint_named(tmp_path, capfd):
+    save(tmp_path, 1, 2)
+    assert checkpoints.chosen(str(tmp_path)) == str(tmp_path / 'model.ckpt-2')
+    flip(str(tmp_path / 'model.ckpt-2.data-00000-of-00001'), 17)
+    text = (r'checkpoint .*model.ckpt-2 is not whole: model.ckpt-2.data-00000-of-00001 is damaged: edvr/weight does '
+            'not fit its checksum .*; use the newest sound one beside it, .*model.ckpt-1$')
+    for path in (tmp_path, tmp_path / 'model.ckpt-2'):
+        with pytest.raises(UserError, match=text):
+            checkpoints.chosen(str(path))
+    capfd.readouterr()
+    assert checkpoints.latest(str(tmp_path)) == str(tmp_path / 'model.ckpt-1')
+    assert 'model.ckpt-2 is passed over: model.ckpt-2.data-00000-of-00001 is damaged' in capfd.readouterr().err
+    flip(str(tmp_path / 'model.ckpt-1.data-00000-of-00001'), 0)
+    with pytest.raises(UserError, match='none of its 2 checkpoints is whole'):
+        checkpoints.chosen(str(tmp_path))
+    with pytest.raises(UserError, match='no checkpoint beside it is sound'):
+        checkpoints.chosen(str(tmp_path / 'model.ckpt-1'))
 
 
 def read(prefix, use_ema):

@@ -1,8 +1,8 @@
 """Checkpoints in a directory: which one is the latest whole one; copying and removing them.
 
 A checkpoint is TensorFlow's pair of `PREFIX.index` and `PREFIX.data-*`. The index lists every tensor; a checkpoint is
-*whole* when the index can be read and the data files hold at least the bytes it promises. Beside the checkpoints lies
-`model.json`, the network's configuration.
+*whole* when the index can be read and every tensor in the data files has the checksum that the index states. Beside the
+checkpoints lies `model.json`, the network's configuration.
 """
 import glob
 import os
@@ -12,12 +12,12 @@ import sys
 
 from data_tools.base import files, paths
 from data_tools.base.errors import UserError
-from edvr.checkpoints.integrity import defect
+from edvr.checkpoints.integrity import data_files, defect
 from edvr.checkpoints.network_config import MODEL_FILE
 
 BASENAME = 'model.ckpt'
 
-_told = set()   # the latest checkpoint is asked for again and again
+_warned = set()   # the latest checkpoint is asked for again and again
 
 
 def step_of(prefix):
@@ -32,14 +32,17 @@ def prefixes(directory):
     return sorted(found, key=lambda prefix: (step_of(prefix), prefix))
 
 
-def _tell_once(text):
-    if text not in _told:
-        _told.add(text)
-        print(text, file=sys.stderr, flush=True)
+def is_whole(prefix):
+    """Whether a checkpoint has no defect; the first time that it has one, a warning on stderr says which."""
+    problem = defect(prefix)
+    if problem and (prefix, problem) not in _warned:
+        _warned.add((prefix, problem))
+        print('warning: %s is passed over: %s' % (prefix, problem), file=sys.stderr, flush=True)
+    return problem is None
 
 
 def latest(path):
-    """The checkpoint that `path` means.
+    """The checkpoint to continue from: damaged ones are skipped, with a warning on stderr.
 
     Args:
       path: str, a model directory (its whole checkpoint of the highest step), or a checkpoint's prefix.
@@ -48,31 +51,66 @@ def latest(path):
     Raises:
       UserError: when there is none, or the named one is not whole.
     """
+    if not os.path.isdir(path):
+        return chosen(path)
+    found = _prefixes_in(path)
+    for prefix in reversed(found):
+        if is_whole(prefix):
+            return prefix
+    raise _none_whole(path, found)
+
+
+def chosen(path):
+    """The checkpoint that `path` means, for programs that use it as it is: no other one takes its place.
+
+    Args:
+      path: str, a model directory (its checkpoint of the highest step), or a checkpoint's prefix.
+    Returns:
+      str, the prefix.
+    Raises:
+      UserError: when there is none, or it is not whole; the text names the newest sound one beside it.
+    """
     if os.path.isdir(path):
-        found = prefixes(path)
-        for prefix in reversed(found):
-            if defect(prefix) is None:
-                return prefix
-            _tell_once('warning: %s is passed over: %s' % (prefix, defect(prefix)))
-        if found:
-            raise UserError('%s: none of its %d checkpoints is whole; the last, %s: %s'
-                            % (path, len(found), os.path.basename(found[-1]), defect(found[-1])))
-        raise UserError('%s: no checkpoint in this directory; expected files such as %s-1000.index (give the '
-                        'directory of a training run, or the prefix of a checkpoint); %s'
-                        % (path, BASENAME, paths.how_to_make_run(path)))
-    prefix = path[:-len('.index')] if path.endswith('.index') else path
-    if not os.path.exists(prefix + '.index'):
-        raise UserError('%s: neither a directory with checkpoints nor the prefix of one (there is no %s.index); %s'
-                        % (path, prefix, paths.how_to_make_run(path)))
+        prefix = _prefixes_in(path)[-1]
+    else:
+        prefix = path[:-len('.index')] if path.endswith('.index') else path
+        if not os.path.exists(prefix + '.index'):
+            raise UserError('%s: neither a directory with checkpoints nor the prefix of one (there is no %s.index); %s'
+                            % (path, prefix, paths.how_to_make_run(path)))
     problem = defect(prefix)
     if problem:
-        raise UserError('checkpoint %s is not whole: %s; use an earlier one' % (prefix, problem))
+        others = prefixes(os.path.dirname(prefix) or '.')
+        sound = _newest_whole(others)
+        if os.path.isdir(path) and sound is None:
+            raise _none_whole(path, others)
+        raise UserError('checkpoint %s is not whole: %s; %s' % (
+            prefix, problem, 'no checkpoint beside it is sound' if sound is None else
+            'use the newest sound one beside it, %s' % sound))
     return prefix
+
+
+def _prefixes_in(directory):
+    found = prefixes(directory)
+    if not found:
+        raise UserError('%s: no checkpoint in this directory; expected files such as %s-1000.index (give the '
+                        'directory of a training run, or the prefix of a checkpoint); %s'
+                        % (directory, BASENAME, paths.how_to_make_run(directory)))
+    return found
+
+
+def _newest_whole(found):
+    """The last of the prefixes that has no defect, or None."""
+    return next((prefix for prefix in reversed(found) if defect(prefix) is None), None)
+
+
+def _none_whole(directory, found):
+    return UserError('%s: none of its %d checkpoints is whole; the last, %s: %s'
+                     % (directory, len(found), os.path.basename(found[-1]), defect(found[-1])))
 
 
 def files_of(prefix):
     """The files of a checkpoint, list of str; the index, by which it is found, is the last."""
-    return sorted(glob.glob(glob.escape(prefix) + '.data-*')) + [prefix + '.index']
+    return data_files(prefix) + [prefix + '.index']
 
 
 def remove(prefix):

@@ -1,22 +1,59 @@
-"""Whether a checkpoint's files are whole."""
+"""Whether a checkpoint's files hold what was saved: every tensor is compared with its checksum in the index."""
 import glob
 import os
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+# what TensorFlow's two readers of checkpoints raise for damaged files
+_DAMAGE = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
+
+_known = {}   # state of the files -> defect: a run asks for its latest checkpoint again and again
+
 
 def defect(prefix):
-    """What is wrong with the checkpoint's files, str; None when it is whole."""
+    """What is wrong with the checkpoint's files, str; None when they are sound.
+
+    Every tensor is read once per process and state of the files: about a second per gigabyte.
+    """
+    state = _state(prefix) or prefix
+    if state not in _known:
+        _known[state] = _find_defect(prefix)
+    return _known[state]
+
+
+def data_files(prefix):
+    """The files that hold the tensors, sorted list of str."""
+    return sorted(glob.glob(glob.escape(prefix) + '.data-*'))
+
+
+def _state(prefix):
+    """What identifies the content of a checkpoint's files, and survives their renaming."""
+    state = []
+    for path in data_files(prefix) + [prefix + '.index']:
+        if os.path.exists(path):
+            found = os.stat(path)
+            state.append((path[len(prefix):], found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+    return tuple(state)
+
+
+def _find_defect(prefix):
     try:
         reader = tf.train.NewCheckpointReader(prefix)
         shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        return 'its index cannot be read (%s)' % str(error).split('\n')[0]
+    except _DAMAGE as error:
+        return '%s.index cannot be read (%s)' % (os.path.basename(prefix), str(error).split('\n')[0])
     # strings (a TensorFlow 2 checkpoint has one) have no fixed size
     promised = sum(int(np.prod(shape)) * tf.as_dtype(dtypes[name]).size for name, shape in shapes.items()
                    if tf.as_dtype(dtypes[name]) != tf.string)
-    held = sum(os.path.getsize(path) for path in glob.glob(glob.escape(prefix) + '.data-*'))
+    held = sum(os.path.getsize(path) for path in data_files(prefix))
+    names = ', '.join(map(os.path.basename, data_files(prefix))) or 'its data'
     if held < promised:
-        return 'its data has %d bytes where the index promises %d' % (held, promised)
+        return '%s has %d bytes where the index promises %d' % (names, held, promised)
+    for name in sorted(shapes):
+        try:
+            reader.get_tensor(name)
+        except _DAMAGE as error:
+            return '%s is damaged: %s does not fit its checksum in the index (%s)' % (
+                names, name, str(error).split('\n')[0])
     return None

@@ -1,12 +1,14 @@
 """`model.json`: the configuration of the network whose checkpoints lie beside it."""
-import json
+import dataclasses
 import os
 
-from data_tools.base import files
+from data_tools.base import files, schema
 from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
 
 MODEL_FILE = 'model.json'
+# their types and limits are those of ModelConfig
+_FIELDS = schema.Record(**{field.name: schema.Anything() for field in dataclasses.fields(ModelConfig)})
 
 
 def save_model_config(model_dir, config):
@@ -23,11 +25,11 @@ def load_model_config(path):
     """
     directory = path if os.path.isdir(path) else os.path.dirname(path) or '.'
     name = os.path.join(directory, MODEL_FILE)
-    try:
-        with open(name) as file:
-            return ModelConfig.from_json(file.read())
-    except OSError:
+    if not os.path.exists(name):
         raise UserError('%s: cannot be read; it describes the network of the checkpoints beside it and is written by '
-                        'edvr.train and edvr.import_weights' % name) from None
-    except (json.JSONDecodeError, TypeError, UserError) as error:
+                        'edvr.train and edvr.import_weights' % name)
+    values = schema.read(name, _FIELDS, 'restore it from a copy; edvr.train writes it again when it continues the run')
+    try:
+        return ModelConfig.from_dict(values)
+    except UserError as error:
         raise UserError('%s: not a valid description of a network: %s' % (name, error)) from None

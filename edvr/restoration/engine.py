@@ -31,7 +31,7 @@ class CheckpointEngine:
         Raises:
           UserError: no whole checkpoint there, one of another architecture, or weights that are not finite.
         """
-        self.prefix = checkpoints.latest(path)
+        self.prefix = checkpoints.chosen(path)
         self.config = checkpoints.load_model_config(path)
         self.step = checkpoints.step_of(self.prefix)
         self._impl = resolve_impl(dcn_impl, device)

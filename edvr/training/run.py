@@ -93,7 +93,7 @@ class Run:
             raise UserError('--tsa_only_steps is %d, but the network has no TSA (--with_tsa=false)'
                             % training.tsa_only_steps)
         if training.init_from and not checkpoints.prefixes(self.directory):
-            checkpoints.latest(training.init_from)
+            checkpoints.chosen(training.init_from)
 
     def _find_clips(self, rank, size):
         if rank == 0:
@@ -219,6 +219,9 @@ def explained_failures(data):
         damaged = damage.explain(error, data)
         if damaged:
             raise damaged from error
+        if 'RestoreV2' in str(error):
+            raise UserError('a checkpoint was damaged between its check and its use (%s): start again, it is checked '
+                            'anew' % _first_line(error)) from error
         if isinstance(error, tf.errors.DataLossError):
             raise UserError('a TFRecord is damaged (%s): run data_tools.check_tfrecords on --data_dir'
                             % _first_line(error)) from error

@@ -4,11 +4,16 @@
 """
 import os
 
-from data_tools.base import files
+from data_tools.base import files, schema
 from data_tools.base import lock as locks
 from data_tools.base.errors import UserError
 
 CONFIG_FILE, STATE_FILE, LOCK_FILE = 'config.json', 'run_state.json', 'lock'
+CONFIG = schema.MapOf(schema.MapOf(schema.Anything()))   # topic -> option -> value; the options are compared
+STATE = schema.Record(_optional={
+    'rollbacks': schema.ListOf(schema.Record({'reason': schema.Text()}, to=schema.Integer(0))),
+    'best': schema.Nullable(schema.Record(step=schema.Integer(0), psnr=schema.Number())),
+    'kept': schema.MapOf(schema.Number()), 'kept_since': schema.Nullable(schema.Number())})
 # options that may change between sessions of one run: they say where, how fast and how often, not what is computed
 FREE = {
     'data': {'data_dir', 'read_threads', 'map_threads', 'read_buffer_kb', 'prefetch', 'shuffle_buffer'},
@@ -63,7 +68,7 @@ def differences(old, new):
 
 def _hint(name, before, after):
     """What to say to whoever raised --steps and never named the periods."""
-    if name != 'cosine_periods' or after[name] != [after['steps']] or not before.get(name):
+    if name != 'cosine_periods' or after[name] != [after['steps']] or not isinstance(before.get(name), list):
         return ''
     return (' (left empty, it is all --steps: --cosine_periods=%s keeps the schedule, whose rate then stays at its '
             'minimum; more periods are restarts)' % ','.join(map(str, before[name])))
@@ -81,7 +86,10 @@ def settle_config(directory, config, override):
       UserError: naming the options that differ.
     """
     path = os.path.join(directory, CONFIG_FILE)
-    changed = differences(files.read_json(path), config) if os.path.exists(path) else []
+    changed = []
+    if os.path.exists(path):
+        old = schema.read(path, CONFIG, 'restore it from a copy, or remove it to go on with the options given now')
+        changed = differences(old, config)
     if changed and not override:
         raise UserError('%s was trained with another configuration: %s. Use the same options, another --model_dir, or '
                         '--override_config to go on with the new ones' % (directory, '; '.join(changed)))
@@ -99,7 +107,8 @@ class RunState:
 
     def __init__(self, directory, writes=True):
         self._path, self._writes = os.path.join(directory, STATE_FILE), writes
-        values = files.read_json(self._path) if os.path.exists(self._path) else {}
+        values = schema.read(self._path, STATE, 'restore it from a copy, or remove it: rollbacks, the best checkpoint '
+                             'and those kept for good are then forgotten') if os.path.exists(self._path) else {}
         self.rollbacks = values.get('rollbacks', [])
         self.best = values.get('best')
         self._kept = values.get('kept', {})   # step -> time, of checkpoints kept for good

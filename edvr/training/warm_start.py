@@ -14,7 +14,7 @@ def missing_variables(path, variables):
     Raises:
       UserError: when one that is not of the fusion is missing: then it is another network's checkpoint.
     """
-    prefix = checkpoints.latest(path)
+    prefix = checkpoints.chosen(path)
     shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
     missing = sorted(name for name in map(checkpoints.name_of, variables) if name not in shapes)
     wrong = [name for name in missing if not name.startswith(FUSION)]
@@ -34,7 +34,7 @@ def initialise_from(path, variables, use_ema=True):
     Raises:
       UserError: as `missing_variables`, or naming a variable of another shape.
     """
-    prefix, missing = checkpoints.latest(path), missing_variables(path, variables)
+    prefix, missing = checkpoints.chosen(path), missing_variables(path, variables)
     present = [variable for variable in variables if checkpoints.name_of(variable) not in missing]
     tf.train.init_from_checkpoint(prefix, checkpoints.restore_map(prefix, present, use_ema))
     print('weights come from %s; %s' % (prefix, 'initialised anew: ' + ', '.join(missing) if missing else

@@ -53,7 +53,7 @@ class Watch:
         if not os.path.exists(os.path.join(self.directory, checkpoints.MODEL_FILE)):
             return []
         return [prefix for prefix in checkpoints.prefixes(self.directory)
-                if checkpoints.step_of(prefix) > self.last_step and checkpoints.defect(prefix) is None]
+                if checkpoints.step_of(prefix) > self.last_step and checkpoints.is_whole(prefix)]
 
     def add(self, prefix, numbers):
         """Notes a checkpoint's overall numbers, in the record and in TensorBoard; keeps it when it is the best."""

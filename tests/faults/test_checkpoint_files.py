@@ -1,0 +1,158 @@
+"""Damaged files of a training directory: found before they are used, and reported by name."""
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from edvr import checkpoints
+from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.training import run_dir
+
+
+def save(directory, *steps):
+    """Checkpoints with a tensor of each size and type that training saves; values differ by step."""
+    for step in steps:
+        with tf.Graph().as_default(), tf.Session() as session:
+            values = [tf.get_variable('edvr/%d' % size, initializer=np.arange(size, dtype=np.float32) + step)
+                      for size in (1, 64, 5000)] + [tf.get_variable('global_step', initializer=np.int64(step))]
+            session.run(tf.global_variables_initializer())
+            tf.train.Saver(values, max_to_keep=0).save(session, os.path.join(str(directory), 'model.ckpt'), step,
+                                                       write_meta_graph=False)
+
+
+def damage(rng, path, number):
+    """Flips a bit of a file, or cuts it; returns (its content before, a description)."""
+    with open(path, 'rb') as file:
+        whole = file.read()
+    place, data = int(rng.randint(len(whole))), bytearray(whole)
+    if number % 3 == 2:
+        del data[place:]
+    else:
+        data[place] ^= 1 << rng.randint(8)
+    replace(path, data)
+    return whole, '%s: %s at byte %d of %d' % (path, 'cut' if number % 3 == 2 else 'flip', place, len(whole))
+
+
+def replace(path, data):
+    """As a new file: a checkpoint that was found sound is checked again when its files change."""
+    os.remove(path)
+    with open(path, 'wb') as file:
+        file.write(data)
+
+
+def tensors(prefix):
+    reader = tf.train.NewCheckpointReader(prefix)
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def same(found, wanted):
+    return set(found) == set(wanted) and all(np.array_equal(found[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.parametrize('suffix', ['.index', '.data-00000-of-00001'])
+def test_checkpoint_files(campaign, tmp_path, suffix):
+    """Programs that use a checkpoint as it is refuse it; training continues from the one before."""
+    save(tmp_path, 1, 2)
+    older, newest = (str(tmp_path / ('model.ckpt-%d' % step)) for step in (1, 2))
+    wanted = {prefix: tensors(prefix) for prefix in (older, newest)}
+    for number in range(campaign.amount(25, 400)):
+        whole, description = damage(campaign.rng, newest + suffix, number)
+        # a few bytes of an index are padding
+        campaign.attempt('checkpoint %s: used as it is' % suffix[:6], lambda: checkpoints.chosen(str(tmp_path)),
+                         lambda prefix: same(tensors(prefix), wanted[newest]), description, ['model.ckpt-2' + suffix])
+        prefix = checkpoints.latest(str(tmp_path))
+        sound = same(tensors(prefix), wanted[prefix])
+        outcome = 'silent' if not sound else 'harmless' if prefix == newest else 'resumed'
+        campaign.record('checkpoint %s: training' % suffix[:6], outcome, description)
+        replace(newest + suffix, whole)
+
+
+def test_state_file(campaign, tmp_path):
+    """TensorFlow's `checkpoint` file decides nothing: it is written anew before an Estimator reads it."""
+    save(tmp_path, 1, 2)
+    path, wanted = str(tmp_path / 'checkpoint'), tensors(str(tmp_path / 'model.ckpt-2'))
+    for number in range(campaign.amount(10, 200)):
+        checkpoints.write_state(str(tmp_path))
+        description = damage(campaign.rng, path, number)[1]
+        assert checkpoints.latest(str(tmp_path)) == checkpoints.chosen(str(tmp_path)) == str(tmp_path / 'model.ckpt-2')
+        checkpoints.write_state(str(tmp_path))
+        campaign.attempt('checkpoint state file', lambda: tensors(tf.train.latest_checkpoint(str(tmp_path))),
+                         lambda found: same(found, wanted), description)
+
+
+def json_faults(campaign, path, text, kind, read):
+    """Flips, cuts, and values of another type at every place of a JSON file.
+
+    Args:
+      read: function() -> what the file says; its errors have to name the file.
+    """
+    value, names = json.loads(text), [path, os.path.dirname(path)]
+    edits = [json.dumps(edit).encode() for edit in [None, 3, 'x', [], [value], {}] + list(other_types(value))]
+    picked = campaign.rng.permutation(len(edits))[:campaign.amount(10, len(edits))]
+    for data in [edits[index] for index in picked]:
+        with open(path, 'wb') as file:
+            file.write(data)
+        # a value of another type may be one that the option takes, such as 1 for 1.0
+        campaign.attempt(kind + ': other types', read, lambda result: True, data.decode(), names)
+    for number in range(campaign.amount(20, 600)):
+        with open(path, 'wb') as file:
+            file.write(text.encode())
+        description = damage(campaign.rng, path, number)[1]
+        # no checksum covers these files: a flip may make another right value of a right value
+        campaign.attempt(kind + ': bit flip or cut', read, lambda result: True, description, names)
+
+
+def other_types(value):
+    """Copies of nested dicts and lists in which one value is of another type."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)):
+        for wrong in (None, True, -1, 10 ** 30, .5, 'x', [], ['x'], {}, {'x': 1}):
+            copy = value.copy()
+            copy[key] = wrong
+            yield copy
+        if isinstance(value[key], (dict, list)):
+            for inner in other_types(value[key]):
+                copy = value.copy()
+                copy[key] = inner
+                yield copy
+
+
+def test_model_json(campaign, tmp_path):
+    checkpoints.save_model_config(str(tmp_path), ModelConfig())
+    path = str(tmp_path / 'model.json')
+    with open(path) as file:
+        text = file.read()
+    json_faults(campaign, path, text, 'model.json', lambda: checkpoints.load_model_config(str(tmp_path)))
+
+
+def test_config_json(campaign, tmp_path):
+    config = run_dir.resolved(ModelConfig(), DataConfig(), TrainingConfig(), RuntimeConfig(), 1)
+    run_dir.settle_config(str(tmp_path), config, False)
+    path = str(tmp_path / 'config.json')
+    with open(path) as file:
+        text = file.read()
+
+    def read():
+        """Differences are refused, naming the directory and the options."""
+        run_dir.settle_config(str(tmp_path), config, False)
+
+    json_faults(campaign, path, text, 'config.json', read)
+
+
+def test_run_state_json(campaign, tmp_path):
+    path = str(tmp_path / 'run_state.json')
+    state = run_dir.RunState(str(tmp_path))
+    state.add_rollback(reason='loss is not finite', to=12)
+    state.set_best(24, 30.5)
+    state.keep(12, 1e9)
+    with open(path) as file:
+        text = file.read()
+
+    def use():
+        state = run_dir.RunState(str(tmp_path))
+        assert isinstance(state.rollbacks, list) and (state.best is None or state.best['psnr'] >= -np.inf)
+        state.due_to_keep(2e9, 60.)
+        state.keep(36, 2e9)
+
+    json_faults(campaign, path, text, 'run_state.json', use)
