@@ -1,24 +1,20 @@
 """Every kind of exported graph gives what its checkpoint gives, and nothing is written that does not."""
 import json
 import os
-import sys
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from helpers import smooth_frames, tiny_checkpoint
 
-import edvr.export
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ConfigError, ModelConfig
 from edvr.config.export import ExportConfig, InterfaceConfig
-from edvr.export import export
-from edvr.model import network
-from edvr.restoration.graph import freezing
+from edvr.model import ascend_nodes, network
+from edvr.restoration.graph import ascend, exporting, freezing, verification
+from edvr.restoration.graph.exporting import export
 from edvr.restoration.graph.loading import FrozenGraph
-
-DOUBLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'npu_double')
 
 
 @pytest.fixture(scope='module')
@@ -183,7 +179,7 @@ def test_atc_command_has_the_shapes_filled_in():
     model = ModelConfig(num_frames=5)
 
     def command(**fields):
-        return freezing.atc_command('out/EDVR.pb', model, InterfaceConfig(**fields), 'Ascend310P3')
+        return ascend.atc_command('out/EDVR.pb', model, InterfaceConfig(**fields), 'Ascend310P3')
 
     assert command(batch_size=1, height=180, width=320) == (
         'atc --framework=3 --model=out/EDVR.pb --output=out/EDVR --soc_version=Ascend310P3 --input_format=ND '
@@ -196,78 +192,126 @@ def test_atc_command_has_the_shapes_filled_in():
     assert command(height=180) is None
 
 
-def test_a_graph_for_ascend_has_its_operator_and_nothing_foreign():
-    with tf.Graph().as_default() as graph:
-        tf.identity(tf.placeholder(tf.float32, name='L_input'), name='SR_output')
-    with pytest.raises(UserError, match='no DeformableOffsets node'):
-        freezing.check_npu_ops(graph.as_graph_def())
-    graph_def = graph.as_graph_def()
-    graph_def.node.add(name='offsets', op='DeformableOffsets')
-    freezing.check_npu_ops(graph_def)
+@pytest.fixture(scope='module')
+def npu_export(checkpoint, tmp_path_factory):
+    """(path, description, lines of the log) of an export for Ascend."""
+    path, lines = tmp_path_factory.mktemp('npu') / 'EDVR.pb', []
+    content = export(ExportConfig(checkpoint=checkpoint, output=str(path), dcn_impl='npu', height=16, width=24,
+                                  output_dtype='uint8'), log=lines.append)
+    return path, content, lines
+
+
+def read_graph(path):
+    graph_def = tf.GraphDef()
+    graph_def.ParseFromString(path.read_bytes())
+    return graph_def
+
+
+def test_the_ascend_graph_has_its_operator_with_every_attribute(npu_export):
+    nodes = placeholders(npu_export[0])
+    assert not read_graph(npu_export[0]).library.function
+    operators = [node for node in nodes.values() if node.op == 'DeformableOffsets']
+    assert len(operators) == 4   # three levels and the cascade
+    for node in operators:
+        attr = node.attr
+        assert set(attr) == {'T', 'strides', 'pads', 'ksize', 'dilations', 'data_format', 'deformable_groups',
+                             'modulated'}
+        assert attr['data_format'].s == b'NHWC' and attr['modulated'].b and attr['deformable_groups'].i == 2
+        assert list(attr['dilations'].list.i) == list(attr['strides'].list.i) == list(attr['pads'].list.i) == [1] * 4
+        assert list(attr['ksize'].list.i) == [3, 3] and attr['T'].type == tf.float32.as_datatype_enum
+        offsets = nodes[node.input[1]]
+        assert offsets.op == 'ConcatV2' and nodes[offsets.input[1]].op == 'Sigmoid'   # masks last
+
+
+def test_the_ascend_export_says_what_was_checked_and_what_was_not(npu_export):
+    path, content, lines = npu_export
+    facts = content['verification']
+    assert json.loads(path.with_suffix('.json').read_text()) == content
+    assert facts['max_abs_diff'] <= 1.001 / 255 and facts['max_abs_diff_to_stock_graph'] <= 1e-5
+    assert any('every DeformableOffsets node' in text for text in facts['checked'])
+    assert any('atc' in text for text in facts['only_on_the_device'])
+    assert content['dcn_impl'] == 'npu' and '--input_shape="L_input:-1,3,16,24,3"' in content['atc']
+    assert any(line.startswith('not run     on a device: whether atc') for line in lines)
+    with pytest.raises(UserError, match='runs only there, converted by atc'):
+        FrozenGraph(str(path))
+
+
+def test_a_graph_for_ascend_is_refused_for_nodes_and_attributes(npu_export):
+    graph_def = read_graph(npu_export[0])
+    ascend.check_nodes(graph_def)
+    node = next(node for node in graph_def.node if node.op == 'DeformableOffsets')
+    kept = node.attr['modulated'].b
+    del node.attr['modulated']
+    with pytest.raises(UserError, match=r'l3/.*: attributes missing or of another value: modulated'):
+        ascend.check_nodes(graph_def)
+    node.attr['modulated'].b = kept
+    node.attr['data_format'].s = b'NCHW'
+    with pytest.raises(UserError, match='of another value: data_format'):
+        ascend.check_nodes(graph_def)
+    node.attr['data_format'].s = b'NHWC'
     graph_def.node.add(name='string', op='AsString')
     with pytest.raises(UserError, match='does not take: AsString'):
-        freezing.check_npu_ops(graph_def)
+        ascend.check_nodes(graph_def)
+    with pytest.raises(UserError, match='no DeformableOffsets node'):
+        ascend.check_nodes(tf.GraphDef())
 
 
-def test_without_npu_bridge_the_error_names_it(checkpoint, tmp_path):
-    with pytest.raises(UserError, match='npu_bridge'):
+@pytest.mark.parametrize('change', ['weight', 'wiring', 'missing'])
+def test_an_ascend_graph_that_differs_is_not_written(checkpoint, tmp_path, monkeypatch, change):
+    complete = ascend_nodes.complete
+
+    def changed(graph_def):
+        result = complete(graph_def)
+        nodes = {node.name: node for node in result.node}
+        if change == 'weight':
+            node = nodes['edvr/pcd_align/dcn_pack/l2/weight']
+            value = tf.make_ndarray(node.attr['value'].tensor).copy()
+            value[0, 0, 0, 0] += 1
+            node.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(value))
+        elif change == 'wiring':
+            add = next(node for node in result.node if node.op == 'BiasAdd' and '/conv_last' in node.name)
+            add.input[0] = next(node.name for node in result.node if node.op == 'Relu')
+        else:
+            del result.node[len(result.node) - 1:]
+        return result
+
+    monkeypatch.setattr(ascend_nodes, 'complete', changed)
+    with pytest.raises(UserError, match='differ at node'):
         run(checkpoint, tmp_path / 'EDVR.pb', dcn_impl='npu', batch_size=1, height=16, width=24)
     assert os.listdir(str(tmp_path)) == []
 
 
-@pytest.fixture
-def ascend_operator(monkeypatch):
-    """The test double's operator as one node of type DeformableOffsets, as the adapter makes it; it runs here too."""
-    if not tf.__version__.startswith('1.'):
-        pytest.skip('npu_bridge is for TensorFlow 1.15')
-    from tensorflow.python.framework import function
-    monkeypatch.syspath_prepend(DOUBLE)
-    before = set(sys.modules)
-    from npu_bridge.tbe import npu_cube_ops
-    sample, made = npu_cube_ops._sample, {}
-
-    def as_one_node(x, offsets, kernel, strides, pads, dilations, groups):
-        channels, graph = x.shape.as_list()[3], tf.get_default_graph()
-        if graph not in made:
-            @function.Defun(tf.float32, tf.float32, func_name='DeformableOffsets')
-            def operator(x, offsets):
-                x.set_shape([None, None, None, channels])
-                return sample(x, offsets, kernel, strides, pads, dilations, groups)
-            made[graph] = operator
-        result = made[graph](x, offsets)
-        N, H, W, C = x.shape.as_list()
-        result.set_shape([N, H * kernel[0], W * kernel[1], C])
-        return result
-
-    monkeypatch.setattr(npu_cube_ops, '_sample', as_one_node)
-    yield
-    for name in set(sys.modules) - before:
-        if name.split('.')[0] == 'npu_bridge':
-            del sys.modules[name]
+def test_an_ascend_operator_wired_wrongly_gives_other_values(npu_export, expected):
+    """Inside the deformable convolutions, where nodes differ from those of stock operations, values are compared."""
+    graph_def = read_graph(npu_export[0])
+    want, = ascend.run_on_host(graph_def, [expected[0]])
+    assert np.abs(want - expected[1][True]).max() < 1e-5
+    node = next(node for node in graph_def.node if node.op == 'ConcatV2' and 'cas_dcnpack/deformable' in node.name)
+    split = next(node for node in graph_def.node if node.op == 'SplitV' and 'dcn_pack/l1' in node.name)
+    node.input[0] = split.name   # offsets of another layer
+    got, = ascend.run_on_host(graph_def, [expected[0]])
+    assert np.abs(got - want).max() > verification.LIMITS['float32']
+    with pytest.raises(UserError, match=r'cas_dcnpack/.*: its offsets or masks come from another layer, .*dcn_pack/l1'):
+        ascend.check_nodes(graph_def)
 
 
-def test_the_ascend_graph_has_its_operator_and_computes_the_same(checkpoint, tmp_path, ascend_operator, monkeypatch,
-                                                                 shared_reference):
-    monkeypatch.setattr(freezing, 'reference', shared_reference)
-    options = dict(dcn_impl='npu', height=16, width=24, output_dtype='uint8')
-    content = run(checkpoint, tmp_path / 'EDVR.pb', **options)
-    nodes = placeholders(tmp_path / 'EDVR.pb').values()
-    assert sum(node.op == 'DeformableOffsets' for node in nodes) == 4   # three levels and the cascade
-    assert content['verification']['max_abs_diff'] <= 1.001 / 255
-    assert '--input_shape="L_input:-1,3,16,24,3"' in content['atc']
-    # the genuine operator comes with no function that this TensorFlow could run: only the nodes can be checked
-    freeze = freezing.freeze
+@pytest.mark.parametrize('fields, width, text', [
+    ({}, 1368, r'--width=1368: the Ascend operator takes at most 1365 pixels .*Export a tile, such as --width=640'),
+    (dict(hr_in=True), 5472, 'for this network is a width of 5460')])
+def test_a_width_above_the_operators_limit_is_refused(fields, width, text):
+    model = ModelConfig(**fields)
+    with pytest.raises(UserError, match=text):
+        exporting._check_size(model, ExportConfig(checkpoint='x', dcn_impl='npu', height=720, width=width))
+    exporting._check_size(model, ExportConfig(checkpoint='x', height=720, width=width))
+    exporting._check_size(model, ExportConfig(checkpoint='x', dcn_impl='npu', height=720, width=1280))
 
-    def without_function(*arguments):
-        graph_def, averaged = freeze(*arguments)
-        graph_def.ClearField('library')
-        return graph_def, averaged
 
-    monkeypatch.setattr(edvr.export.freezing, 'freeze', without_function)
-    content = run(checkpoint, tmp_path / 'device.pb', **options)
-    assert content['verification']['max_abs_diff'] is None
-    with pytest.raises(UserError, match='runs only there, converted by atc'):
-        FrozenGraph(str(tmp_path / 'device.pb'))
+def test_a_damaged_checkpoint_is_not_exported(tmp_path):
+    prefix = tiny_checkpoint(tmp_path)
+    with open(prefix + '.data-00000-of-00001', 'r+b') as file:
+        file.write(b'\0\0\0\0')
+    with pytest.raises(UserError, match=r'model.ckpt-7.data-00000-of-00001 is damaged'):
+        run(prefix, tmp_path / 'EDVR.pb', height=16, width=24)
 
 
 def test_program(checkpoint, tmp_path, run_program):

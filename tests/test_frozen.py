@@ -10,8 +10,8 @@ from helpers import smooth_frames, tiny_checkpoint
 
 from data_tools.base.errors import UserError
 from edvr.config.export import ExportConfig
-from edvr.export import export
 from edvr.restoration.graph import freezing
+from edvr.restoration.graph.exporting import export
 from edvr.restoration.graph.loading import FrozenGraph, is_exported
 
 

@@ -16,8 +16,8 @@ from edvr.config import ModelConfig
 from edvr.config.export import ExportConfig
 from edvr.config.restoration import FILLS as FLAG_FILLS
 from edvr.config.restoration import RestoreConfig
-from edvr.export import export
 from edvr.restoration import ensemble, memory
+from edvr.restoration.graph.exporting import export
 from edvr.restoration.restorer import Restorer
 
 

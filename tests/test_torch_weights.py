@@ -1,11 +1,16 @@
 """PyTorch checkpoints in and out: names of three families, layouts, refusals. Only the programs need torch."""
+import pickle
+import sys
+import types
+
 import numpy as np
 import pytest
 
 from data_tools.base.errors import UserError
-from edvr import checkpoints, export_weights, import_weights
+from edvr import checkpoints
 from edvr.config import ModelConfig
-from edvr.pytorch import state_dict
+from edvr.pytorch import pth_file, state_dict
+from edvr.pytorch import weights as weights_files
 
 TINY = dict(num_frames=3, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=2)
 VARIANTS = [{}, dict(with_tsa=False), dict(with_predeblur=True), dict(with_predeblur=True, hr_in=True),
@@ -137,12 +142,12 @@ def test_what_is_no_edvr():
 def test_saved_checkpoint_is_a_model_directory(tmp_path):
     state, config = make_state()
     weights = state_dict.to_weights(state, config, 'x.pth')
-    import_weights.save(weights, config, str(tmp_path))
-    loaded, loaded_config = export_weights.load(str(tmp_path))
+    weights_files.save(weights, config, str(tmp_path))
+    loaded, loaded_config = weights_files.load(str(tmp_path))
     assert loaded_config == config and checkpoints.latest(str(tmp_path)).endswith('model.ckpt-0')
     assert set(loaded) == set(weights) and all(np.array_equal(loaded[name], weights[name]) for name in weights)
     with pytest.raises(UserError, match='already holds a checkpoint'):
-        import_weights.save(weights, config, str(tmp_path))
+        weights_files.save(weights, config, str(tmp_path))
 
 
 def test_programs_without_torch(run_program, tmp_path):
@@ -169,17 +174,64 @@ def test_programs(run_program, tmp_path):
     assert set(again) == set(state) and all(np.array_equal(again[name].numpy(), state[name]) for name in state)
 
 
-def test_spoilt_weights_are_named():
+def test_weights_that_are_not_finite_are_named():
     state = {'a': np.zeros(2, np.float32), 'b': np.array([1, np.nan], np.float32)}
     with pytest.raises(UserError, match=r'x.pth: b has values that are not finite'):
-        import_weights.check_finite(state, 'x.pth')
-    import_weights.check_finite({'a': state['a']}, 'x.pth')
+        weights_files.check_finite(state, 'x.pth')
+    weights_files.check_finite({'a': state['a']}, 'x.pth')
 
 
 def test_files_that_are_no_checkpoints(tmp_path):
     pytest.importorskip('torch')
     with pytest.raises(UserError, match=r'none.pth: cannot be read: No such file'):
-        state_dict.load_torch(str(tmp_path / 'none.pth'))
+        pth_file.load(str(tmp_path / 'none.pth'))
     (tmp_path / 'bad.pth').write_bytes(b'no weights')
     with pytest.raises(UserError, match=r'bad.pth: not a PyTorch checkpoint of plain tensors: (?!.*weights_only)'):
-        state_dict.load_torch(str(tmp_path / 'bad.pth'))
+        pth_file.load(str(tmp_path / 'bad.pth'))
+
+
+class Payload:
+    """What pickle turns into a call of its author's choice."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def __reduce__(self):
+        return open, (self._path, 'w')
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_a_file_with_code_runs_nothing(tmp_path, wrapped):
+    torch = pytest.importorskip('torch')
+    trap, source = tmp_path / 'trap', tmp_path / 'bad.pth'
+    payload = Payload(str(trap))
+    torch.save({'params': {'conv_first.weight': torch.zeros(3), 'conv_first.bias': payload}} if wrapped else payload,
+               str(source))
+    with pytest.raises(UserError, match=r'bad.pth: not a PyTorch checkpoint of plain tensors'):
+        weights_files.import_weights(str(source), str(tmp_path / 'model'))
+    assert not trap.exists() and not (tmp_path / 'model').exists()
+    source.write_bytes(pickle.dumps(payload))   # without PyTorch's container
+    with pytest.raises(UserError, match=r'bad.pth: not a PyTorch checkpoint of plain tensors'):
+        pth_file.load(str(source))
+    assert not trap.exists()
+
+
+def test_old_torch_is_refused_by_version(monkeypatch):
+    """Its torch.load would run the code in a file."""
+    def load(f, map_location=None, pickle_module=None, **pickle_load_args):
+        raise AssertionError('a file was opened')
+
+    monkeypatch.setitem(sys.modules, 'torch', types.SimpleNamespace(load=load, __version__='1.12.1'))
+    with pytest.raises(UserError, match=r'PyTorch 1.12.1 is too old to read x.pth.* 1.13 or later'):
+        pth_file.load('x.pth')
+
+
+def test_a_damaged_checkpoint_is_not_exported(tmp_path, monkeypatch):
+    state, config = make_state()
+    prefix = weights_files.save(state_dict.to_weights(state, config, 'x.pth'), config, str(tmp_path))
+    with open(prefix + '.data-00000-of-00001', 'r+b') as file:
+        file.write(b'\0\0\0\0')
+    monkeypatch.setattr(pth_file, 'import_torch', lambda: None)
+    with pytest.raises(UserError, match=r'model.ckpt-0.data-00000-of-00001 is damaged'):
+        weights_files.export_weights(str(tmp_path), str(tmp_path / 'x.pth'))
+    assert not (tmp_path / 'x.pth').exists()

@@ -10,9 +10,10 @@ Letters: N batch, H W size, C channels in, G deform groups, K kernel size, P = K
 """
 import tensorflow.compat.v1 as tf
 
-from edvr.model import sampler
+from edvr.model import ascend_nodes, sampler
 
 IMPLS = ('tf', 'native', 'npu')
+EXPORTED = 'npu_nodes'   # the nodes of 'npu' for a graph that is written and not run, see ascend_nodes
 
 
 def deform_conv(x, offset, mask, weight, bias, deform_groups, impl='tf'):
@@ -25,7 +26,7 @@ def deform_conv(x, offset, mask, weight, bias, deform_groups, impl='tf'):
       weight: [K, K, C, C_out], K odd; any of its C / G consecutive input channels form a group.
       bias: [C_out], or None.
       deform_groups: int, G, divides C.
-      impl: 'tf' (stock operations, every device), 'native' (compiled operator, CPU) or 'npu' (Ascend).
+      impl: 'tf' (stock operations, every device), 'native' (compiled operator, CPU), 'npu' (Ascend) or EXPORTED.
     Returns:
       [N, H, W, C_out], dtype of x.
     Raises:
@@ -35,7 +36,9 @@ def deform_conv(x, offset, mask, weight, bias, deform_groups, impl='tf'):
     if impl == 'native':
         from edvr.model import native_ops
         return native_ops.deform_conv(x, offset, mask, weight, bias, deform_groups)
-    if impl == 'npu':
+    if impl == EXPORTED:
+        y = ascend_nodes.deformable_conv2d(x, offset, mask, weight, deform_groups)
+    elif impl == 'npu':
         from edvr.runtime import npu
         y = npu.deformable_conv2d(x, offset, mask, weight, deform_groups)
     else:
@@ -68,7 +71,7 @@ def resolve_impl(name, device='cpu'):
 
 
 def _check(x, offset, mask, weight, G, impl):
-    if impl not in IMPLS:
+    if impl not in IMPLS + (EXPORTED,):
         raise ValueError('impl is %r; it must be one of %s' % (impl, ', '.join(IMPLS)))
     K, K2, C, _ = weight.shape.as_list()
     if K != K2 or K % 2 == 0:

@@ -202,36 +202,3 @@ def channel_order(key, config):
 
 def describe(config):
     return ', '.join('%s=%s' % item for item in sorted(config.to_dict().items()))
-
-
-def load_torch(path):
-    """torch.load(path) with nothing but tensors allowed; arrays are NumPy's.
-
-    Raises:
-      UserError: torch is missing, or the file is not such a checkpoint.
-    """
-    torch = import_torch()
-    try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except OSError as error:
-        raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
-    except Exception as error:   # torch raises its own, pickle's and zipfile's
-        # the rest advises to allow code in the file, which nobody should for a file that does not load
-        reason = str(error).split('\n')[0].split('. ')[0]
-        raise UserError('%s: not a PyTorch checkpoint of plain tensors: %s' % (path, reason)) from None
-    return _arrays(checkpoint)
-
-
-def _arrays(value):
-    if isinstance(value, dict):
-        return {key: _arrays(item) for key, item in value.items()}
-    return value.detach().cpu().numpy() if hasattr(value, 'detach') else value
-
-
-def import_torch():
-    try:
-        import torch
-    except ImportError:
-        raise UserError('PyTorch is needed to read and write .pth files and is not installed: pip install torch '
-                        '(any machine will do; the TensorFlow checkpoint can be copied)') from None
-    return torch

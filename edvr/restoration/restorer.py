@@ -35,7 +35,7 @@ class Restorer:
         self._frozen = is_exported(path)
         if self._frozen:
             runtime = RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
-            self._engine = FrozenGraph(path, devices.session_config(runtime))
+            self._engine = FrozenGraph(path, devices.session_config(runtime), device)
         else:
             self._engine = CheckpointEngine(path, dcn_impl, device, use_ema, intra_op_threads)
         self.path = getattr(self._engine, 'prefix', path)

@@ -1,4 +1,4 @@
-"""From a checkpoint to a graph with constants, and what is needed to trust it: op check, reference output."""
+"""From a checkpoint to a graph with constants, and what the checkpoint itself gives."""
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -11,21 +11,12 @@ from edvr.restoration.graph.loading import no_deprecations
 from edvr.restoration.graph.signature import INPUT, OUTPUT
 from edvr.runtime import devices
 
-# Ops that Ascend's graph engine takes whole: numeric, on tensors whose shapes follow from the input's. Nothing with
-# strings, files, tables, Python, resources or control flow, which would cut the graph in pieces.
-NPU_OPS = frozenset([
-    'Add', 'AddN', 'AddV2', 'AvgPool', 'BatchToSpaceND', 'BiasAdd', 'Cast', 'ConcatV2', 'Const', 'Conv2D',
-    'DeformableOffsets', 'DepthToSpace', 'ExpandDims', 'Fill', 'Identity', 'LeakyRelu', 'MatMul', 'MaxPool',
-    'Maximum', 'Mean', 'Minimum', 'MirrorPad', 'Mul', 'Neg', 'NoOp', 'Pack', 'Pad', 'PadV2', 'Placeholder', 'Prod',
-    'RealDiv', 'Relu', 'Reshape', 'ResizeBilinear', 'Round', 'Shape', 'Sigmoid', 'Slice', 'SpaceToBatchND',
-    'Split', 'SplitV', 'Squeeze', 'StridedSlice', 'Sub', 'Sum', 'Tile', 'Transpose', 'Unpack', 'ZerosLike'])
-
 
 def build(model, interface, dcn_impl):
     """Adds the network between the two named nodes to the default graph.
 
     Args:
-      model: ModelConfig. interface: InterfaceConfig. dcn_impl: 'tf' or 'npu'.
+      model: ModelConfig. interface: InterfaceConfig. dcn_impl: 'tf', or deform_conv.EXPORTED for Ascend.
     Returns:
       the output tensor, [N, sH, sW, 3] of interface.output_dtype.
     """
@@ -59,7 +50,7 @@ def freeze(prefix, model, interface, dcn_impl='tf', use_ema=True):
     Returns:
       (GraphDef, whether moving averages were taken).
     Raises:
-      UserError: a variable missing, of another shape or not finite; npu_bridge absent for 'npu'.
+      UserError: a variable missing, of another shape or not finite.
     """
     with tf.Graph().as_default() as graph, tf.Session() as session:
         build(model, interface, dcn_impl)
@@ -96,28 +87,3 @@ def reference(prefix, model, batches, use_ema=True):
         sr = network.edvr(lq, model, dcn_impl='tf').sr
         _restore(session, prefix, use_ema)
         return [session.run(sr, {lq: windows}) for windows in batches]
-
-
-def check_npu_ops(graph_def):
-    """Raises UserError if a graph for Ascend lacks its operator or has an op the chip's graph cannot hold."""
-    ops = {node.op for node in graph_def.node}
-    if 'DeformableOffsets' not in ops:
-        raise UserError('the graph has no DeformableOffsets node: the installed npu_bridge does not have the operator')
-    foreign = sorted(ops - NPU_OPS)
-    if foreign:
-        raise UserError('the graph has ops that an Ascend graph does not take: %s' % ', '.join(foreign))
-
-
-def atc_command(path, model, interface, soc_version):
-    """The call that converts a frozen graph for Ascend; None where height or width is open, which atc cannot take."""
-    if OPEN in (interface.height, interface.width):
-        return None
-    shape = ','.join(str(size) for size in interface.input_shape(model.num_frames))
-    options = ['--framework=3', '--model=' + path, '--output=' + path[:-len('.pb')], '--soc_version=' + soc_version,
-               '--input_format=' + ('ND' if interface.input_rank == 5 else 'NHWC'),
-               '--input_shape="%s:%s"' % (INPUT, shape), '--out_nodes="%s:0"' % OUTPUT]
-    if interface.batch_size == OPEN:   # profiles to choose from when it runs
-        batches = (1, 2, 4, 8)
-        options.append('--dynamic_dims="%s"' % ';'.join(map(str, batches)) if interface.input_rank == 5 else
-                       '--dynamic_batch_size="%s"' % ','.join(str(batch * model.num_frames) for batch in batches))
-    return 'atc ' + ' '.join(options)

@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from data_tools.base.errors import UserError
 from edvr.config import RuntimeConfig
 from edvr.config.export import OPEN
+from edvr.model.ascend_nodes import OPERATOR
 from edvr.restoration.graph import signature
 from edvr.restoration.graph.signature import INPUT, OUTPUT
 from edvr.runtime import devices
@@ -27,12 +28,13 @@ class FrozenGraph:
       content: dict, the whole description beside the graph.
     """
 
-    def __init__(self, path, session_config=None):
+    def __init__(self, path, session_config=None, device='cpu'):
         """Loads a `.pb` or a SavedModel's folder and the description written with it.
 
         Args:
           path: str.
           session_config: tf.ConfigProto; None for one that uses all cores.
+          device: 'cpu', 'gpu' or 'npu': where the session computes.
         Raises:
           UserError: not such a graph; nodes, description or checksum missing or wrong; ops unknown to this TensorFlow.
         """
@@ -41,6 +43,8 @@ class FrozenGraph:
         data = _read_bytes(os.path.join(path, 'saved_model.pb') if saved_model else path)
         if not saved_model:
             graph_def = parse_graph(path, data)
+            if device != 'npu':
+                _refuse_ascend(path, graph_def)
         self.config, self.interface, self.content = signature.read(path, data)
         graph = tf.Graph()
         self._session = tf.Session(graph=graph, config=session_config or devices.session_config(RuntimeConfig()))
@@ -69,8 +73,8 @@ class FrozenGraph:
         fixed = self.interface.batch_size
         if fixed == OPEN or not len(windows):
             return self._run(windows)
-        parts = [self._run_filled(windows[start:start + fixed], fixed) for start in range(0, len(windows), fixed)]
-        return np.concatenate(parts)
+        parts = [windows[start:start + fixed] for start in range(0, len(windows), fixed)]
+        return np.concatenate([self._run(filled(part, fixed))[:len(part)] for part in parts])
 
     def close(self):
         self._session.close()
@@ -95,19 +99,26 @@ class FrozenGraph:
             raise UserError('frames of %dx%d (height x width), but %s takes multiples of %d'
                             % (height, width, self.path, multiple))
 
-    def _run_filled(self, windows, count):
-        """Runs fewer windows than the graph is fixed to: the last one is repeated, and its copies dropped."""
-        missing = count - len(windows)
-        filled = np.concatenate([windows] + [windows[-1:]] * missing) if missing else windows
-        return self._run(filled)[:len(windows)]
-
     def _run(self, windows):
-        if self.interface.input_dtype == 'float32':
-            windows = windows.astype(np.float32) / np.float32(255)
-        if self.interface.input_rank == 4:
-            windows = windows.reshape((-1,) + windows.shape[2:])
-        sr = self._session.run(self._output, {self._input: windows})
-        return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
+        return as_float(self._session.run(self._output, {self._input: as_input(windows, self.interface)}))
+
+
+def filled(windows, count):
+    """`count` windows: the last one is repeated where there are fewer; any number where count is OPEN."""
+    missing = max(0, count - len(windows))
+    return np.concatenate([windows] + [windows[-1:]] * missing) if missing else windows
+
+
+def as_input(windows, interface):
+    """uint8 [N, T, H, W, 3] in the type and rank that a graph's input takes; interface: InterfaceConfig."""
+    if interface.input_dtype == 'float32':
+        windows = windows.astype(np.float32) / np.float32(255)
+    return windows.reshape((-1,) + windows.shape[2:]) if interface.input_rank == 4 else windows
+
+
+def as_float(sr):
+    """A graph's output, uint8 in 0..255 or float32 in 0..1, as float32."""
+    return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
 
 
 @contextlib.contextmanager
@@ -154,14 +165,17 @@ def _read_bytes(path):
         raise UserError('%s cannot be read: %s' % (path, error.strerror)) from None
 
 
+def _refuse_ascend(path, graph_def):
+    """With the adapter installed the operator is known to TensorFlow, but its CPU kernel is empty."""
+    if any(node.op == OPERATOR for node in graph_def.node):
+        raise NotRunnableError('%s was exported for Ascend (--dcn_impl=npu) and runs only there, converted by atc: '
+                               'export with --dcn_impl=tf to run it with TensorFlow %s' % (path, tf.__version__))
+
+
 def _import(path, graph_def):
     try:
         tf.import_graph_def(graph_def, name='')
     except (ValueError, tf.errors.NotFoundError) as error:
-        if any(node.op == 'DeformableOffsets' for node in graph_def.node):
-            raise NotRunnableError('%s was exported for Ascend (--dcn_impl=npu) and runs only there, converted by atc: '
-                                   'export with --dcn_impl=tf to run it with TensorFlow %s'
-                                   % (path, tf.__version__)) from None
         raise UserError('TensorFlow %s cannot load %s: %s' % (tf.__version__, path, error)) from None
 
 

@@ -1,0 +1,43 @@
+"""Reading .pth files without running what is in them: they are pickles, which may name any function to call."""
+import inspect
+
+from data_tools.base.errors import UserError
+
+MIN_TORCH = '1.13'   # the first whose torch.load takes nothing but tensors when asked to
+
+
+def load(path):
+    """torch.load(path) with nothing but tensors allowed; arrays are NumPy's.
+
+    Raises:
+      UserError: PyTorch is missing or too old, or the file is not such a checkpoint. No code in the file is run.
+    """
+    torch = import_torch()
+    if 'weights_only' not in inspect.signature(torch.load).parameters:
+        raise UserError('PyTorch %s is too old to read %s: its torch.load runs whatever code a file names. Install '
+                        'PyTorch %s or later (Python 3.7: pip install torch==1.13.1)'
+                        % (torch.__version__, path, MIN_TORCH))
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except OSError as error:
+        raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
+    except Exception as error:   # torch raises its own, pickle's and zipfile's
+        # the rest advises to allow code in the file, which nobody should for a file that does not load
+        reason = str(error).split('\n')[0].split('. ')[0]
+        raise UserError('%s: not a PyTorch checkpoint of plain tensors: %s' % (path, reason)) from None
+    return _arrays(checkpoint)
+
+
+def _arrays(value):
+    if isinstance(value, dict):
+        return {key: _arrays(item) for key, item in value.items()}
+    return value.detach().cpu().numpy() if hasattr(value, 'detach') else value
+
+
+def import_torch():
+    try:
+        import torch
+    except ImportError:
+        raise UserError('PyTorch is needed to read and write .pth files and is not installed: pip install torch '
+                        '(any machine will do; the TensorFlow checkpoint can be copied)') from None
+    return torch

@@ -1,0 +1,47 @@
+"""An imported network beside the reference implementation, where that is installed."""
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.errors import UserError
+from edvr import checkpoints
+from edvr.model import network
+from edvr.pytorch import pth_file
+
+EXACT = 1e-4   # largest difference allowed: float32 sums in another order
+
+
+def restore_frame(prefix, config, window):
+    """The network's output, float32 [s*H, s*W, 3], for one window, uint8 [T, H, W, 3], from a checkpoint."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        sr = network.edvr(tf.constant(window[np.newaxis]), config).sr
+        tf.train.Saver(checkpoints.restore_map(prefix, tf.trainable_variables())).restore(session, prefix)
+        return session.run(sr)[0]
+
+
+def verify(prefix, state, config):
+    """Compares a small forward pass with the reference implementation's; returns what to print.
+
+    Raises:
+      UserError: when they differ.
+    """
+    torch = pth_file.import_torch()
+    try:
+        from basicsr.archs.edvr_arch import EDVR
+    except ImportError as error:
+        return 'not verified: the reference implementation cannot be imported (%s); pip install basicsr' % error
+    if config.scale != 4 or (config.hr_in and not config.with_predeblur):
+        return 'not verified: the reference implementation has no such network'
+    size = config.size_multiple * 4
+    window = np.random.RandomState(0).randint(0, 256, (config.num_frames, size, size, 3)).astype(np.uint8)
+    model = EDVR(num_feat=config.channels, num_frame=config.num_frames, deformable_groups=config.deform_groups,
+                 num_extract_block=config.num_extract_block, num_reconstruct_block=config.num_reconstruct_block,
+                 hr_in=config.hr_in, with_predeblur=config.with_predeblur, with_tsa=config.with_tsa).eval()
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    with torch.no_grad():
+        frames = torch.from_numpy(window.transpose(0, 3, 1, 2)[np.newaxis].astype(np.float32) / 255)
+        theirs = model(frames)[0].numpy().transpose(1, 2, 0)
+    difference = float(np.abs(restore_frame(prefix, config, window) - theirs).max())
+    if not difference < EXACT:
+        raise UserError('the imported network differs from the reference implementation by %g (allowed %g)'
+                        % (difference, EXACT))
+    return 'verified: largest difference from the reference implementation %.1e' % difference

@@ -1,0 +1,157 @@
+"""Exported graphs for Ascend: which nodes they may have, what is checked of them here, how atc converts them."""
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.errors import UserError
+from edvr.config.export import OPEN
+from edvr.model import ascend_nodes
+from edvr.model.deform_conv import deform_conv
+from edvr.restoration.graph.signature import INPUT, OUTPUT
+
+MAX_WIDTH = 4096 // 3   # of the operator, divided by the kernel's width; documented by the vendor
+CHECKED = ('the same weights through stock operations give what the checkpoint gives',
+           'nodes, wiring and constants outside the deformable convolutions equal those of that graph',
+           'this graph, its deformable convolutions computed by stock operations, gives the same values',
+           'every %s node carries all its attributes' % ascend_nodes.OPERATOR,
+           'no operation outside the list that Ascend graphs are known to take')
+DEVICE_ONLY = ('whether atc of your CANN release converts it', 'the values of the operator on the chip, in float16 too',
+               'speed and memory')
+
+# Ops that Ascend's graph engine takes whole: numeric, on tensors whose shapes follow from the input's. Nothing with
+# strings, files, tables, Python, resources or control flow, which would cut the graph in pieces.
+NPU_OPS = frozenset([
+    'Add', 'AddN', 'AddV2', 'AvgPool', 'BatchToSpaceND', 'BiasAdd', 'Cast', 'ConcatV2', 'Const', 'Conv2D',
+    'DeformableOffsets', 'DepthToSpace', 'ExpandDims', 'Fill', 'Identity', 'LeakyRelu', 'MatMul', 'MaxPool',
+    'Maximum', 'Mean', 'Minimum', 'MirrorPad', 'Mul', 'Neg', 'NoOp', 'Pack', 'Pad', 'PadV2', 'Placeholder', 'Prod',
+    'RealDiv', 'Relu', 'Reshape', 'ResizeBilinear', 'Round', 'Shape', 'Sigmoid', 'Slice', 'SpaceToBatchND',
+    'Split', 'SplitV', 'Squeeze', 'StridedSlice', 'Sub', 'Sum', 'Tile', 'Transpose', 'Unpack', 'ZerosLike'])
+
+_DCN = ('/dcn_pack/', '/cas_dcnpack/')   # scopes of the deformable convolutions
+
+
+def check_width(model, width):
+    """Raises UserError for frames that are wider than the operator takes.
+
+    Args:
+      model: ModelConfig. width: int, of the input in pixels.
+    """
+    reduction = model.size_multiple // 4   # hr_in: features have a quarter of the input's size
+    if width > MAX_WIDTH * reduction:
+        raise UserError(
+            '--width=%d: the Ascend operator takes at most %d pixels (4096 / kernel width 3)%s. Export a tile, such as '
+            '--width=640, and restore frames tile by tile: edvr.infer cuts frames into overlapping tiles of a graph\'s '
+            'fixed size and blends them (--tile_overlap)'
+            % (width, MAX_WIDTH, ', which for this network is a width of %d' % (MAX_WIDTH * reduction)
+               if reduction > 1 else ''))
+
+
+def check_nodes(graph_def):
+    """Checks what can be read from the nodes of a graph for Ascend alone.
+
+    Raises:
+      UserError: it lacks its operator or one of its attributes, an operator is wired to the offsets of another layer,
+        or an operation is none that the chip's graph takes.
+    """
+    nodes = {node.name: node for node in graph_def.node}
+    operators = [node for node in graph_def.node if node.op == ascend_nodes.OPERATOR]
+    if not operators:
+        raise UserError('the graph has no %s node' % ascend_nodes.OPERATOR)
+    foreign = sorted({node.op for node in graph_def.node} - NPU_OPS)
+    if foreign:
+        raise UserError('the graph has ops that an Ascend graph does not take: %s' % ', '.join(foreign))
+    for node in operators:
+        wanted = ascend_nodes.attributes(node.attr['ksize'].list.i[0] if 'ksize' in node.attr else 3,
+                                         node.attr['deformable_groups'].i)
+        wrong = sorted(name for name in wanted if name not in node.attr or node.attr[name] != wanted[name])
+        if wrong:
+            raise UserError('%s: attributes missing or of another value: %s' % (node.name, ', '.join(wrong)))
+        layer = node.name[:node.name.rindex('/deformable_conv2d/') + 1]
+        for name in [node.input[1]] + list(nodes[node.input[1]].input[:2]):   # offsets and masks, and their parts
+            if not name.startswith(layer):
+                raise UserError('%s: its offsets or masks come from another layer, %s' % (node.name, name))
+
+
+def check_against(graph_def, twin):
+    """Compares the graph for Ascend with that of the same network in stock operations, node by node.
+
+    Args:
+      graph_def, twin: GraphDef of the one and of the other.
+    Raises:
+      UserError: naming a node outside the deformable convolutions that one lacks or that differs: its operation,
+        inputs, attributes, constants.
+    """
+    ours, theirs = (_common(definition) for definition in (graph_def, twin))
+    for name in sorted(set(ours) | set(theirs)):
+        if ours.get(name) != theirs.get(name):
+            raise UserError('the graph for Ascend and the same network in stock operations differ at node %s' % name)
+
+
+def _common(graph_def):
+    """{name: node} outside the deformable convolutions; from inside, their constants: weights and biases."""
+    return {node.name: node for node in graph_def.node if not any(scope in node.name for scope in _DCN)
+            or (node.op == 'Const' and node.name.endswith(('/weight', '/bias')))}
+
+
+def run_on_host(graph_def, windows):
+    """What the graph gives when stock operations compute its deformable convolutions.
+
+    Each operator is followed by a convolution whose stride is its kernel; the two are replaced together.
+
+    Args:
+      graph_def: GraphDef.
+      windows: list of arrays as the graph's input takes them.
+    Returns:
+      list of float32 arrays, the restored frames for each, in 0..1 and before they are rounded.
+    Raises:
+      UserError: an operator is not followed by such a convolution.
+    """
+    operators = {node.name: node for node in graph_def.node if node.op == ascend_nodes.OPERATOR}
+    convolutions = [node for node in graph_def.node if node.op == 'Conv2D' and node.input[0] in operators]
+    if {node.input[0] for node in convolutions} != set(operators) or any(
+            list(node.attr['strides'].list.i) != [1, 3, 3, 1] or node.attr['padding'].s != b'VALID'
+            for node in convolutions):
+        raise UserError('a %s node is not followed by one convolution of stride 3' % ascend_nodes.OPERATOR)
+    replaced = {node.name for node in convolutions}
+    rounded = [node for node in graph_def.node if node.op == 'Round']   # of a graph with uint8 output
+    restored, levels = (rounded[-1].input[0], 255) if rounded else (OUTPUT, 1)
+    stock = tf.GraphDef(versions=graph_def.versions)
+    stock.node.extend(node for node in graph_def.node if node.name not in replaced and node.name not in operators)
+    for name in replaced:
+        stock.node.add(name=name, op='Placeholder').attr['dtype'].type = tf.float32.as_datatype_enum
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        tf.import_graph_def(stock, name='')
+
+        def tensor(of):
+            return graph.get_tensor_by_name(of if ':' in of else of + ':0')
+
+        steps = [(tensor(node.name), _stock_pair(operators[node.input[0]], tensor, tensor(node.input[1])))
+                 for node in convolutions]
+        results = []
+        for given in windows:
+            values = {tensor(INPUT): given}
+            for place, pair in steps:   # each needs those before it
+                values[place] = session.run(pair, values)
+            results.append(session.run(tensor(restored), values) / np.float32(levels))
+        return results
+
+
+def _stock_pair(operator, tensor, weight):
+    """[N, H, W, C_out]: what an operator and its convolution compute."""
+    G, K = operator.attr['deformable_groups'].i, operator.attr['ksize'].list.i[0]
+    offset, mask = tf.split(tensor(operator.input[1]), [2 * G * K * K, G * K * K], axis=-1)
+    return deform_conv(tensor(operator.input[0]), offset, mask, weight, None, G)
+
+
+def atc_command(path, model, interface, soc_version):
+    """The call that converts a frozen graph for Ascend; None where height or width is open, which atc cannot take."""
+    if OPEN in (interface.height, interface.width):
+        return None
+    shape = ','.join(str(size) for size in interface.input_shape(model.num_frames))
+    options = ['--framework=3', '--model=' + path, '--output=' + path[:-len('.pb')], '--soc_version=' + soc_version,
+               '--input_format=' + ('ND' if interface.input_rank == 5 else 'NHWC'),
+               '--input_shape="%s:%s"' % (INPUT, shape), '--out_nodes="%s:0"' % OUTPUT]
+    if interface.batch_size == OPEN:   # profiles to choose from when it runs
+        batches = (1, 2, 4, 8)
+        options.append('--dynamic_dims="%s"' % ';'.join(map(str, batches)) if interface.input_rank == 5 else
+                       '--dynamic_batch_size="%s"' % ','.join(str(batch * model.num_frames) for batch in batches))
+    return 'atc ' + ' '.join(options)

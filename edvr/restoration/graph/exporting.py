@@ -1,0 +1,102 @@
+"""Exports a checkpoint as one graph, verified before it gets its name."""
+import os
+
+import tensorflow.compat.v1 as tf
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from edvr import checkpoints
+from edvr.config.export import OPEN
+from edvr.model import ascend_nodes
+from edvr.model.deform_conv import EXPORTED
+from edvr.restoration.graph import ascend, freezing, graph_files, loading, signature, verification
+
+
+def export(config, log=print):
+    """Exports one graph.
+
+    Args:
+      config: ExportConfig.
+      log: function that takes a line of text.
+    Returns:
+      dict, the description written beside the graph.
+    Raises:
+      UserError: nothing was written.
+    """
+    prefix = checkpoints.chosen(config.checkpoint)
+    model = checkpoints.load_model_config(config.checkpoint)
+    _check_size(model, config)
+    destination = os.path.normpath(config.destination)
+    graph_files.check_destination(destination, config.format)
+    log('checkpoint  %s' % prefix)
+    graph_def, averaged = freezing.freeze(prefix, model, config.interface, 'tf', config.use_ema)
+    facts = dict(checkpoint=os.path.basename(prefix), moving_average=averaged, tensorflow=tf.__version__)
+    with graph_files.workshop(destination) as folder:
+        draft = os.path.join(folder, os.path.basename(destination))
+        if config.dcn_impl == 'npu':
+            content = _make_npu(draft, destination, graph_def, prefix, model, config, facts, log)
+        else:
+            content = _write(draft, destination, graph_def, model, config, facts)
+            content['verification'], _ = verification.verify(draft, prefix, config.use_ema, log)
+        with files.explained(destination):
+            graph_files.write_description(signature.sidecar_path(draft), content)
+            graph_files.publish(draft, destination, folder)
+    _report(log, content)
+    log('written     %s' % destination)
+    return content
+
+
+def _write(draft, destination, graph_def, model, config, facts, dcn_impl='tf'):
+    """Writes a graph and its description, returned as a dict, in the workshop."""
+    facts = dict(facts, dcn_impl=dcn_impl, ops=sorted({node.op for node in graph_def.node}))
+    if config.format == 'frozen':
+        facts['atc'] = ascend.atc_command(destination, model, config.interface, config.soc_version)
+    write = graph_files.write_frozen if config.format == 'frozen' else graph_files.write_saved_model
+    with files.explained(destination):
+        return write(draft, graph_def, model, config.interface, facts)
+
+
+def _make_npu(draft, destination, stock, prefix, model, config, facts, log):
+    """Writes the graph for Ascend in the workshop; returns its description.
+
+    No host can run the operator: what can be checked is checked against the same network in stock operations.
+
+    Args:
+      stock: GraphDef of that network.
+    """
+    twin = os.path.join(os.path.dirname(draft), 'stock.pb')
+    _write(twin, destination, stock, model, config, facts)
+    facts_of_twin, windows = verification.verify(twin, prefix, config.use_ema, log)
+    graph_def = ascend_nodes.complete(freezing.freeze(prefix, model, config.interface, EXPORTED, config.use_ema)[0])
+    ascend.check_nodes(graph_def)
+    ascend.check_against(graph_def, stock)
+    given = [loading.as_input(loading.filled(batch, config.batch_size), config.interface) for batch in windows]
+    same = verification.compare(ascend.run_on_host(graph_def, given), ascend.run_on_host(stock, given),
+                                verification.LIMITS['float32'],
+                                'the graph for Ascend gives other values than the same network in stock operations')
+    log('verified    nodes and attributes; max abs difference %.3g with the operator in stock operations' % same)
+    log('not run     on a device: %s' % '; '.join(ascend.DEVICE_ONLY))
+    content = _write(draft, destination, graph_def, model, config, facts, 'npu')
+    content['verification'] = dict(facts_of_twin, max_abs_diff_to_stock_graph=same, checked=list(ascend.CHECKED),
+                                   only_on_the_device=list(ascend.DEVICE_ONLY))
+    return content
+
+
+def _check_size(model, config):
+    for name, size in (('height', config.height), ('width', config.width)):
+        if size != OPEN and size % model.size_multiple:
+            raise UserError('--%s=%d; this network takes multiples of %d' % (name, size, model.size_multiple))
+    if config.dcn_impl == 'npu':
+        ascend.check_width(model, config.width)
+
+
+def _report(log, content):
+    if content['moving_average']:
+        log('weights     moving averages')
+    for end in ('input', 'output'):
+        facts = content[end]
+        shape = ', '.join('?' if size == OPEN else str(size) for size in facts['shape'])
+        log('%-11s %s %s [%s] %s, %s, %s' % (end, facts['name'], facts['dtype'], shape, facts['axes'],
+                                             facts['channels'], facts['values']))
+    if content['dcn_impl'] == 'npu':
+        log('convert     %s' % content['atc'])
