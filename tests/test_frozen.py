@@ -1,6 +1,7 @@
 """Exported graphs are run whatever their ends are, and refused when something is wrong with them."""
 import json
 import os
+import pathlib
 import shutil
 
 import numpy as np
@@ -10,9 +11,12 @@ from helpers import smooth_frames, tiny_checkpoint
 
 from data_tools.base.errors import UserError
 from edvr.config.export import ExportConfig
-from edvr.restoration.graph import freezing
+from edvr.model import native_library
+from edvr.restoration.graph import freezing, signature
 from edvr.restoration.graph.exporting import export
 from edvr.restoration.graph.loading import FrozenGraph, is_exported
+from edvr.restoration.graph.substitution import CompiledGraph, same_network
+from edvr.restoration.restorer import Restorer
 
 
 @pytest.fixture(scope='module')
@@ -109,3 +113,53 @@ def test_is_exported_goes_by_the_look(tmp_path):
     assert is_exported(tmp_path / 'model')
     assert is_exported('absent.pb')
     assert not is_exported('train/model.ckpt-7')
+
+
+needs_compiler = pytest.mark.skipif(not native_library.available(), reason='no compiled operators here')
+
+
+@needs_compiler
+@pytest.mark.parametrize('fields, limit', [
+    ({}, 1e-5),
+    (dict(height=16, width=24, batch_size=2, input_rank=4, input_dtype='float32', output_dtype='uint8'), 1.001 / 255)])
+def test_on_a_cpu_the_compiled_operators_compute_a_graph(tmp_path, fields, limit):
+    """With kept features, the values of the graph, and in its type."""
+    prefix = tiny_checkpoint(tmp_path / 'train', seed=3)
+    path, clip = str(tmp_path / 'EDVR.pb'), smooth_frames(4, 16, 24)
+    export(ExportConfig(checkpoint=prefix, output=path, **fields), log=lambda line: None)
+    with Restorer(path) as restorer, Restorer(path, dcn_impl='tf') as as_it_is:
+        assert isinstance(restorer._engine, CompiledGraph) and isinstance(as_it_is._engine, FrozenGraph)
+        got, want = (np.stack(list(each.restore_clip(clip))) for each in (restorer, as_it_is))
+        whole = restorer._engine.run(np.stack([clip[:3]]))[0]
+    assert np.abs(got - want).max() < limit and np.abs(whole - want[1]).max() < limit
+    if 'output_dtype' in fields:
+        np.testing.assert_allclose(got * 255, np.round(got * 255), atol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize('change', ['attribute', 'wiring', 'constant', 'node', 'nothing'])
+def test_a_graph_of_another_network_runs_as_it_is(exported, tmp_path, change, capfd):
+    """Its own nodes count, not those that this program would build."""
+    graph_def, path = tf.GraphDef(), pathlib.Path(exported[0])
+    graph_def.ParseFromString(path.read_bytes())
+    description = json.loads(path.with_suffix('.json').read_text())
+    lrelus = [node for node in graph_def.node if node.op == 'LeakyRelu']
+    if change == 'attribute':
+        lrelus[0].attr['alpha'].f = .3
+    elif change == 'wiring':
+        lrelus[-1].input[0] = lrelus[-2].name
+    elif change == 'constant':
+        node = next(node for node in graph_def.node if (node.op == 'Const' and '/upsample' in node.name.lower())
+                    or (node.op == 'Const' and node.name.endswith('mul/y')))
+        node.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(3 * tf.make_ndarray(node.attr['value'].tensor)))
+    elif change == 'node':
+        lrelus[0].name += '_other'
+    data = graph_def.SerializeToString()
+    (tmp_path / 'EDVR.pb').write_bytes(data)
+    (tmp_path / 'EDVR.json').write_text(json.dumps(dict(description, sha256=signature.checksum(data))))
+    found = same_network(graph_def, *signature.read(str(tmp_path / 'EDVR.pb'), data)[:2])
+    assert (found is None) == (change != 'nothing')
+    if change == 'attribute':
+        with Restorer(str(tmp_path / 'EDVR.pb')) as restorer:
+            assert isinstance(restorer._engine, FrozenGraph)
+        assert 'made by another version and runs as it is' in capfd.readouterr().err

@@ -37,7 +37,8 @@ class RestoreConfig(Config):
                          'adapter or card, else the GPUs that TensorFlow sees, else the CPU', choices=DEVICES,
                          common=True, auto=True)
     dcn_impl: str = option('auto', 'deformable convolution: npu, native (compiled CPU operator), tf (stock '
-                           'operations), auto (the fastest available)', choices=('auto', 'npu', 'tf', 'native'))
+                           'operations; an exported graph as it is), auto (the fastest available)',
+                           choices=('auto', 'npu', 'tf', 'native'))
     intra_op_threads: int = option(0, 'threads that compute inside one operation; 0 means one per core', low=0)
 
     def problems(self):

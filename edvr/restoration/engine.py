@@ -10,30 +10,23 @@ from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import devices
 
 
-class CheckpointEngine:
-    """A graph with the weights of a checkpoint, in a session of its own.
+class NetworkEngine:
+    """A graph of the network in a session of its own; subclasses say where its weights come from.
 
     Attributes:
-      config: ModelConfig of the checkpoint.
-      step: int, the training step in the checkpoint's name, 0 where it has none.
-      prefix: str, the checkpoint's path without suffix.
+      config: ModelConfig.
     """
 
-    def __init__(self, path, dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0):
-        """Loads the weights.
+    def __init__(self, config, dcn_impl='auto', device='cpu', intra_op_threads=0):
+        """Builds the graph and loads the weights.
 
         Args:
-          path: training directory or checkpoint prefix.
+          config: ModelConfig.
           dcn_impl: see `edvr.model.deform_conv`.
           device: 'cpu', 'gpu' or 'npu'.
-          use_ema: whether averaged weights are taken where the checkpoint has them.
           intra_op_threads: 0 for one per core.
-        Raises:
-          UserError: no whole checkpoint there, one of another architecture, or weights that are not finite.
         """
-        self.prefix = checkpoints.chosen(path)
-        self.config = checkpoints.load_model_config(path)
-        self.step = checkpoints.step_of(self.prefix)
+        self.config = config
         self._impl = resolve_impl(dcn_impl, device)
         # the runtime of an NPU compiles a graph for one shape; elsewhere one graph serves all sizes
         self._static = device == 'npu'
@@ -45,7 +38,11 @@ class CheckpointEngine:
         with self._graph.as_default():
             # on devices that want fixed sizes this makes the variables and is not run
             self._nodes_for(self._build_parts, np.empty([multiple, multiple, 3], np.uint8))
-            self._load(use_ema)
+            self._load(tf.global_variables())
+
+    def _load(self, variables):
+        """Gives the variables their values, in `self._session`."""
+        raise NotImplementedError
 
     def close(self):
         """Frees the weights and what the session holds."""
@@ -106,12 +103,34 @@ class CheckpointEngine:
         windows = tf.placeholder(tf.uint8, [1 if self._static else None, self.config.num_frames, height, width, 3])
         return {'windows': windows, 'sr': network.edvr(windows, self.config, self._impl).sr}
 
-    def _load(self, use_ema):
-        variables = tf.global_variables()
-        names = checkpoints.restore_map(self.prefix, variables, use_ema)
+
+class CheckpointEngine(NetworkEngine):
+    """The network of a checkpoint.
+
+    Attributes:
+      step: int, the training step in the checkpoint's name, 0 where it has none.
+      prefix: str, the checkpoint's path without suffix.
+    """
+
+    def __init__(self, path, dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0):
+        """Loads the weights.
+
+        Args:
+          path: training directory or checkpoint prefix.
+          use_ema: whether averaged weights are taken where the checkpoint has them.
+          dcn_impl, device, intra_op_threads: see `NetworkEngine`.
+        Raises:
+          UserError: no whole checkpoint there, one of another architecture, or weights that are not finite.
+        """
+        self.prefix, self._use_ema = checkpoints.chosen(path), use_ema
+        self.step = checkpoints.step_of(self.prefix)
+        super().__init__(checkpoints.load_model_config(path), dcn_impl, device, intra_op_threads)
+
+    def _load(self, variables):
+        names = checkpoints.restore_map(self.prefix, variables, self._use_ema)
         tf.train.Saver(names).restore(self._session, self.prefix)
         for variable, value in zip(variables, self._session.run(variables)):
             if not np.all(np.isfinite(value)):
-                raise UserError('%s: %s has values that are not finite (NaN or infinite); this checkpoint is spoilt: '
+                raise UserError('%s: %s contains NaN or Inf; '
                                 'take an earlier one' % (self.prefix, variable.op.name))
 

@@ -8,7 +8,8 @@ from edvr.config.export import OPEN
 from edvr.restoration import ensemble, memory, tiling
 from edvr.restoration.engine import CheckpointEngine
 from edvr.restoration.evaluation.metrics import to_uint8
-from edvr.restoration.graph.loading import FrozenGraph, is_exported
+from edvr.restoration.graph.loading import is_exported
+from edvr.restoration.graph.substitution import load_graph
 from edvr.runtime import devices
 
 
@@ -33,10 +34,8 @@ class Restorer:
         """
         if not path:
             raise UserError('--checkpoint is not given; name a training directory, a checkpoint or an exported graph')
-        self._frozen = is_exported(path)
-        if self._frozen:
-            runtime = RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
-            self._engine = FrozenGraph(path, devices.session_config(runtime), device)
+        if is_exported(path):
+            self._engine = load_graph(path, dcn_impl, device, intra_op_threads)
         else:
             self._engine = CheckpointEngine(path, dcn_impl, device, use_ema, intra_op_threads)
         self.path = getattr(self._engine, 'prefix', path)
@@ -44,7 +43,8 @@ class Restorer:
         self.step = getattr(self._engine, 'step', None)
         self._fill, self._tile, self._overlap = fill, tile, tile_overlap
         self._memory = memory_gb * 2 ** 30
-        self._cache_bytes = cache_gb * 2 ** 30 if cached and not self._frozen else 0
+        # a graph that runs as it is has no features to keep
+        self._cache_bytes = cache_gb * 2 ** 30 if cached and hasattr(self._engine, 'features') else 0
         self._versions = range(ensemble.NUM_TRANSFORMS if use_ensemble else 1)
         self._device = device
         self._bytes_per_pixel = None   # measured when --tile=auto needs it
@@ -117,8 +117,8 @@ class Restorer:
     def _tiling(self, height, width):
         """How frames of this size are padded and cut."""
         multiple, fixed = self.config.size_multiple, (0, 0)
-        if self._frozen:
-            interface = self._engine.interface
+        interface = getattr(self._engine, 'interface', None)
+        if interface:   # of an exported graph
             fixed = tuple(0 if side == OPEN else side for side in (interface.height, interface.width))
         frame = tiling.padded_size(height, width, multiple, fixed)
         tile = self._tile

@@ -40,7 +40,7 @@ class FrozenGraph:
         """
         self.path = path = str(path)
         saved_model = os.path.isdir(path)
-        data = _read_bytes(os.path.join(path, 'saved_model.pb') if saved_model else path)
+        data = read_bytes(os.path.join(path, 'saved_model.pb') if saved_model else path)
         if not saved_model:
             graph_def = parse_graph(path, data)
             if device != 'npu':
@@ -157,7 +157,8 @@ def parse_graph(path, data):
     return graph_def
 
 
-def _read_bytes(path):
+def read_bytes(path):
+    """The bytes of a file; UserError when it cannot be read."""
     try:
         with open(path, 'rb') as file:
             return file.read()

@@ -1,0 +1,113 @@
+"""Exported graphs on a CPU: run by the compiled operators, and with kept features, where that is the same network."""
+import os
+import sys
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from edvr.config import RuntimeConfig
+from edvr.model.deform_conv import resolve_impl
+from edvr.restoration.engine import NetworkEngine
+from edvr.restoration.graph import freezing, loading, signature
+from edvr.restoration.graph.loading import FrozenGraph
+from edvr.runtime import devices
+
+_VARIABLES = ('VariableV2', 'VarHandleOp')
+_READS = ('Identity', 'ReadVariableOp')
+
+
+def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0):
+    """An exported graph, ready to restore with.
+
+    Args:
+      path: str, a `.pb` or a SavedModel's folder.
+      dcn_impl: 'tf' runs the graph as it is. 'auto' and 'native' take its weights, where this program builds the same
+        network node by node, and compute with the compiled operators.
+      device: 'cpu', 'gpu' or 'npu'; only on a CPU anything is replaced. intra_op_threads: 0 for one per core.
+    Returns:
+      CompiledGraph, or FrozenGraph for a graph that runs as it is.
+    Raises:
+      UserError: see `FrozenGraph`.
+    """
+    runtime = RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
+    if device == 'cpu' and not os.path.isdir(str(path)) and dcn_impl != 'tf' and resolve_impl(dcn_impl) == 'native':
+        data = loading.read_bytes(str(path))
+        graph_def = loading.parse_graph(str(path), data)
+        config, interface, content = signature.read(str(path), data)
+        if content['dcn_impl'] == 'tf':
+            weights = same_network(graph_def, config, interface)
+            if weights is not None:
+                return CompiledGraph(config, interface, weights, intra_op_threads)
+            print('notice: %s was made by another version and runs as it is (slower); export it again to use the '
+                  'compiled operators' % path, file=sys.stderr, flush=True)
+    return FrozenGraph(path, devices.session_config(runtime), device)
+
+
+class CompiledGraph(NetworkEngine):
+    """The network of an exported graph with its weights, computed by the compiled operators.
+
+    Attributes:
+      interface: InterfaceConfig of the graph: its fixed sizes stay in force.
+    """
+
+    def __init__(self, config, interface, weights, intra_op_threads=0):
+        """
+        Args:
+          config: ModelConfig. interface: InterfaceConfig.
+          weights: dict, names of variables -> float32 arrays.
+          intra_op_threads: 0 for one per core.
+        """
+        self.interface, self._weights = interface, weights
+        super().__init__(config, 'native', 'cpu', intra_op_threads)
+
+    def _load(self, variables):
+        self._session.run([variable.initializer for variable in variables],
+                          {variable.initializer.inputs[1]: self._weights[variable.op.name] for variable in variables})
+        self._weights = None
+
+    def restore(self, features, centre):
+        return self._as_output(super().restore(features, centre))
+
+    def run(self, windows):
+        return self._as_output(super().run(windows))
+
+    def _as_output(self, sr):
+        """Rounded as the graph would."""
+        if self.interface.output_dtype == 'float32':
+            return sr
+        return np.round(np.clip(sr, 0, 1) * np.float32(255)) / np.float32(255)
+
+
+def same_network(graph_def, config, interface):
+    """The weights of a frozen graph, if it is the network that this program builds.
+
+    Args:
+      graph_def: GraphDef. config: ModelConfig. interface: InterfaceConfig.
+    Returns:
+      dict, names of variables -> float32 arrays; None when a node, its operation, its inputs, a constant or another
+      attribute differs.
+    """
+    with tf.Graph().as_default() as graph:
+        freezing.build(config, interface, 'tf')
+        built = {node.name: node for node in
+                 tf.train.export_meta_graph(graph=graph, strip_default_attrs=True).graph_def.node}
+    weights = {}
+    for node in graph_def.node:
+        other = built.get(node.name)
+        if other is None:
+            return None
+        if node.op == 'Const' and other.op in _VARIABLES:
+            weights[node.name] = tf.make_ndarray(node.attr['value'].tensor)
+        elif not _same(node, other):
+            return None
+    wanted = {name for name, node in built.items() if node.op in _VARIABLES}
+    return weights if set(weights) == wanted else None
+
+
+def _same(node, other):
+    if node.op != other.op and not (node.op in _READS and other.op in _READS):
+        return False
+    if list(node.input) != list(other.input):
+        return False
+    return node.op in _READS or all(node.attr[name] == other.attr[name]
+                                    for name in node.attr if name in other.attr and not name.startswith('_'))
