@@ -1,7 +1,10 @@
 """EDVR (arXiv 1905.02716): video restoration trained from TFRecords, on Ascend NPUs, GPUs and CPUs.
 
-Importing this package does not load TensorFlow, which takes seconds: see `edvr.graph_mode`.
+    from edvr import Restorer      # frames in memory in, restored frames out
+
+Importing this package does not load TensorFlow, which takes seconds: see `edvr.graph_mode`. `Restorer` loads it.
 """
+import importlib
 import os
 import warnings
 
@@ -10,3 +13,11 @@ import warnings
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 # TensorFlow 1.15 uses NumPy spellings that NumPy warns of, a screenful at each start.
 warnings.filterwarnings('ignore', category=FutureWarning, module=r'(tensorflow|tensorboard)\.')
+
+_PUBLIC = {'Restorer': 'edvr.restoration.restorer'}
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError('module %r has no attribute %r' % (__name__, name))
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -14,10 +14,9 @@ from data_tools.media import clips as clips_module
 from data_tools.media.degradation import blur_and_subsample
 from data_tools.media.frames import Decoder, ImageFrames
 from data_tools.media.images import read_image, write_png
-from edvr import evaluate as program
 from edvr.config import ConfigError
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
-from edvr.restoration.evaluation import measure, metrics, report
+from edvr.restoration.evaluation import clip_set, measure, metrics, report
 from edvr.restoration.evaluation.comparison import bicubic, side_by_side
 from edvr.restoration.restorer import Restorer
 
@@ -75,7 +74,7 @@ def test_lq_made_while_evaluating(restorer, tmp_path):
     (tmp_path / 'videos').mkdir()
     write_video(tmp_path / 'videos' / 'x.mkv', gt)
     config = EvaluateConfig(data_dir=str(tmp_path / 'videos'), make_lq=True, degradation='bd', ssim=False)
-    clips = program.load_clips(config, 4)
+    clips = clip_set.load(config, 4)
     assert [(clip.name, clip.length) for clip in clips] == [('x_shot000', 5), ('x_shot001', 5)]
     with Decoder() as lq_decoder, Decoder() as gt_decoder:   # both shots; the first is not read to its end
         result = [measure.evaluate_clip(restorer, clip, config.replace(max_frames=frames), None, frames == 5,
@@ -148,13 +147,13 @@ def test_program_says_what_is_missing(run_program, network):
 def test_files_that_cannot_be_written_are_named_before_the_work(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match=r'cannot write .*file: '):
-        program._check_outputs(EvaluateConfig(json=str(tmp_path / 'file' / 'x.json')))
+        clip_set.make_folders(EvaluateConfig(json=str(tmp_path / 'file' / 'x.json')))
 
 
 def test_a_folder_that_takes_no_files_is_named_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'access', lambda path, mode: False)   # to root no folder is closed
     with pytest.raises(UserError, match=r'cannot write \S+ no permission'):
-        program._check_outputs(EvaluateConfig(csv=str(tmp_path / 'x.csv')))
+        clip_set.make_folders(EvaluateConfig(csv=str(tmp_path / 'x.csv')))
 
 
 def test_equal_images_are_infinitely_good_in_json_too(tmp_path):
@@ -174,9 +173,9 @@ def test_table_leaves_out_what_was_not_measured():
 
 def test_comparison_frames_are_spread_over_the_clip():
     clip = clips_module.Clip('a', *[ImageFrames(('x',) * 100, (1, 1), (1, 1))] * 2)
-    assert program._comparison_frames(clip, EvaluateConfig()) == {50}
-    assert program._comparison_frames(clip, EvaluateConfig(comparison_frames=3)) == {25, 50, 75}
-    assert program._comparison_frames(clip, EvaluateConfig(comparison_frames=2, max_frames=2)) == {0, 1}
+    assert clip_set.comparison_frames(clip, EvaluateConfig()) == {50}
+    assert clip_set.comparison_frames(clip, EvaluateConfig(comparison_frames=3)) == {25, 50, 75}
+    assert clip_set.comparison_frames(clip, EvaluateConfig(comparison_frames=2, max_frames=2)) == {0, 1}
 
 
 def test_side_by_side_enlarges_small_panels_without_blending():

@@ -16,9 +16,9 @@ from edvr.config.export import ExportConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.export import export
-from edvr.infer import infer
 from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.restorer import Restorer
+from edvr.restoration.run import restore as infer
 
 
 @pytest.fixture(scope='module')

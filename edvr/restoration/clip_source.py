@@ -95,6 +95,29 @@ def restore(restorer, source, first=0):
             yield from restorer.restore_clip(frames, end - begin, max(first - begin, 0))
 
 
+def restore_into(put, restorer, source, first, progress):
+    """Restores a Source from frame `first` on.
+
+    Args:
+      put: function (index, sr) that takes each restored frame, see `restore`.
+      progress: has `update()`, called after each frame.
+    Raises:
+      UserError: naming the clip.
+    """
+    try:
+        with contextlib.closing(restore(restorer, source, first)) as restored:
+            for index, sr in enumerate(restored, first):
+                put(index, sr)
+                progress.update()
+    except UserError as error:
+        raise UserError('clip %s: %s' % (source.name, error)) from error
+
+
+def shots_record(source):
+    """The shots of a Source for a record of what decides its restored frames: dict, empty where there is one shot."""
+    return {'shots': [list(shot) for shot in source.shots]} if len(source.shots) > 1 else {}
+
+
 def read_ahead(items, depth=4):
     """Yields the items of an iterator that runs in a thread, at most `depth` items ahead; its error is raised here."""
     waiting, stopped = queue.Queue(depth), threading.Event()

@@ -7,6 +7,7 @@ from edvr.config import RuntimeConfig
 from edvr.config.export import OPEN
 from edvr.restoration import ensemble, memory, tiling
 from edvr.restoration.engine import CheckpointEngine
+from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.graph.loading import FrozenGraph, is_exported
 from edvr.runtime import devices
 
@@ -67,6 +68,26 @@ class Restorer:
     def close(self):
         """Frees the session."""
         self._engine.close()
+
+    def restore(self, frames, dtype=np.uint8):
+        """Restores a clip that is in memory; for longer ones see `restore_clip`.
+
+        Args:
+          frames: uint8 [T, H, W, 3], RGB, at least one frame.
+          dtype: of the result: np.uint8, clipped and rounded as files store it, or np.float32, in [0, 1] up to
+            overshoot (not clipped).
+        Returns:
+          [T, s*H, s*W, 3] of `dtype`.
+        Raises:
+          UserError: see `restore_clip`.
+          ValueError: no frames, or another dtype.
+        """
+        if dtype not in (np.uint8, np.float32):
+            raise ValueError('dtype is %s; it must be np.uint8 or np.float32' % (dtype,))
+        if not len(frames):
+            raise ValueError('frames has length 0; at least one frame is needed')
+        convert = to_uint8 if dtype == np.uint8 else np.asarray
+        return np.stack([convert(sr) for sr in self.restore_clip(frames, len(frames))])
 
     def restore_clip(self, frames, length=None, start=0):
         """Restores a clip, frame by frame as they are asked for.

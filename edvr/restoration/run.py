@@ -1,0 +1,108 @@
+"""A restoration from its configuration: clips are found, the output is checked, frames go to folders or to a video."""
+import hashlib
+import os
+import time
+
+from data_tools.base.errors import UserError
+from data_tools.media import splits, video
+from data_tools.media.shots import ShotRule
+from edvr import checkpoints
+from edvr.restoration import clip_source
+from edvr.restoration.graph.loading import is_exported
+from edvr.restoration.output import progress
+from edvr.restoration.output.folders import folder_of, restore_to_folders
+from edvr.restoration.output.video_writer import CONTAINERS
+from edvr.restoration.output.videos import restore_to_video
+
+
+def restore(restorer, restore_config, config):
+    """Restores what `config` names.
+
+    Args:
+      restorer: Restorer, made from restore_config.
+      restore_config: RestoreConfig.
+      config: InferConfig.
+    Returns:
+      int, frames restored.
+    Raises:
+      UserError: input or output that cannot be used; what is written stays and the next run continues there.
+    """
+    to_video = check_output_name(config.output)
+    sources = _find(config, restorer.config.upscale)
+    _check_output(config.output, sources, to_video)
+    started = time.time()
+    if to_video:
+        count = restore_to_video(restorer, sources[0], config.output, config.fps, config.crf, config.codec,
+                                 config.audio, config.overwrite)
+    else:
+        count = restore_to_folders(restorer, sources, config.output, settings_of(restore_config),
+                                   overwrite=config.overwrite, writers=config.writers)
+    _report(count, restorer, config.output, time.time() - started)
+    return count
+
+
+def check_output_name(output):
+    """Whether a name is that of a video (bool) and not of a folder.
+
+    Raises:
+      UserError: a kind of video that is not written.
+    """
+    suffix = os.path.splitext(output)[1].lower()
+    if suffix in CONTAINERS:
+        return True
+    if suffix in video.SUFFIXES:
+        raise UserError('--output=%s: videos are written as %s' % (output, ' '.join(sorted(CONTAINERS))))
+    return False
+
+
+def settings_of(config):
+    """What decides how a restored frame looks, for the record beside the frames: dict of JSON values.
+
+    Args:
+      config: RestoreConfig.
+    """
+    if is_exported(config.checkpoint):
+        path = config.checkpoint
+        path = os.path.join(path, 'saved_model.pb') if os.path.isdir(path) else path
+    else:
+        path = checkpoints.latest(config.checkpoint) + '.index'   # holds the checksum of every variable
+    with open(path, 'rb') as file:
+        digest = hashlib.sha256(file.read()).hexdigest()[:16]
+    return dict(network='%s (%s)' % (os.path.basename(path), digest), fill=config.fill, ensemble=config.ensemble,
+                use_ema=config.use_ema)
+
+
+def _find(config, scale):
+    """The sources; prints what the user should know of them."""
+    names, reason = splits.choose(config.clips, config.input)
+    with progress.bar(None, 'looking through the video') as bar:
+        sources = clip_source.find(config.input, scale, names, config.allow_gaps, config.allow_damaged,
+                                   lambda count: bar.update(count - bar.n), ShotRule.from_config(config))
+    if reason:
+        print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
+    info = sources[0].video
+    if info and not info.constant_rate:
+        print('note: %s has a variable frame rate; a written video gets its average, %.3f frames/s'
+              % (config.input, float(info.rate)))
+    if info and info.bits > 8:
+        print('note: %s has %d bits a channel (%s); it is restored from 8'
+              % (config.input, info.bits, info.pixel_format))
+    return sources
+
+
+def _check_output(output, sources, to_video):
+    if to_video and len(sources) > 1:
+        raise UserError('--output=%s is one video, but --input has %d clips: choose one with --clips, or give a folder'
+                        % (output, len(sources)))
+    for source in sources:
+        target = output if to_video else folder_of(output, source, len(sources) == 1)
+        if os.path.realpath(target) == os.path.realpath(source.path):
+            raise UserError('--output=%s would write over the input %s: give another one' % (output, source.path))
+
+
+def _report(count, restorer, output, seconds):
+    if count:
+        print('restored %d frames with %s in %.1f s, %.2f frames/s: %s'
+              % (count, restorer.path, seconds, count / seconds, output))
+    else:
+        print('nothing to do: all frames are in %s (--overwrite restores them again)' % output)
