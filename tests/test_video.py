@@ -166,9 +166,9 @@ def test_audio_and_pixel_aspect_come_along(tmp_path):
     source = video.inspect(make(tmp_path / 'a.mkv', '-f', 'lavfi', '-i', 'sine=duration=0.48', '-vf', 'setsar=4/3',
                                 '-c:a', 'aac', '-pix_fmt', 'yuv420p', size='48x24'))
     assert source.audio == ('aac',) and source.pixel_aspect == Fraction(4, 3)
-    for name, copied, codec in (('b.mp4', True, 'aac'), ('b.webm', False, 'opus')):
+    for name, encoded, codec in (('b.mp4', [], 'aac'), ('b.webm', ['audio aac (stream 1)'], 'opus')):
         with VideoWriter(str(tmp_path / name), source.rate, 30, source=source) as writer:
-            assert writer.copies_audio is copied
+            assert writer.plan.encoded == encoded
             for frame in video.decode(source):
                 writer.write(frame)
         info = video.inspect(str(tmp_path / name))

@@ -130,9 +130,9 @@ def test_a_video_that_is_not_finished_leaves_nothing(tmp_path):
 
 
 def test_what_ffmpeg_says_is_passed_on(tmp_path, monkeypatch):
-    monkeypatch.setattr('edvr.restoration.output.video_writer.VideoWriter._command', lambda self, partial: [
+    monkeypatch.setattr('edvr.restoration.output.segments.SegmentEncoder._command', lambda self, partial: [
         'sh', '-c', 'head -c 1000 > /dev/null; echo "No space left on device" >&2; exit 1'])
-    with pytest.raises(UserError, match=r'cannot write .*a\.mp4: ffmpeg ended with code 1: No space left on device'), \
+    with pytest.raises(UserError, match=r'000000\.mp4: ffmpeg ended with code 1: No space left on device'), \
             VideoWriter(str(tmp_path / 'a.mp4'), 25) as writer:
         for _ in range(1000):
             writer.write(np.zeros((64, 64, 3), np.uint8))

@@ -26,10 +26,15 @@ def source_times():
     return ('-enc_time_base', '-1' if _version() < (6, 1) else 'demux')
 
 
-def no_times_below_zero():
-    """Options for Matroska with audio: old versions notice that the audio starts before zero, as AAC does, only after
-    the first frames are written, and shift just the later ones. So everything is shifted."""
-    return ('-output_ts_offset', '0.2') if _version() < (5, 1) else ()
+def shifts_late():
+    """Whether Matroska files need a shift given: old versions notice that streams start before zero, as AAC does, only
+    after the first packets are written, and shift just the later ones."""
+    return _version() < (5, 1)
+
+
+def reproducible():
+    """The options that leave times, versions and random numbers out of a written file."""
+    return '-fflags', '+bitexact', '-flags:v', '+bitexact', '-flags:a', '+bitexact'
 
 
 def _version():

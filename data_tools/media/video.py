@@ -21,8 +21,10 @@ SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.mpg', '.mpeg', '.
 
 _STANDARD_RATES = [Fraction(n) for n in (1, 2, 5, 6, 8, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+_REORDERED = 16   # frames that an encoder may reorder
 _HDR = ('smpte2084', 'arib-std-b67')
-_FRAME = re.compile(r'n: *\d+ pts: .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+)')
+_FRAME = re.compile(r'n: *\d+ pts: .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\w)')
+_STREAM = re.compile(r'Stream #0:(\d+).*?: (Video|Audio|Subtitle|Data|Attachment): (\w+)')
 _NO_INDEX = 'the index is missing or broken, as in a file that is cut or was never finished'
 _MEANINGS = {'moov atom not found': _NO_INDEX, 'error reading header': _NO_INDEX,
              'matches no streams': 'it has no pictures'}   # words of ffmpeg's: what they mean
@@ -30,15 +32,24 @@ _COLOUR = re.compile(r'color_range:(\S+) color_space:(\S+) color_primaries:\S+ c
 
 
 class VideoInfo(collections.namedtuple(
-        'VideoInfo', 'path height width num_frames rate constant_rate start matrix full_range pixel_format '
-                     'pixel_aspect audio')):
+        'VideoInfo', 'path height width num_frames rate constant_rate start time_base times matrix full_range '
+                     'pixel_format pixel_aspect interlaced streams chapters')):
     """What a video file holds.
 
     path: str. height, width: int, pixels, upright. num_frames: int, frames that decode.
     rate: Fraction, frames per second, on average. constant_rate: bool. start: float, seconds before the first frame.
     matrix: 'bt709', 'bt601', 'bt2020' or None for RGB. full_range: bool. pixel_format: ffmpeg's name, str.
-    pixel_aspect: Fraction, width of a pixel over its height. audio: tuple of codec names, one per audio stream.
+    time_base: Fraction, seconds of a unit of time. times: tuple of int, the time of each frame in units after the
+    first; empty where the rate is constant.
+    pixel_aspect: Fraction, width of a pixel over its height. interlaced: bool, by the flags of the first frame.
+    streams: tuple of (kind, codec) of all streams, kind 'video', 'audio', 'subtitle', 'data' or 'attachment'.
+    chapters: int, how many.
     """
+
+    @property
+    def audio(self):
+        """Codec names of the audio streams, tuple of str."""
+        return tuple(codec for kind, codec in self.streams if kind == 'audio')
 
     @property
     def bits(self):
@@ -66,8 +77,10 @@ def inspect(path, progress=None, allow_damaged=False):
     if errors and not allow_damaged:
         raise UserError('%s is damaged or cut: only %d frames decode: %s; repair it, or restore those frames with '
                         '--allow_damaged' % (path, len(times), errors[0]))
+    times = _repaired(times)
     rate, constant = frame_rate(times, time_base, first.pop('stated_rate'))
-    return VideoInfo(path=path, num_frames=len(times), rate=rate, constant_rate=constant,
+    return VideoInfo(path=path, num_frames=len(times), rate=rate, constant_rate=constant, time_base=time_base,
+                     times=() if constant else tuple(time - times[0] for time in times),
                      start=float((times[0] or 0) * time_base), **first)
 
 
@@ -87,20 +100,23 @@ def stated_frames(path):
     return int((3600 * hours + 60 * minutes + seconds) * float(rate.group(1)))
 
 
-def decode(info, start=0):
+def decode(info, start=0, bits=8, deinterlace=False):
     """The frames of a video from number `start` on.
 
     Args:
       info: VideoInfo. start: int.
+      bits: 8 or 16, of a channel.
+      deinterlace: make a whole frame of each pair of fields.
     Yields:
-      uint8 [H, W, 3], RGB.
+      uint8 or uint16 [H, W, 3], RGB.
     Raises:
       UserError: fewer frames decode than `inspect` found.
     """
-    size = info.height * info.width * 3
+    dtype, pixel_format = (np.uint8, 'rgb24') if bits == 8 else (np.dtype('<u2'), 'rgb48le')
+    size = info.height * info.width * 3 * bits // 8
     arguments = ffmpeg.command('-loglevel', 'error', '-i', ffmpeg.file_name(info.path), '-map', '0:v:0',
-                               '-vf', _decode_filters(info, start), *ffmpeg.each_frame(),
-                               '-f', 'rawvideo', '-pix_fmt', 'rgb24', 'pipe:1')
+                               '-vf', _decode_filters(info, start, pixel_format, deinterlace), *ffmpeg.each_frame(),
+                               '-f', 'rawvideo', '-pix_fmt', pixel_format, 'pipe:1')
     with tempfile.TemporaryFile() as log:
         process = ffmpeg.start(arguments, stdout=subprocess.PIPE, stderr=log)
         try:
@@ -110,7 +126,7 @@ def decode(info, start=0):
                     process.wait()
                     raise UserError('%s: decoding stopped after %d of %d frames%s'
                                     % (info.path, index, info.num_frames, ffmpeg.last_line(log)))
-                yield np.frombuffer(data, np.uint8).reshape(info.height, info.width, 3)
+                yield np.frombuffer(data, dtype).reshape(info.height, info.width, 3)
         finally:
             ffmpeg.end(process)
 
@@ -133,7 +149,7 @@ def _first_frame(path):
         if process.returncode < 0:
             reason = 'ffmpeg crashed; IMAGEIO_FFMPEG_EXE names another one to use'
         raise UserError('%s is not a video that can be decoded (%s)%s' % (path, container, reason and ': ' + reason))
-    pixel_format, *numbers = frame.groups()
+    pixel_format, *numbers, fields = frame.groups()
     sar_width, sar_height, width, height = (int(number) for number in numbers)
     colour = _COLOUR.search(said)
     colour_range, space, curve = colour.groups() if colour else ('unknown',) * 3
@@ -145,8 +161,15 @@ def _first_frame(path):
     return dict(height=height, width=width, matrix=_matrix(pixel_format, space, height, width),
                 full_range=colour_range == 'pc' or pixel_format.startswith('yuvj'), pixel_format=pixel_format,
                 pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
-                audio=tuple(re.findall(r'Stream #0:\d+.*: Audio: (\w+)', said.split('Stream mapping')[0])),
+                interlaced=fields in 'TB', streams=_streams(said), chapters=len(re.findall(r'Chapter #0:\d+', said)),
                 stated_rate=Fraction(*rate) if all(rate) else None)
+
+
+def _streams(said):
+    """(kind, codec) of each stream of the input, by its number."""
+    found = {int(number): (kind.lower(), codec) for number, kind, codec
+             in _STREAM.findall(said.split('Stream mapping')[0].split('Output #0')[0])}
+    return tuple(found.get(number, ('data', 'unknown')) for number in range(max(found, default=-1) + 1))
 
 
 def _reason(errors):
@@ -190,6 +213,29 @@ def _errors(said):
     return [re.sub(r'\[[^\]]*\] *', '', line) for line in lines]
 
 
+def _repaired(times):
+    """The times, without two defects of files.
+
+    Old versions of ffmpeg, writing Matroska with AAC, shift all streams, but notice that they have to only after the
+    first packets; so a few of the first frames lie a little early between others at a constant distance. And times
+    that do not increase cannot be written again.
+    """
+    if None in times:
+        return times
+    length, late = len(times), min(_REORDERED, len(times) // 2)
+    if length >= 8 and times[-1] > times[late]:
+        distance = Fraction(times[-1] - times[late], length - 1 - late)
+        off = [time - (times[-1] - distance * (length - 1 - i)) for i, time in enumerate(times)]
+        early = [i for i in range(length) if abs(off[i]) > 2]
+        if early and early[0] == 0 and early[-1] < late and off[0] < 0 and all(
+                abs(off[i] - off[0]) <= 2 for i in early):
+            times = [time - round(off[0]) if i in early else time for i, time in enumerate(times)]
+    increasing = []
+    for time in times:
+        increasing.append(max(time, increasing[-1] + 1) if increasing else time)
+    return increasing
+
+
 def frame_rate(times, time_base, stated=None):
     """Average rate of frames, and whether it is constant.
 
@@ -220,9 +266,11 @@ def _matrix(pixel_format, space, height, width):
     return known.get(space) or ('bt709' if height >= 720 or width >= 1280 else 'bt601')
 
 
-def _decode_filters(info, start):
-    filters = ['trim=start_frame=%d' % start] if start else []
+def _decode_filters(info, start, pixel_format, deinterlace):
+    # fields are interpolated in time too, so frames before `start` have a part in it
+    filters = ['yadif=mode=send_frame:deint=all'] if deinterlace else []
+    filters += ['trim=start_frame=%d' % start] if start else []
     scale = 'scale=out_range=pc:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp'
     if info.matrix:
         scale += ':in_color_matrix=%s:in_range=%s' % (info.matrix, 'pc' if info.full_range else 'tv')
-    return ','.join(filters + [scale, 'format=rgb24'])
+    return ','.join(filters + [scale, 'format=' + pixel_format])

@@ -136,7 +136,8 @@ def _info_from_json(values, path):
     """The VideoInfo, or None if the values are not those of one."""
     try:
         values = {key: Fraction(value['fraction']) if isinstance(value, dict) else
-                  tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+                  tuple(tuple(item) if isinstance(item, list) else item for item in value)
+                  if isinstance(value, list) else value for key, value in values.items()}
         return video.VideoInfo(path=path, **values)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

@@ -10,8 +10,8 @@ from edvr import checkpoints
 from edvr.restoration import clip_source
 from edvr.restoration.graph.loading import is_exported
 from edvr.restoration.output import progress
+from edvr.restoration.output.containers import CONTAINERS
 from edvr.restoration.output.folders import folder_of, restore_to_folders
-from edvr.restoration.output.video_writer import CONTAINERS
 from edvr.restoration.output.videos import restore_to_video
 
 
@@ -32,8 +32,8 @@ def restore(restorer, restore_config, config):
     _check_output(config.output, sources, to_video)
     started = time.time()
     if to_video:
-        count = restore_to_video(restorer, sources[0], config.output, config.fps, config.crf, config.codec,
-                                 config.audio, config.overwrite)
+        count = restore_to_video(restorer, sources[0], config.output, settings_of(restore_config), config.fps,
+                                 config.crf, config.codec, config.audio, overwrite=config.overwrite)
     else:
         count = restore_to_folders(restorer, sources, config.output, settings_of(restore_config),
                                    overwrite=config.overwrite, writers=config.writers)
@@ -81,9 +81,6 @@ def _find(config, scale):
     if reason:
         print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     info = sources[0].video
-    if info and not info.constant_rate:
-        print('note: %s has a variable frame rate; a written video gets its average, %.3f frames/s'
-              % (config.input, float(info.rate)))
     if info and info.bits > 8:
         print('note: %s has %d bits a channel (%s); it is restored from 8'
               % (config.input, info.bits, info.pixel_format))

@@ -2,9 +2,9 @@
 import os
 
 from data_tools.base import files
-from data_tools.base.errors import UserError
 from data_tools.media.images import write_png
 from edvr.restoration.evaluation.metrics import to_uint8
+from edvr.restoration.output.records import check_unchanged
 
 
 class PngFolder:
@@ -43,15 +43,6 @@ class PngFolder:
         write_png(self._paths[index], to_uint8(sr))
 
     def _check(self, record, settings):
-        present = [path for path in self._paths if os.path.exists(path)]
-        if not present:
-            return
-        known = files.read_json(record) if os.path.exists(record) else None
-        if known is None:
-            raise UserError('%s is there already, and not from a restoration that could go on: give another --output, '
-                            'or --overwrite to replace it' % present[0])
-        changed = ['%s %s, now %s' % (key, known.get(key), settings[key]) for key in sorted(settings)
-                   if known.get(key) != settings[key]]
-        if changed:
-            raise UserError('%s has frames restored differently (%s): give another --output, or --overwrite to replace '
-                            'them' % (self.folder, '; '.join(changed)))
+        present = next((path for path in self._paths if os.path.exists(path)), None)
+        if present:
+            check_unchanged(record, settings, 'frames', self.folder, present)

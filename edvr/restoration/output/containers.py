@@ -1,0 +1,77 @@
+"""What the containers of written videos hold, and which streams of a source go into one."""
+import collections
+import os
+
+from data_tools.base.errors import UserError
+
+_TEXT = ('subrip', 'srt', 'ass', 'ssa', 'mov_text', 'webvtt', 'text')
+_QUICKTIME_AUDIO = ('aac', 'mp3', 'ac3', 'eac3', 'alac')
+_PCM = ('pcm_s16le', 'pcm_s16be', 'pcm_s24le', 'pcm_s24be', 'pcm_s32le', 'pcm_s32be', 'pcm_f32le', 'pcm_f32be',
+        'pcm_u8', 'pcm_s8', 'pcm_alaw', 'pcm_mulaw')
+
+Container = collections.namedtuple('Container', 'muxer codec audio audio_encoder subtitles text_encoder attachments')
+Container.__doc__ = """A kind of file.
+
+muxer: ffmpeg's name. codec: its usual video encoder. audio: codecs that it takes as they are, None for any.
+audio_encoder: for the others. subtitles: codecs that it takes as they are. text_encoder: for other subtitles of text.
+attachments: bool, whether it holds fonts and the like.
+"""
+CONTAINERS = {
+    '.mp4': Container('mp4', 'libx264', _QUICKTIME_AUDIO, 'aac', ('mov_text',), 'mov_text', False),
+    '.mov': Container('mov', 'libx264', _QUICKTIME_AUDIO + _PCM, 'aac', ('mov_text',), 'mov_text', False),
+    '.mkv': Container('matroska', 'libx264', None, 'aac',
+                      ('subrip', 'ass', 'ssa', 'webvtt', 'hdmv_pgs_subtitle', 'dvd_subtitle', 'dvb_subtitle'),
+                      'subrip', True),
+    '.webm': Container('webm', 'libvpx-vp9', ('opus', 'vorbis'), 'libopus', ('webvtt',), 'webvtt', False)}
+
+Plan = collections.namedtuple('Plan', 'streams encoded lost')
+Plan.__doc__ = """What becomes of the streams of a source, its picture excepted.
+
+streams: list of (index in the source, kind, codec, encoder: 'copy' or ffmpeg's name), in the order of the output.
+encoded, lost: lists of str, streams that change their codec and streams that do not fit, for messages.
+"""
+
+
+def container_of(path):
+    """The Container that a file name asks for. Raises UserError for another suffix."""
+    suffix = os.path.splitext(str(path))[1].lower()
+    if suffix not in CONTAINERS:
+        raise UserError('%s: videos are written as %s' % (path, ' '.join(sorted(CONTAINERS))))
+    return CONTAINERS[suffix]
+
+
+def plan(source, container, audio=True):
+    """The Plan for the streams of a source.
+
+    Args:
+      source: VideoInfo, or None.
+      container: Container.
+      audio: whether its audio is taken over.
+    """
+    result = Plan([], [], [])
+    pictures = 0
+    for index, (kind, codec) in enumerate(source.streams if source else ()):
+        pictures += kind == 'video'
+        if (kind == 'video' and pictures == 1) or (kind == 'audio' and not audio):
+            continue
+        if kind == 'data' and codec == 'bin_data' and source.chapters:
+            continue   # the titles of chapters in MP4, which are kept as chapters
+        encoder = _encoder(kind, codec, container)
+        if encoder is None:
+            result.lost.append('%s %s (stream %d)' % (kind, codec, index))
+            continue
+        result.streams.append((index, kind, codec, encoder))
+        if encoder != 'copy':
+            result.encoded.append('%s %s (stream %d)' % (kind, codec, index))
+    return result
+
+
+def _encoder(kind, codec, container):
+    """How a stream is taken over: 'copy', the name of an encoder, None if it cannot be."""
+    if kind == 'audio':
+        return 'copy' if container.audio is None or codec in container.audio else container.audio_encoder
+    if kind == 'subtitle':
+        if codec in container.subtitles:
+            return 'copy'
+        return container.text_encoder if codec in _TEXT else None
+    return 'copy' if kind == 'attachment' and container.attachments else None

@@ -1,0 +1,45 @@
+"""How pictures are encoded: 4:2:0, BT.709, limited range, tagged so."""
+import typing
+
+from data_tools.base.errors import UserError
+from data_tools.media import ffmpeg
+
+_TAGS = ('-colorspace', 'bt709', '-color_primaries', 'bt709', '-color_trc', 'bt709', '-color_range', 'tv')
+
+
+class Encoding(typing.NamedTuple):
+    """codec: ffmpeg's name of the encoder. crf: int, quality on the scale of the codec. bits: 8 or 10, a channel."""
+    codec: str
+    crf: int
+    bits: int = 8
+
+    @classmethod
+    def for_container(cls, container, path, codec='auto', crf=18, bits=8):
+        """The Encoding for a Container; UserError if that does not take the codec. `path` is for the error."""
+        if container.muxer == 'webm' and codec not in ('auto', 'libvpx-vp9'):
+            raise UserError('%s: webm takes --codec=libvpx-vp9, not %s; write .mp4 or .mkv' % (path, codec))
+        return cls(container.codec if codec == 'auto' else codec, crf, bits)
+
+    @property
+    def pixel_format(self):
+        return 'yuv420p10le' if self.bits == 10 else 'yuv420p'
+
+    @property
+    def input_format(self):
+        """Of the frames that come in: those of 10 bits are made from 16."""
+        return 'rgb48le' if self.bits == 10 else 'rgb24'
+
+    def arguments(self, constant_rate):
+        """Options of ffmpeg. With a variable rate frames keep their order: decoding times of segments then never
+        overlap, whatever the intervals at the joints are."""
+        result = ['-c:v', self.codec, '-crf', str(self.crf), *_TAGS]
+        if self.codec == 'libvpx-vp9':
+            return result + ['-b:v', '0', '-row-mt', '1']   # without it crf is only an upper limit
+        if self.codec == 'libx265':
+            order = '' if constant_rate else ':bframes=0'
+            return result + ['-tag:v', 'hvc1', '-x265-params', 'log-level=error' + order]
+        return result + ([] if constant_rate else ['-bf', '0'])
+
+    def to_json(self):
+        """What decides the bytes, for a record: dict."""
+        return dict(codec=self.codec, crf=self.crf, bits=self.bits, ffmpeg=ffmpeg.version())

@@ -1,0 +1,87 @@
+"""Segments, and what a source has beside its picture, into one file."""
+import os
+import subprocess
+import tempfile
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.media import ffmpeg, packets
+
+_LIST = 'list.txt'
+# descriptions of the source's own container
+_NOT_COPIED = ('major_brand', 'minor_version', 'compatible_brands', 'encoder')
+_LETTER = {'audio': 'a', 'subtitle': 's', 'attachment': 't'}
+_PRIMING = 0.05   # seconds that encoders of audio may begin before zero, at most
+
+
+def join(folder, total, timing, target, container, source=None, plan=None):
+    """Joins segments.
+
+    Args:
+      folder: SegmentFolder with all segments. total: int, frames.
+      timing: Timing.
+      target: str, the file to write. container: Container.
+      source: VideoInfo, or None. plan: containers.Plan for its streams.
+    Raises:
+      UserError: ffmpeg fails.
+    """
+    listing = os.path.join(folder.path, _LIST)
+    files.write_bytes(listing, _concat_list(folder, total, timing).encode('utf-8'))
+    arguments = ['-loglevel', 'error', '-y', '-itsoffset', '%.6f' % timing.start, '-f', 'concat', '-safe', '0',
+                 '-i', ffmpeg.file_name(listing)]
+    if source:
+        arguments += ['-i', ffmpeg.file_name(source.path)]
+    arguments += ['-map', '0:v:0', '-c:v', 'copy']
+    if plan:
+        arguments += _streams(plan)
+    if source:
+        arguments += ['-map_metadata', '1', '-map_chapters', '1']
+        for key in _NOT_COPIED:
+            arguments += ['-metadata', key + '=']
+    if container.muxer in ('mp4', 'mov'):
+        arguments += ['-movflags', '+faststart']
+    elif ffmpeg.shifts_late():
+        arguments += ['-output_ts_offset', '%.6f' % _shift(folder, timing, source, plan)]
+    _run(arguments + [*ffmpeg.reproducible(), '-f', container.muxer, ffmpeg.file_name(target)], target)
+
+
+def _concat_list(folder, total, timing):
+    lines, number = ['ffconcat version 1.0'], 0
+    while folder.bounds(number, total)[0] < total:
+        first, end = folder.bounds(number, total)
+        duration = timing.microseconds(end) - timing.microseconds(first)
+        lines += ['file %s' % os.path.basename(folder.file(number)),
+                  'duration %d.%06d' % divmod(duration, 1000000)]
+        number += 1
+    return '\n'.join(lines) + '\n'
+
+
+def _streams(plan):
+    arguments, counts = [], {}
+    for index, kind, _, encoder in plan.streams:
+        letter = _LETTER[kind]
+        number = counts[letter] = counts.get(letter, -1) + 1
+        arguments += ['-map', '1:%d' % index, '-c:%s:%d' % (letter, number), encoder]
+    return arguments
+
+
+def _shift(folder, timing, source, plan):
+    """Seconds by which all streams are moved so that no time is below zero."""
+    lowest = timing.start + packets.first_decoding_time(folder.file(0))
+    audio = [stream for stream in plan.streams if stream[1] == 'audio'] if plan else []
+    if audio:
+        lowest = min([lowest] + list(packets.audio_starts(source.path).values()))
+    if any(encoder != 'copy' for *_, encoder in audio):
+        lowest = min(lowest, 0) - _PRIMING
+    return max(0., -lowest)
+
+
+def _run(arguments, target):
+    with tempfile.TemporaryFile() as log:
+        process = ffmpeg.start(ffmpeg.command(*arguments), stdout=subprocess.DEVNULL, stderr=log)
+        try:
+            if process.wait():
+                raise UserError('cannot write %s: ffmpeg ended with code %d%s'
+                                % (target, process.returncode, ffmpeg.last_line(log)))
+        finally:
+            ffmpeg.end(process)

@@ -1,0 +1,178 @@
+"""The segments of a video that is being written: each is encoded by itself, so an interrupted run loses only one.
+
+Segments are MP4 files of pictures alone, in a hidden folder beside the video, with a record of what decides their
+bytes.
+"""
+import contextlib
+import os
+import subprocess
+import tempfile
+
+import numpy as np
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.media import ffmpeg
+from edvr.restoration.output.records import check_unchanged
+
+FRAMES = 240   # of a segment: about one interval between key frames
+
+_FILTERS = ('scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_inp,format=%s,'
+            'setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709')
+
+
+class SegmentFolder:
+    """The segments of one video.
+
+    Attributes:
+      path: str, the folder.
+      first: int, index of the first frame whose segment is missing.
+    """
+
+    RECORD = 'record.json'
+
+    def __init__(self, video, settings, overwrite=False, frames=FRAMES):
+        """Opens the folder, or makes it.
+
+        Args:
+          video: str, path of the video.
+          settings: dict of JSON values: all that decides the bytes of the segments.
+          overwrite: remove segments of other settings.
+          frames: int, frames of a segment.
+        Raises:
+          UserError: the folder cannot be written, or has segments of other settings.
+        """
+        folder, name = os.path.split(os.path.abspath(video))
+        self.path, self._frames = os.path.join(folder, '.%s.segments' % name), frames
+        settings = dict(settings, segment_frames=frames)
+        files.make_dir(folder)
+        record = os.path.join(self.path, self.RECORD)
+        if self._count():
+            try:
+                check_unchanged(record, settings, 'segments', self.path)
+            except UserError:
+                if not overwrite:
+                    raise
+                files.remove(self.path)
+        files.make_dir(self.path)
+        files.remove_partials(self.path)
+        files.write_json(record, settings)
+        self.first = self._count() * frames
+
+    def file(self, number):
+        """Path of segment `number`."""
+        return os.path.join(self.path, '%06d.mp4' % number)
+
+    def bounds(self, number, total):
+        """(first, end) of the frames of a segment in a video of `total` frames."""
+        return number * self._frames, min((number + 1) * self._frames, total)
+
+    def number(self, index):
+        """(number of the segment of a frame, whether the frame is its first)."""
+        return index // self._frames, index % self._frames == 0
+
+    def close(self):
+        """Removes the folder if it holds no whole segment."""
+        if not self._count():
+            files.remove(self.path)
+
+    def remove(self):
+        files.remove(self.path)
+
+    def _count(self):
+        number = 0
+        while os.path.exists(self.file(number)):
+            number += 1
+        return number
+
+
+class SegmentEncoder:
+    """Encodes frames into one file that gets its name when it is whole; a context manager."""
+
+    def __init__(self, path, shape, timing, first, encoding, pixel_aspect=1):
+        """Starts ffmpeg when the block is entered.
+
+        Args:
+          path: str.
+          shape: (height, width, 3) of the frames.
+          timing: Timing of the video. first: int, index in the video of the first frame.
+          encoding: Encoding.
+          pixel_aspect: Fraction.
+        """
+        self._path, self._shape, self._timing, self._first = path, shape, timing, first
+        self._encoding, self._pixel_aspect = encoding, pixel_aspect
+        self._stack = contextlib.ExitStack()
+        self._process = None
+
+    def __enter__(self):
+        self._log = self._stack.enter_context(tempfile.TemporaryFile())
+        partial = self._stack.enter_context(files.atomic_path(self._path))
+        self._process = ffmpeg.start(self._command(partial), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                     stderr=self._log)
+        self._stack.push(self._stop)   # ends before the file gets its name, which it does not if this raises
+        return self
+
+    def __exit__(self, kind, error, trace):
+        return self._stack.__exit__(kind, error, trace)
+
+    def write(self, frame):
+        """Adds one frame, uint8 or uint16 [H, W, 3] as the encoding has it.
+
+        An odd height or width, impossible in 4:2:0, grows by a repeated line.
+        """
+        height, width, _ = frame.shape
+        if height % 2 or width % 2:
+            frame = np.pad(frame, [(0, height % 2), (0, width % 2), (0, 0)], 'edge')
+        try:
+            self._process.stdin.write(np.ascontiguousarray(frame).data.cast('B'))
+        except OSError:   # ffmpeg has ended; its log holds the reason
+            self._process.wait()
+            raise UserError(self._failure()) from None
+
+    def _stop(self, kind, error, trace):
+        try:
+            if kind is None:
+                with contextlib.suppress(OSError):
+                    self._process.stdin.close()
+                if self._process.wait():
+                    raise UserError(self._failure())
+        finally:
+            ffmpeg.end(self._process)
+
+    def _command(self, partial):
+        height, width = (size + size % 2 for size in self._shape[:2])
+        encoding, timing = self._encoding, self._timing
+        filters = _FILTERS % encoding.pixel_format
+        if self._pixel_aspect != 1:
+            filters += ',setsar=%d/%d' % (self._pixel_aspect.numerator, self._pixel_aspect.denominator)
+        times = []
+        if not timing.constant:
+            filters = _at_times(timing, self._first, FRAMES) + ',' + filters
+            times = ['-enc_time_base', '%d/%d' % (timing.unit.numerator, timing.unit.denominator),
+                     '-video_track_timescale', str(timing.unit.denominator),
+                     '-use_editlist', '0']   # an edit list could end before the last frame, whose duration is unknown
+        return ffmpeg.command(
+            '-loglevel', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', encoding.input_format,
+            '-s', '%dx%d' % (width, height), '-framerate', str(timing.rate), '-i', 'pipe:0', '-vf', filters,
+            *ffmpeg.each_frame(), *times, *encoding.arguments(timing.constant), *ffmpeg.reproducible(),
+            '-f', 'mp4', ffmpeg.file_name(partial), read_stdin=True)
+
+    def _failure(self):
+        return 'cannot write %s: ffmpeg ended with code %d%s' % (self._path, self._process.returncode,
+                                                                 ffmpeg.last_line(self._log))
+
+
+def _at_times(timing, first, count):
+    """Filters that give frame N of a segment of `count` frames its time, counted from the segment's first frame.
+
+    The expression is a binary search: ffmpeg limits how deep one may be.
+    """
+    zero = timing.units(first)
+
+    def between(low, high):
+        if high - low == 1:
+            return str(timing.units(first + low) - zero)
+        middle = (low + high) // 2
+        return 'if(lt(N,%d),%s,%s)' % (middle, between(low, middle), between(middle, high))
+
+    return "settb=%d/%d,setpts='%s'" % (timing.unit.numerator, timing.unit.denominator, between(0, count))
