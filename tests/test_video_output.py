@@ -12,7 +12,7 @@ from test_video import make
 from data_tools.base import lock
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, packets, video
-from edvr.restoration.output import containers, output_lock
+from edvr.restoration.output import containers, joining, output_lock
 from edvr.restoration.output.timing import Timing
 from edvr.restoration.output.verification import verify
 from edvr.restoration.output.video_writer import VideoWriter
@@ -126,7 +126,7 @@ def test_verification_reports_what_differs(tmp_path):
 
 def test_streams_chapters_and_metadata_are_kept_or_reported(tmp_path):
     (tmp_path / 'a.srt').write_text('1\n00:00:00,100 --> 00:00:00,300\nhello\n')
-    (tmp_path / 'meta').write_text(';FFMETADATA1\ntitle=A title\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\n'
+    (tmp_path / 'meta').write_text(';FFMETADATA1\ntitle=A title\nreel=7\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\n'
                                    'title=One\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=200\nEND=480\ntitle=Two\n')
     source = flash_and_tone(
         tmp_path / 'a.mkv', 'aac', False, '-i', str(tmp_path / 'a.srt'), '-i', str(tmp_path / 'meta'), '-attach',
@@ -144,6 +144,7 @@ def test_streams_chapters_and_metadata_are_kept_or_reported(tmp_path):
         told = subprocess.run(ffmpeg.command('-i', written.path, '-f', 'ffmetadata', '-'), stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL).stdout.decode()
         assert 'title=A title' in told and 'title=Two' in told
+        assert joining.lost_metadata(source, written.path) == (['reel'] if target == '.mp4' else [])
 
 
 def test_pcm_is_copied_into_mov(tmp_path):

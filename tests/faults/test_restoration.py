@@ -140,8 +140,10 @@ def test_two_runs_on_one_output(campaign, checkpoint, sources, undisturbed, tmp_
         folder.mkdir()
         process = start(checkpoint, sources[kind], folder / name_of(kind), .5)
         wait_for_frames(process, folder, 1)
+        process.send_signal(signal.SIGSTOP)   # so that it is surely at work while the second one starts
         second = finish(start(checkpoint, sources[kind], folder / name_of(kind)))
         campaign.judge('restoration to a %s: two runs' % kind, second, names=['process %d on' % process.pid])
+        process.send_signal(signal.SIGCONT)
         first = finish(process)
         same = first.returncode == 0 and content(str(folder / name_of(kind))) == undisturbed(kind)
         campaign.record('restoration to a %s: two runs' % kind, 'harmless' if same else 'silent')

@@ -21,6 +21,7 @@ class VideoWriter:
     Attributes:
       plan: containers.Plan, what becomes of the streams of the source.
       first: int, index of the first frame to write; known inside the block.
+      lost_metadata: list of str, keys of the source's metadata that the file does not hold; known after the block.
     """
 
     def __init__(self, path, rate, crf=18, codec='auto', source=None, audio=True, bits=8, settings=None,
@@ -48,6 +49,7 @@ class VideoWriter:
         self.plan = containers.plan(source, self._container, audio)
         self._settings = dict(settings or {}, rate=str(self._timing.rate), **self._encoding.to_json())
         self._segment_frames, self._shape, self._encoder = segment_frames, None, None
+        self.lost_metadata = []
 
     def __enter__(self):
         self._folder = segments.SegmentFolder(self.path, self._settings, self._overwrite, self._segment_frames)
@@ -95,6 +97,7 @@ class VideoWriter:
         try:
             with files.atomic_path(self.path) as partial:
                 joining.join(self._folder, self._next, self._timing, partial, self._container, self._source, self.plan)
+                self.lost_metadata = joining.lost_metadata(self._source, partial)
                 verify(partial, self._next, self._timing, self._source, self.plan)
         except UserError as error:
             raise UserError('%s: %s; its segments are kept in %s: the same command joins them again, and starts anew '

@@ -50,6 +50,9 @@ def restore_to_video(restorer, source, path, settings, fps=0., crf=18, codec='au
                     progress.bar(source.length - first, 'restoring') as bar:
                 clip_source.restore_into(writer.put, restorer, source, first, bar)
                 progress.announce_end(bar)
+        if encoder.lost_metadata:
+            print('note: %s cannot hold this metadata of the input: %s'
+                  % (os.path.splitext(path)[1], ', '.join(encoder.lost_metadata)))
     return source.length - first
 
 
