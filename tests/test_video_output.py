@@ -102,6 +102,20 @@ def test_an_interrupted_video_continues_and_has_the_same_bytes(tmp_path):
     assert sorted(os.listdir(str(tmp_path))) == ['a.mkv', 'b.mp4', 'whole.mp4']
 
 
+def test_a_run_killed_while_joining_joins_again(tmp_path, monkeypatch):
+    source = flash_and_tone(tmp_path / 'a.mkv', 'aac')
+    rewrite(source, tmp_path / 'whole.mp4', segment_frames=5)
+
+    def killed(*unused):
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(joining, 'join', killed)
+        rewrite(source, tmp_path / 'b.mp4', segment_frames=5)
+    with VideoWriter(str(tmp_path / 'b.mp4'), source.rate, 20, source=source, segment_frames=5, length=12) as writer:
+        assert writer.first == 12
+    assert (tmp_path / 'b.mp4').read_bytes() == (tmp_path / 'whole.mp4').read_bytes()
+
+
 def test_overwrite_removes_segments_of_other_settings_only(tmp_path):
     frames = np.zeros((3, 16, 16, 3), np.uint8)
     for crf, first in ((20, 0), (20, 2), (21, 0)):
