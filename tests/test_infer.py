@@ -1,5 +1,6 @@
 """Folders, datasets and videos go in; PNG folders and videos come out, whole, resumable, the same frames every way."""
 import os
+import re
 import shutil
 from fractions import Fraction
 
@@ -15,6 +16,8 @@ from edvr.config import ConfigError
 from edvr.config.export import ExportConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
+from edvr.restoration import clip_source
+from edvr.restoration.evaluation.comparison import bicubic
 from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.graph.exporting import export
 from edvr.restoration.restorer import Restorer
@@ -237,6 +240,79 @@ def test_outputs_that_cannot_be_used(restore, tmp_path):
         InferConfig(input='x', output='')
     with pytest.raises(ConfigError, match='crf is 60; with libx264 it must be at most 51'):
         InferConfig(input='x', output='y.mp4', codec='libx264', crf=60)
+
+
+def test_an_unknown_suffix_is_no_folder(restore, tmp_path):
+    write_clip(tmp_path / 'clip', 2)
+    with pytest.raises(UserError, match=r'x\.mpx: videos are written as .*; a folder of this name takes a /'):
+        restore(tmp_path / 'clip', tmp_path / 'x.mpx')
+    assert restore(tmp_path / 'clip', '%s/' % (tmp_path / 'x.mpx')) == 2
+    assert restore(tmp_path / 'clip', tmp_path / 'x.mpx') == 0   # it is a folder now
+    assert restore(tmp_path / 'clip', tmp_path / 'scale1.5') == 2
+
+
+def test_parts_make_the_whole(restorer, restore, tmp_path):
+    images = [write_clip(tmp_path / 'blur4' / name, 3, seed=seed) for seed, name in enumerate(('000', '001', '002'))]
+    assert restore(tmp_path, tmp_path / 'out', part='2/2') == 3
+    assert os.listdir(str(tmp_path / 'out')) == ['001']   # the share's only clip keeps its folder
+    assert restore(tmp_path, tmp_path / 'out', part='1/2') == 6
+    for number in range(3):
+        assert_folder_holds(tmp_path / 'out' / ('%03d' % number), expected(restorer, images[number]))
+    assert restore(tmp_path, tmp_path / 'out', part='5/7') == 0
+    with pytest.raises(ConfigError, match="part is '3/2'; it must be i/n"):
+        InferConfig(part='3/2')
+    with pytest.raises(UserError, match='is one video'):
+        restore(tmp_path / 'blur4' / '000', tmp_path / 'a.mp4', part='1/2')
+
+
+def test_a_preview_writes_pictures_and_an_estimate(restorer, restore, tmp_path, capsys):
+    images = write_clip(tmp_path / 'clip', 7)
+    for output in ('out', 'a.mp4'):
+        assert restore(tmp_path / 'clip', tmp_path / output, preview=2) == 0
+        assert re.search(r'estimate for 7 frames like these: \d+\.\d\d s a frame, .* in all, about \S+ MB',
+                         capsys.readouterr().out)
+        assert not (tmp_path / output).exists()
+    assert sorted(os.listdir(str(tmp_path / 'out_preview'))) == ['002.png', '004.png']
+    picture = read_image(str(tmp_path / 'a_preview' / '004.png'))
+    assert picture.shape == (16 + 56, 2 * 72, 3)
+    np.testing.assert_array_equal(picture[16:, :72], bicubic(images[4], 4))
+    np.testing.assert_array_equal(picture[16:, 72:], expected(restorer, images)[4])
+
+
+def test_ten_bits_go_in_and_come_out(restorer, restore, tmp_path):
+    """A ramp too flat for 8 bits: its steps survive in the restored video."""
+    path = make(tmp_path / 'a.mkv', '-vf', 'geq=lum=480+X/4:cb=512:cr=512,format=yuv420p10le', '-c:v', 'ffv1',
+                frames=3, size='64x24')
+    info = video.inspect(path)
+    deep = list(video.decode(info, bits=16))
+    assert info.bits == 10 and deep[0].dtype == np.uint16
+    assert len(np.unique(deep[0])) > len(np.unique(next(video.decode(info))))
+    source, = clip_source.find(path, deep=True)
+    np.testing.assert_array_equal(next(source.read(1)), deep[1])
+    restored = list(restorer.restore_clip(iter(deep)))
+    floats = restorer._engine.run(np.stack([deep[1], deep[0], deep[1]])[None])[0]
+    assert np.abs(restored[0] - floats).max() < 1e-5
+    eight = list(restorer.restore_clip(iter([np.round(frame / 257).astype(np.uint8) for frame in deep])))
+    assert 1e-4 < np.abs(restored[0] - eight[0]).max() < .02
+    restore(path, tmp_path / 'b.mkv', bits=10, crf=4)
+    written = video.inspect(str(tmp_path / 'b.mkv'))
+    assert written.pixel_format == 'yuv420p10le'
+    got = next(video.decode(written, bits=16)).astype(float) / 65535
+    assert np.abs(got - np.clip(restored[0], 0, 1)).mean() < .02
+
+
+def test_interlaced_videos_are_refused_or_deinterlaced(restore, tmp_path):
+    path = make(tmp_path / 'a.mkv', '-vf', 'tinterlace=interleave_top,setfield=tff', '-flags', '+ilme+ildct',
+                '-c:v', 'mpeg2video', '-pix_fmt', 'yuv420p', frames=4)
+    with pytest.raises(UserError, match=r'a\.mkv is interlaced.*--deinterlace'):
+        restore(path, tmp_path / 'out')
+    info = video.inspect(path)
+    source, = clip_source.find(path, deinterlace=True)
+    whole, fields = list(source.read(0)), list(video.decode(info))
+    assert len(whole) == info.num_frames == 4
+    combing = [np.abs(np.diff(frames[1].astype(float), axis=0)).mean() for frames in (whole, fields)]
+    assert combing[0] < combing[1]
+    np.testing.assert_array_equal(list(source.read(2)), whole[2:])
 
 
 def test_program(checkpoint, tmp_path, run_program):

@@ -37,11 +37,12 @@ def audio_starts(path, decoded=False, absolute=False):
     Returns:
       dict: number among the audio streams -> float, seconds. Streams without packets in the first 20 s are absent.
     Raises:
-      UserError: ffmpeg cannot read the file.
+      UserError: ffmpeg cannot read the file, or it has no audio.
     """
     starts = {}
     codec = ['-c:a', 'pcm_s16le'] if decoded else ['-c', 'copy']
-    for stream, time, _ in _read(path, *(['-copyts'] if absolute else []), '-map', '0:a?', *codec, '-t', '20'):
+    for stream, time, _ in _read(path, *(['-copyts'] if absolute else []), '-map', '0:a?', '-vn', '-sn', '-dn', *codec,
+                                 '-t', '20'):
         if stream not in starts and time is not None:
             starts[stream] = float(time)
     return starts

@@ -161,15 +161,20 @@ def _first_frame(path):
     return dict(height=height, width=width, matrix=_matrix(pixel_format, space, height, width),
                 full_range=colour_range == 'pc' or pixel_format.startswith('yuvj'), pixel_format=pixel_format,
                 pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
-                interlaced=fields in 'TB', streams=_streams(said), chapters=len(re.findall(r'Chapter #0:\d+', said)),
+                interlaced=fields in 'TB', streams=_streams(said),
+                chapters=len(re.findall(r'Chapter #0:\d+', _of_input(said))),
                 stated_rate=Fraction(*rate) if all(rate) else None)
 
 
 def _streams(said):
     """(kind, codec) of each stream of the input, by its number."""
     found = {int(number): (kind.lower(), codec) for number, kind, codec
-             in _STREAM.findall(said.split('Stream mapping')[0].split('Output #0')[0])}
+             in _STREAM.findall(_of_input(said))}
     return tuple(found.get(number, ('data', 'unknown')) for number in range(max(found, default=-1) + 1))
+
+
+def _of_input(said):
+    return said.split('Stream mapping')[0].split('Output #0')[0]
 
 
 def _reason(errors):

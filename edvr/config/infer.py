@@ -1,5 +1,6 @@
 """What `edvr.infer` reads and writes."""
 import dataclasses
+import re
 
 from data_tools.base import paths
 from data_tools.base.config import option
@@ -27,10 +28,26 @@ class InferConfig(ShotConfig):
                         choices=('auto', 'libx264', 'libx265', 'libvpx-vp9'))
     crf: int = option(18, 'quality of the written video on the scale of its codec: 0 is best and largest, 18 hardly '
                       'distinguishable with libx264', low=0, high=63, common=True)
+    bits: int = option(8, 'bits a channel of the written video: 8, or 10 for smoother gradients (not every player '
+                       'shows 10-bit H.264)', choices=(8, 10))
+    deinterlace: bool = option(False, 'of an interlaced video, make one frame of each pair of fields; without, such '
+                               'videos are refused')
+    preview: int = option(0, 'write this many comparison pictures (input enlarged | restored) into the folder '
+                          'OUTPUT_preview, print an estimate of time and size for the whole, and end; 0 restores all',
+                          low=0, common=True)
+    part: str = option('', 'i/n: restore only share i (1 to n) of the clips, for n runs on several machines that write '
+                       'the same --output')
     audio: bool = option(True, "take the input video's audio over into the written video")
     allow_gaps: bool = option(False, 'accept holes in the numbering of images (time jumps there)')
     allow_damaged: bool = option(False, 'of a damaged or cut video, restore the frames that decode')
     writers: int = option(2, 'threads that write PNG files', low=1)
+
+    @property
+    def share(self):
+        """(i, n) of --part; None where it is not given or wrong."""
+        match = re.match(r'([0-9]{1,6})/([0-9]{1,6})$', self.part)
+        i, n = (int(number) for number in match.groups()) if match else (0, 0)
+        return (i, n) if 1 <= i <= n else None
 
     def problems(self):
         yield from super().problems()
@@ -38,5 +55,7 @@ class InferConfig(ShotConfig):
             yield '--input is not given; it must be a video file or a folder of frames or clips'
         if not self.output:
             yield '--output is not given; it must be a folder for PNG frames, or a video file to write'
+        if self.part and not self.share:
+            yield 'part is %r; it must be i/n with 1 <= i <= n, such as 2/8' % self.part
         if self.crf > 51 and self.codec in ('libx264', 'libx265'):
             yield 'crf is %d; with %s it must be at most 51' % (self.crf, self.codec)

@@ -1,5 +1,6 @@
 """Where frames to restore come from: folders of images and videos in every layout of data_tools.media.clips."""
 import contextlib
+import functools
 import itertools
 import os
 import queue
@@ -19,9 +20,10 @@ class Source(typing.NamedTuple):
     """One clip to restore.
 
     name: str. length: int, frames. names: file names for the restored frames, without suffix.
-    read: function(start) -> iterator of uint8 [H, W, 3] from frame `start` on. video: VideoInfo, None for images.
-    path: str, the video file or the folder of the images. shots: tuple of (first, end), stretches of frames that are
-    restored each by itself; they follow one another and cover all frames. () stands for a single one.
+    read: function(start) -> iterator of uint8 or uint16 [H, W, 3] from frame `start` on.
+    video: VideoInfo, None for images. path: str, the video file or the folder of the images.
+    shots: tuple of (first, end), stretches of frames that are restored each by itself; they follow one another and
+    cover all frames. () stands for a single one.
     """
     name: str
     length: int
@@ -32,7 +34,8 @@ class Source(typing.NamedTuple):
     shots: typing.Tuple[typing.Tuple[int, int], ...] = ()
 
 
-def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progress=None, shots=None):
+def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progress=None, shots=None,
+         deinterlace=False, deep=False):
     """The clips at a path.
 
     Args:
@@ -44,10 +47,12 @@ def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progr
       allow_damaged: restore what decodes of a damaged video.
       progress: see `video.inspect`.
       shots: ShotRule; None splits videos where the picture cuts, and no images.
+      deinterlace: make whole frames of interlaced videos; without, they are an error.
+      deep: read videos of more than 8 bits as uint16.
     Returns:
       list of Source, not empty.
     Raises:
-      UserError: nothing there, not a video, frames of unequal size, a damaged video, ...
+      UserError: nothing there, not a video, frames of unequal size, a damaged or interlaced video, ...
     """
     if not os.path.exists(path):
         raise UserError('%s: no such file or folder; give a video, a folder of images or a folder of clips' % path)
@@ -56,11 +61,14 @@ def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progr
     found = clip_folders.find_clips(path, scale, need_gt=False, clips=clips, allow_gaps=allow_gaps,
                                     shots=ShotRule() if shots is None else shots, split=False,
                                     scanner=Scanner('', allow_damaged, progress))
-    return [_source(clip) for clip in found]
+    return [_source(clip, deinterlace, deep) for clip in found]
 
 
-def _source(clip):
+def _source(clip, deinterlace, deep):
     frames = clip.lq
+    info = frames.info if isinstance(frames, VideoFrames) else None
+    if info and info.interlaced and not deinterlace:
+        raise UserError('%s is interlaced, so its frames mix two moments: restore it with --deinterlace' % info.path)
     names = tuple(frames.name(index) for index in range(clip.length))
     seen = {}
     for index, name in enumerate(names):
@@ -68,8 +76,16 @@ def _source(clip):
             raise UserError('clip %s: %s and %s would both become %s.png; rename or remove one'
                             % (clip.name, frames.label(seen[name]), frames.label(index), name))
         seen[name] = index
-    return Source(clip.name, clip.length, names, frames.read, frames.info if isinstance(frames, VideoFrames) else None,
-                  frames.path, covering(clip.shots, clip.length))
+    read = frames.read
+    if info:
+        read = functools.partial(_read_video, frames, 16 if deep and info.bits > 8 else 8, info.interlaced)
+    return Source(clip.name, clip.length, names, read, info, frames.path, covering(clip.shots, clip.length))
+
+
+def _read_video(frames, bits, deinterlace, start):
+    """The frames of a VideoFrames from `start` on, as `video.decode` gives them."""
+    with contextlib.closing(video.decode(frames.info, frames.first + start, bits, deinterlace)) as decoded:
+        yield from itertools.islice(decoded, frames.length - start)
 
 
 def restore(restorer, source, first=0):

@@ -52,45 +52,52 @@ class NetworkEngine:
         """The feature pyramid of a frame, to be given to `restore`.
 
         Args:
-          frame: uint8 [H, W, 3], height and width multiples of `config.size_multiple`.
+          frame: uint8 or uint16 [H, W, 3], height and width multiples of `config.size_multiple`.
         Returns:
           tuple of three float32 arrays [1, h, w, C]: whole, half and quarter resolution.
         """
         nodes = self._nodes_for(self._build_parts, frame)
-        return self._session.run(nodes['pyramid'], {nodes['frames']: frame[None]})
+        return self._session.run(nodes['pyramid'], {nodes['frames']: _as_input(frame[None])})
 
     def restore(self, features, centre):
         """Restores the frame in the middle of a window.
 
         Args:
           features: T results of `features`, in the order of the window.
-          centre: uint8 [H, W, 3], the frame to restore.
+          centre: uint8 or uint16 [H, W, 3], the frame to restore.
         Returns:
           float32 [s*H, s*W, 3], not clipped.
         """
         nodes = self._nodes_for(self._build_parts, centre)
-        feed = {nodes['centre']: centre[None]}
+        feed = {nodes['centre']: _as_input(centre[None])}
         for placeholders, pyramid in zip(nodes['features'], features):
             feed.update(zip(placeholders, pyramid))
         return self._session.run(nodes['restored'], feed)[0]
 
     def run(self, windows):
-        """Restores whole windows, nothing kept: uint8 [N, T, H, W, 3] -> float32 [N, s*H, s*W, 3], not clipped."""
+        """Restores whole windows, keeps nothing.
+
+        Args:
+          windows: uint8 or uint16 [N, T, H, W, 3].
+        Returns:
+          float32 [N, s*H, s*W, 3], not clipped.
+        """
         nodes = self._nodes_for(self._build_whole, windows[0, 0])
-        return self._session.run(nodes['sr'], {nodes['windows']: windows})
+        return self._session.run(nodes['sr'], {nodes['windows']: _as_input(windows)})
 
     def _nodes_for(self, build, frame):
         """What `build` adds to the graph for frames of this size, added when it is first needed."""
         size = frame.shape[:2] if self._static else (None, None)
-        if (build, size) not in self._nodes:
+        key = build, size, frame.dtype
+        if key not in self._nodes:
             with self._graph.as_default():
-                self._nodes[build, size] = build(*size)
-        return self._nodes[build, size]
+                self._nodes[key] = build(tf.uint8 if frame.dtype == np.uint8 else tf.float32, *size)
+        return self._nodes[key]
 
-    def _build_parts(self, height, width):
+    def _build_parts(self, dtype, height, width):
         """A frame's features, and the rest of the network from the features of a window."""
         config = self.config
-        frames, centre = (tf.placeholder(tf.uint8, [1, height, width, 3]) for _ in range(2))
+        frames, centre = (tf.placeholder(dtype, [1, height, width, 3]) for _ in range(2))
         pyramid = tuple(network.extract_features(frames, config, self._impl))
         # fed one by one: what was fetched goes back without a copy on the host
         features = [[tf.placeholder(level.dtype, level.shape) for level in pyramid] for _ in range(config.num_frames)]
@@ -98,9 +105,9 @@ class NetworkEngine:
         restored = network.restore_features(stacks, centre, config, self._impl).sr
         return {'frames': frames, 'pyramid': pyramid, 'features': features, 'centre': centre, 'restored': restored}
 
-    def _build_whole(self, height, width):
+    def _build_whole(self, dtype, height, width):
         """The undivided network."""
-        windows = tf.placeholder(tf.uint8, [1 if self._static else None, self.config.num_frames, height, width, 3])
+        windows = tf.placeholder(dtype, [1 if self._static else None, self.config.num_frames, height, width, 3])
         return {'windows': windows, 'sr': network.edvr(windows, self.config, self._impl).sr}
 
 
@@ -134,3 +141,7 @@ class CheckpointEngine(NetworkEngine):
                 raise UserError('%s: %s contains NaN or Inf; '
                                 'take an earlier one' % (self.prefix, variable.op.name))
 
+
+def _as_input(frames):
+    """What the network reads: uint8 as it is, uint16 as float32 in [0, 1]."""
+    return frames if frames.dtype == np.uint8 else frames.astype(np.float32) / np.float32(65535)

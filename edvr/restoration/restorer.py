@@ -20,6 +20,7 @@ class Restorer:
       config: what is known of the network; at least num_frames, scale, upscale, size_multiple.
       path: the checkpoint's prefix, or the exported graph's path.
       step: training step of the checkpoint; None for an exported graph.
+      reads_uint16: bool, whether frames may be uint16; exported graphs read uint8.
     """
 
     def __init__(self, path, fill='reflection_circle', tile=0, tile_overlap=64, memory_gb=8., use_ensemble=False,
@@ -40,6 +41,7 @@ class Restorer:
             self._engine = CheckpointEngine(path, dcn_impl, device, use_ema, intra_op_threads)
         self.path = getattr(self._engine, 'prefix', path)
         self.config = self._engine.config
+        self.reads_uint16 = isinstance(self._engine, CheckpointEngine)
         self.step = getattr(self._engine, 'step', None)
         self._fill, self._tile, self._overlap = fill, tile, tile_overlap
         self._memory = memory_gb * 2 ** 30
@@ -73,7 +75,7 @@ class Restorer:
         """Restores a clip that is in memory; for longer ones see `restore_clip`.
 
         Args:
-          frames: uint8 [T, H, W, 3], RGB, at least one frame.
+          frames: uint8 or uint16 [T, H, W, 3], RGB, at least one frame.
           dtype: of the result: np.uint8, clipped and rounded as files store it, or np.float32, in [0, 1] up to
             overshoot (not clipped).
         Returns:
@@ -96,7 +98,7 @@ class Restorer:
         ahead (at the clip's start, num_frames).
 
         Args:
-          frames: iterable of uint8 [H, W, 3], all of one size.
+          frames: iterable of uint8 [H, W, 3], all of one size; or of uint16, whose 65535 is white.
           length: number of frames where it is known; a clip that ends earlier is then an error.
           start: index of the first frame to restore; those before are read and only looked at.
         Yields:
@@ -105,13 +107,14 @@ class Restorer:
           UserError: frames of several sizes, an early end, or output that is not finite.
         """
         plan = None
+        frames = frames if self.reads_uint16 else _only_uint8(frames)
         for index, window, buffer in windows(frames, self.config.num_frames, self._fill, length, start):
             if plan is None:
                 shape = buffer[index].shape
                 plan = _Plan(self._engine, shape, self._tiling(*shape[:2]), self._versions, self._cache_bytes)
             sr = plan.restore(index, window, buffer)
             if not np.isfinite(sr.sum(dtype=np.float64)):
-                raise UserError('frame %d: the network gave values that are not finite; its weights are spoilt' % index)
+                raise UserError('frame %d: the output of the network contains NaN or Inf: check its weights' % index)
             yield sr
 
     def _tiling(self, height, width):
@@ -185,10 +188,21 @@ def windows(frames, num_frames, fill, length=None, start=0):
         index += 1
 
 
+def _only_uint8(frames):
+    for index, frame in enumerate(frames):
+        if frame.dtype == np.uint16:
+            raise UserError('frame %d is uint16; exported graphs restore uint8 frames' % index)
+        yield frame
+
+
 def _check_frame(frame, index, buffer):
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        raise UserError('frame %d is %s %s; it must be uint8 [height, width, 3]' % (index, frame.dtype, frame.shape))
+    if frame.dtype not in (np.uint8, np.uint16) or frame.ndim != 3 or frame.shape[2] != 3:
+        raise UserError('frame %d is %s %s; it must be uint8 or uint16 [height, width, 3]'
+                        % (index, frame.dtype, frame.shape))
     for other in buffer.values():
+        if other.dtype != frame.dtype:
+            raise UserError('frame %d is %s, the frames before it are %s; all frames of a clip must have one type'
+                            % (index, frame.dtype, other.dtype))
         if other.shape != frame.shape:
             raise UserError('frame %d is %dx%d, the frames before it are %dx%d; all frames of a clip must have one size'
                             % ((index,) + frame.shape[:2] + other.shape[:2]))

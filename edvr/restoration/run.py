@@ -1,6 +1,8 @@
 """A restoration from its configuration: clips are found, the output is checked, frames go to folders or to a video."""
+import datetime
 import hashlib
 import os
+import re
 import time
 
 from data_tools.base.errors import UserError
@@ -13,6 +15,7 @@ from edvr.restoration.output import progress
 from edvr.restoration.output.containers import CONTAINERS
 from edvr.restoration.output.folders import folder_of, restore_to_folders
 from edvr.restoration.output.videos import restore_to_video
+from edvr.restoration.preview import places, preview
 
 
 def restore(restorer, restore_config, config):
@@ -28,15 +31,21 @@ def restore(restorer, restore_config, config):
       UserError: input or output that cannot be used; what is written stays and the next run continues there.
     """
     to_video = check_output_name(config.output)
-    sources = _find(config, restorer.config.upscale)
-    _check_output(config.output, sources, to_video)
+    if to_video and config.part:
+        raise UserError('--part deals clips to folders; --output=%s is one video' % config.output)
+    sources = _find(config, restorer)
+    check_output(config.output, sources, to_video)
+    if config.preview:
+        _preview(restorer, sources, config)
+        return 0
+    share, alone = _share(sources, config), len(sources) == 1
     started = time.time()
     if to_video:
         count = restore_to_video(restorer, sources[0], config.output, settings_of(restore_config), config.fps,
-                                 config.crf, config.codec, config.audio, overwrite=config.overwrite)
+                                 config.crf, config.codec, config.audio, config.bits, config.overwrite)
     else:
-        count = restore_to_folders(restorer, sources, config.output, settings_of(restore_config),
-                                   overwrite=config.overwrite, writers=config.writers)
+        count = restore_to_folders(restorer, share, config.output, settings_of(restore_config), alone,
+                                   config.overwrite, config.writers, config.share)
     _report(count, restorer, config.output, time.time() - started)
     return count
 
@@ -45,13 +54,14 @@ def check_output_name(output):
     """Whether a name is that of a video (bool) and not of a folder.
 
     Raises:
-      UserError: a kind of video that is not written.
+      UserError: a suffix of no kind of video that is written, unless it is a folder, or ends in a slash.
     """
     suffix = os.path.splitext(output)[1].lower()
     if suffix in CONTAINERS:
         return True
-    if suffix in video.SUFFIXES:
-        raise UserError('--output=%s: videos are written as %s' % (output, ' '.join(sorted(CONTAINERS))))
+    if suffix in video.SUFFIXES or (re.match(r'\.[a-z][a-z0-9]{1,4}$', suffix) and not os.path.isdir(output)):
+        raise UserError('--output=%s: videos are written as %s; a folder of this name takes a / at its end'
+                        % (output, ' '.join(sorted(CONTAINERS))))
     return False
 
 
@@ -72,22 +82,41 @@ def settings_of(config):
                 use_ema=config.use_ema)
 
 
-def _find(config, scale):
+def _find(config, restorer):
     """The sources; prints what the user should know of them."""
     names, reason = splits.choose(config.clips, config.input)
     with progress.bar(None, 'looking through the video') as bar:
-        sources = clip_source.find(config.input, scale, names, config.allow_gaps, config.allow_damaged,
-                                   lambda count: bar.update(count - bar.n), ShotRule.from_config(config))
+        sources = clip_source.find(config.input, restorer.config.upscale, names, config.allow_gaps,
+                                   config.allow_damaged, lambda count: bar.update(count - bar.n),
+                                   ShotRule.from_config(config), config.deinterlace, restorer.reads_uint16)
     if reason:
         print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     info = sources[0].video
-    if info and info.bits > 8:
-        print('note: %s has %d bits a channel (%s); it is restored from 8'
+    if info and info.bits > 8 and not restorer.reads_uint16:
+        print('note: %s has %d bits a channel (%s); an exported graph restores it from 8'
               % (config.input, info.bits, info.pixel_format))
     return sources
 
 
-def _check_output(output, sources, to_video):
+def _share(sources, config):
+    """The clips of --part: every n-th one."""
+    if not config.share:
+        return sources
+    i, n = config.share
+    print('part %d of %d: %d of %d clips' % (i, n, len(sources[i - 1::n]), len(sources)), flush=True)
+    return sources[i - 1::n]
+
+
+def _preview(restorer, sources, config):
+    folder, seconds, size = preview(restorer, sources[0], config.preview, config.output, config.codec, config.crf)
+    frames = sum(source.length for source in sources)
+    print('%d comparison pictures: %s' % (len(places(sources[0].length, config.preview)), folder))
+    print('estimate for %d frames like these: %.2f s a frame, %s in all, about %.3g MB'
+          % (frames, seconds, datetime.timedelta(seconds=round(seconds * frames)), size * frames / 1e6))
+
+
+def check_output(output, sources, to_video):
+    """Checks that sources (list of clip_source.Source) can be restored to an output. Raises UserError."""
     if to_video and len(sources) > 1:
         raise UserError('--output=%s is one video, but --input has %d clips: choose one with --clips, or give a folder'
                         % (output, len(sources)))

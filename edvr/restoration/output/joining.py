@@ -1,5 +1,6 @@
 """Segments, and what a source has beside its picture, into one file."""
 import os
+import re
 import subprocess
 import tempfile
 
@@ -43,6 +44,26 @@ def join(folder, total, timing, target, container, source=None, plan=None):
     elif ffmpeg.shifts_late():
         arguments += ['-output_ts_offset', '%.6f' % _shift(folder, timing, source, plan)]
     _run(arguments + [*ffmpeg.reproducible(), '-f', container.muxer, ffmpeg.file_name(target)], target)
+
+
+def lost_metadata(source, path):
+    """Keys of the metadata of a source (VideoInfo or None) that a written file does not hold: sorted list of str."""
+    if source is None:
+        return []
+    return sorted(set(_metadata_keys(source.path)) - set(_metadata_keys(path)) - set(_NOT_COPIED))
+
+
+def _metadata_keys(path):
+    """Keys of the whole file, not of its streams and chapters."""
+    process = ffmpeg.start(ffmpeg.command('-loglevel', 'error', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
+                                          '-c', 'copy', '-f', 'ffmetadata', 'pipe:1'),
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        text = process.communicate()[0].decode('utf-8', 'replace')
+    finally:
+        ffmpeg.end(process)
+    # '=', ';', '#' and line ends in values are escaped with a backslash
+    return re.findall(r'^([^=;#\[\\\n]+)=', re.split(r'^\[', text, maxsplit=1, flags=re.M)[0].lower(), re.M)
 
 
 def _concat_list(folder, total, timing):

@@ -21,10 +21,11 @@ class VideoWriter:
     Attributes:
       plan: containers.Plan, what becomes of the streams of the source.
       first: int, index of the first frame to write; known inside the block.
+      lost_metadata: list of str, keys of the source's metadata that the file does not hold; known after the block.
     """
 
     def __init__(self, path, rate, crf=18, codec='auto', source=None, audio=True, bits=8, settings=None,
-                 overwrite=False, segment_frames=segments.FRAMES):
+                 overwrite=False, length=None, segment_frames=segments.FRAMES):
         """Nothing is written before the block is entered.
 
         Args:
@@ -37,6 +38,7 @@ class VideoWriter:
           bits: 8 or 10, a channel.
           settings: dict of JSON values, what decides the frames that come in.
           overwrite: remove segments that other settings left.
+          length: int, frames in all; None where no run is to continue behind the last segment.
           segment_frames: int.
         Raises:
           UserError: another suffix; a codec that the container does not take.
@@ -48,10 +50,12 @@ class VideoWriter:
         self.plan = containers.plan(source, self._container, audio)
         self._settings = dict(settings or {}, rate=str(self._timing.rate), **self._encoding.to_json())
         self._segment_frames, self._shape, self._encoder = segment_frames, None, None
+        self._length, self.lost_metadata = length, []
 
     def __enter__(self):
         self._folder = segments.SegmentFolder(self.path, self._settings, self._overwrite, self._segment_frames)
-        self.first = self._next = self._folder.first
+        first = self._folder.first   # behind the last segment, which may be shorter than the others
+        self.first = self._next = first if self._length is None else min(first, self._length)
         return self
 
     def write(self, frame):
@@ -95,6 +99,7 @@ class VideoWriter:
         try:
             with files.atomic_path(self.path) as partial:
                 joining.join(self._folder, self._next, self._timing, partial, self._container, self._source, self.plan)
+                self.lost_metadata = joining.lost_metadata(self._source, partial)
                 verify(partial, self._next, self._timing, self._source, self.plan)
         except UserError as error:
             raise UserError('%s: %s; its segments are kept in %s: the same command joins them again, and starts anew '

@@ -37,19 +37,23 @@ def restore_to_video(restorer, source, path, settings, fps=0., crf=18, codec='au
     rate = Fraction(fps).limit_denominator(1001) or (source.video.rate if source.video else RATE_OF_IMAGES)
     folder, name = os.path.split(os.path.abspath(path))
     files.make_dir(folder)
-    encoder = VideoWriter(path, rate, crf, codec, source.video, audio, bits, _record(settings, source), overwrite)
+    encoder = VideoWriter(path, rate, crf, codec, source.video, audio, bits, _record(settings, source), overwrite,
+                          source.length)
     convert = to_uint16 if bits == 10 else to_uint8
     with output_lock.of_video(path):
         files.remove_partials(folder, name)   # of a run that was killed
         _print_changes(encoder.plan, path)
         with encoder:
-            if encoder.first:
-                print('%d frames are there already' % min(encoder.first, source.length))
-            first = min(encoder.first, source.length)
+            first = encoder.first
+            if first:
+                print('%d frames are there already' % first)
             with BackgroundWriter(lambda index, sr: encoder.write(convert(sr)), threads=1) as writer, \
                     progress.bar(source.length - first, 'restoring') as bar:
                 clip_source.restore_into(writer.put, restorer, source, first, bar)
                 progress.announce_end(bar)
+        if encoder.lost_metadata:
+            print('note: %s cannot hold this metadata of the input: %s'
+                  % (os.path.splitext(path)[1], ', '.join(encoder.lost_metadata)))
     return source.length - first
 
 
