@@ -261,7 +261,7 @@ def test_no_network_is_named(tmp_path):
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     amplify(tiny_checkpoint(tmp_path), names=('edvr/conv_hr',), factor=np.nan)
-    with pytest.raises(UserError, match=r'edvr/conv_hr/\S+ has values that are not finite'):
+    with pytest.raises(UserError, match=r'edvr/conv_hr/\S+ contains NaN or Inf'):
         Restorer(str(tmp_path))
 
 

@@ -6,7 +6,8 @@ from data_tools.base.errors import UserError
 
 CONFIG_FILE = 'config.json'
 CONFIG = schema.Record(
-    _others=True, data=schema.Record(_others=True, batch_size=schema.Integer(1)),
+    _others=True, _optional={'sessions': schema.ListOf(schema.Anything())},
+    data=schema.Record(_others=True, batch_size=schema.Integer(1)),
     job=schema.Record(_others=True, _optional={'replicas': schema.Integer(1)}, ranks=schema.Integer(1)),
     **dict.fromkeys(('model', 'training', 'runtime'), schema.MapOf(schema.Anything())))
 # options that may change between sessions of one run: they say where, how fast and how often, not what is computed

@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.training import run_dir
+from edvr.training import run_config, run_dir
 
 
 def save(directory, *steps):
@@ -127,15 +127,15 @@ def test_model_json(campaign, tmp_path):
 
 
 def test_config_json(campaign, tmp_path):
-    config = run_dir.resolved(ModelConfig(), DataConfig(), TrainingConfig(), RuntimeConfig(), 1)
-    run_dir.settle_config(str(tmp_path), config, False)
+    config = run_config.resolved(ModelConfig(), DataConfig(), TrainingConfig(), RuntimeConfig(), 1)
+    run_config.settle(str(tmp_path), config, False)
     path = str(tmp_path / 'config.json')
     with open(path) as file:
         text = file.read()
 
     def read():
         """Differences are refused, naming the directory and the options."""
-        run_dir.settle_config(str(tmp_path), config, False)
+        run_config.settle(str(tmp_path), config, False)
 
     json_faults(campaign, path, text, 'config.json', read)
 
