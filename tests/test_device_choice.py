@@ -2,7 +2,7 @@
 import pytest
 from npu_fixtures import DOUBLE, no_job  # noqa: F401 fixture
 
-from edvr.runtime import device_choice
+from edvr.runtime import device_choice, npu
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +81,10 @@ def test_options_of_other_devices_on_the_command_line_are_errors(run_program, tm
 
 
 def test_a_broken_adapter_is_an_error_and_not_the_cpu(run_program, tmp_path):
-    (tmp_path / 'npu_bridge').mkdir()
-    (tmp_path / 'npu_bridge' / '__init__.py').write_text('raise ImportError("libge_runner.so: no such file")')
+    adapter = npu.prefix().split('.')[0]
+    (tmp_path / adapter).mkdir()
+    (tmp_path / adapter / '__init__.py').write_text('raise ImportError("libge_runner.so: no such file")')
     done = run_program('edvr.train', '--data_dir=x', '--model_dir=%s' % (tmp_path / 'run'), '--steps=1',
                        env=dict(PYTHONPATH=str(tmp_path)))
-    assert done.stdout.startswith('device: npu (npu_bridge is installed)\n')
+    assert done.stdout.startswith('device: npu (%s is installed)\n' % adapter)
     assert done.returncode == 1 and 'libge_runner.so: no such file' in done.stderr

@@ -56,7 +56,7 @@ def test_sessions():
     assert proto.device_count == {'CPU': 2, 'GPU': 0} and proto.allow_soft_placement
     proto = devices.session_config(RuntimeConfig(device='gpu', gpu_memory_growth=True))
     assert proto.gpu_options.allow_growth and 'GPU' not in proto.device_count
-    with pytest.raises(UserError, match='npu_bridge'):
+    with pytest.raises(UserError, match='--device=npu needs '):
         devices.session_config(RuntimeConfig(device='npu'))
 
 

@@ -22,6 +22,7 @@ from edvr.runtime.ranks import rank_table
 from edvr.training.run import Run
 
 NPU = RuntimeConfig(device='npu')
+ADAPTER = runtime_npu.prefix().split('.')[0]   # the package of this TensorFlow's adapter
 
 
 # without npu_bridge
@@ -31,8 +32,8 @@ def test_absent_bridge_is_one_clear_error(no_job, monkeypatch):  # noqa: F811
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError) as raised:
         startup_checks.check(NPU)
-    for text in ('--device=npu needs NPURunConfig of npu_bridge.estimator.npu.npu_config',
-                 "No module named 'npu_bridge'", 'Ascend CANN', 'TensorFlow %s' % tf.__version__,
+    for text in ('--device=npu needs NPURunConfig of %s.estimator.npu.npu_config' % runtime_npu.prefix(),
+                 "No module named '%s'" % ADAPTER, 'Ascend CANN', 'TensorFlow %s' % tf.__version__,
                  'or choose --device=gpu or --device=cpu'):
         assert text in str(raised.value)
 
@@ -40,10 +41,11 @@ def test_absent_bridge_is_one_clear_error(no_job, monkeypatch):  # noqa: F811
 @pytest.mark.parametrize('content, text', [
     ("raise ImportError(\"cannot import name 'npu_bridge_handle'\")", "cannot import name 'npu_bridge_handle'"),
     ('import tensorflow; tensorflow.no_such_thing', 'no_such_thing'),
-    ('__path__ = []', "No module named 'npu_bridge.estimator'")])
+    ('__path__ = []', "No module named 'npu_bridge.estimator'" if ADAPTER == 'npu_bridge' else
+     "module 'npu_device' has no attribute 'compat'")])
 def test_broken_bridge_names_what_is_missing(no_job, monkeypatch, tmp_path, content, text):  # noqa: F811
-    (tmp_path / 'npu_bridge').mkdir()
-    (tmp_path / 'npu_bridge' / '__init__.py').write_text(content)
+    (tmp_path / ADAPTER).mkdir()
+    (tmp_path / ADAPTER / '__init__.py').write_text(content)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(UserError) as raised:
         runtime_npu.require()

@@ -37,8 +37,8 @@ def flash_and_tone(path, codec, variable=False, *arguments):
 
 def delay_of_tone(path):
     """Seconds from the white frame to the tone, as a player shows the file."""
-    found = subprocess.run(ffmpeg.command('-copyts', '-i', str(path), '-vf', 'showinfo', *ffmpeg.each_frame(),
-                                          '-af', 'ashowinfo', '-f', 'null', '-'), stderr=subprocess.PIPE)
+    found = subprocess.run(ffmpeg.command('-copyts', '-i', str(path), '-an', '-vf', 'showinfo', *ffmpeg.each_frame(),
+                                          '-f', 'null', '-'), stderr=subprocess.PIPE)
     log = found.stderr.decode('utf-8', 'replace')
     white = next(float(time) for time, mean in re.findall(r'pts_time:(\S+) .*?mean:\[(\d+)', log) if int(mean) > 150)
     # where the first samples that sound are, by a filter that finds silence
