@@ -133,5 +133,5 @@ def test_training_reports_everything_before_it_starts(run_program, tmp_path):
 @needs_tf1
 def test_variables_of_jobs_without_a_rank_table_are_refused(npu, monkeypatch):  # noqa: F811
     monkeypatch.setenv('CM_WORKER_SIZE', '8')
-    with pytest.raises(UserError, match='set in the environment: CM_WORKER_SIZE; .* unset CM_WORKER_SIZE'):
+    with pytest.raises(UserError, match=r'set in the environment: CM_WORKER_SIZE; .* unset CM_WORKER_SIZE'):
         startup_checks.check(RuntimeConfig(device='npu'))

@@ -14,7 +14,7 @@ from edvr.data.input_pipeline import open_set, train_dataset
 from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import devices, startup_checks
 from edvr.tensorboard.run_events import RunEvents
-from edvr.training import run_dir, validation_clips
+from edvr.training import guard, run_dir, validation_clips
 from edvr.training.hooks import checkpoint_saver, input_wait, signals
 from edvr.training.hooks.guard import Guard
 from edvr.training.hooks.log_line import LogLine
@@ -88,7 +88,13 @@ class Run:
             self.manifest = open_set(self.data, self.model.num_frames, self.model.upscale, size)
 
     def _check_start(self, rank, size):
-        training = self.training
+        training, runtime = self.training, self.runtime
+        half = {'precision_mode': 'force_fp16', 'precision_mode_v2': 'fp16'}
+        name = 'precision_mode_v2' if runtime.precision_mode_v2 else 'precision_mode'
+        if runtime.device == 'npu' and getattr(runtime, name) == half[name] and training.loss_reduction == 'sum':
+            raise UserError('--%s=%s with --loss_reduction=sum: the sum over a batch exceeds float16, whose largest '
+                            'number is 65504; use --loss_reduction=mean, or --precision_mode=allow_mix_precision with '
+                            '--loss_scale=dynamic' % (name, half[name]))
         if training.tsa_only_steps and not self.model.with_tsa:
             raise UserError('--tsa_only_steps is %d, but the network has no TSA (--with_tsa=false)'
                             % training.tsa_only_steps)
@@ -182,10 +188,8 @@ class Run:
         done, step = len(self.state.rollbacks), self._step()
         if done >= self.training.max_rollbacks:
             raise UserError(
-                'training keeps failing: %s. It went back %d time(s), lowering the offset rate to %g. Try a lower '
-                '--learning_rate, a longer --warmup_steps or --clip_norm, look at train/gradient_norm and offset/* in '
-                'TensorBoard, check the data with data_tools.check_tfrecords; then continue with --override_config'
-                % (reason, done, self._offset_rate()))
+                'training keeps failing: %s. It went back %d time(s), lowering the offset rate to %g. %s; then '
+                'continue with --override_config' % (reason, done, self._offset_rate(), guard.advice(reason)))
         self.state.add_rollback(reason=reason, to=step)
         if self.writes:
             print('GUARD: ROLLBACK %d of %d: %s. Back to step %d, with DCN-offset rate %g and other batches' % (
