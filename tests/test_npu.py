@@ -162,7 +162,7 @@ def test_a_newer_precision_mode_replaces_the_older(npu, tmp_path):  # noqa: F811
 
 
 def test_the_prefix_follows_tensorflow():
-    assert runtime_npu.prefix() == ('npu_bridge' if tf.__version__.startswith('1.') else 'npu_device.compat.v1')
+    assert runtime_npu.prefix() == ('npu_device.compat.v1' if tf.__version__.startswith('2.6.') else 'npu_bridge')
 
 
 @needs_adapter

@@ -16,11 +16,11 @@ TABLE_8 = os.path.join(ROOT, 'scripts', 'rank_tables', '8p.json')
 
 
 def problems(config=NPU, **environment):
-    """The problems in an environment, without those of an absent npu_bridge."""
+    """The problems in an environment, without those of an absent adapter."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        return [text for text in startup_checks.problems(config) if 'npu_bridge' not in text]
+        return [text for text in startup_checks.problems(config) if 'which does not load' not in text]
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +124,7 @@ def test_training_reports_everything_before_it_starts(run_program, tmp_path):
                        '--log_every=10', '--summary_every=10', '--model_dir=%s' % (tmp_path / 'run'), env=environment)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert 'things are wrong, and nothing was started' in done.stderr
-    for text in ('--steps=25 is not a multiple', 'needs NPURunConfig of npu_bridge', 'JOB_ID is not set',
+    for text in ('--steps=25 is not a multiple', 'needs NPURunConfig of npu', 'JOB_ID is not set',
                  "DEVICE_ID is ''", 'RANK_ID is 2, but RANK_SIZE is 2', 'has 8 devices', 'TF_CONFIG is set'):
         assert text in done.stderr, text
     assert not (tmp_path / 'run').exists()

@@ -31,7 +31,7 @@ _SAME_NAMES = ('modify_mixlist', 'op_precision_mode', 'hccl_timeout', 'graph_mem
 
 def prefix():
     """The package below which the adapter of this TensorFlow has its modules."""
-    return 'npu_bridge' if tf.__version__.startswith('1.') else 'npu_device.compat.v1'
+    return 'npu_device.compat.v1' if tf.__version__.startswith('2.6.') else 'npu_bridge'
 
 
 def _bridge(module, name):
