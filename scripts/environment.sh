@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: finds a Python that works and makes a virtual environment with one of the two TensorFlows.
-# Python 3.7 carries TensorFlow 1.15 (the Ascend target), Python 3.9 to 3.11 TensorFlow 2.15.
+# Sourced by the other scripts: finds a Python that works and makes a virtual environment with one of the TensorFlows.
+# Python 3.7 carries TensorFlow 1.15 (the Ascend target), 3.8 TensorFlow 2.6 (Ascend's other), 3.9 to 3.11 TensorFlow 2.15.
 
 say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -36,10 +36,12 @@ python_for() {
                 echo "TensorFlow 1.15 has no wheel for $(uname -m) on PyPI; install the one of your Ascend host for $python" >&2
                 return 1
             fi ;;
+        2.6)
+            python=$(find_python 3.8) || { echo "TensorFlow 2.6 needs Python 3.8 here, and none that works was found" >&2; return 1; } ;;
         2.15)
             python=$(find_python 3.11 3.10 3.9) \
                 || { echo "TensorFlow 2.15 needs Python 3.9, 3.10 or 3.11, and none that works was found" >&2; return 1; } ;;
-        *) die "TensorFlow $1 is not one of 1.15, 2.15" ;;
+        *) die "TensorFlow $1 is not one of 1.15, 2.6, 2.15" ;;
     esac
     echo "$python"
 }

@@ -28,7 +28,8 @@ GOOD, NAN = 1., float('nan')
     (GOOD, GOOD, (1., NAN, 1e9, 1.), 0., 0)])
 def test_verdict(loss, norm, offsets, limit, faults):
     with tf.Graph().as_default(), tf.Session() as session:
-        verdict = guard.judge(tf.constant(loss), tf.constant(norm), [tf.constant(value) for value in offsets], limit)
+        verdict = guard.verdict(guard.faults_of(tf.constant(loss), tf.constant(norm),
+                                                [tf.constant(value) for value in offsets], limit))
         session.run(tf.local_variables_initializer())
         assert not tf.global_variables()   # the counters are in no checkpoint
         for count in (1, 2, 3):
@@ -39,10 +40,37 @@ def test_verdict(loss, norm, offsets, limit, faults):
 def test_streak_ends_with_a_good_step_and_the_sum_stays():
     with tf.Graph().as_default(), tf.Session() as session:
         loss = tf.placeholder(tf.float32, [])
-        verdict = guard.judge(loss, tf.constant(1.), [tf.constant(0.)], 4.)
+        verdict = guard.verdict(guard.faults_of(loss, tf.constant(1.), [tf.constant(0.)], 4.))
         session.run(tf.local_variables_initializer())
         values = [session.run([verdict.streak, verdict.skipped], {loss: value}) for value in (NAN, NAN, 1., NAN)]
     assert values == [[1, 1], [2, 2], [0, 2], [1, 3]]
+
+
+@pytest.mark.parametrize('faults, applied, scale, dynamic, expected', [
+    (0, True, 4., True, 0), (0, False, 4., True, guard.OVERFLOW), (0, False, 1., True, guard.LOWEST),
+    (guard.GRADIENTS, False, 2., True, guard.OVERFLOW), (guard.GRADIENTS, False, 1., True, guard.LOWEST),
+    (0, False, 1024., False, guard.LOWEST), (guard.LOSS, False, 4., True, guard.LOSS),
+    (guard.OFFSETS, True, 4., True, guard.OFFSETS)])
+def test_overflow_under_a_loss_scale(faults, applied, scale, dynamic, expected):
+    with tf.Graph().as_default(), tf.Session() as session:
+        found = guard.overflows(tf.constant(float(faults)), tf.constant(applied), tf.constant(scale), dynamic)
+        assert session.run(found) == expected
+
+
+def test_overflow_neither_lengthens_nor_ends_the_streak():
+    with tf.Graph().as_default(), tf.Session() as session:
+        faults = tf.placeholder(tf.float32, [])
+        verdict = guard.verdict(faults)
+        session.run(tf.local_variables_initializer())
+        values = [session.run([verdict.streak, verdict.skipped], {faults: value})
+                  for value in (guard.LOSS, guard.OVERFLOW, guard.OVERFLOW, guard.LOWEST, 0., guard.OVERFLOW)]
+    assert values == [[1, 1], [1, 2], [1, 3], [2, 4], [0, 4], [0, 5]]
+
+
+def test_advice_on_overflow_is_not_about_the_learning_rate():
+    assert 'lower --learning_rate' in guard.advice(guard.explain(guard.LOSS))
+    assert '--precision_mode' in guard.advice(guard.explain(guard.LOWEST))
+    assert 'lower --learning_rate' not in guard.advice(guard.explain(guard.LOWEST))
 
 
 def test_faults_in_words():

@@ -19,6 +19,7 @@ from edvr.model.network import edvr
 from edvr.runtime import devices, npu_options, startup_checks
 from edvr.runtime import npu as runtime_npu
 from edvr.runtime.ranks import rank_table
+from edvr.training import model_fn
 from edvr.training.run import Run
 
 NPU = RuntimeConfig(device='npu')
@@ -162,10 +163,10 @@ def test_a_newer_precision_mode_replaces_the_older(npu, tmp_path):  # noqa: F811
 
 
 def test_the_prefix_follows_tensorflow():
-    assert runtime_npu.prefix() == ('npu_bridge' if tf.__version__.startswith('1.') else 'npu_device.compat.v1')
+    assert runtime_npu.prefix() == ('npu_device.compat.v1' if tf.__version__.startswith('2.6.') else 'npu_bridge')
 
 
-@needs_tf1
+@needs_adapter
 def test_a_plain_session_is_taken_to_the_device(npu):  # noqa: F811
     rewrite = devices.session_config(NPU.replace(precision_mode='force_fp16')).graph_options.rewrite_options
     optimizer, = rewrite.custom_optimizers
@@ -177,7 +178,7 @@ def test_a_plain_session_is_taken_to_the_device(npu):  # noqa: F811
         assert session.run(tf.constant(2) + 1) == 3
 
 
-@needs_tf1
+@needs_adapter
 def test_an_estimator_has_the_adapters_options_once(npu, tmp_path):  # noqa: F811
     made = devices.make_estimator(lambda features, labels, mode: None, str(tmp_path), NPU)
     rewrite = made.config.session_config.graph_options.rewrite_options
@@ -240,7 +241,7 @@ def test_averages_go_in_one_exchange(npu, monkeypatch):  # noqa: F811
 
 # the operator
 
-@needs_tf1
+@needs_adapter
 def test_deformable_convolution_equals_the_portable_one(npu):  # noqa: F811
     rng = np.random.RandomState(0)
     N, H, W, C, G = 2, 5, 6, 4, 2
@@ -306,7 +307,7 @@ def uninterrupted(tmp_path_factory):
     return directory
 
 
-@needs_tf1
+@needs_adapter
 def test_one_rank_trains(npu, uninterrupted):  # noqa: F811
     found = weights(uninterrupted)
     assert found['global_step'] == 4
@@ -316,7 +317,7 @@ def test_one_rank_trains(npu, uninterrupted):  # noqa: F811
     assert len([name for name in moved if name.startswith('edvr/')]) > 20
 
 
-@needs_tf1
+@needs_adapter
 def test_loops_on_the_device_change_nothing_but_the_pace(npu, tmp_path, uninterrupted, capfd):  # noqa: F811
     found = train(tmp_path, NPU.replace(iterations_per_loop=2))
     assert_same(found, weights(uninterrupted), rtol=1e-6)
@@ -338,6 +339,53 @@ def test_resume_goes_on_as_if_nothing_had_happened(npu, tmp_path, uninterrupted)
               for event in tf.train.summary_iterator(str(path)) for value in event.summary.value
               if value.tag == 'train/loss_scale'}
     assert scales and set(scales.values()) <= {16, 32} and scales[max(scales)] == 32
+
+
+@needs_tf1
+@pytest.mark.parametrize('mode', ['saturation', 'inf_nan'])
+def test_loss_scale_falls_on_overflow_and_grows_again(npu, monkeypatch, tmp_path, capfd, mode):  # noqa: F811
+    """In both overflow modes, without a rollback, although each step may be the last that the guard bears."""
+    monkeypatch.setenv('NPU_DOUBLE_OVERFLOW', mode)
+    runtime = NPU.replace(loss_scale='dynamic', loss_scale_value=1e38, loss_scale_growth_steps=3)
+    found = train(tmp_path, runtime, steps=36, save_every=36, log_every=1, bad_steps=1, max_rollbacks=0)
+    errors = capfd.readouterr().err
+    assert 'the gradients overflow, the loss scale falls' in errors and 'ROLLBACK' not in errors
+    skipped = len(re.findall('GUARD: step', errors))
+    assert 0 < skipped < 36 and found['global_step'] == 36
+    applied = np.log(found['beta2_power']) / np.log(TrainingConfig().beta2) - 1
+    assert round(applied) == 36 - skipped > 3
+    # each overflow halves, every three good steps in a row double: it fell below its start and grew on the way
+    falls = np.log2(np.float32(1e38) / found['loss_scale'])
+    assert 0 < round(falls) < skipped
+
+
+@needs_tf1
+@pytest.mark.parametrize('mode', ['saturation', 'inf_nan'])
+def test_overflow_at_the_lowest_scale_is_named(npu, monkeypatch, tmp_path, mode):  # noqa: F811
+    monkeypatch.setenv('NPU_DOUBLE_OVERFLOW', mode)
+    real = model_fn.losses.loss
+    monkeypatch.setattr(model_fn.losses, 'loss', lambda *args: _infinite_gradient(real(*args)))
+    with pytest.raises(UserError, match=r'overflow at a loss scale that cannot fall further.*Overflow in float16'):
+        train(tmp_path, NPU.replace(loss_scale='dynamic', loss_scale_value=2.), bad_steps=2, max_rollbacks=0, steps=8,
+              save_every=8)
+
+
+@tf.custom_gradient
+def _infinite_gradient(x):
+    return tf.identity(x), lambda grad: grad * np.inf
+
+
+@needs_adapter
+def test_half_precision_of_a_summed_loss_is_refused(npu, tmp_path):  # noqa: F811
+    for changes in (dict(precision_mode='force_fp16'), dict(precision_mode_v2='fp16')):
+        with pytest.raises(UserError, match=r'with --loss_reduction=sum: .* 65504'):
+            train(tmp_path, NPU.replace(**changes))
+
+
+@pytest.mark.skipif(not tf.__version__.startswith('2.6'), reason='for the adapter of TensorFlow 2.6')
+def test_loss_scale_of_tensorflow_2_6_is_refused(npu):  # noqa: F811
+    with pytest.raises(UserError, match=r'--loss_scale=dynamic: the adapter of TensorFlow 2\.6 has no loss scaling'):
+        startup_checks.check(NPU.replace(loss_scale='dynamic'))
 
 
 def train_on_two_ranks(run_program, folder, options):

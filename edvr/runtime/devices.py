@@ -182,6 +182,15 @@ def wrap_optimizer(optimizer, config):
     return optimizer
 
 
+def loss_scale(optimizer, config):
+    """The loss scale of this step, float32 tensor [], of what `wrap_optimizer` returned; None without loss scaling."""
+    if config.loss_scale == 'off':
+        return None
+    if config.device == 'npu':
+        return npu.loss_scale(optimizer)
+    return tf.cast(optimizer._loss_scale(), tf.float32)   # TensorFlow has no public way to it
+
+
 def _create_state(optimizer):
     """Makes the optimizer's variables now: loss scaling would make them inside tf.cond, which changes their names."""
     variables = tf.trainable_variables()

@@ -31,7 +31,7 @@ _SAME_NAMES = ('modify_mixlist', 'op_precision_mode', 'hccl_timeout', 'graph_mem
 
 def prefix():
     """The package below which the adapter of this TensorFlow has its modules."""
-    return 'npu_bridge' if tf.__version__.startswith('1.') else 'npu_device.compat.v1'
+    return 'npu_device.compat.v1' if tf.__version__.startswith('2.6.') else 'npu_bridge'
 
 
 def _bridge(module, name):
@@ -183,7 +183,14 @@ def wrap_optimizer(optimizer, config):
         manager = _bridge(_LOSS_SCALE_MANAGER, 'ExponentialUpdateLossScaleManager')(
             init_loss_scale=config.loss_scale_value, incr_every_n_steps=config.loss_scale_growth_steps,
             decr_every_n_nan_or_inf=config.loss_scale_decay_overflows, incr_ratio=2, decr_ratio=0.5)
-    return _bridge(_LOSS_SCALE_OPTIMIZER, 'NPULossScaleOptimizer')(optimizer, manager, is_distributed=size > 1)
+    wrapped = _bridge(_LOSS_SCALE_OPTIMIZER, 'NPULossScaleOptimizer')(optimizer, manager, is_distributed=size > 1)
+    wrapped.edvr_manager = manager
+    return wrapped
+
+
+def loss_scale(optimizer):
+    """The loss scale of this step, float32 tensor [], of a loss scaling optimizer of `wrap_optimizer`."""
+    return tf.convert_to_tensor(optimizer.edvr_manager.get_loss_scale())
 
 
 def average(tensors):

@@ -8,17 +8,23 @@ import collections
 
 import tensorflow.compat.v1 as tf
 
-LOSS, GRADIENTS, OFFSETS = 1, 2, 4   # bits of `faults`
+LOSS, GRADIENTS, OFFSETS, OVERFLOW, LOWEST = 1, 2, 4, 8, 16   # bits of `faults`
 TEXTS = {LOSS: 'the loss is not finite', GRADIENTS: 'the gradients are not finite',
-         OFFSETS: 'mean |offset| exceeds --offset_limit'}
+         OFFSETS: 'mean |offset| exceeds --offset_limit', OVERFLOW: 'the gradients overflow, the loss scale falls',
+         LOWEST: 'the gradients overflow at a loss scale that cannot fall further'}
+ADVICE = ('Try a lower --learning_rate, a longer --warmup_steps or --clip_norm, look at train/gradient_norm and '
+          'offset/* in TensorBoard, check the data with data_tools.check_tfrecords')
+OVERFLOW_ADVICE = ('Overflow in float16 does not come from the learning rate: use a more precise --precision_mode '
+                   '(allow_fp32_to_fp16, must_keep_origin_dtype; --nomixed_precision on GPU), --loss_reduction=mean, '
+                   'or with --loss_scale=fixed a lower --loss_scale_value')
 
 Verdict = collections.namedtuple('Verdict', 'gate faults streak skipped')
-Verdict.__doc__ = """float32 tensors []: gate is 1 for a good step, else 0; faults a sum of LOSS, GRADIENTS, OFFSETS;
+Verdict.__doc__ = """float32 tensors []: gate is 1 for a good step, else 0; faults a sum of the bits above;
 streak the bad steps in a row with this one, skipped all bad steps since the session began."""
 
 
-def judge(loss, norm, offset_means, limit):
-    """The verdict over a step.
+def faults_of(loss, norm, offset_means, limit):
+    """The faults of a step before its update.
 
     Args:
       loss, norm: float32 tensors [], the loss and the norm of the gradients.
@@ -26,21 +32,55 @@ def judge(loss, norm, offset_means, limit):
       limit: float, LQ pixels; 0 means none.
       All of them must be averages over the replicas, so that all replicas judge alike.
     Returns:
-      Verdict; its counters are updated by evaluating it.
+      float32 tensor [], a sum of LOSS, GRADIENTS, OFFSETS; an update is fit to be applied where it is 0.
     """
     faults = LOSS * _not(tf.is_finite(loss)) + GRADIENTS * _not(tf.is_finite(norm))
     if limit:
         # "not within" is true for NaN too
         faults += OFFSETS * _not(tf.reduce_max([_not(mean <= limit) for mean in offset_means]) < .5)
+    return faults
+
+
+def overflows(faults, applied, scale, dynamic):
+    """The faults of a step under a loss scale, after its update.
+
+    Gradients that overflow while the scale can still fall are normal: the next step has a lower scale. In INF/NaN mode
+    and on GPUs the gradients are then infinite; in saturation mode they look finite, and only the update is missing.
+
+    Args:
+      faults: of `faults_of`.
+      applied: bool tensor [], whether the optimizer inside the loss scaling was asked to update.
+      scale: float32 tensor [], the loss scale of the step.
+      dynamic: bool, whether the scale falls on overflow.
+    Returns:
+      float32 tensor []: as `faults`, where an overflow is OVERFLOW, or LOWEST when the scale cannot fall.
+    """
+    overflow = tf.logical_or(tf.equal(faults, GRADIENTS), tf.logical_and(tf.equal(faults, 0.), tf.logical_not(applied)))
+    kind = tf.where(scale > 1., tf.constant(float(OVERFLOW)), tf.constant(float(LOWEST))) if dynamic else float(LOWEST)
+    return tf.where(overflow, kind * tf.ones_like(faults), faults)
+
+
+def verdict(faults):
+    """The Verdict over a step with these faults; its counters are updated by evaluating it.
+
+    OVERFLOW skips a step, and neither counts to the streak nor ends it.
+    """
     bad = tf.cast(faults > 0, tf.float32)
+    overflow = tf.cast(tf.equal(faults, OVERFLOW), tf.float32)
     streak, skipped = _counter('streak'), _counter('skipped')
-    return Verdict(1. - bad, faults, _assign(streak, (streak.read_value() + 1.) * bad),
+    before = streak.read_value()
+    return Verdict(1. - bad, faults, _assign(streak, overflow * before + (1. - overflow) * (before + 1.) * bad),
                    _assign(skipped, skipped.read_value() + bad))
 
 
 def explain(faults):
     """The faults of a verdict (a number) in words."""
     return ' and '.join(text for bit, text in sorted(TEXTS.items()) if int(faults) & bit)
+
+
+def advice(reason):
+    """What to try against a `reason` of `explain`, in words."""
+    return OVERFLOW_ADVICE if TEXTS[LOWEST] in reason else ADVICE
 
 
 def _not(condition):

@@ -80,25 +80,45 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, r
     wrapped = devices.wrap_optimizer(adam, runtime_config)
     gradients = wrapped.compute_gradients(loss, tf.trainable_variables())
     _require_gradients(gradients)
-    norm = optimizer.global_norm(gradients, rates)
+    with devices.full_precision_scope(runtime_config):
+        norm = optimizer.global_norm(gradients, rates)
     means = devices.average([loss, psnr] + [offset_means[level] for level in LEVELS], runtime_config)
-    verdict = guard.judge(means[0], norm, means[2:], config.offset_limit)
-    adam.gate = verdict.gate
-    # a dynamic loss scale on the GPU looks for infinities itself, to lower its scale; a fixed one applies what it gets
-    keep_infinities = runtime_config.mixed_precision and runtime_config.loss_scale == 'dynamic'
+    with devices.full_precision_scope(runtime_config):
+        faults = guard.faults_of(means[0], norm, means[2:], config.offset_limit)
+        gate = adam.gate = tf.cast(tf.equal(faults, 0.), tf.float32)
+    # a dynamic loss scale looks for infinities itself, to lower its scale; a fixed one applies what it gets
+    dynamic = runtime_config.loss_scale == 'dynamic'
+    scale = devices.loss_scale(wrapped, runtime_config)
+    if scale is not None:
+        scale += 0.   # copied before the update, as the step
+        calls = _counted_calls(adam, runtime_config)
     # the factor of a closed gate is 0 even where the norm, and with it the clipping, is NaN
-    factor = tf.math.multiply_no_nan(optimizer.clip_factor(norm, config.clip_norm), verdict.gate)
-    gradients = optimizer.scale(gradients, factor, exact_zero=not keep_infinities)
-    watched = tf.stack([means[0], means[1], rate, norm, verdict.faults, verdict.streak, verdict.skipped,
-                        tf.constant(-1.) if data_wait is None else data_wait] + means[2:])
-    update = wrapped.apply_gradients(gradients)
-    with tf.control_dependencies([update]):
+    factor = tf.math.multiply_no_nan(optimizer.clip_factor(norm, config.clip_norm), gate)
+    gradients = optimizer.scale(gradients, factor, exact_zero=not dynamic)
+    before = [] if scale is None else [scale, calls]
+    with tf.control_dependencies(before):
+        update = wrapped.apply_gradients(gradients)
+    with tf.control_dependencies([update]), devices.full_precision_scope(runtime_config):
+        if scale is not None:
+            applied = adam.calls.read_value() > calls if adam.calls is not None else tf.constant(True)
+            faults = guard.overflows(faults, applied, scale, dynamic)
+        verdict = guard.verdict(tf.identity(faults))
         averages = optimizer.update_shadows(shadows, tf.trainable_variables(), step, config.ema_decay, verdict.gate)
+        watched = tf.stack([means[0], means[1], rate, norm, verdict.faults, verdict.streak, verdict.skipped,
+                            tf.constant(-1.) if data_wait is None else data_wait] + means[2:])
     with tf.control_dependencies([averages, watched]):
         train_op = global_step.assign_add(1)
     tf.add_to_collection(STEP_KEY, step + 1)
     tf.add_to_collection(WATCHED_KEY, watched)
-    return tf.group(train_op), verdict.gate
+    return tf.group(train_op), gate
+
+
+def _counted_calls(adam, runtime_config):
+    """The updates that Adam has done before this one: float32 tensor []; 0 where only infinities show an overflow."""
+    if runtime_config.device != 'npu':
+        return tf.constant(0.)
+    adam.count_calls()
+    return adam.calls.read_value() + 0.
 
 
 def _require_gradients(gradients):

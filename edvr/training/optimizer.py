@@ -16,6 +16,8 @@ class GatedAdam(tf.train.AdamOptimizer):
 
     Attributes:
       gate: float32 tensor [], 1 lets the update happen, 0 lets nothing change; set before `apply_gradients`.
+      calls: float32 variable [] that counts the updates, or None. Loss scaling runs `apply_gradients` only where
+        nothing overflowed: what does not count was skipped by it.
     """
 
     def __init__(self, learning_rate, config, rates):
@@ -28,6 +30,16 @@ class GatedAdam(tf.train.AdamOptimizer):
         super().__init__(learning_rate, config.beta1, config.beta2, config.adam_epsilon, name='Adam')
         self._rates = rates
         self.gate = tf.constant(1.)
+        self.calls = None
+
+    def count_calls(self):
+        """Makes `calls`, outside the control flow of loss scaling."""
+        self.calls = tf.get_variable('guard/updates', [], tf.float32, tf.zeros_initializer(), trainable=False,
+                                     collections=[tf.GraphKeys.LOCAL_VARIABLES])
+
+    def _finish(self, update_ops, name_scope):
+        update = super()._finish(update_ops, name_scope)
+        return update if self.calls is None else tf.group(update, self.calls.assign_add(1.))
 
     def _prepare(self):
         super()._prepare()

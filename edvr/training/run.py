@@ -17,7 +17,7 @@ from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import devices, startup_checks
 from edvr.runtime.ranks import agreement, launch
 from edvr.tensorboard.run_events import RunEvents
-from edvr.training import origin, run_config, run_dir, validation_clips
+from edvr.training import guard, origin, run_config, run_dir, validation_clips
 from edvr.training.hooks import checkpoint_saver, input_wait, signals
 from edvr.training.hooks.guard import Guard
 from edvr.training.hooks.log_line import LogLine
@@ -100,7 +100,13 @@ class Run:
             self.manifest = open_set(self.data, self.model.num_frames, self.model.upscale, size)
 
     def _check_start(self, rank, size):
-        training = self.training
+        training, runtime = self.training, self.runtime
+        half = {'precision_mode': 'force_fp16', 'precision_mode_v2': 'fp16'}
+        name = 'precision_mode_v2' if runtime.precision_mode_v2 else 'precision_mode'
+        if runtime.device == 'npu' and getattr(runtime, name) == half[name] and training.loss_reduction == 'sum':
+            raise UserError('--%s=%s with --loss_reduction=sum: the sum over a batch exceeds float16, whose largest '
+                            'number is 65504; use --loss_reduction=mean, or --precision_mode=allow_mix_precision with '
+                            '--loss_scale=dynamic' % (name, half[name]))
         if training.tsa_only_steps and not self.model.with_tsa:
             raise UserError('--tsa_only_steps is %d, but the network has no TSA (--with_tsa=false)'
                             % training.tsa_only_steps)
@@ -175,9 +181,9 @@ class Run:
                 devices.train(estimator, lambda: self._dataset(step), [hook], self.training.steps, self.runtime)
 
     def _parts(self, control, step, stack):
-        guard = Guard(self.training, control, self.writes)
+        skips = Guard(self.training, control, self.writes)
         if not self.writes:
-            return [guard]
+            return [skips]
         events = stack.enter_context(RunEvents(self.directory, step))
         events.text(step, 'configuration', _as_table(self.config))
         events.text(step, 'origin', origin.as_text(self.origin))
@@ -193,7 +199,7 @@ class Run:
             # a separate run of TensorBoard: both lines appear in one chart
             bicubic = stack.enter_context(RunEvents(os.path.join(self.directory, 'bicubic'), step))
             listeners.append(Validation(self.val_clips, self.training, device, events, bicubic, store))
-        return [guard, LogLine(self.training, batch, DATA_ADVICE),
+        return [skips, LogLine(self.training, batch, DATA_ADVICE),
                 Curves(self.training, batch, values, events, self.runtime),
                 checkpoint_saver.Checkpoints(self.training, control, store, listeners)]
 
@@ -214,10 +220,8 @@ class Run:
         done, step = len(self.state.rollbacks), self._step()
         if done >= self.training.max_rollbacks:
             raise UserError(
-                'training keeps failing: %s. It went back %d time(s), lowering the offset rate to %g. Try a lower '
-                '--learning_rate, a longer --warmup_steps or --clip_norm, look at train/gradient_norm and offset/* in '
-                'TensorBoard, check the data with data_tools.check_tfrecords; then continue with --override_config'
-                % (reason, done, self._offset_rate()))
+                'training keeps failing: %s. It went back %d time(s), lowering the offset rate to %g. %s; then '
+                'continue with --override_config' % (reason, done, self._offset_rate(), guard.advice(reason)))
         self.state.add_rollback(reason=reason, to=step)
         if self.writes:
             print('GUARD: ROLLBACK %d of %d: %s. Back to step %d, with DCN-offset rate %g and other batches' % (
