@@ -193,7 +193,7 @@ def test_a_far_step_starts_at_once(raw):
 def test_resume_does_not_replay(raw):
     first = {gt.tobytes() for _, batch in _batches(_config(raw), 6) for gt in batch}
     again = {gt.tobytes() for _, batch in _batches(_config(raw), 6, start_step=6) for gt in batch}
-    assert not first & again
+    assert len(first & again) < 6   # a repeat by chance is one in 4680; a replay repeats nearly all 24
 
 
 def test_frames_of_several_sizes(tmp_path):
