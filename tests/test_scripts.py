@@ -87,4 +87,4 @@ def test_the_demonstration_says_what_to_install(bash, tmp_path):
 
 def test_a_tensorflow_there_is_not(bash):
     result = bash('python_for 2.16')
-    assert result.returncode == 1 and result.stderr == 'error: TensorFlow 2.16 is not one of 1.15, 2.15\n'
+    assert result.returncode == 1 and result.stderr == 'error: TensorFlow 2.16 is not one of 1.15, 2.6, 2.15\n'
