@@ -2,10 +2,9 @@
 import glob
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
+import preloaded
 import pytest
 import tensorflow.compat.v1 as tf
 from conftest import ROOT
@@ -63,9 +62,10 @@ FRAGMENTS = {'edvr_common', 'short'}   # included by others only
 
 
 @pytest.fixture(scope='module')
-def runs():
-    done = subprocess.run([sys.executable, '-c', PARSE] + NAMES, cwd=ROOT, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, universal_newlines=True, timeout=120)
+def runs(tmp_path_factory):
+    path = tmp_path_factory.mktemp('program') / 'parse.py'
+    path.write_text(PARSE)
+    done = preloaded.run(str(path), NAMES, 120, env=dict(os.environ, PYTHONPATH=ROOT))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
