@@ -1,4 +1,6 @@
 """Every kind of exported graph gives what its checkpoint gives, and nothing is written that does not."""
+import copy
+import functools
 import json
 import os
 
@@ -23,11 +25,11 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def expected(checkpoint):
+def expected(checkpoint, shared_reference):
     """Windows, and what the checkpoint gives for them with averaged weights (True) and without (False)."""
     windows = np.stack([smooth_frames(3, 16, 24, seed) for seed in (5, 6)])
     model = checkpoints.load_model_config(checkpoint)
-    return windows, {use_ema: freezing.reference(checkpoint, model, [windows], use_ema)[0] for use_ema in (True, False)}
+    return windows, {use_ema: shared_reference(checkpoint, model, [windows], use_ema)[0] for use_ema in (True, False)}
 
 
 def run(checkpoint, path, **options):
@@ -46,24 +48,36 @@ def placeholders(path):
 
 @pytest.fixture(scope='module')
 def shared_reference(checkpoint):
-    """`freezing.reference` for this checkpoint that builds each of its two graphs once."""
-    sessions, model = {}, checkpoints.load_model_config(checkpoint)
+    """`freezing.reference` for this checkpoint that builds its graph once."""
+    model, restored = checkpoints.load_model_config(checkpoint), []
+    with tf.Graph().as_default() as graph:
+        lq = tf.placeholder(tf.uint8, [None, model.num_frames, None, None, 3])
+        sr = network.edvr(lq, model, dcn_impl='tf').sr
 
     def reference(prefix, config, batches, use_ema=True):
         assert (prefix, config) == (checkpoint, model)
-        if use_ema not in sessions:
-            with tf.Graph().as_default() as graph:
-                lq = tf.placeholder(tf.uint8, [None, model.num_frames, None, None, 3])
-                sr = network.edvr(lq, model, dcn_impl='tf').sr
-                session = tf.Session(graph=graph)
+        if restored != [use_ema]:
+            with graph.as_default():
                 freezing._restore(session, prefix, use_ema)
-            sessions[use_ema] = session, lq, sr
-        session, lq, sr = sessions[use_ema]
+            restored[:] = [use_ema]
         return [session.run(sr, {lq: windows}) for windows in batches]
 
-    yield reference
-    for session, _, _ in sessions.values():
-        session.close()
+    with tf.Session(graph=graph) as session:
+        yield reference
+
+
+@pytest.fixture(scope='module')
+def shared_freeze():
+    """`freezing.freeze` that freezes the same graph once."""
+    freeze = functools.lru_cache(maxsize=None)(freezing.freeze)
+    return lambda *arguments: copy.deepcopy(freeze(*arguments))
+
+
+@pytest.fixture
+def shared(monkeypatch, shared_reference, shared_freeze):
+    """Exports build no graph that another test has built."""
+    monkeypatch.setattr(freezing, 'reference', shared_reference)
+    monkeypatch.setattr(freezing, 'freeze', shared_freeze)
 
 
 @pytest.mark.parametrize('options, shape, dtype', [
@@ -71,9 +85,7 @@ def shared_reference(checkpoint):
     (dict(batch_size=2, input_rank=4, output_dtype='uint8', use_ema=False), [6, -1, -1, 3], 'uint8'),
     (dict(batch_size=1, height=16, width=24, input_dtype='float32'), [1, 3, 16, 24, 3], 'float32'),
     (dict(input_rank=4, height=16, width=24, output_dtype='uint8'), [-1, 16, 24, 3], 'uint8')])
-def test_every_interface_round_trips(checkpoint, expected, shared_reference, tmp_path, monkeypatch, options, shape,
-                                     dtype):
-    monkeypatch.setattr(freezing, 'reference', shared_reference)
+def test_every_interface_round_trips(checkpoint, expected, shared, tmp_path, options, shape, dtype):
     path = tmp_path / 'EDVR.pb'
     content = run(checkpoint, path, **options)
     node = placeholders(path)['L_input']
@@ -93,12 +105,12 @@ def test_every_interface_round_trips(checkpoint, expected, shared_reference, tmp
         assert np.abs(got - want).max() < 1e-5
 
 
-def test_averaged_weights_are_taken_unless_switched_off(checkpoint):
+def test_averaged_weights_are_taken_unless_switched_off(checkpoint, shared_freeze):
     model = checkpoints.load_model_config(checkpoint)
     consts = []
     for use_ema in (True, False):
-        graph_def, averaged = freezing.freeze(checkpoint, model, InterfaceConfig(batch_size=1, height=16, width=16),
-                                              use_ema=use_ema)
+        graph_def, averaged = shared_freeze(checkpoint, model, InterfaceConfig(batch_size=1, height=16, width=24), 'tf',
+                                            use_ema)
         assert averaged == use_ema
         consts.append({node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph_def.node
                        if node.op == 'Const' and node.name.endswith('conv_last/weight')})
@@ -108,7 +120,7 @@ def test_averaged_weights_are_taken_unless_switched_off(checkpoint):
     np.testing.assert_array_equal(consts[1][name], reader.get_tensor(name))
 
 
-def test_saved_model_serves_and_replaces_only_a_saved_model(checkpoint, tmp_path):
+def test_saved_model_serves_and_replaces_only_a_saved_model(checkpoint, shared, tmp_path):
     path = tmp_path / 'edvr' / '1'
     content = run(checkpoint, path, format='saved_model')
     assert content['verification']['max_abs_diff'] < 1e-5
@@ -193,11 +205,14 @@ def test_atc_command_has_the_shapes_filled_in():
 
 
 @pytest.fixture(scope='module')
-def npu_export(checkpoint, tmp_path_factory):
+def npu_export(checkpoint, shared_reference, shared_freeze, tmp_path_factory):
     """(path, description, lines of the log) of an export for Ascend."""
     path, lines = tmp_path_factory.mktemp('npu') / 'EDVR.pb', []
-    content = export(ExportConfig(checkpoint=checkpoint, output=str(path), dcn_impl='npu', height=16, width=24,
-                                  output_dtype='uint8'), log=lines.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(freezing, 'reference', shared_reference)
+        patch.setattr(freezing, 'freeze', shared_freeze)
+        content = export(ExportConfig(checkpoint=checkpoint, output=str(path), dcn_impl='npu', height=16, width=24,
+                                      output_dtype='uint8'), log=lines.append)
     return path, content, lines
 
 
@@ -257,7 +272,7 @@ def test_a_graph_for_ascend_is_refused_for_nodes_and_attributes(npu_export):
 
 
 @pytest.mark.parametrize('change', ['weight', 'wiring', 'missing'])
-def test_an_ascend_graph_that_differs_is_not_written(checkpoint, tmp_path, monkeypatch, change):
+def test_an_ascend_graph_that_differs_is_not_written(checkpoint, shared, tmp_path, monkeypatch, change):
     complete = ascend_nodes.complete
 
     def changed(graph_def):
@@ -277,7 +292,7 @@ def test_an_ascend_graph_that_differs_is_not_written(checkpoint, tmp_path, monke
 
     monkeypatch.setattr(ascend_nodes, 'complete', changed)
     with pytest.raises(UserError, match='differ at node'):
-        run(checkpoint, tmp_path / 'EDVR.pb', dcn_impl='npu', batch_size=1, height=16, width=24)
+        run(checkpoint, tmp_path / 'EDVR.pb', dcn_impl='npu', height=16, width=24, output_dtype='uint8')
     assert os.listdir(str(tmp_path)) == []
 
 

@@ -205,7 +205,7 @@ def test_averaged_weights_are_taken_on_request(tmp_path):
     frame = smooth_frames(1, 8, 8)[0]
     features = []
     for use_ema in (True, False):
-        with Restorer(str(tmp_path), use_ema=use_ema, dcn_impl='tf') as restorer:
+        with Restorer(str(tmp_path), use_ema=use_ema) as restorer:
             features.append(restorer._engine.features(frame)[2])
     assert np.abs(features[0] - features[1]).max() > 1e-3
 
