@@ -1,4 +1,4 @@
-"""Measures a trained network on clips that have a ground truth: PSNR and SSIM beside bicubic interpolation.
+"""Evaluates a trained network on clips with ground truth: PSNR and SSIM, beside those of bicubic interpolation.
 
     python -m edvr.evaluate --checkpoint=runs/1p --data_dir=REDS/train --clips=REDS4
     python -m edvr.evaluate --checkpoint=runs/1p --data_dir=REDS/train --clips=REDS4 --watch     follows a training

@@ -1,4 +1,4 @@
-"""Turns a checkpoint into a PyTorch checkpoint that BasicSR's EDVR loads: the inverse of edvr.import_weights.
+"""Converts a checkpoint to a PyTorch checkpoint that BasicSR's EDVR loads: the inverse of edvr.import_weights.
 
   python -m edvr.export_weights --checkpoint=train --output=EDVR.pth
 
@@ -14,7 +14,7 @@ from edvr.pytorch import state_dict, weights
 
 @dataclasses.dataclass(frozen=True)
 class ExportWeightsConfig(Config):
-    """What to turn into what."""
+    """Input and output of the conversion."""
 
     TITLE = 'export'
 

@@ -1,4 +1,4 @@
-"""What an exported graph looks like from outside, and the options of `edvr.export`."""
+"""The interface of an exported graph, and the options of `edvr.export`."""
 import dataclasses
 import os
 
@@ -10,7 +10,7 @@ OPEN = -1   # a dimension that is not fixed
 
 @dataclasses.dataclass(frozen=True)
 class InterfaceConfig(Config):
-    """Shapes and types at the two ends of an exported graph. Batch, height and width may be OPEN."""
+    """Shapes and types of input and output of an exported graph. Batch, height and width may be OPEN."""
 
     TITLE = 'interface'
 

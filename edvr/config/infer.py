@@ -20,7 +20,7 @@ class InferConfig(ShotConfig):
     clips: str = option('auto', 'clips of the data set to restore: names separated by commas, REDS4 (000,011,015,020), '
                         'or @FILE.json; empty takes all, auto those that the data set holds out (REDS4 in REDS), else '
                         'all', common=True)
-    overwrite: bool = option(False, 'restore again what is there, instead of going on at the first missing frame',
+    overwrite: bool = option(False, 'restore all frames again, instead of continuing at the first missing one',
                              common=True)
     fps: float = option(0., 'frames per second of the written video; 0 keeps those of the input video, and takes 25 '
                         'for images', low=0., common=True)
@@ -28,18 +28,18 @@ class InferConfig(ShotConfig):
                         choices=('auto', 'libx264', 'libx265', 'libvpx-vp9'))
     crf: int = option(18, 'quality of the written video on the scale of its codec: 0 is best and largest, 18 hardly '
                       'distinguishable with libx264', low=0, high=63, common=True)
-    bits: int = option(8, 'bits a channel of the written video: 8, or 10 for smoother gradients (not every player '
+    bits: int = option(8, 'bits per channel of the written video: 8, or 10 for smoother gradients (not every player '
                        'shows 10-bit H.264)', choices=(8, 10))
-    deinterlace: bool = option(False, 'of an interlaced video, make one frame of each pair of fields; without, such '
+    deinterlace: bool = option(False, 'make one frame of each pair of fields of an interlaced video; without it such '
                                'videos are refused')
     preview: int = option(0, 'write this many comparison pictures (input enlarged | restored) into the folder '
                           'OUTPUT_preview, print an estimate of time and size for the whole, and end; 0 restores all',
                           low=0, common=True)
     part: str = option('', 'i/n: restore only share i (1 to n) of the clips, for n runs on several machines that write '
                        'the same --output')
-    audio: bool = option(True, "take the input video's audio over into the written video")
+    audio: bool = option(True, "copy the audio of the input video to the written video")
     allow_gaps: bool = option(False, 'accept holes in the numbering of images (time jumps there)')
-    allow_damaged: bool = option(False, 'of a damaged or cut video, restore the frames that decode')
+    allow_damaged: bool = option(False, 'restore the frames of a damaged or cut video that can be decoded')
     writers: int = option(2, 'threads that write PNG files', low=1)
 
     @property

@@ -16,7 +16,7 @@ def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_s
       num_frames: T, frames in a window, as the model wants them.
       scale: s, size of GT over size of LQ, as the model wants it.
       batch_size: N, samples in a batch of this device.
-      rank, size: this device's number among how many; each window is used by one of them in an epoch.
+      rank, size: the number of this device, and the number of devices; one of them uses each window in an epoch.
       start_step: step that the first batch is for. With `config.deterministic` the batches are those an uninterrupted
         run would have had, and the samples of all devices together depend on batch_size * size only; otherwise new
         random ones, starting about where that run would have been.
@@ -107,7 +107,7 @@ def sample(config, manifest, rank, start_step, number, serialized, shard=None, i
 
 
 def _below(uniform, end):
-    """A whole number in [0, end), from a number in [0, 1)."""
+    """An integer in [0, end) from a number in [0, 1)."""
     return tf.minimum(tf.cast(uniform * tf.cast(end, tf.float32), tf.int32), end - 1)
 
 

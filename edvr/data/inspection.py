@@ -17,7 +17,7 @@ _THUMBNAIL = 120   # height, pixels
 
 
 def look(config, data):
-    """Does what an InspectConfig says; `shots.json` of the source is written into its output_dir.
+    """Makes the contact sheets of an InspectConfig, and writes `shots.json` of the source into its output_dir.
 
     Args:
       config: InspectConfig. data: DataConfig, whose `data_dir` is the packed set ('' for none).
@@ -47,7 +47,7 @@ def look(config, data):
 
 
 def describe_set(folder, manifest):
-    """What a packed set holds, str."""
+    """Describes a packed set: str."""
     lengths = [length for _, length in manifest.job['clips']]
     return '%s: %d windows of %d frames, scale %d, %d clips of %d to %d frames, %s, %.2f GB' % (
         folder, manifest.records, manifest.num_frames, manifest.scale, len(lengths), min(lengths), max(lengths),
@@ -107,7 +107,7 @@ def set_cells(folder, manifest, most):
 
 
 def source_cells(found, most):
-    """Cells with the first and the last frame of each clip or shot: missed and wrong cuts are visible there."""
+    """Cells with the first and the last frame of each clip or shot, which show missed and wrong cuts."""
     cells = []
     for group in clips.groups(found[:most]):
         with Decoder() as decoder:

@@ -3,7 +3,7 @@ import tensorflow.compat.v1 as tf
 
 
 def add_noise(lq, draw, seed, kinds, probability, strength):
-    """LQ with noise, or as it was.
+    """LQ with noise, or unchanged.
 
     Args:
       lq: uint8 [T, H, W, 3].
@@ -11,7 +11,7 @@ def add_noise(lq, draw, seed, kinds, probability, strength):
       seed: int64 [2], of the noise itself.
       kinds: tuple of 'gaussian', 'salt_pepper', 'speckle'.
       probability: float, share of samples that get noise.
-      strength: float, the most: see `DataConfig.noise_strength`.
+      strength: float, the largest noise, see `DataConfig.noise_strength`.
     Returns:
       uint8 [T, H, W, 3], rounded and clipped to 0..255.
     """

@@ -1,4 +1,4 @@
-"""The host's own memory and processor: how malloc keeps large blocks, how much memory a process took."""
+"""Memory of the host: makes malloc keep large blocks, measures the memory of a process."""
 import ctypes
 import platform
 import re
@@ -11,14 +11,13 @@ _GROW_BYTES = 64 * 2 ** 20
 
 
 def tune_malloc():
-    """Makes glibc's malloc keep what is freed for the next step instead of giving it back to the system.
+    """Makes glibc's malloc keep freed memory for the next step instead of returning it to the system.
 
-    A step frees and takes the same large tensors again and again; by default each comes fresh from the system, and
-    the page faults cost up to half of the time on CPU. Call it before TensorFlow allocates. MALLOC_* environment
-    variables that the user has set are overruled.
+    Each step allocates and frees the same large tensors. By default malloc maps each one anew, and the page faults take
+    up to half of the time on CPU. Call it before TensorFlow allocates. It overrides MALLOC_* environment variables.
 
     Returns:
-      bool, whether it was done; False where the C library is not glibc.
+      bool, whether it was possible; False where the C library is not glibc.
     """
     if platform.libc_ver()[0] != 'glibc':
         return False

@@ -1,8 +1,8 @@
-"""Judges each step inside the graph, with numbers only: is its update fit to be applied?
+"""Decides inside the graph, with numeric operations only, whether the update of a step is applied.
 
-A bad step changes nothing but the global step, which goes on: the order of the data and the learning rate are
-functions of it, and a loop on the device counts on it. Two local variables count bad steps: they are not in
-checkpoints, because none is written between the first bad step and the next good one.
+A bad step changes only the global step: the order of the data and the learning rate are functions of the global step,
+and a loop on the device relies on its increment. Two local variables count bad steps. They are not in checkpoints,
+because no checkpoint is written between the first bad step and the next good one.
 """
 import collections
 
@@ -30,9 +30,9 @@ def faults_of(loss, norm, offset_means, limit):
       loss, norm: float32 tensors [], the loss and the norm of the gradients.
       offset_means: list of float32 tensors [], mean |offset| of each level in LQ pixels.
       limit: float, LQ pixels; 0 means none.
-      All of them must be averages over the replicas, so that all replicas judge alike.
+      All tensors must be averages over the replicas, so that all replicas decide alike.
     Returns:
-      float32 tensor [], a sum of LOSS, GRADIENTS, OFFSETS; an update is fit to be applied where it is 0.
+      float32 tensor [], a sum of LOSS, GRADIENTS, OFFSETS; the update is applied where it is 0.
     """
     faults = LOSS * _not(tf.is_finite(loss)) + GRADIENTS * _not(tf.is_finite(norm))
     if limit:
@@ -61,9 +61,9 @@ def overflows(faults, applied, scale, dynamic):
 
 
 def verdict(faults):
-    """The Verdict over a step with these faults; its counters are updated by evaluating it.
+    """The Verdict on a step with these faults; evaluating it updates its counters.
 
-    OVERFLOW skips a step, and neither counts to the streak nor ends it.
+    OVERFLOW skips a step. It neither adds to the streak nor ends it.
     """
     bad = tf.cast(faults > 0, tf.float32)
     overflow = tf.cast(tf.equal(faults, OVERFLOW), tf.float32)
