@@ -1,8 +1,8 @@
-"""Gradients of stride-1 convolutions that are faster on CPUs than TensorFlow's own. They compute the same sums.
+"""Gradients of stride-1 convolutions that are faster on CPUs than TensorFlow's own, and compute the same sums.
 
-The input's gradient is the forward convolution of the output's gradient with the kernel flipped and its channels
-exchanged: TensorFlow's CPU kernel for that is two to three times as fast as the one for the gradient. The kernel's
-gradient has a compiled operator.
+The gradient of the input is the forward convolution of the output's gradient with the kernel flipped and its channels
+exchanged. TensorFlow's CPU kernel of the forward convolution is two to three times as fast as that of the gradient. The
+gradient of the kernel has a compiled operator.
 """
 import contextlib
 
@@ -19,7 +19,7 @@ _NAMES = {'forward': 'EdvrConvForward', 'native': 'EdvrConvNative'}
 
 @contextlib.contextmanager
 def gradients_of(way):
-    """Conv2D operations made within it (stride 1, SAME, odd kernels, NHWC) get their gradients in this way.
+    """A context whose Conv2D operations (stride 1, SAME, odd kernels, NHWC) get their gradients in this way.
 
     Args:
       way: 'stock', 'forward' or 'native', see `layers.convolution_gradients`.

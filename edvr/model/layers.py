@@ -50,7 +50,7 @@ def lrelu(x):
 
 @contextlib.contextmanager
 def convolution_gradients(way):
-    """Context: stride-1 convolutions made in it get their gradients in this way (see conv_cpu).
+    """A context whose stride-1 convolutions get their gradients in this way (see conv_cpu).
 
     Args:
       way: 'stock', TensorFlow's own, for every device; 'forward', faster on CPUs; 'native', the fastest on CPUs, which
@@ -83,7 +83,7 @@ def convolve(x, weight, stride=1):
 
 
 def pad_border(x, pad, mode='CONSTANT'):
-    """`x` [B, H, W, C] with `pad` pixels more on each of the four sides."""
+    """`x` [B, H, W, C] with `pad` pixels of zeros on each of the four sides."""
     return tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]], mode)
 
 
@@ -189,8 +189,8 @@ def residual_blocks(x, count, name, first=0):
 def upsample(x, factor):
     """Bilinear enlargement by a whole factor with half-pixel centres, borders replicated.
 
-    Output pixel s*i + r lies at i + (r + 0.5) / s - 0.5 of the input, so each of the s phases is one fixed mix of two
-    neighbours; shifts do it in any dtype, with static or dynamic sizes, on every device.
+    Output pixel s*i + r lies at i + (r + 0.5) / s - 0.5 of the input, so each of the s phases is a fixed weighted sum
+    of two neighbours. Shifts compute it in any dtype, with static or dynamic sizes, on every device.
 
     Args:
       x: float [B, H, W, C].

@@ -28,7 +28,7 @@ FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fassociative-math', '-f
          '-fno-math-errno', '-shared', '-fPIC']
 DIGEST_BYTES = hashlib.sha256().digest_size
 
-_state = {}   # of this process: 'module' or 'failure' (text) once settled; 'noticed'
+_state = {}   # state of this process: 'module' or 'failure' (text) after the first attempt; 'noticed'
 
 
 class BuildError(UserError):
@@ -55,7 +55,7 @@ def _output_of(command):
 
 
 def _processor():
-    """What -march=native may depend on: architecture, model and instruction sets (str)."""
+    """The properties on which -march=native depends: architecture, model and instruction sets (str)."""
     lines = [platform.machine()]
     with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
         wanted = ('model name', 'flags', 'Features', 'CPU part')
@@ -71,7 +71,7 @@ def _compile_flags():
 
 
 def library_path(compiler_path):
-    """Where the library of this source, TensorFlow, processor and compiler belongs (str)."""
+    """The path of the library of this source, TensorFlow, processor and compiler (str)."""
     source = b''
     for name in sorted(os.listdir(SOURCE)):
         with open(os.path.join(SOURCE, name), 'rb') as file:
@@ -183,7 +183,7 @@ def _load():
     path = build()
     try:
         return tf.load_op_library(path)
-    except (tf.errors.OpError, RuntimeError):   # it needs something that this TensorFlow or system does not have
+    except (tf.errors.OpError, RuntimeError):   # the library needs what this TensorFlow or system lacks
         path = build(force=True)
     try:
         return tf.load_op_library(path)

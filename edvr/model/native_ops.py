@@ -102,7 +102,7 @@ def _conv_gradient(op, grad):
         raise LookupError('%s is a gradient itself; second derivatives are not supported' % op.name)
     count, slope, block = (op.get_attr(name) for name in ('inputs', 'slope', 'block'))
     inputs, (weight, bias, *residual) = op.inputs[:count], op.inputs[count:]
-    # an activated value has the sign of the value itself
+    # an activated value has the same sign as the value before the activation
     if slope == 0.0:
         grad = tf.raw_ops.ReluGrad(gradients=grad, features=op.outputs[0])
     elif slope != 1.0:

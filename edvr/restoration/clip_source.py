@@ -1,4 +1,4 @@
-"""Where frames to restore come from: folders of images and videos in every layout of data_tools.media.clips."""
+"""The sources of frames to restore: folders of images and videos in every layout of data_tools.media.clips."""
 import contextlib
 import functools
 import itertools
@@ -22,8 +22,8 @@ class Source(typing.NamedTuple):
     name: str. length: int, frames. names: file names for the restored frames, without suffix.
     read: function(start) -> iterator of uint8 or uint16 [H, W, 3] from frame `start` on.
     video: VideoInfo, None for images. path: str, the video file or the folder of the images.
-    shots: tuple of (first, end), stretches of frames that are restored each by itself; they follow one another and
-    cover all frames. () stands for a single one.
+    shots: tuple of (first, end), consecutive stretches of frames that cover all frames, each restored separately; ()
+    means a single one.
     """
     name: str
     length: int
@@ -41,18 +41,18 @@ def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progr
     Args:
       path: a video file, a folder of images, a folder of clips or videos, a dataset or a list of such, see
         `data_tools.media.clips`.
-      scale: int, tells the LQ folders of a dataset (blur4, X4).
+      scale: int, decides which folders of a dataset hold LQ (blur4, X4).
       clips: list of names to take, None for all.
       allow_gaps: accept holes in the numbering of images.
-      allow_damaged: restore what decodes of a damaged video.
+      allow_damaged: restore the frames of a damaged video that can be decoded.
       progress: see `video.inspect`.
-      shots: ShotRule; None splits videos where the picture cuts, and no images.
-      deinterlace: make whole frames of interlaced videos; without, they are an error.
+      shots: ShotRule; None splits videos at cuts, and does not split images.
+      deinterlace: make whole frames of interlaced videos; without it they are an error.
       deep: read videos of more than 8 bits as uint16.
     Returns:
       list of Source, not empty.
     Raises:
-      UserError: nothing there, not a video, frames of unequal size, a damaged or interlaced video, ...
+      UserError: nothing found, not a video, frames of unequal size, a damaged or interlaced video, ...
     """
     if not os.path.exists(path):
         raise UserError('%s: no such file or folder; give a video, a folder of images or a folder of clips' % path)
@@ -68,7 +68,8 @@ def _source(clip, deinterlace, deep):
     frames = clip.lq
     info = frames.info if isinstance(frames, VideoFrames) else None
     if info and info.interlaced and not deinterlace:
-        raise UserError('%s is interlaced, so its frames mix two moments: restore it with --deinterlace' % info.path)
+        raise UserError('%s is interlaced: each frame combines fields of two moments; restore it with --deinterlace'
+                        % info.path)
     names = tuple(frames.name(index) for index in range(clip.length))
     seen = {}
     for index, name in enumerate(names):
@@ -89,7 +90,7 @@ def _read_video(frames, bits, deinterlace, start):
 
 
 def restore(restorer, source, first=0):
-    """Restores a Source shot by shot: no frame is restored with the help of one beyond a cut.
+    """Restores a Source shot by shot, so that no window crosses a cut.
 
     Args:
       restorer: Restorer.
@@ -130,12 +131,12 @@ def restore_into(put, restorer, source, first, progress):
 
 
 def shots_record(source):
-    """The shots of a Source for a record of what decides its restored frames: dict, empty where there is one shot."""
+    """The shots of a Source, for the record of the settings of restored frames: dict, empty for a single shot."""
     return {'shots': [list(shot) for shot in source.shots]} if len(source.shots) > 1 else {}
 
 
 def read_ahead(items, depth=4):
-    """Yields the items of an iterator that runs in a thread, at most `depth` items ahead; its error is raised here."""
+    """Yields the items of an iterator that a thread runs, at most `depth` items ahead; raises the iterator's error."""
     waiting, stopped = queue.Queue(depth), threading.Event()
 
     def hand_over(item, error):

@@ -1,4 +1,4 @@
-"""The network of a checkpoint as plain functions on NumPy arrays, for restoring."""
+"""The network of a checkpoint as functions on NumPy arrays, for restoring."""
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -11,7 +11,7 @@ from edvr.runtime import devices
 
 
 class NetworkEngine:
-    """A graph of the network in a session of its own; subclasses say where its weights come from.
+    """A graph of the network in its own session; subclasses load the weights.
 
     Attributes:
       config: ModelConfig.
@@ -49,7 +49,7 @@ class NetworkEngine:
         self._session.close()
 
     def features(self, frame):
-        """The feature pyramid of a frame, to be given to `restore`.
+        """The feature pyramid of a frame, an argument of `restore`.
 
         Args:
           frame: uint8 or uint16 [H, W, 3], height and width multiples of `config.size_multiple`.
@@ -75,7 +75,7 @@ class NetworkEngine:
         return self._session.run(nodes['restored'], feed)[0]
 
     def run(self, windows):
-        """Restores whole windows, keeps nothing.
+        """Restores whole windows, without kept features.
 
         Args:
           windows: uint8 or uint16 [N, T, H, W, 3].
@@ -86,7 +86,7 @@ class NetworkEngine:
         return self._session.run(nodes['sr'], {nodes['windows']: _as_input(windows)})
 
     def _nodes_for(self, build, frame):
-        """What `build` adds to the graph for frames of this size, added when it is first needed."""
+        """The nodes that `build` adds to the graph for frames of this size, added at their first use."""
         size = frame.shape[:2] if self._static else (None, None)
         key = build, size, frame.dtype
         if key not in self._nodes:
@@ -143,5 +143,5 @@ class CheckpointEngine(NetworkEngine):
 
 
 def _as_input(frames):
-    """What the network reads: uint8 as it is, uint16 as float32 in [0, 1]."""
+    """The input of the network: uint8 unchanged, uint16 as float32 in [0, 1]."""
     return frames if frames.dtype == np.uint8 else frames.astype(np.float32) / np.float32(65535)

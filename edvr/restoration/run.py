@@ -1,4 +1,4 @@
-"""A restoration from its configuration: clips are found, the output is checked, frames go to folders or to a video."""
+"""A restoration from its configuration: finds the clips, checks the output, writes folders or a video."""
 import datetime
 import hashlib
 import os
@@ -28,7 +28,7 @@ def restore(restorer, restore_config, config):
     Returns:
       int, frames restored.
     Raises:
-      UserError: input or output that cannot be used; what is written stays and the next run continues there.
+      UserError: input or output that cannot be used; written frames stay, and the next run continues after them.
     """
     to_video = check_output_name(config.output)
     if to_video and config.part:
@@ -54,7 +54,7 @@ def check_output_name(output):
     """Whether a name is that of a video (bool) and not of a folder.
 
     Raises:
-      UserError: a suffix of no kind of video that is written, unless it is a folder, or ends in a slash.
+      UserError: the suffix is of no video that can be written, and the output is no folder and ends in no slash.
     """
     suffix = os.path.splitext(output)[1].lower()
     if suffix in CONTAINERS:
@@ -66,7 +66,7 @@ def check_output_name(output):
 
 
 def settings_of(config):
-    """What decides how a restored frame looks, for the record beside the frames: dict of JSON values.
+    """The settings on which restored frames depend, for the record beside the frames: dict of JSON values.
 
     Args:
       config: RestoreConfig.
@@ -83,9 +83,9 @@ def settings_of(config):
 
 
 def _find(config, restorer):
-    """The sources; prints what the user should know of them."""
+    """The sources; prints notes about them."""
     names, reason = splits.choose(config.clips, config.input)
-    with progress.bar(None, 'looking through the video') as bar:
+    with progress.bar(None, 'scanning the video') as bar:
         sources = clip_source.find(config.input, restorer.config.upscale, names, config.allow_gaps,
                                    config.allow_damaged, lambda count: bar.update(count - bar.n),
                                    ShotRule.from_config(config), config.deinterlace, restorer.reads_uint16)

@@ -1,4 +1,4 @@
-"""Evaluating a set of clips: every clip measured, the lines, pictures and files of the result."""
+"""Evaluates a set of clips: measures each clip, prints lines, writes pictures and files."""
 import os
 import sys
 
@@ -54,7 +54,7 @@ def make_folders(config):
 
 
 def evaluate_and_write(restorer, clips, restore_config, config):
-    """`evaluate`, followed by the table and the files that are asked for. Arguments and result as there."""
+    """As `evaluate`, then prints the table and writes the requested files."""
     step = restorer.step or 0
     with EventWriter(config.summary_dir) as events:
         results = evaluate(restorer, clips, config, events, restore_config.device != 'cpu')
@@ -98,7 +98,7 @@ def evaluate(restorer, clips, config, events, concurrent_metrics=False):
 
 
 def write(results, restorer, restore_config, config):
-    """Writes the JSON and CSV files that are asked for."""
+    """Writes the requested JSON and CSV files."""
     if config.json:
         about = dict(checkpoint=restorer.path, step=restorer.step, data_dir=config.data_dir, fill=restore_config.fill,
                      tile=restore_config.tile, ensemble=restore_config.ensemble, crop_border=config.crop_border,

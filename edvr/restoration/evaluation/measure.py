@@ -1,4 +1,4 @@
-"""Restoring clips that have a ground truth, and measuring each frame.
+"""Restores clips with ground truth, and measures each frame.
 
 Numbers of one frame, one clip and all clips are dicts with the same keys: `edvr_psnr`, `edvr_ssim` compare the image
 rounded to uint8, as files store it, in RGB; `..._y` compares luma; `..._unrounded` the float image, clipped to [0, 1];
@@ -25,7 +25,7 @@ ClipResult.__doc__ = """Numbers of one clip.
 name: str; frames: list of dict of numbers, in order; seconds: list of float, time to restore each frame.
 """
 
-_PENDING = 4   # frames that may wait for their numbers while the next ones are restored
+_PENDING = 4   # frames that may wait to be measured while the next ones are restored
 
 
 def measure(sr, gt, lq, scale, crop_border=0, with_ssim=True, with_bicubic=True):
@@ -74,8 +74,8 @@ def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=Fals
       clip: data_tools.media.clips.Clip with LQ and GT.
       config: EvaluateConfig.
       on_frame: called as on_frame(index, lq, sr, gt, numbers) for each frame, in order.
-      concurrent_metrics: measure frames while the next ones are restored; for accelerators. On a CPU that would make
-        restoring look slower than it is.
+      concurrent_metrics: measure frames while the next ones are restored; for accelerators. On a CPU the measurement
+        would slow the restoring that is timed.
       decoders: two data_tools.media.frames.Decoder, for LQ and GT, that also read the clips before and after: so a
         video is decoded once for all its shots. None reads this clip alone.
     Returns:
@@ -133,7 +133,7 @@ def _measure_frame(sr, gt, lq, scale, config):
 
 
 class _Stopwatch:
-    """Adds up the time spent inside its `with` blocks."""
+    """Sums the time spent inside its `with` blocks."""
 
     def __init__(self):
         self.seconds = 0.
