@@ -2,24 +2,30 @@
 
     python -m edvr.evaluate --checkpoint=runs/1p --data_dir=REDS/train --clips=REDS4
     python -m edvr.evaluate --checkpoint=runs/1p --data_dir=REDS/train --clips=REDS4 --watch     follows a training
+
+All devices of the host share the frames; the numbers do not depend on how many there are.
 """
 from edvr import flags
+from edvr.config.host import HostConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.restoration.evaluation import clip_set, watch
-from edvr.restoration.restorer import Restorer
+from edvr.restoration.sharing import crew
 
 
 def main():
-    restore_config, config = flags.build_all(RestoreConfig, EvaluateConfig)
+    restore_config, config, host = flags.build_all(RestoreConfig, EvaluateConfig, HostConfig)
     clip_set.make_folders(config)
     if config.watch:
+        crew.take_one_device(restore_config.device, host, '--watch')
         watch.follow(restore_config, config, clip_set.load,
-                     lambda restorer, clips: clip_set.evaluate_and_write(restorer, clips, restore_config, config))
+                     lambda restorer, clips: clip_set.evaluate_and_write(crew.Alone(restorer), clips, restore_config,
+                                                                         config))
         return
-    with Restorer.from_config(restore_config) as restorer:
-        clips = clip_set.load(config, restorer.config.upscale)
-        clip_set.evaluate_and_write(restorer, clips, restore_config, config)
+    with crew.of(restore_config, host) as workers:
+        if workers:
+            clips = clip_set.load(config, workers.network.config.upscale)
+            clip_set.evaluate_and_write(workers, clips, restore_config, config)
 
 
 if __name__ == '__main__':
-    flags.run(main, RestoreConfig, EvaluateConfig)
+    flags.run(main, RestoreConfig, EvaluateConfig, HostConfig)

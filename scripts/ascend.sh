@@ -38,15 +38,14 @@ take_checkpoint() {
     chosen=(--checkpoint="$name") rest=("${@:2}")
 }
 
-# take_device [DEVICE_ID [CHECKPOINT]] [FLAGS...]: the environment of a program that uses one device alone, then
-# take_checkpoint of what follows. DEVICE names the kind of device.
+# take_device [DEVICE_ID [CHECKPOINT]] [FLAGS...]: take_checkpoint, and the environment of a program that uses one device
+# alone where one is named. DEVICE names the kind of device.
 take_device() {
+    local named=
     case "${1:-}" in
-        [0-9]*) export DEVICE_ID=$1; shift ;;
-        *) export DEVICE_ID="${DEVICE_ID:-0}" ;;
+        [0-9]*) export DEVICE_ID=$1; named=1; shift ;;
     esac
-    export RANK_ID=0 RANK_SIZE=1 JOB_ID="${JOB_ID:-edvr}"
-    unset RANK_TABLE_FILE
     take_checkpoint "$@"
+    if [ -n "$named" ]; then chosen+=(--num_devices=1); fi
     if [ -n "${DEVICE:-}" ]; then chosen+=(--device="$DEVICE"); fi
 }

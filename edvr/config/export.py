@@ -77,11 +77,34 @@ class ExportConfig(InterfaceConfig):
     @property
     def destination(self):
         """Path to write."""
-        folder = self.checkpoint if os.path.isdir(self.checkpoint) else os.path.dirname(self.checkpoint)
-        return self.output or os.path.join(folder, 'EDVR.pb' if self.format == 'frozen' else 'EDVR')
+        return self.output or _beside(self.checkpoint, 'EDVR.pb' if self.format == 'frozen' else 'EDVR')
 
     @property
     def interface(self):
         """InterfaceConfig with this export's shapes and types."""
         return InterfaceConfig(**{field.name: getattr(self, field.name)
                                   for field in dataclasses.fields(InterfaceConfig)})
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportWeightsConfig(Config):
+    """Weights for PyTorch."""
+
+    TITLE = 'export'
+
+    checkpoint: str = option(paths.RUN, 'model directory, or prefix of one of its checkpoints', shown='checkpoint')
+    output: str = option('', 'PyTorch file (.pth) to write; default: EDVR.pth beside the checkpoint')
+    use_ema: bool = option(True, 'take the moving averages of the weights where the checkpoint has them')
+
+    def problems(self):
+        if not self.checkpoint:
+            yield '--checkpoint is not given; it must be a folder of checkpoints or the prefix of one'
+
+    @property
+    def destination(self):
+        """Path to write."""
+        return self.output or _beside(self.checkpoint, 'EDVR.pth')
+
+
+def _beside(checkpoint, name):
+    return os.path.join(checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint), name)

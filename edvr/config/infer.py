@@ -20,7 +20,7 @@ class InferConfig(ShotConfig):
     clips: str = option('auto', 'clips of the data set to restore: names separated by commas, REDS4 (000,011,015,020), '
                         'or @FILE.json; empty takes all, auto those that the data set holds out (REDS4 in REDS), else '
                         'all', common=True)
-    overwrite: bool = option(False, 'restore all frames again, instead of continuing at the first missing one',
+    overwrite: bool = option(False, 'restore again what is there, instead of only what is missing',
                              common=True)
     fps: float = option(0., 'frames per second of the written video; 0 keeps those of the input video, and takes 25 '
                         'for images', low=0., common=True)

@@ -29,9 +29,9 @@ def look(config, data):
     sheets, lines = {}, []
     if not (data.data_dir or config.source):
         raise UserError('give --data_dir, a set of make_tfrecords, or --source, a folder with clips or videos')
+    manifest = Manifest.read(data.data_dir) if data.data_dir else None
     files.make_dir(config.output_dir)
-    if data.data_dir:
-        manifest = Manifest.read(data.data_dir)
+    if manifest:
         lines.append(describe_set(data.data_dir, manifest))
         sheets['crops'] = crop_sheet(data, manifest, config.crops)
         cells = set_cells(data.data_dir, manifest, config.most_clips)

@@ -23,7 +23,7 @@ class Source(typing.NamedTuple):
     read: function(start) -> iterator of uint8 or uint16 [H, W, 3] from frame `start` on.
     video: VideoInfo, None for images. path: str, the video file or the folder of the images.
     shots: tuple of (first, end), consecutive stretches of frames that cover all frames, each restored separately; ()
-    means a single one.
+    means a single one. size: (height, width) of the frames.
     """
     name: str
     length: int
@@ -32,6 +32,7 @@ class Source(typing.NamedTuple):
     video: typing.Optional[video.VideoInfo]
     path: str
     shots: typing.Tuple[typing.Tuple[int, int], ...] = ()
+    size: typing.Tuple[int, int] = (1, 1)
 
 
 def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progress=None, shots=None,
@@ -80,7 +81,8 @@ def _source(clip, deinterlace, deep):
     read = frames.read
     if info:
         read = functools.partial(_read_video, frames, 16 if deep and info.bits > 8 else 8, info.interlaced)
-    return Source(clip.name, clip.length, names, read, info, frames.path, covering(clip.shots, clip.length))
+    return Source(clip.name, clip.length, names, read, info, frames.path, covering(clip.shots, clip.length),
+                  frames.size)
 
 
 def _read_video(frames, bits, deinterlace, start):
@@ -112,8 +114,8 @@ def restore(restorer, source, first=0):
             yield from restorer.restore_clip(frames, end - begin, max(first - begin, 0))
 
 
-def restore_into(put, restorer, source, first, progress):
-    """Restores a Source from frame `first` on.
+def restore_into(put, restorer, source, first, end, progress):
+    """Restores the frames of a Source from `first` to `end` (not included).
 
     Args:
       put: function (index, sr) that takes each restored frame, see `restore`.
@@ -123,7 +125,7 @@ def restore_into(put, restorer, source, first, progress):
     """
     try:
         with contextlib.closing(restore(restorer, source, first)) as restored:
-            for index, sr in enumerate(restored, first):
+            for index, sr in zip(range(first, end), restored):
                 put(index, sr)
                 progress.update()
     except UserError as error:

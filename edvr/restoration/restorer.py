@@ -1,16 +1,38 @@
 """Restores the frames of a clip as a stream, with a checkpoint or an exported graph."""
+import os
+import typing
+
 import numpy as np
 
 from data_tools.base.errors import UserError
 from data_tools.media.windows import window_indices
-from edvr.config import RuntimeConfig
+from edvr import checkpoints
+from edvr.config import ModelConfig, RuntimeConfig
 from edvr.config.export import OPEN
 from edvr.restoration import ensemble, memory, tiling
 from edvr.restoration.engine import CheckpointEngine
 from edvr.restoration.evaluation.metrics import to_uint8
-from edvr.restoration.graph.loading import is_exported
+from edvr.restoration.graph import signature
+from edvr.restoration.graph.loading import is_exported, read_bytes
 from edvr.restoration.graph.substitution import load_graph
 from edvr.runtime import devices
+
+
+class Network(typing.NamedTuple):
+    """What is known of a network that is not loaded; the fields are those of a Restorer."""
+    path: str
+    config: ModelConfig
+    step: typing.Optional[int]
+    reads_uint16: bool
+
+    @classmethod
+    def at(cls, path):
+        """The Network of a training directory, a checkpoint or an exported graph. Raises UserError as `Restorer`."""
+        if not is_exported(path):
+            prefix = checkpoints.chosen(path)
+            return cls(prefix, checkpoints.load_model_config(path), checkpoints.step_of(prefix), True)
+        data = read_bytes(os.path.join(path, 'saved_model.pb') if os.path.isdir(path) else path)
+        return cls(path, signature.read(path, data)[0], None, False)
 
 
 class Restorer:

@@ -18,11 +18,11 @@ from edvr.restoration.output.videos import restore_to_video
 from edvr.restoration.preview import places, preview
 
 
-def restore(restorer, restore_config, config):
+def restore(crew, restore_config, config):
     """Restores what `config` names.
 
     Args:
-      restorer: Restorer, made from restore_config.
+      crew: sharing.crew.Alone or Crew, of the network that restore_config names.
       restore_config: RestoreConfig.
       config: InferConfig.
     Returns:
@@ -33,21 +33,30 @@ def restore(restorer, restore_config, config):
     to_video = check_output_name(config.output)
     if to_video and config.part:
         raise UserError('--part deals clips to folders; --output=%s is one video' % config.output)
-    sources = _find(config, restorer)
+    sources = _find(config, crew.network)
     check_output(config.output, sources, to_video)
-    if config.preview:
-        _preview(restorer, sources, config)
-        return 0
     share, alone = _share(sources, config), len(sources) == 1
     started = time.time()
     if to_video:
-        count = restore_to_video(restorer, sources[0], config.output, settings_of(restore_config), config.fps,
+        count = restore_to_video(crew, sources[0], config.output, settings_of(restore_config), config.fps,
                                  config.crf, config.codec, config.audio, config.bits, config.overwrite)
     else:
-        count = restore_to_folders(restorer, share, config.output, settings_of(restore_config), alone,
+        count = restore_to_folders(crew, share, config.output, settings_of(restore_config), alone,
                                    config.overwrite, config.writers, config.share)
-    _report(count, restorer, config.output, time.time() - started)
+    _report(count, crew.network, config.output, time.time() - started)
     return count
+
+
+def show(restorer, config):
+    """Writes the pictures of --preview and prints an estimate. Args and errors as of `restore`; restorer: Restorer."""
+    to_video = check_output_name(config.output)
+    sources = _find(config, restorer)
+    check_output(config.output, sources, to_video)
+    folder, seconds, size = preview(restorer, sources[0], config.preview, config.output, config.codec, config.crf)
+    frames = sum(source.length for source in sources)
+    print('%d comparison pictures: %s' % (len(places(sources[0].length, config.preview)), folder))
+    print('estimate for %d frames like these: %.2f s a frame, %s in all, about %.3g MB'
+          % (frames, seconds, datetime.timedelta(seconds=round(seconds * frames)), size * frames / 1e6))
 
 
 def check_output_name(output):
@@ -82,17 +91,17 @@ def settings_of(config):
                 use_ema=config.use_ema)
 
 
-def _find(config, restorer):
+def _find(config, network):
     """The sources; prints notes about them."""
     names, reason = splits.choose(config.clips, config.input)
     with progress.bar(None, 'scanning the video') as bar:
-        sources = clip_source.find(config.input, restorer.config.upscale, names, config.allow_gaps,
+        sources = clip_source.find(config.input, network.config.upscale, names, config.allow_gaps,
                                    config.allow_damaged, lambda count: bar.update(count - bar.n),
-                                   ShotRule.from_config(config), config.deinterlace, restorer.reads_uint16)
+                                   ShotRule.from_config(config), config.deinterlace, network.reads_uint16)
     if reason:
         print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     info = sources[0].video
-    if info and info.bits > 8 and not restorer.reads_uint16:
+    if info and info.bits > 8 and not network.reads_uint16:
         print('note: %s has %d bits a channel (%s); an exported graph restores it from 8'
               % (config.input, info.bits, info.pixel_format))
     return sources
@@ -107,14 +116,6 @@ def _share(sources, config):
     return sources[i - 1::n]
 
 
-def _preview(restorer, sources, config):
-    folder, seconds, size = preview(restorer, sources[0], config.preview, config.output, config.codec, config.crf)
-    frames = sum(source.length for source in sources)
-    print('%d comparison pictures: %s' % (len(places(sources[0].length, config.preview)), folder))
-    print('estimate for %d frames like these: %.2f s a frame, %s in all, about %.3g MB'
-          % (frames, seconds, datetime.timedelta(seconds=round(seconds * frames)), size * frames / 1e6))
-
-
 def check_output(output, sources, to_video):
     """Checks that sources (list of clip_source.Source) can be restored to an output. Raises UserError."""
     if to_video and len(sources) > 1:
@@ -126,9 +127,9 @@ def check_output(output, sources, to_video):
             raise UserError('--output=%s would write over the input %s: give another one' % (output, source.path))
 
 
-def _report(count, restorer, output, seconds):
+def _report(count, network, output, seconds):
     if count:
         print('restored %d frames with %s in %.1f s, %.2f frames/s: %s'
-              % (count, restorer.path, seconds, count / seconds, output))
+              % (count, network.path, seconds, count / seconds, output))
     else:
         print('nothing to do: all frames are in %s (--overwrite restores them again)' % output)

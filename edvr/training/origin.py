@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from edvr.runtime.device_choice import ADAPTERS
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # files in which CANN states its version; the first that exists is read
 CANN_VERSION = ('{home}/version.cfg', '{home}/version.info', '{home}/*/version.info',
@@ -31,15 +33,21 @@ def describe(device, replicas, manifest, command=None):
         'host': '%s, %s, %d cores' % (socket.gethostname(), platform.platform(), os.cpu_count() or 0),
         'device': '%d x %s' % (replicas, device),
         'data': manifest,
-        'command': [os.path.basename(sys.argv[0])] + command.typed if command else None,
+        'command': _program() + command.typed if command else None,
         'flagfiles': dict(command.flagfiles) if command else {},
     }
 
 
+def _program():
+    spec = sys.modules['__main__'].__spec__
+    return ['python', '-m', spec.name] if spec else [os.path.basename(sys.argv[0])]
+
+
 def _versions():
     # an adapter in use is loaded by now; a CPU run does not load it only to describe itself
-    return {'python': platform.python_version(), 'tensorflow': tf.__version__, 'numpy': np.__version__,
-            'npu_bridge': getattr(sys.modules.get('npu_bridge'), '__version__', None), 'cann': cann_version()}
+    adapters = {name: getattr(sys.modules.get(name), '__version__', None) for name in ADAPTERS}
+    return dict(adapters, python=platform.python_version(), tensorflow=tf.__version__, numpy=np.__version__,
+                cann=cann_version())
 
 
 def revision(root=ROOT):

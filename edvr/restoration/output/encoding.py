@@ -1,6 +1,8 @@
 """How pictures are encoded: 4:2:0, BT.709, limited range, tagged so."""
 import typing
 
+import numpy as np
+
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
 
@@ -28,6 +30,14 @@ class Encoding(typing.NamedTuple):
     def input_format(self):
         """Of the frames that come in: those of 10 bits are made from 16."""
         return 'rgb48le' if self.bits == 10 else 'rgb24'
+
+    def converted(self, frame):
+        """A frame, uint8 or uint16 [H, W, 3], in the depth that the encoder reads."""
+        if self.bits == 10:
+            return frame if frame.dtype == np.uint16 else frame.astype(np.uint16) * np.uint16(257)
+        if frame.dtype == np.uint16:
+            raise ValueError('frames of 16 bits for a video of 8')
+        return frame
 
     def arguments(self, constant_rate):
         """Options of ffmpeg. With a variable rate frames keep their order: decoding times of segments then never

@@ -1,10 +1,12 @@
 """Restoring clips to folders of PNG frames."""
 import os
+import typing
 
 from edvr.restoration import clip_source
 from edvr.restoration.output import output_lock, progress
 from edvr.restoration.output.background_writer import BackgroundWriter
 from edvr.restoration.output.png_folder import PngFolder
+from edvr.restoration.sharing import dealing
 
 
 def folder_of(output, source, alone):
@@ -12,17 +14,17 @@ def folder_of(output, source, alone):
     return output if alone else os.path.join(output, source.name)
 
 
-def restore_to_folders(restorer, sources, output, settings, alone=None, overwrite=False, writers=2, part=None):
-    """Restores clips to PNG frames; an interrupted restoration continues at the first missing frame of each clip.
+def restore_to_folders(crew, sources, output, settings, alone=None, overwrite=False, writers=2, part=None):
+    """Restores clips to PNG frames; an interrupted restoration restores the frames that are missing.
 
     Args:
-      restorer: Restorer.
+      crew: sharing.crew.Alone or Crew.
       sources: list of clip_source.Source.
       output: str, a folder; see `folder_of`.
       settings: dict of JSON values, what decides how a restored frame looks.
       alone: whether there is only one clip in all; None tells it from `sources`.
       overwrite: restore again what is there.
-      writers: int, threads that write.
+      writers: int, threads that write, of each process.
       part: see `output_lock.of_folder`.
     Returns:
       int, how many frames were restored.
@@ -33,17 +35,37 @@ def restore_to_folders(restorer, sources, output, settings, alone=None, overwrit
     with output_lock.of_folder(output, part):
         folders = [PngFolder(folder_of(output, source, alone), source.names, _record(settings, source), overwrite)
                    for source in sources]
-        total = sum(source.length for source in sources)
-        missing = sum(source.length - folder.first for source, folder in zip(sources, folders))
-        if missing < total:
-            print('%d frames are there already' % (total - missing))
+        stretches = [dealing.Stretch(clip, first, end)
+                     for clip, folder in enumerate(folders) for first, end in folder.missing]
+        missing = sum(end - first for _, first, end in stretches)
+        there = sum(source.length for source in sources) - missing
+        if there:
+            print('%d frames are there already' % there)
+        shares = dealing.deal(stretches, crew.size, [source.size[0] * source.size[1] for source in sources],
+                              least=crew.network.config.num_frames)
         with progress.bar(missing, 'restoring') as bar:
-            for source, folder in zip(sources, folders):
-                if folder.first < source.length:
-                    with BackgroundWriter(folder.write, writers, 2 * writers) as writer:
-                        clip_source.restore_into(writer.put, restorer, source, folder.first, bar)
-                        progress.announce_end(bar)
+            for _ in crew.do(_restore, [[_Part(sources[clip], first, end, folders[clip], writers)
+                                         for clip, first, end in share] for share in shares], bar):
+                pass
     return missing
+
+
+class _Part(typing.NamedTuple):
+    """Frames `first` to `end` (not included) of a Source, and where they go."""
+    source: clip_source.Source
+    first: int
+    end: int
+    folder: PngFolder
+    writers: int
+
+
+def _restore(restorer, parts, bar):
+    """Restores a share (list of _Part); yields how many frames each part had."""
+    for source, first, end, folder, writers in parts:
+        with BackgroundWriter(folder.write, writers, 2 * writers) as writer:
+            clip_source.restore_into(writer.put, restorer, source, first, end, bar)
+            progress.announce_end(bar)
+        yield end - first
 
 
 def _record(settings, source):

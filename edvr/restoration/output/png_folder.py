@@ -5,6 +5,7 @@ from data_tools.base import files
 from data_tools.media.images import write_png
 from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.output.records import check_unchanged
+from edvr.restoration.sharing import dealing
 
 
 class PngFolder:
@@ -13,7 +14,7 @@ class PngFolder:
     RECORD in it keeps what the frames were restored with, so that frames of two networks never mix.
 
     Attributes:
-      first: int, index of the first frame that is missing; the number of frames if none is.
+      missing: list of (first, end), the stretches of frames that were missing when the folder was opened.
     """
 
     RECORD = '.restoration.json'
@@ -35,7 +36,7 @@ class PngFolder:
                 files.remove(path)
         else:
             self._check(record, settings)
-        self.first = next((index for index, path in enumerate(self._paths) if not os.path.exists(path)), len(names))
+        self.missing = dealing.missing(os.path.exists(path) for path in self._paths)
         files.write_json(record, settings)
 
     def write(self, index, sr):

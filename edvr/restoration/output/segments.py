@@ -5,6 +5,7 @@ bytes.
 """
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 
@@ -14,6 +15,7 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
 from edvr.restoration.output.records import check_unchanged
+from edvr.restoration.sharing import dealing
 
 FRAMES = 240   # of a segment: about one interval between key frames
 
@@ -25,8 +27,8 @@ class SegmentFolder:
     """The segments of one video.
 
     Attributes:
-      path: str, the folder.
-      first: int, index of the first frame whose segment is missing.
+      path: str, the folder. frames: int, frames of a segment.
+      first: int, index of the first frame whose segment was missing when the folder was opened.
     """
 
     RECORD = 'record.json'
@@ -43,11 +45,11 @@ class SegmentFolder:
           UserError: the folder cannot be written, or has segments of other settings.
         """
         folder, name = os.path.split(os.path.abspath(video))
-        self.path, self._frames = os.path.join(folder, '.%s.segments' % name), frames
+        self.path, self.frames = os.path.join(folder, '.%s.segments' % name), frames
         settings = dict(settings, segment_frames=frames)
         files.make_dir(folder)
         record = os.path.join(self.path, self.RECORD)
-        if self._count():
+        if self._present():
             try:
                 check_unchanged(record, settings, 'segments', self.path)
             except UserError:
@@ -57,7 +59,13 @@ class SegmentFolder:
         files.make_dir(self.path)
         files.remove_partials(self.path)
         files.write_json(record, settings)
-        self.first = self._count() * frames
+        self.first = self.missing(len(self._present()) * frames + 1)[0][0]
+
+    def missing(self, total):
+        """The stretches of frames without a segment in a video of `total` frames: list of (first, end)."""
+        there = set(self._present())
+        numbers = dealing.missing(number in there for number in range(-(-total // self.frames)))
+        return [(self.bounds(first, total)[0], self.bounds(end - 1, total)[1]) for first, end in numbers]
 
     def file(self, number):
         """Path of segment `number`."""
@@ -65,25 +73,59 @@ class SegmentFolder:
 
     def bounds(self, number, total):
         """(first, end) of the frames of a segment in a video of `total` frames."""
-        return number * self._frames, min((number + 1) * self._frames, total)
+        return number * self.frames, min((number + 1) * self.frames, total)
 
     def number(self, index):
         """(number of the segment of a frame, whether the frame is its first)."""
-        return index // self._frames, index % self._frames == 0
+        return index // self.frames, index % self.frames == 0
 
     def close(self):
         """Removes the folder if it holds no whole segment."""
-        if not self._count():
+        if not self._present():
             files.remove(self.path)
 
     def remove(self):
         files.remove(self.path)
 
-    def _count(self):
-        number = 0
-        while os.path.exists(self.file(number)):
-            number += 1
-        return number
+    def _present(self):
+        """Numbers of the segments that are there: list of int."""
+        names = files.listing(self.path)
+        return [int(name[:6]) for name in names if re.match(r'[0-9]{6}\.mp4$', name)]
+
+
+class SegmentWriter:
+    """Writes consecutive frames to segments; a context manager that ends the last one. It can be pickled before."""
+
+    def __init__(self, folder, first, timing, encoding, pixel_aspect=1):
+        """
+        Args:
+          folder: SegmentFolder. first: int, index of the first frame to write, which begins a segment.
+          timing, encoding, pixel_aspect: see `SegmentEncoder`.
+        """
+        self._folder, self._arguments, self._pixel_aspect = folder, (timing, encoding), pixel_aspect
+        self.next, self._shape, self._encoder = first, None, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        encoder, self._encoder = self._encoder, None
+        if encoder:
+            encoder.__exit__(*error)
+
+    def write(self, frame):
+        """Adds frame number `next`: uint8 or uint16 [H, W, 3], RGB; all of one size."""
+        if self._shape not in (None, frame.shape):
+            raise ValueError('a frame of shape %s after frames of %s' % (frame.shape, self._shape))
+        self._shape = frame.shape
+        number, begins = self._folder.number(self.next)
+        timing, encoding = self._arguments
+        if begins:
+            self.__exit__(None, None, None)
+            self._encoder = SegmentEncoder(self._folder.file(number), frame.shape, timing, self.next, encoding,
+                                           self._pixel_aspect).__enter__()
+        self._encoder.write(encoding.converted(frame))
+        self.next += 1
 
 
 class SegmentEncoder:

@@ -9,6 +9,7 @@ from edvr.runtime.ranks.plan import RANKS, Plan
 from edvr.runtime.ranks.processes import run_together
 
 LAUNCHED = 'EDVR_LAUNCHED'   # set in the environment of the ranks that `run` has started
+_SHARE_GRACE = 10.           # seconds for ranks that have nothing to save but the frame at hand
 
 
 def plan(runtime, ranks, batch_size, log_dir):
@@ -59,13 +60,34 @@ def _notes_of_a_rank(runtime):
 
 def run(environments, ranks, log_dir, device):
     """Starts this very program once for each rank of this host, and waits for all. Returns an exit code."""
-    spec = sys.modules['__main__'].__spec__
-    program = ['-m', spec.name] if spec else [sys.argv[0]]
-    # all ranks must have the device that --device=auto has become
-    command = [sys.executable] + program + sys.argv[1:] + ['--device=' + device]
     print('rank 0 shows here; each rank writes %s' % os.path.join(log_dir, 'rank_N.log'), flush=True)
-    launched = {rank: dict(changes, **{LAUNCHED: str(os.getpid())}) for rank, changes in environments.items()}
-    return run_together(command, launched, log_dir, ranks.stop_timeout, bind_cores=ranks.bind_cores)
+    # all ranks must have the device that --device=auto has become
+    return run_together(_command(['--device=' + device]), _launched(environments), log_dir, ranks.stop_timeout,
+                        bind_cores=ranks.bind_cores)
+
+
+def run_shares(environments, log_dir, arguments, look):
+    """The same for ranks that do not wait for each other.
+
+    Args:
+      environments, look: see `processes.run_together`.
+      log_dir: str. arguments: list of str, that follow those of this process.
+    Returns:
+      int, an exit code.
+    """
+    # each sees all cores, as a process alone does: sums over threads, and so frames, are the same bit for bit
+    return run_together(_command(arguments), _launched(environments), log_dir, _SHARE_GRACE, bind_cores=False,
+                        leads=False, look=look)
+
+
+def _command(arguments):
+    """The command line of this process with `arguments` (list of str) added."""
+    spec = sys.modules['__main__'].__spec__
+    return [sys.executable] + (['-m', spec.name] if spec else [sys.argv[0]]) + sys.argv[1:] + arguments
+
+
+def _launched(environments):
+    return {rank: dict(changes, **{LAUNCHED: str(os.getpid())}) for rank, changes in environments.items()}
 
 
 def apply(changes):

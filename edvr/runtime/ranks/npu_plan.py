@@ -69,7 +69,8 @@ def _given(path, count, ranks, batch_size):
 
 def _made(count, ranks, batch_size):
     """The same for a table that the hosts of the job make together from the addresses of their cards."""
-    ids = _cards(count, ranks.device_ids, batch_size)
+    ids = npu_cards.choose(count, ranks.device_ids, lambda found: 'the same whole batch is '
+                           + equal_recipe(count, len(found), batch_size))
     hosts, place = hosts_of(ranks)
     if len(hosts) * len(ids) == 1:
         alone = [rank_table.Rank(0, ids[0], '', hosts[0])]
@@ -82,17 +83,3 @@ def _made(count, ranks, batch_size):
     cards = [(card, address, host['server']) for host in everyone for card, address in host['cards']]
     table = [rank_table.Rank(number, *card) for number, card in enumerate(cards)]
     return table, [rank for rank in table if rank.server_id == own]
-
-
-def _cards(count, ids, batch_size):
-    """The cards of this host to use: `ids`, else the first `count` (0: all) of those that the driver shows."""
-    present = npu_cards.present()
-    found = list(ids or present or range(count or 1))
-    if count > len(found):
-        raise UserError('--num_devices=%d, but %s %s (%s); the same whole batch is %s' % (
-            count, '--device_ids names' if ids else 'this host has', plural(len(found), 'NPU'),
-            ', '.join(map(str, found)), equal_recipe(count, len(found), batch_size)))
-    absent = sorted(set(found) - set(present)) if present else []
-    if absent:
-        raise UserError('--device_ids names card %d, but this host has %s' % (absent[0], ', '.join(map(str, present))))
-    return found[:count or len(found)]

@@ -40,4 +40,4 @@ def equal_recipe(asked, found, batch_size):
 
 
 def plural(count, noun):
-    return '%d %s%s' % (count, noun, '' if count == 1 else 's')
+    return '%d %s%s' % (count, noun, '' if count == 1 else 'es' if noun.endswith('s') else 's')

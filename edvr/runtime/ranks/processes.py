@@ -24,7 +24,7 @@ class _Stopped(KeyboardInterrupt):
         self.signum = signum
 
 
-def run_together(command, environments, log_dir, grace, bind_cores=True):
+def run_together(command, environments, log_dir, grace, bind_cores=True, leads=True, look=None):
     """Runs `command` once for each rank until all have ended well, or one has failed, or the job is told to stop.
 
     Args:
@@ -33,6 +33,9 @@ def run_together(command, environments, log_dir, grace, bind_cores=True):
       log_dir: str, directory for rank_N.log; made if needed.
       grace: float, seconds for processes to end by themselves when the job is stopped.
       bind_cores: give each process its share of the cores that this one may use.
+      leads: whether the first rank leads: what it writes shows here, and when the job is stopped it ends before the
+        others, which wait for it. Without, all are told to end at once.
+      look: function without arguments, called several times a second and at the end; or None.
     Returns:
       exit code: 0, that of the first rank that failed, or 128 + signal.
     """
@@ -46,13 +49,15 @@ def run_together(command, environments, log_dir, grace, bind_cores=True):
         try:
             for (rank, environment), cores in zip(sorted(environments.items()), shares):
                 log = os.path.join(log_dir, 'rank_%d.log' % rank)
-                ranks.append(_Rank(rank, command, environment, log, cores, show=not ranks))
-            return _watch(ranks)
+                ranks.append(_Rank(rank, command, environment, log, cores, show=leads and not ranks))
+            return _watch(ranks, look or (lambda: None))
         except _Stopped as stop:
-            print('stopping: rank %d saves, then all end (%g s at most)' % (ranks[0].number if ranks else 0, grace),
-                  file=sys.stderr, flush=True)
             # a process that ends in the middle of a step leaves the others waiting for it: first the one that saves
-            _end(ranks[:1], grace)
+            first = ranks[:1] if leads else ranks
+            print('stopping: %s (%g s at most)' % (
+                'rank %d saves, then all end' % (ranks[0].number if ranks else 0) if leads else 'all processes end',
+                grace), file=sys.stderr, flush=True)
+            _end(first, grace)
             return 128 + stop.signum
         finally:
             _end(ranks, _DEATH_GRACE)
@@ -69,7 +74,7 @@ class _Rank:
     """A process of the job, its log file and the thread that fills it."""
 
     def __init__(self, number, command, changes, log, cores, show):
-        self.number, self.log = number, log
+        self.number, self.log, self.shows = number, log, show
         environment = dict(os.environ, PYTHONUNBUFFERED='1')
         for name, value in changes.items():
             environment.pop(name, None)
@@ -77,6 +82,7 @@ class _Rank:
                 environment[name] = value
         try:
             file = open(log, 'ab')   # noqa: SIM115 the thread that fills it closes it
+            self._begin = file.tell()   # behind the lines of earlier runs
         except OSError as error:
             raise UserError('the log %s cannot be written: %s' % (log, error.strerror)) from None
         libc = ctypes.CDLL(None)
@@ -123,13 +129,15 @@ class _Rank:
 
     def tail(self):
         with open(self.log, 'rb') as file:
+            file.seek(self._begin)
             return file.read().decode(errors='replace').splitlines()[-TAIL:]
 
 
-def _watch(ranks):
-    """Waits until all have ended (0) or one has failed (its exit code)."""
+def _watch(ranks, look):
+    """Waits until all have ended (0) or one has failed (its exit code); calls `look()` meanwhile."""
     while True:
         codes = [(rank, rank.poll()) for rank in ranks]
+        look()
         for rank, code in codes:
             if code:
                 _report(rank, code)
@@ -142,8 +150,8 @@ def _watch(ranks):
 def _report(rank, code):
     rank.finish()
     how = 'ended with exit code %d' % code if code > 0 else 'was killed by %s' % signal.Signals(-code).name
-    print('error: rank %d %s; the end of %s:\n%s' % (
-        rank.number, how, rank.log, '\n'.join('  | ' + line for line in rank.tail())), file=sys.stderr, flush=True)
+    said = ' (see above)' if rank.shows else ':\n' + '\n'.join('  | ' + line for line in rank.tail())
+    print('error: rank %d %s; the end of %s%s' % (rank.number, how, rank.log, said), file=sys.stderr, flush=True)
 
 
 def _end(ranks, grace):

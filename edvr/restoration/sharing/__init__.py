@@ -1,0 +1,1 @@
+"""Restoring on several devices of a host: what each gets, and the processes that do it."""

@@ -1,0 +1,140 @@
+"""Who restores: this process alone, or a process for each device of this host."""
+import contextlib
+import shutil
+import signal
+import sys
+import tempfile
+
+from data_tools.base.errors import UserError
+from edvr.restoration.output import progress
+from edvr.restoration.restorer import Network, Restorer
+from edvr.restoration.sharing import job
+from edvr.runtime.ranks import launch, share_plan
+from edvr.runtime.ranks.plan import Plan
+
+_STOPPED = tuple(128 + signum for signum in (signal.SIGINT, signal.SIGTERM))
+
+
+class Alone:
+    """This process.
+
+    Attributes:
+      size: int, how many share the work.
+      network: what is known of the network, with the attributes of `restorer.Network`.
+    """
+
+    size = 1
+
+    def __init__(self, restorer):
+        """Args: restorer: Restorer."""
+        self.network = self._restorer = restorer
+
+    def do(self, work, shares, bar):
+        """Yields the results of all shares in their order.
+
+        Args:
+          work: function(restorer, items, progress) -> iterator of results. It calls progress.update() for each frame.
+          shares: list of items, at most `size`.
+          bar: tqdm bar of frames.
+        """
+        for items in shares:
+            yield from work(self._restorer, items, bar)
+
+
+class Crew:
+    """A process for each of several devices of this host. Attributes and methods as of `Alone`."""
+
+    def __init__(self, environments, network, device):
+        """
+        Args:
+          environments: {number: {variable: value, or None to unset it}} of the processes, by which each finds its
+            device.
+          network: restorer.Network: all take the same checkpoint, also while a training writes newer ones.
+          device: str.
+        """
+        self.size, self.network = len(environments), network
+        self._environments, self._device = environments, device
+
+    def do(self, work, shares, bar):
+        """As of `Alone`; `work` is a function of a module, items can be pickled. A process that fails ends all others,
+        and this one with its exit code; so does a signal."""
+        shares = [job.Share(number, len(shares), work, items) for number, items in enumerate(shares)]
+        with _folder() as folder:
+            if shares:
+                self._run(folder, shares, bar)
+            yield from job.results(folder, shares)
+
+    def _run(self, folder, shares, bar):
+        environments = {number: dict(self._environments[number], **changes)
+                        for number, changes in job.write(folder, shares).items()}
+        counts = job.counts(folder, len(shares))
+
+        def look():
+            if bar.n < bar.total:
+                bar.update(int(counts.sum()) - bar.n)
+                progress.announce_end(bar)
+        arguments = ['--device=' + self._device, '--checkpoint=' + self.network.path]
+        code = launch.run_shares(environments, folder, arguments, look)
+        if code:
+            sys.exit(code)
+
+
+@contextlib.contextmanager
+def of(config, host, alone=False):
+    """A context with who restores: Alone or Crew. None in a process of a Crew, whose share is done then.
+
+    Args:
+      config: RestoreConfig. host: HostConfig.
+      alone: whether there is work for one device only.
+    Raises:
+      UserError: see `Restorer`; fewer devices than are asked for.
+    """
+    plan = share_plan.plan(config.device, host) if not job.given() else Plan({}, {}, [])
+    if plan.environments and not alone:
+        yield _crew(plan, config)
+        return
+    _take_one(plan)
+    with Restorer.from_config(config) as restorer:
+        if job.given():
+            job.do(restorer)
+        yield None if job.given() else Alone(restorer)
+
+
+def take_one_device(device, host, why):
+    """Gives this process one of the devices of a HostConfig. Raises UserError where several are asked for.
+
+    Args:
+      device: str. why: str, the option that several devices do not serve.
+    """
+    if host.num_devices > 1:
+        raise UserError('--num_devices=%d with %s, which uses one device: leave one of the two out'
+                        % (host.num_devices, why))
+    _take_one(share_plan.plan(device, host))
+
+
+def _take_one(plan):
+    launch.apply(plan.environments.get(0, plan.changes))
+
+
+def _crew(plan, config):
+    if config.device == 'cpu' and config.tile == 'auto':
+        raise UserError('--tile=auto measures the memory that one process may take, not what %d leave to each other: '
+                        'give the side of a tile, such as --tile=256, or --num_devices=1' % len(plan.environments))
+    for note in plan.notes:
+        print(note, flush=True)
+    return Crew(plan.environments, Network.at(config.checkpoint), config.device)
+
+
+@contextlib.contextmanager
+def _folder():
+    """A folder for a job; it stays where a process has failed, for the logs in it."""
+    folder = tempfile.mkdtemp(prefix='edvr-')
+    code = 0
+    try:
+        yield folder
+    except SystemExit as error:
+        code = error.code
+        raise
+    finally:
+        if code in (0,) + _STOPPED:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""A share of the frames as a process: what it reads, what it counts, what it hands back.
+
+The files of a job are in a folder that only this user can read: shares are pickled, so that the processes need not
+look through the input again.
+"""
+import os
+import pickle
+import typing
+
+import numpy as np
+
+from data_tools.base import files
+
+VARIABLE = 'EDVR_SHARE'   # the path of the share that the process is to do
+
+
+class Share(typing.NamedTuple):
+    """Work of one process.
+
+    number: int. count: int, shares of the job. work: function(restorer, items, progress) -> iterator of results, of a
+    module. items: what it takes.
+    """
+    number: int
+    count: int
+    work: typing.Callable
+    items: typing.Any
+
+
+class Counter:
+    """What a process has done, counted where the others see it; stands in for a progress bar.
+
+    Attributes:
+      n, total: as of a bar; this one is never full.
+    """
+
+    n, total = 0, float('inf')
+
+    def __init__(self, folder, number, count):
+        self._number, self._counts = number, counts(folder, count)
+
+    def update(self):
+        self._counts[self._number] += 1
+
+
+def counts(folder, count):
+    """What the `count` processes of a job have done: int64 [count], shared by all that call this."""
+    path = os.path.join(folder, 'counts')
+    if not os.path.exists(path):
+        np.zeros(count, np.int64).tofile(path)
+    return np.memmap(path, np.int64, 'r+', shape=(count,))
+
+
+def write(folder, shares):
+    """Writes shares (list of Share) into a folder. Returns the environment of each process: {number: dict}."""
+    environments = {}
+    for share in shares:
+        path = os.path.join(folder, 'share_%d' % share.number)
+        with open(path, 'wb') as file:
+            pickle.dump(share, file)
+        environments[share.number] = {VARIABLE: path}
+    counts(folder, len(shares))
+    return environments
+
+
+def given():
+    """Whether this process is to do a share."""
+    return VARIABLE in os.environ
+
+
+def do(restorer):
+    """Does the share of this process with a Restorer."""
+    path = os.environ[VARIABLE]
+    with open(path, 'rb') as file:
+        share = pickle.load(file)
+    counter = Counter(os.path.dirname(path), share.number, share.count)
+    with files.atomic_path(path + '.results') as partial, open(partial, 'wb') as file:
+        for result in share.work(restorer, share.items, counter):
+            pickle.dump(result, file)
+
+
+def results(folder, shares):
+    """Yields the results of all shares (list of Share) in their order."""
+    for share in shares:
+        with open(os.path.join(folder, 'share_%d.results' % share.number), 'rb') as file:
+            while True:
+                try:
+                    yield pickle.load(file)
+                except EOFError:
+                    break
