@@ -111,8 +111,8 @@ def restore(restorer, source, first=0):
             yield from restorer.restore_clip(frames, end - begin, max(first - begin, 0))
 
 
-def restore_into(put, restorer, source, first, progress):
-    """Restores a Source from frame `first` on.
+def restore_into(put, restorer, source, first, end, progress):
+    """Restores the frames of a Source from `first` to `end` (not included).
 
     Args:
       put: function (index, sr) that takes each restored frame, see `restore`.
@@ -122,7 +122,7 @@ def restore_into(put, restorer, source, first, progress):
     """
     try:
         with contextlib.closing(restore(restorer, source, first)) as restored:
-            for index, sr in enumerate(restored, first):
+            for index, sr in zip(range(first, end), restored):
                 put(index, sr)
                 progress.update()
     except UserError as error:

@@ -4,13 +4,16 @@ import hashlib
 import os
 import re
 import time
+import typing
 
+from data_tools.base import beam_runner
 from data_tools.base.errors import UserError
 from data_tools.media import splits, video
 from data_tools.media.shots import ShotRule
 from edvr import checkpoints
 from edvr.restoration import clip_source
-from edvr.restoration.graph.loading import is_exported
+from edvr.restoration.graph import signature
+from edvr.restoration.graph.loading import is_exported, read_bytes
 from edvr.restoration.output import progress
 from edvr.restoration.output.containers import CONTAINERS
 from edvr.restoration.output.folders import folder_of, restore_to_folders
@@ -33,12 +36,12 @@ def restore(restorer, restore_config, config):
     to_video = check_output_name(config.output)
     if to_video and config.part:
         raise UserError('--part deals clips to folders; --output=%s is one video' % config.output)
-    sources = _find(config, restorer)
+    sources = find_sources(config, restorer)
     check_output(config.output, sources, to_video)
     if config.preview:
         _preview(restorer, sources, config)
         return 0
-    share, alone = _share(sources, config), len(sources) == 1
+    share, alone = share_of(sources, config), len(sources) == 1
     started = time.time()
     if to_video:
         count = restore_to_video(restorer, sources[0], config.output, settings_of(restore_config), config.fps,
@@ -46,8 +49,46 @@ def restore(restorer, restore_config, config):
     else:
         count = restore_to_folders(restorer, share, config.output, settings_of(restore_config), alone,
                                    config.overwrite, config.writers, config.share)
-    _report(count, restorer, config.output, time.time() - started)
+    report(count, restorer, config.output, time.time() - started)
     return count
+
+
+class Network(typing.NamedTuple):
+    """What is known of a network without loading it; the names are those of `Restorer`."""
+    config: typing.Any
+    path: str
+    reads_uint16: bool
+
+    @classmethod
+    def of(cls, path):
+        """The Network of a training directory, a checkpoint or an exported graph. Raises UserError as `Restorer`."""
+        if is_exported(path):
+            return cls(signature.read(path, read_bytes(_graph_file(path)))[0], path, False)
+        path = checkpoints.chosen(path)
+        return cls(checkpoints.load_model_config(path), path, True)
+
+
+def restore_with_beam(restore_config, config):
+    """As `restore`, by the workers of Apache Beam, each of which loads the network.
+
+    Args:
+      restore_config: RestoreConfig. config: InferConfig with a runner.
+    Returns:
+      int, frames restored.
+    Raises:
+      UserError: see `restore` and `beam_runner.run`; one video or a preview is wanted.
+    """
+    beam_runner.require()
+    beam_runner.parse_options(config)
+    if check_output_name(config.output):
+        raise UserError('--runner restores to folders of frames; --output=%s is one video' % config.output)
+    config = config.replace(input=beam_runner.absolute(config.input), output=beam_runner.absolute(config.output))
+    network = Network.of(beam_runner.absolute(restore_config.checkpoint))
+    sources = find_sources(config, network)
+    check_output(config.output, sources, False)
+    restore_config = restore_config.replace(checkpoint=network.path)   # not a newer one that appears meanwhile
+    from edvr.restoration import beam_restoring  # defines what needs Beam
+    return beam_restoring.restore(network, sources, settings_of(restore_config), restore_config, config)
 
 
 def check_output_name(output):
@@ -72,8 +113,7 @@ def settings_of(config):
       config: RestoreConfig.
     """
     if is_exported(config.checkpoint):
-        path = config.checkpoint
-        path = os.path.join(path, 'saved_model.pb') if os.path.isdir(path) else path
+        path = _graph_file(config.checkpoint)
     else:
         path = checkpoints.latest(config.checkpoint) + '.index'   # holds the checksum of every variable
     with open(path, 'rb') as file:
@@ -82,23 +122,28 @@ def settings_of(config):
                 use_ema=config.use_ema)
 
 
-def _find(config, restorer):
-    """The sources; prints what the user should know of them."""
+def _graph_file(path):
+    """The file of an exported graph, which may be a folder."""
+    return os.path.join(path, 'saved_model.pb') if os.path.isdir(path) else path
+
+
+def find_sources(config, network):
+    """The sources for a Restorer or a Network: list of Source; prints what the user should know of them."""
     names, reason = splits.choose(config.clips, config.input)
     with progress.bar(None, 'looking through the video') as bar:
-        sources = clip_source.find(config.input, restorer.config.upscale, names, config.allow_gaps,
+        sources = clip_source.find(config.input, network.config.upscale, names, config.allow_gaps,
                                    config.allow_damaged, lambda count: bar.update(count - bar.n),
-                                   ShotRule.from_config(config), config.deinterlace, restorer.reads_uint16)
+                                   ShotRule.from_config(config), config.deinterlace, network.reads_uint16)
     if reason:
         print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     info = sources[0].video
-    if info and info.bits > 8 and not restorer.reads_uint16:
+    if info and info.bits > 8 and not network.reads_uint16:
         print('note: %s has %d bits a channel (%s); an exported graph restores it from 8'
               % (config.input, info.bits, info.pixel_format))
     return sources
 
 
-def _share(sources, config):
+def share_of(sources, config):
     """The clips of --part: every n-th one."""
     if not config.share:
         return sources
@@ -126,9 +171,10 @@ def check_output(output, sources, to_video):
             raise UserError('--output=%s would write over the input %s: give another one' % (output, source.path))
 
 
-def _report(count, restorer, output, seconds):
+def report(count, network, output, seconds):
+    """Prints what was restored: `count` frames with a Restorer or a Network, in `seconds`, to `output`."""
     if count:
         print('restored %d frames with %s in %.1f s, %.2f frames/s: %s'
-              % (count, restorer.path, seconds, count / seconds, output))
+              % (count, network.path, seconds, count / seconds, output))
     else:
         print('nothing to do: all frames are in %s (--overwrite restores them again)' % output)

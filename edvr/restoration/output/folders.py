@@ -31,8 +31,7 @@ def restore_to_folders(restorer, sources, output, settings, alone=None, overwrit
     """
     alone = len(sources) == 1 if alone is None else alone
     with output_lock.of_folder(output, part):
-        folders = [PngFolder(folder_of(output, source, alone), source.names, _record(settings, source), overwrite)
-                   for source in sources]
+        folders = open_folders(sources, output, settings, alone, overwrite)
         total = sum(source.length for source in sources)
         missing = sum(source.length - folder.first for source, folder in zip(sources, folders))
         if missing < total:
@@ -41,9 +40,15 @@ def restore_to_folders(restorer, sources, output, settings, alone=None, overwrit
             for source, folder in zip(sources, folders):
                 if folder.first < source.length:
                     with BackgroundWriter(folder.write, writers, 2 * writers) as writer:
-                        clip_source.restore_into(writer.put, restorer, source, folder.first, bar)
+                        clip_source.restore_into(writer.put, restorer, source, folder.first, source.length, bar)
                         progress.announce_end(bar)
     return missing
+
+
+def open_folders(sources, output, settings, alone, overwrite):
+    """The folder of each source: list of PngFolder. Raises UserError, see `PngFolder`."""
+    return [PngFolder(folder_of(output, source, alone), source.names, _record(settings, source), overwrite)
+            for source in sources]
 
 
 def _record(settings, source):

@@ -35,8 +35,12 @@ class PngFolder:
                 files.remove(path)
         else:
             self._check(record, settings)
-        self.first = next((index for index, path in enumerate(self._paths) if not os.path.exists(path)), len(names))
+        self.first = self.first_missing(0, len(names))
         files.write_json(record, settings)
+
+    def first_missing(self, first, end):
+        """Index of the first frame from `first` to `end` (not included) that is missing now; `end` if none is."""
+        return next((index for index in range(first, end) if not os.path.exists(self._paths[index])), end)
 
     def write(self, index, sr):
         """Writes frame number `index`, float [H, W, 3] in [0, 1]."""

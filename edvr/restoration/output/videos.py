@@ -49,7 +49,7 @@ def restore_to_video(restorer, source, path, settings, fps=0., crf=18, codec='au
                 print('%d frames are there already' % first)
             with BackgroundWriter(lambda index, sr: encoder.write(convert(sr)), threads=1) as writer, \
                     progress.bar(source.length - first, 'restoring') as bar:
-                clip_source.restore_into(writer.put, restorer, source, first, bar)
+                clip_source.restore_into(writer.put, restorer, source, first, source.length, bar)
                 progress.announce_end(bar)
         if encoder.lost_metadata:
             print('note: %s cannot hold this metadata of the input: %s'
