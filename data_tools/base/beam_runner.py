@@ -2,6 +2,7 @@
 
 Beam is imported when a pipeline is run: programs work without it as long as --runner is not given.
 """
+import collections
 import contextlib
 import io
 import logging
@@ -22,8 +23,9 @@ _WORKER = 'apache_beam.runners.worker.sdk_worker_main'   # in the command line o
 _ATTEMPTS = 4      # a worker that is killed each time ends the program
 _PERIOD = 0.5      # seconds between two looks at a pipeline
 _PATIENCE = 10.    # seconds that a pipeline may take to end after its workers
-# of the last line of a worker's traceback, as it arrives in the runner's error
-_USER_ERROR = re.compile(r'errors\.UserError: (.*?)(?: \[while running .*)?$', re.M)
+# in the last line of a worker's traceback, as it arrives in the runner's error
+_USER_ERROR = re.compile(r'errors\.UserError: (.*)$', re.M)
+_STEP = re.compile(r' \[while running .*', re.S)
 
 
 class _LostWorkerError(Exception):
@@ -89,9 +91,18 @@ def parse_options(config):
         print('passed on to the job server of %s: %s' % (config.runner, ' '.join(unknown)), flush=True)
     elif unknown:
         raise UserError('--beam_options: %s has no option %s' % (config.runner, ' '.join(unknown)))
-    if not any(word.startswith('--default_sdk_harness_log_level') for word in words):
-        words.append('--default_sdk_harness_log_level=WARNING')
-    return lambda: PipelineOptions(list(words))
+    return lambda: PipelineOptions(words + _usual(config.runner, words))
+
+
+def _usual(runner, words):
+    """Options that are added to those given."""
+    level = '--default_sdk_harness_log_level'
+    added = [] if any(word.startswith(level) for word in words) else [level + '=WARNING']
+    if runner == 'DirectRunner':
+        # without it newer ones download and take Prism, which has no worker processes that can be counted; the
+        # pipelines here have no triggers
+        added.append('--allow_unsafe_triggers')
+    return added
 
 
 def _unknown(words):
@@ -168,7 +179,7 @@ def _follow(running, counter, bar):
         # at the end of a pipeline its workers end a moment before it does
         if since and time.monotonic() - since > _PATIENCE:
             raise _LostWorkerError
-    if since and running.error and not _USER_ERROR.search(str(running.error)):
+    if since and running.error and not _user_error(running.error):
         raise _LostWorkerError
 
 
@@ -194,9 +205,11 @@ class _Running(threading.Thread):
         with contextlib.suppress(Exception):   # not every runner has them, some only at the end
             if getattr(self._result, '_metrics', None) is not None:
                 self._result._metrics = None   # portable runners keep their first answer
-            found = self._result.metrics().query()['counters']
-            return {item.key.metric.name: item.committed or item.attempted or 0 for item in found
-                    if item.key.metric.namespace == namespace}
+            sums = collections.Counter()   # several steps count under one name
+            for item in self._result.metrics().query()['counters']:
+                if item.key.metric.namespace == namespace:
+                    sums[item.key.metric.name] += item.committed or item.attempted or 0
+            return dict(sums)
         return {}
 
     def stop(self):
@@ -207,13 +220,18 @@ class _Running(threading.Thread):
         processes.kill(processes.descendants(_WORKER))
 
 
+def _user_error(error):
+    """The text of a worker's UserError in the error of a pipeline; '' where it is another error."""
+    told = [str(error)] if isinstance(error, UserError) else _USER_ERROR.findall(str(error))
+    return _STEP.sub('', told[-1]) if told else ''
+
+
 def _reason(name, error):
     """The error of a pipeline in a line."""
-    text = str(error).strip()
-    told = _USER_ERROR.findall(text)
+    told = _user_error(error)
     if told:
-        return told[-1]
-    lines = [line for line in text.splitlines() if line.strip()]
+        return told
+    lines = [line for line in str(error).splitlines() if line.strip()]
     return '%s ended with %s%s; finished work is kept: remove the cause and run the same command again' % (
         name, type(error).__name__, ': ' + lines[-1].strip() if lines else '')
 
