@@ -3,8 +3,8 @@
     python -m edvr.infer --checkpoint=train --input=clips --output=restored            PNG frames, a folder per clip
     python -m edvr.infer --checkpoint=EDVR.pb --input=movie.mp4 --output=movie_x4.mp4   a video, with its audio
 
-All devices of the host share the frames. An interrupted run continues: the same command restores what is missing,
-frames of a folder, segments of a video.
+All devices of the host share the frames; with --runner Apache Beam restores the clips, on many machines. An interrupted
+run continues: the same command restores what is missing, frames of a folder, segments of a video.
 """
 import signal
 import sys
@@ -21,6 +21,10 @@ def main():
     # as an exception, so that partial files are removed
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(128 + signal.SIGTERM))
     config, restore_config, host = flags.build_all(InferConfig, RestoreConfig, HostConfig)
+    if config.runner:
+        crew.take_one_device(restore_config.device, host, '--runner')
+        run.restore_with_beam(restore_config, config)
+        return
     run.check_output_name(config.output)   # before the network is loaded
     with crew.of(restore_config, host, alone=config.preview) as workers:
         if config.preview:

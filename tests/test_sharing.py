@@ -25,7 +25,7 @@ from edvr.restoration.evaluation import clip_set
 from edvr.restoration.output import segments, video_writer
 from edvr.restoration.restorer import Network, Restorer, windows
 from edvr.restoration.sharing import crew
-from edvr.restoration.sharing.dealing import Stretch, deal, missing
+from edvr.restoration.sharing.dealing import Stretch, cut, deal, missing
 from edvr.runtime.ranks import npu_cards, share_plan
 
 SLOWLY = os.path.join(FAULTS, 'restore_slowly.py')
@@ -60,6 +60,16 @@ def test_shares_are_of_equal_cost_not_length():
 def test_cuts_at_segments():
     assert deal([Stretch(0, 0, 100)], 3, unit=40) == [[Stretch(0, 0, 40)], [Stretch(0, 40, 80)], [Stretch(0, 80, 100)]]
     assert deal([Stretch(0, 240, 300)], 2, unit=240) == [[Stretch(0, 240, 300)]]
+
+
+@pytest.mark.parametrize('lengths, most, expected', [
+    ([3, 1], 0, [(0, 0, 3), (1, 0, 1)]),
+    ([7, 2], 3, [(0, 0, 3), (0, 3, 6), (0, 6, 7), (1, 0, 2)]),
+    ([6], 3, [(0, 0, 3), (0, 3, 6)]),
+    ([], 3, []),
+])
+def test_stretches_of_fixed_length(lengths, most, expected):
+    assert [tuple(item) for item in cut(lengths, most)] == expected
 
 
 def test_no_more_ranks_than_work():

@@ -1,5 +1,6 @@
 """A pool of worker processes for long jobs: progress with ETA, clean termination, no orphans."""
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -18,8 +19,23 @@ class StoppedError(Exception):
 _shared = {}
 
 
+_thread = threading.local()   # `count`: where a worker that is not of this pool counts
+
+
+@contextlib.contextmanager
+def counting(count):
+    """Inside the `with` block, `report` in this thread calls `count(items, size)`: for other pools than this one."""
+    before, _thread.count = getattr(_thread, 'count', None), count
+    try:
+        yield
+    finally:
+        _thread.count = before
+
+
 def report(items=0, size=0):
     """Called by a worker after each item: counts items and bytes. Raises StoppedError when the program is ending."""
+    if getattr(_thread, 'count', None):
+        _thread.count(items, size)
     if _shared:
         with _shared['lock']:
             _shared['items'].value += items

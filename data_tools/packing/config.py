@@ -3,6 +3,7 @@ import dataclasses
 from typing import Optional
 
 from data_tools.base import paths
+from data_tools.base.beam_config import BeamConfig
 from data_tools.base.config import Config, option
 from data_tools.media.config import MadeLqConfig, ShotConfig
 from data_tools.media.windows import FILLS
@@ -13,7 +14,7 @@ NO_FILL = 'none'
 
 
 @dataclasses.dataclass(frozen=True)
-class PackConfig(ShotConfig, MadeLqConfig):
+class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
     """Clips to pack, how, and where to."""
 
     TITLE = 'packing'

@@ -99,6 +99,7 @@ def prepare_output(folder, job, update=False):
     names = files.listing(folder)
     path = os.path.join(folder, JOB)
     if JOB not in names or not any(name.startswith('shard-') for name in names):
+        files.remove(os.path.join(folder, MANIFEST))   # of shards that somebody has removed
         files.write_json(path, job)   # a job of which nothing is done binds nobody
         return False
     old = files.read_json(path)

@@ -3,12 +3,13 @@ import dataclasses
 import re
 
 from data_tools.base import paths
+from data_tools.base.beam_config import BeamConfig
 from data_tools.base.config import option
 from data_tools.media.config import ShotConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class InferConfig(ShotConfig):
+class InferConfig(BeamConfig, ShotConfig):
     """Input and output of a restoration."""
 
     TITLE = 'inference'
@@ -37,6 +38,8 @@ class InferConfig(ShotConfig):
                           low=0, common=True)
     part: str = option('', 'i/n: restore only share i (1 to n) of the clips, for n runs on several machines that write '
                        'the same --output')
+    stretch: int = option(0, 'with --runner: restore long clips in stretches of this many frames, on several machines; '
+                          '0 restores each clip on one', low=0)
     audio: bool = option(True, "copy the audio of the input video to the written video")
     allow_gaps: bool = option(False, 'accept holes in the numbering of images (time jumps there)')
     allow_damaged: bool = option(False, 'restore the frames of a damaged or cut video that can be decoded')
@@ -57,5 +60,9 @@ class InferConfig(ShotConfig):
             yield '--output is not given; it must be a folder for PNG frames, or a video file to write'
         if self.part and not self.share:
             yield 'part is %r; it must be i/n with 1 <= i <= n, such as 2/8' % self.part
+        if self.stretch and not self.runner:
+            yield 'stretch is %d without --runner' % self.stretch
+        if self.preview and self.runner:
+            yield 'preview is %d, which runs on this machine; leave out --runner' % self.preview
         if self.crf > 51 and self.codec in ('libx264', 'libx265'):
             yield 'crf is %d; with %s it must be at most 51' % (self.crf, self.codec)

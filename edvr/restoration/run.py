@@ -5,6 +5,7 @@ import os
 import re
 import time
 
+from data_tools.base import beam_runner
 from data_tools.base.errors import UserError
 from data_tools.media import splits, video
 from data_tools.media.shots import ShotRule
@@ -16,6 +17,7 @@ from edvr.restoration.output.containers import CONTAINERS
 from edvr.restoration.output.folders import folder_of, restore_to_folders
 from edvr.restoration.output.videos import restore_to_video
 from edvr.restoration.preview import places, preview
+from edvr.restoration.restorer import Network
 
 
 def restore(crew, restore_config, config):
@@ -33,9 +35,9 @@ def restore(crew, restore_config, config):
     to_video = check_output_name(config.output)
     if to_video and config.part:
         raise UserError('--part deals clips to folders; --output=%s is one video' % config.output)
-    sources = _find(config, crew.network)
+    sources = find_sources(config, crew.network)
     check_output(config.output, sources, to_video)
-    share, alone = _share(sources, config), len(sources) == 1
+    share, alone = share_of(sources, config), len(sources) == 1
     started = time.time()
     if to_video:
         count = restore_to_video(crew, sources[0], config.output, settings_of(restore_config), config.fps,
@@ -43,20 +45,44 @@ def restore(crew, restore_config, config):
     else:
         count = restore_to_folders(crew, share, config.output, settings_of(restore_config), alone,
                                    config.overwrite, config.writers, config.share)
-    _report(count, crew.network, config.output, time.time() - started)
+    report(count, crew.network, config.output, time.time() - started)
     return count
 
 
 def show(restorer, config):
     """Writes the pictures of --preview and prints an estimate. Args and errors as of `restore`; restorer: Restorer."""
     to_video = check_output_name(config.output)
-    sources = _find(config, restorer)
+    sources = find_sources(config, restorer)
     check_output(config.output, sources, to_video)
     folder, seconds, size = preview(restorer, sources[0], config.preview, config.output, config.codec, config.crf)
     frames = sum(source.length for source in sources)
     print('%d comparison pictures: %s' % (len(places(sources[0].length, config.preview)), folder))
     print('estimate for %d frames like these: %.2f s a frame, %s in all, about %.3g MB'
           % (frames, seconds, datetime.timedelta(seconds=round(seconds * frames)), size * frames / 1e6))
+
+def restore_with_beam(restore_config, config):
+    """As `restore`, by the workers of Apache Beam, each of which loads the network.
+
+    Args:
+      restore_config: RestoreConfig. config: InferConfig with a runner.
+    Returns:
+      int, frames restored.
+    Raises:
+      UserError: see `restore` and `beam_runner.run`; the output is one video, or a preview is requested.
+    """
+    beam_runner.require()
+    beam_runner.parse_options(config)
+    if check_output_name(config.output):
+        raise UserError('--runner restores to folders of frames; --output=%s is one video' % config.output)
+    if config.preview:
+        raise UserError('--preview=%d with --runner: a preview needs no runner; leave --runner out' % config.preview)
+    config = config.replace(input=beam_runner.absolute(config.input), output=beam_runner.absolute(config.output))
+    network = Network.at(beam_runner.absolute(restore_config.checkpoint))
+    sources = find_sources(config, network)
+    check_output(config.output, sources, False)
+    restore_config = restore_config.replace(checkpoint=network.path)   # not a newer one that is written meanwhile
+    from edvr.restoration import beam_restoring  # needs Beam
+    return beam_restoring.restore(network, sources, settings_of(restore_config), restore_config, config)
 
 
 def check_output_name(output):
@@ -91,8 +117,8 @@ def settings_of(config):
                 use_ema=config.use_ema)
 
 
-def _find(config, network):
-    """The sources; prints notes about them."""
+def find_sources(config, network):
+    """The sources for a Restorer or a Network: list of Source; prints notes about them."""
     names, reason = splits.choose(config.clips, config.input)
     with progress.bar(None, 'scanning the video') as bar:
         sources = clip_source.find(config.input, network.config.upscale, names, config.allow_gaps,
@@ -107,7 +133,7 @@ def _find(config, network):
     return sources
 
 
-def _share(sources, config):
+def share_of(sources, config):
     """The clips of --part: every n-th one."""
     if not config.share:
         return sources
@@ -127,7 +153,8 @@ def check_output(output, sources, to_video):
             raise UserError('--output=%s would write over the input %s: give another one' % (output, source.path))
 
 
-def _report(count, network, output, seconds):
+def report(count, network, output, seconds):
+    """Prints the result: `count` frames restored with a Restorer or a Network, in `seconds`, to `output`."""
     if count:
         print('restored %d frames with %s in %.1f s, %.2f frames/s: %s'
               % (count, network.path, seconds, count / seconds, output))

@@ -33,8 +33,7 @@ def restore_to_folders(crew, sources, output, settings, alone=None, overwrite=Fa
     """
     alone = len(sources) == 1 if alone is None else alone
     with output_lock.of_folder(output, part):
-        folders = [PngFolder(folder_of(output, source, alone), source.names, _record(settings, source), overwrite)
-                   for source in sources]
+        folders = open_folders(sources, output, settings, alone, overwrite)
         stretches = [dealing.Stretch(clip, first, end)
                      for clip, folder in enumerate(folders) for first, end in folder.missing]
         missing = sum(end - first for _, first, end in stretches)
@@ -44,14 +43,20 @@ def restore_to_folders(crew, sources, output, settings, alone=None, overwrite=Fa
         shares = dealing.deal(stretches, crew.size, [source.size[0] * source.size[1] for source in sources],
                               least=crew.network.config.num_frames)
         with progress.bar(missing, 'restoring') as bar:
-            for _ in crew.do(_restore, [[_Part(sources[clip], first, end, folders[clip], writers)
-                                         for clip, first, end in share] for share in shares], bar):
+            for _ in crew.do(restore_parts, [[Part(sources[clip], first, end, folders[clip], writers)
+                                              for clip, first, end in share] for share in shares], bar):
                 pass
     return missing
 
 
-class _Part(typing.NamedTuple):
-    """Frames `first` to `end` (not included) of a Source, and where they go."""
+def open_folders(sources, output, settings, alone, overwrite):
+    """The folder of each source: list of PngFolder. Raises UserError, see `PngFolder`."""
+    return [PngFolder(folder_of(output, source, alone), source.names, _record(settings, source), overwrite)
+            for source in sources]
+
+
+class Part(typing.NamedTuple):
+    """Frames `first` to `end` (not included) of a Source, their folder, and the number of threads that write."""
     source: clip_source.Source
     first: int
     end: int
@@ -59,8 +64,8 @@ class _Part(typing.NamedTuple):
     writers: int
 
 
-def _restore(restorer, parts, bar):
-    """Restores a share (list of _Part); yields how many frames each part had."""
+def restore_parts(restorer, parts, bar):
+    """Restores a list of Part; yields the number of frames of each. `bar` is a tqdm bar, or has its n and update()."""
     for source, first, end, folder, writers in parts:
         with BackgroundWriter(folder.write, writers, 2 * writers) as writer:
             clip_source.restore_into(writer.put, restorer, source, first, end, bar)

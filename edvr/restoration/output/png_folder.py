@@ -36,8 +36,13 @@ class PngFolder:
                 files.remove(path)
         else:
             self._check(record, settings)
-        self.missing = dealing.missing(os.path.exists(path) for path in self._paths)
+        self.missing = self.missing_between(0, len(names))
         files.write_json(record, settings)
+
+    def missing_between(self, first, end):
+        """The stretches of missing frames from `first` to `end` (not included), now: list of (first, end)."""
+        return [(first + begin, first + stop)
+                for begin, stop in dealing.missing(os.path.exists(path) for path in self._paths[first:end])]
 
     def write(self, index, sr):
         """Writes frame number `index`, float [H, W, 3] in [0, 1]."""

@@ -27,6 +27,20 @@ def missing(present):
     return found
 
 
+def cut(lengths, most=0):
+    """Cuts clips into stretches.
+
+    Args:
+      lengths: list of int, frames of each clip.
+      most: int, frames of a stretch; 0 takes each clip whole. At a cut both sides read the frames that their windows
+        share, so short stretches cost more.
+    Returns:
+      list of Stretch, none empty, in order.
+    """
+    return [Stretch(clip, first, min(first + (most or length), length))
+            for clip, length in enumerate(lengths) for first in range(0, length, most or length)]
+
+
 def deal(stretches, ranks, costs=None, unit=1, least=1):
     """Deals stretches to ranks in shares of about equal cost, in order, so that few stretches are cut.
 

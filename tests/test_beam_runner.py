@@ -1,0 +1,83 @@
+"""The options of Beam, and what happens without it."""
+import subprocess
+import sys
+
+import pytest
+
+from data_tools.base import beam_runner, processes
+from data_tools.base.beam_config import RUNNERS, BeamConfig
+from data_tools.base.config import ConfigError
+from data_tools.base.errors import UserError
+from data_tools.packing.config import PackConfig
+from data_tools.packing.pack import pack_set
+from edvr.config.infer import InferConfig
+from edvr.config.restoration import RestoreConfig
+from edvr.restoration.run import restore_with_beam
+
+
+@pytest.fixture
+def without_beam(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'apache_beam', None)
+
+
+def test_without_beam_a_runner_is_refused_with_the_command_that_installs_it(without_beam, tmp_path):
+    config = PackConfig(data_dir=str(tmp_path), output_dir=str(tmp_path / 'set'), runner='DirectRunner')
+    with pytest.raises(UserError, match=r"--runner needs Apache Beam .*pip install 'edvr\[beam\]'"):
+        pack_set(config)
+    with pytest.raises(UserError, match=r"pip install 'edvr\[beam\]'"):
+        restore_with_beam(RestoreConfig(), InferConfig(input='x', output='y', runner='FlinkRunner'))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_programs_do_not_load_beam():
+    code = ('import sys, data_tools.packing.pack, edvr.restoration.run; '
+            'sys.exit(any(name.startswith("apache_beam") for name in sys.modules))')
+    assert subprocess.run([sys.executable, '-c', code], stderr=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize('values, text', [
+    (dict(runner='StormRunner'), 'runner is .StormRunner.; it must be one of DirectRunner, FlinkRunner, '),
+    (dict(beam_options='--x=1'), 'beam_options are given without --runner'),
+])
+def test_wrong_runners(values, text):
+    with pytest.raises(ConfigError, match=text):
+        BeamConfig(**values)
+
+
+def test_what_excludes_a_runner():
+    with pytest.raises(ConfigError, match='stretch is 9 without --runner; '):
+        InferConfig(input='x', output='y', stretch=9, crf=60, codec='libx264')
+    with pytest.raises(ConfigError, match='preview is 3, which runs on this machine'):
+        InferConfig(input='x', output='y', preview=3, runner=RUNNERS[0])
+
+
+@pytest.mark.parametrize('text, error', [
+    ('--no_such_option=3', 'DirectRunner has no option --no_such_option=3'),
+    ('word', 'DirectRunner has no option word'),
+    ('--direct_num_workers=many', "--direct_num_workers.*invalid int value: 'many'"),
+    ('--direct_running_mode="x', 'No closing quotation'),
+    ('--runner=FlinkRunner', 'names a runner; --runner=NAME'),
+])
+def test_wrong_options_of_beam(text, error):
+    pytest.importorskip('apache_beam', reason='Apache Beam is not installed (scripts/test.sh --beam)')
+    with pytest.raises(UserError, match=error):
+        beam_runner.parse_options(BeamConfig(runner='DirectRunner', beam_options=text))
+
+
+def test_a_runner_that_cannot_work_here_is_told_in_a_line():
+    pytest.importorskip('apache_beam', reason='Apache Beam is not installed (scripts/test.sh --beam)')
+    config = BeamConfig(runner='PortableRunner', beam_options='--unknown_to_python=1')   # it needs a job_endpoint
+    with pytest.raises(UserError, match=r'PortableRunner ended with .*job_endpoint') as caught:
+        beam_runner.run(config, lambda pipeline: None, ('x', 'y'), 1, 'x', 'y')
+    assert '\n' not in str(caught.value)
+
+
+def test_processes_below_are_found_by_their_command_line_and_ended():
+    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)', 'mark-of-this-test'])
+    try:
+        assert processes.descendants('mark-of-this-test') == [child.pid]
+        processes.kill([child.pid])
+        assert child.wait() == -9 and processes.descendants('mark-of-this-test') == []
+        processes.kill([child.pid])   # it has ended: nothing happens
+    finally:
+        child.kill()
