@@ -51,9 +51,12 @@ class ExportConfig(InterfaceConfig):
     checkpoint: str = option(paths.RUN, 'folder of checkpoints (its latest is taken) or prefix of one', common=True,
                              shown='checkpoint')
     output: str = option('', 'what to write: a file that ends in .pb, or with --format=saved_model a folder; '
-                         'default: EDVR.pb, or EDVR, beside the checkpoint', common=True)
+                         'default: EDVR.pb, or EDVR, beside the checkpoint; --parts makes two names of it', common=True)
     format: str = option('frozen', 'frozen: one .pb with the weights as constants; saved_model: a folder for '
                          'TensorFlow Serving', choices=('frozen', 'saved_model'))
+    parts: bool = option(False, 'write two graphs, for clips: EDVR_features.pb, from a frame to its features, and '
+                         'EDVR_restore.pb, from the features of a window to a frame, so that the features of each '
+                         'frame are computed once; one frame, or one window, a run', common=True)
     dcn_impl: str = option('tf', 'deformable convolution: tf runs in any TensorFlow; npu uses the Ascend operator, for '
                            'conversion by atc', choices=('tf', 'npu'))
     use_ema: bool = option(True, 'take the moving average of the weights where the checkpoint has one')
@@ -69,6 +72,12 @@ class ExportConfig(InterfaceConfig):
                        % (self.height, self.width))
             if self.format != 'frozen':
                 yield '--dcn_impl=npu with --format=%s; atc reads frozen graphs only' % self.format
+        if self.parts and self.format != 'frozen':
+            yield '--parts with --format=%s; the parts are frozen graphs' % self.format
+        if self.parts and self.batch_size not in (OPEN, 1):
+            yield '--parts with --batch_size=%d; the parts take one frame and one window in a run' % self.batch_size
+        if self.parts and self.input_rank != 5:
+            yield '--parts with --input_rank=%d; that is for windows: the parts take single frames' % self.input_rank
         if self.format == 'frozen' and not self.destination.endswith('.pb'):
             yield '--output=%s; the name of a frozen graph must end in .pb' % self.output
         if self.format == 'saved_model' and self.destination.endswith('.pb'):

@@ -28,10 +28,11 @@ class Restorer:
         """Loads the network; the arguments are the options of `RestoreConfig`.
 
         Args:
-          path: training directory, checkpoint prefix, or exported graph (.pb or SavedModel).
+          path: training directory, checkpoint prefix, or exported graph (.pb, SavedModel, or a file of an export in
+            parts).
           tile: side of the tiles in LQ pixels, 0 for whole frames, or 'auto'.
         Raises:
-          UserError: see `CheckpointEngine` and `FrozenGraph`.
+          UserError: see `CheckpointEngine`, `FrozenGraph` and `FrozenParts`.
         """
         if not path:
             raise UserError('--checkpoint is not given; name a training directory, a checkpoint or an exported graph')
@@ -45,7 +46,7 @@ class Restorer:
         self.step = getattr(self._engine, 'step', None)
         self._fill, self._tile, self._overlap = fill, tile, tile_overlap
         self._memory = memory_gb * 2 ** 30
-        # a graph that runs as it is has no features to keep
+        # a whole graph that runs as it is has no features to keep
         self._cache_bytes = cache_gb * 2 ** 30 if cached and hasattr(self._engine, 'features') else 0
         self._versions = range(ensemble.NUM_TRANSFORMS if use_ensemble else 1)
         self._device = device
