@@ -9,7 +9,8 @@ from edvr import checkpoints
 from edvr.config.export import OPEN
 from edvr.model import ascend_nodes
 from edvr.model.deform_conv import EXPORTED
-from edvr.restoration.graph import ascend, freezing, graph_files, loading, signature, verification
+from edvr.restoration.graph import ascend, freezing, graph_files, loading, onnx_files, signature, verification
+from edvr.restoration.graph.onnx_network import OPSET
 from edvr.restoration.graph.parts_exporting import export_parts
 from edvr.restoration.graph.signature import INPUT
 
@@ -39,6 +40,8 @@ def export(config, log=print):
         draft = os.path.join(folder, os.path.basename(destination))
         if config.dcn_impl == 'npu':
             content = _make_npu(draft, destination, graph_def, prefix, model, config, facts, log)
+        elif config.format == 'onnx':
+            content = _make_onnx(draft, destination, graph_def, prefix, model, config, facts, log)
         else:
             content = _write(draft, destination, graph_def, model, config, facts)
             content['verification'], _ = _verify(draft, prefix, config, log)
@@ -82,6 +85,20 @@ def _make_npu(draft, destination, stock, prefix, model, config, facts, log):
     content = _write(draft, destination, graph_def, model, config, facts, 'npu')
     content['verification'] = dict(facts_of_twin, **ascend.facts(same))
     return content
+
+
+def _make_onnx(draft, destination, stock, prefix, model, config, facts, log):
+    """Writes the ONNX file in the workshop and runs it; returns its description.
+
+    Args:
+      stock: GraphDef of the network in stock operations, whose weights it gets.
+    """
+    with files.explained(destination):
+        checksum = onnx_files.write(draft, stock, model, config.interface)
+    verified, _ = verification.verify(onnx_files.OnnxGraph(draft, model, config.interface), prefix, config.use_ema,
+                                      log, onnx_files.LIMITS)
+    return signature.describe(model, config.interface, sha256=checksum, opset=OPSET, verification=verified,
+                              **dict(facts, dcn_impl='onnx'))
 
 
 def _verify(path, prefix, config, log):

@@ -15,7 +15,7 @@ from edvr.restoration.graph.loading import no_deprecations
 
 def check_destination(destination, kind):
     """Raises UserError, before the work, where something else than an export of this kind would be replaced."""
-    if kind == 'frozen' and os.path.isdir(destination):
+    if kind != 'saved_model' and os.path.isdir(destination):
         raise UserError('%s is a folder: give the name of a file' % destination)
     if kind == 'saved_model' and os.path.exists(destination) and not os.path.isfile(
             os.path.join(destination, 'saved_model.pb')):

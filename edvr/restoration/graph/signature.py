@@ -58,7 +58,8 @@ def sidecar_path(path):
     """Where the JSON file of a graph is: EDVR.json beside EDVR.pb; in a SavedModel among its extra assets."""
     if os.path.isdir(path):
         return os.path.join(path, 'assets.extra', 'EDVR.json')
-    return os.path.splitext(path)[0] + '.json'
+    # an ONNX file may lie beside a frozen graph of the same name
+    return path + '.json' if path.endswith('.onnx') else os.path.splitext(path)[0] + '.json'
 
 
 def read(path, data):
