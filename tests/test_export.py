@@ -169,7 +169,7 @@ def test_what_cannot_be_written_is_named(checkpoint, tmp_path):
     (dict(output='x.pb', format='saved_model'), 'a name without .pb'),
     (dict(batch_size=0), 'batch_size is 0'),
     (dict(dcn_impl='npu', height=16), 'the Ascend operator needs both fixed'),
-    (dict(dcn_impl='npu', height=16, width=16, format='saved_model'), 'atc reads frozen graphs only')])
+    (dict(dcn_impl='npu', height=16, width=16, format='saved_model'), 'only frozen graphs are written')])
 def test_options_that_contradict_each_other(options, text):
     with pytest.raises(ConfigError, match=text):
         ExportConfig(**dict(dict(checkpoint='train'), **options))

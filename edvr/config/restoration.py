@@ -17,7 +17,8 @@ class RestoreConfig(Config):
     TITLE = 'restoration'
 
     checkpoint: str = option(paths.RUN, 'the network: a training directory (its newest whole checkpoint), a '
-                             'checkpoint prefix such as DIR/model.ckpt-600000, or a frozen graph (.pb)', common=True,
+                             'checkpoint prefix such as DIR/model.ckpt-600000, or a frozen graph (.pb; of an export in '
+                             'parts any of its files)', common=True,
                              shown='checkpoint')
     use_ema: bool = option(True, 'use the averaged weights where the checkpoint has them')
     fill: str = option('reflection_circle', 'which frames replace those before the first and after the last of a clip',

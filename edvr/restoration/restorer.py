@@ -12,7 +12,7 @@ from edvr.config.export import OPEN
 from edvr.restoration import ensemble, memory, tiling
 from edvr.restoration.engine import CheckpointEngine
 from edvr.restoration.evaluation.metrics import to_uint8
-from edvr.restoration.graph import signature
+from edvr.restoration.graph import parts, signature
 from edvr.restoration.graph.loading import is_exported, read_bytes
 from edvr.restoration.graph.substitution import load_graph
 from edvr.runtime import devices
@@ -31,6 +31,9 @@ class Network(typing.NamedTuple):
         if not is_exported(path):
             prefix = checkpoints.chosen(path)
             return cls(prefix, checkpoints.load_model_config(path), checkpoints.step_of(prefix), True)
+        stem = parts.stem_of(path)
+        if stem is not None:
+            return cls(path, parts.read(stem)[1], None, False)
         data = read_bytes(os.path.join(path, 'saved_model.pb') if os.path.isdir(path) else path)
         return cls(path, signature.read(path, data)[0], None, False)
 
@@ -50,10 +53,11 @@ class Restorer:
         """Loads the network; the arguments are the options of `RestoreConfig`.
 
         Args:
-          path: training directory, checkpoint prefix, or exported graph (.pb or SavedModel).
+          path: training directory, checkpoint prefix, or exported graph (.pb, SavedModel, or a file of an export in
+            parts).
           tile: side of the tiles in LQ pixels, 0 for whole frames, or 'auto'.
         Raises:
-          UserError: see `CheckpointEngine` and `FrozenGraph`.
+          UserError: see `CheckpointEngine`, `FrozenGraph` and `FrozenParts`.
         """
         if not path:
             raise UserError('--checkpoint is not given; name a training directory, a checkpoint or an exported graph')
@@ -67,7 +71,7 @@ class Restorer:
         self.step = getattr(self._engine, 'step', None)
         self._fill, self._tile, self._overlap = fill, tile, tile_overlap
         self._memory = memory_gb * 2 ** 30
-        # a graph that is not substituted has no features to keep
+        # a whole graph that is not substituted has no features to keep
         self._cache_bytes = cache_gb * 2 ** 30 if cached and hasattr(self._engine, 'features') else 0
         self._versions = range(ensemble.NUM_TRANSFORMS if use_ensemble else 1)
         self._device = device

@@ -12,6 +12,7 @@ from data_tools.media.shots import ShotRule
 from edvr import checkpoints
 from edvr.restoration import clip_source
 from edvr.restoration.graph.loading import is_exported
+from edvr.restoration.graph.parts import graph_file
 from edvr.restoration.output import progress
 from edvr.restoration.output.containers import CONTAINERS
 from edvr.restoration.output.folders import folder_of, restore_to_folders
@@ -107,8 +108,7 @@ def settings_of(config):
       config: RestoreConfig.
     """
     if is_exported(config.checkpoint):
-        path = config.checkpoint
-        path = os.path.join(path, 'saved_model.pb') if os.path.isdir(path) else path
+        path = graph_file(config.checkpoint)
     else:
         path = checkpoints.latest(config.checkpoint) + '.index'   # holds the checksum of every variable
     with open(path, 'rb') as file:

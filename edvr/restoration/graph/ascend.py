@@ -14,6 +14,7 @@ CHECKED = ('the same weights through stock operations give what the checkpoint g
            'this graph, its deformable convolutions computed by stock operations, gives the same values',
            'every %s node carries all its attributes' % ascend_nodes.OPERATOR,
            'no operation outside the list that Ascend graphs are known to take')
+DIFFERS = 'the graph for Ascend gives other values than the same network in stock operations'
 DEVICE_ONLY = ('whether atc of your CANN release converts it', 'the values of the operator on the chip, in float16 too',
                'speed and memory')
 
@@ -56,9 +57,7 @@ def check_nodes(graph_def):
     operators = [node for node in graph_def.node if node.op == ascend_nodes.OPERATOR]
     if not operators:
         raise UserError('the graph has no %s node' % ascend_nodes.OPERATOR)
-    foreign = sorted({node.op for node in graph_def.node} - NPU_OPS)
-    if foreign:
-        raise UserError('the graph has ops that an Ascend graph does not take: %s' % ', '.join(foreign))
+    check_operations(graph_def)
     for node in operators:
         wanted = ascend_nodes.attributes(node.attr['ksize'].list.i[0] if 'ksize' in node.attr else 3,
                                          node.attr['deformable_groups'].i)
@@ -69,6 +68,13 @@ def check_nodes(graph_def):
         for name in [node.input[1]] + list(nodes[node.input[1]].input[:2]):   # offsets and masks, and their parts
             if not name.startswith(layer):
                 raise UserError('%s: its offsets or masks come from another layer, %s' % (node.name, name))
+
+
+def check_operations(graph_def):
+    """Raises UserError where a graph has an operation that the chip's graph does not take."""
+    foreign = sorted({node.op for node in graph_def.node} - NPU_OPS)
+    if foreign:
+        raise UserError('the graph has ops that an Ascend graph does not take: %s' % ', '.join(foreign))
 
 
 def check_against(graph_def, twin):
@@ -92,14 +98,14 @@ def _common(graph_def):
             or (node.op == 'Const' and node.name.endswith(('/weight', '/bias')))}
 
 
-def run_on_host(graph_def, windows):
+def run_on_host(graph_def, feeds):
     """What the graph gives when stock operations compute its deformable convolutions.
 
     Each operator is followed by a convolution whose stride is its kernel; the two are replaced together.
 
     Args:
       graph_def: GraphDef.
-      windows: list of arrays as the graph's input takes them.
+      feeds: list of dict, names of inputs -> arrays as they take them.
     Returns:
       list of float32 arrays, the restored frames for each, in 0..1 and before they are rounded.
     Raises:
@@ -127,8 +133,8 @@ def run_on_host(graph_def, windows):
         steps = [(tensor(node.name), _stock_pair(operators[node.input[0]], tensor, tensor(node.input[1])))
                  for node in convolutions]
         results = []
-        for given in windows:
-            values = {tensor(INPUT): given}
+        for feed in feeds:
+            values = {tensor(name): value for name, value in feed.items()}
             for place, pair in steps:   # each needs those before it
                 values[place] = session.run(pair, values)
             results.append(session.run(tensor(restored), values) / np.float32(levels))
@@ -142,16 +148,34 @@ def _stock_pair(operator, tensor, weight):
     return deform_conv(tensor(operator.input[0]), offset, mask, weight, None, G)
 
 
+def report(difference, log):
+    """Says what was checked of a graph for Ascend, and what was not; difference: as `facts` takes it."""
+    log('verified    nodes and attributes; max abs difference %.3g with the operator in stock operations' % difference)
+    log('not run     on a device: %s' % '; '.join(DEVICE_ONLY))
+
+
+def facts(difference):
+    """The same for the description, dict; difference: float, to the same network in stock operations."""
+    return dict(max_abs_diff_to_stock_graph=difference, checked=list(CHECKED), only_on_the_device=list(DEVICE_ONLY))
+
+
 def atc_command(path, model, interface, soc_version):
     """The call that converts a frozen graph for Ascend; None where height or width is open, which atc cannot take."""
     if OPEN in (interface.height, interface.width):
         return None
-    shape = ','.join(str(size) for size in interface.input_shape(model.num_frames))
-    options = ['--framework=3', '--model=' + path, '--output=' + path[:-len('.pb')], '--soc_version=' + soc_version,
-               '--input_format=' + ('ND' if interface.input_rank == 5 else 'NHWC'),
-               '--input_shape="%s:%s"' % (INPUT, shape), '--out_nodes="%s:0"' % OUTPUT]
+    command = atc_call(path, soc_version, 'ND' if interface.input_rank == 5 else 'NHWC',
+                       {INPUT: interface.input_shape(model.num_frames)}, [OUTPUT])
     if interface.batch_size == OPEN:   # profiles to choose from when it runs
         batches = (1, 2, 4, 8)
-        options.append('--dynamic_dims="%s"' % ';'.join(map(str, batches)) if interface.input_rank == 5 else
-                       '--dynamic_batch_size="%s"' % ','.join(str(batch * model.num_frames) for batch in batches))
-    return 'atc ' + ' '.join(options)
+        command += (' --dynamic_dims="%s"' % ';'.join(map(str, batches)) if interface.input_rank == 5 else
+                    ' --dynamic_batch_size="%s"' % ','.join(str(batch * model.num_frames) for batch in batches))
+    return command
+
+
+def atc_call(path, soc_version, layout, inputs, outputs):
+    """str. layout: 'ND' or 'NHWC'. inputs: dict, names -> lists of int. outputs: list of names."""
+    shapes = ';'.join('%s:%s' % (name, ','.join(map(str, shape))) for name, shape in inputs.items())
+    return 'atc ' + ' '.join([
+        '--framework=3', '--model=' + path, '--output=' + path[:-len('.pb')], '--soc_version=' + soc_version,
+        '--input_format=' + layout, '--input_shape="%s"' % shapes,
+        '--out_nodes="%s"' % ';'.join('%s:0' % name for name in outputs)])

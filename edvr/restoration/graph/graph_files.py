@@ -15,7 +15,7 @@ from edvr.restoration.graph.loading import no_deprecations
 
 def check_destination(destination, kind):
     """Raises UserError, before the work, where something else than an export of this kind would be replaced."""
-    if kind == 'frozen' and os.path.isdir(destination):
+    if kind != 'saved_model' and os.path.isdir(destination):
         raise UserError('%s is a folder: give the name of a file' % destination)
     if kind == 'saved_model' and os.path.exists(destination) and not os.path.isfile(
             os.path.join(destination, 'saved_model.pb')):
@@ -34,11 +34,16 @@ def workshop(destination):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_frozen(path, graph_def, model, interface, facts):
+def write_graph(path, graph_def):
+    """Writes a GraphDef; returns the checksum of its bytes, str."""
     data = graph_def.SerializeToString()
     with open(path, 'wb') as file:
         file.write(data)
-    content = signature.describe(model, interface, sha256=signature.checksum(data), **facts)
+    return signature.checksum(data)
+
+
+def write_frozen(path, graph_def, model, interface, facts):
+    content = signature.describe(model, interface, sha256=write_graph(path, graph_def), **facts)
     write_description(signature.sidecar_path(path), content)
     return content
 
@@ -75,3 +80,13 @@ def publish(draft, destination, folder):
         return
     os.replace(signature.sidecar_path(draft), signature.sidecar_path(destination))
     os.replace(draft, destination)
+
+
+def publish_parts(draft, destination):
+    """Moves two verified graphs and their description to their names; in between their checksums differ.
+
+    Args:
+      draft, destination: parts.Paths.
+    """
+    for old, new in zip(draft, destination):
+        os.replace(old, new)

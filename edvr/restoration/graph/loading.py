@@ -44,7 +44,7 @@ class FrozenGraph:
         if not saved_model:
             graph_def = parse_graph(path, data)
             if device != 'npu':
-                _refuse_ascend(path, graph_def)
+                refuse_ascend(path, graph_def)
         self.config, self.interface, self.content = signature.read(path, data)
         graph = tf.Graph()
         self._session = tf.Session(graph=graph, config=session_config or devices.session_config(RuntimeConfig()))
@@ -53,7 +53,7 @@ class FrozenGraph:
                 with no_deprecations():
                     tf.saved_model.loader.load(self._session, [tf.saved_model.tag_constants.SERVING], path)
             else:
-                _import(path, graph_def)
+                import_graph(path, graph_def)
         self._input, self._output = (_tensor(graph, path, name) for name in (INPUT, OUTPUT))
 
     def run(self, windows):
@@ -69,7 +69,10 @@ class FrozenGraph:
         windows = np.asarray(windows)
         if windows.dtype != np.uint8 or windows.ndim != 5 or windows.shape[4] != 3:
             raise ValueError('windows are %s %s; they must be uint8 [N, T, H, W, 3]' % (windows.dtype, windows.shape))
-        self._check_sizes(*windows.shape[1:4])
+        if windows.shape[1] != self.config.num_frames:
+            raise UserError('a window of %d frames, but %s takes %d'
+                            % (windows.shape[1], self.path, self.config.num_frames))
+        check_size(self.path, self.config, self.interface, *windows.shape[2:4])
         fixed = self.interface.batch_size
         if fixed == OPEN or not len(windows):
             return self._run(windows)
@@ -85,22 +88,24 @@ class FrozenGraph:
     def __exit__(self, *unused):
         self.close()
 
-    def _check_sizes(self, num_frames, height, width):
-        if num_frames != self.config.num_frames:
-            raise UserError('a window of %d frames, but %s takes %d' % (num_frames, self.path, self.config.num_frames))
-        fixed = (self.interface.height, self.interface.width)
-        if any(want not in (OPEN, size) for want, size in zip(fixed, (height, width))):
-            raise UserError('frames of %dx%d (height x width), but %s was exported for %s: export with --height and '
-                            '--width of the frames, or with -1 for any size'
-                            % (height, width, self.path, 'x'.join('any' if size == OPEN else str(size)
-                                                                  for size in fixed)))
-        multiple = self.config.size_multiple
-        if height % multiple or width % multiple:
-            raise UserError('frames of %dx%d (height x width), but %s takes multiples of %d'
-                            % (height, width, self.path, multiple))
-
     def _run(self, windows):
         return as_float(self._session.run(self._output, {self._input: as_input(windows, self.interface)}))
+
+
+def check_size(path, model, interface, height, width):
+    """Raises UserError where a graph does not take frames of a size.
+
+    Args:
+      path: of the graph. model: ModelConfig. interface: InterfaceConfig. height, width: ints, pixels.
+    """
+    fixed = (interface.height, interface.width)
+    if any(want not in (OPEN, size) for want, size in zip(fixed, (height, width))):
+        raise UserError('frames of %dx%d (height x width), but %s was exported for %s: export with --height and '
+                        '--width of the frames, or with -1 for any size'
+                        % (height, width, path, 'x'.join('any' if size == OPEN else str(size) for size in fixed)))
+    if height % model.size_multiple or width % model.size_multiple:
+        raise UserError('frames of %dx%d (height x width), but %s takes multiples of %d'
+                        % (height, width, path, model.size_multiple))
 
 
 def filled(windows, count):
@@ -133,16 +138,19 @@ def no_deprecations():
 
 
 def is_exported(path):
-    """Whether a path is an exported graph (a `.pb` file or a SavedModel's folder), by its look; it may not be there."""
+    """Whether a path is an exported graph, by its look; it may not be there.
+
+    Those are a `.pb` file, the description of an export in parts, and a SavedModel's folder.
+    """
     path = str(path)
-    return path.endswith('.pb') or os.path.isfile(os.path.join(path, 'saved_model.pb'))
+    return path.endswith(('.pb', '_parts.json')) or os.path.isfile(os.path.join(path, 'saved_model.pb'))
 
 
-def parse_graph(path, data):
+def parse_graph(path, data, ends=(INPUT, OUTPUT)):
     """GraphDef from a frozen graph's bytes.
 
     Raises:
-      UserError: not a GraphDef, or without the two nodes this project names.
+      UserError: not a GraphDef, or without the nodes at its ends that this project names.
     """
     graph_def = tf.GraphDef()
     try:
@@ -150,7 +158,7 @@ def parse_graph(path, data):
     except DecodeError:
         raise UserError('%s is not a frozen graph (a binary GraphDef): give the .pb that edvr.export wrote'
                         % path) from None
-    missing = sorted({INPUT, OUTPUT} - {node.name for node in graph_def.node})
+    missing = sorted(set(ends) - {node.name for node in graph_def.node})
     if missing:
         raise UserError('%s has no node %s: it is not a graph that edvr.export wrote'
                         % (path, ' and no node '.join(missing)))
@@ -166,16 +174,17 @@ def read_bytes(path):
         raise UserError('%s cannot be read: %s' % (path, error.strerror)) from None
 
 
-def _refuse_ascend(path, graph_def):
+def refuse_ascend(path, graph_def):
     """With the adapter installed the operator is known to TensorFlow, but its CPU kernel is empty."""
     if any(node.op == OPERATOR for node in graph_def.node):
         raise NotRunnableError('%s was exported for Ascend (--dcn_impl=npu) and runs only there, converted by atc: '
                                'export with --dcn_impl=tf to run it with TensorFlow %s' % (path, tf.__version__))
 
 
-def _import(path, graph_def):
+def import_graph(path, graph_def, name=''):
+    """Adds a GraphDef to the default graph, below a name; UserError for operations that TensorFlow does not know."""
     try:
-        tf.import_graph_def(graph_def, name='')
+        tf.import_graph_def(graph_def, name=name)
     except (ValueError, tf.errors.NotFoundError) as error:
         raise UserError('TensorFlow %s cannot load %s: %s' % (tf.__version__, path, error)) from None
 

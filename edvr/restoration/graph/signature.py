@@ -5,7 +5,7 @@ import os
 
 from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
-from edvr.config.export import InterfaceConfig
+from edvr.config.export import OPEN, InterfaceConfig
 
 INPUT, OUTPUT = 'L_input', 'SR_output'
 FORMAT, VERSION = 'edvr-graph', 1
@@ -26,23 +26,40 @@ def describe(model, interface, **facts):
       **facts: what else is known of the graph (checksum, TensorFlow, ...), JSON values.
     """
     ends = {
-        'input': dict(name=INPUT, tensor=INPUT + ':0', dtype=interface.input_dtype,
-                      shape=interface.input_shape(model.num_frames),
-                      axes='N T H W C' if interface.input_rank == 5 else 'N*T H W C', channels='RGB',
-                      values=values(interface.input_dtype)),
-        'output': dict(name=OUTPUT, tensor=OUTPUT + ':0', dtype=interface.output_dtype,
-                       shape=interface.output_shape(model.upscale), axes='N H W C', channels='RGB',
-                       values=values(interface.output_dtype, output=True))}
+        'input': describe_end(INPUT, interface.input_dtype, interface.input_shape(model.num_frames),
+                              'N T H W C' if interface.input_rank == 5 else 'N*T H W C'),
+        'output': describe_end(OUTPUT, interface.output_dtype, interface.output_shape(model.upscale), 'N H W C',
+                               output=True)}
     return dict(facts, format=FORMAT, version=VERSION, num_frames=model.num_frames, scale=model.scale,
                 upscale=model.upscale, size_multiple=model.size_multiple, interface=interface.to_dict(),
                 model=model.to_dict(), **ends)
+
+
+def describe_end(name, dtype, shape, axes, output=False):
+    """What frames at one end of a graph are, dict of JSON values; axes: a word for each, such as 'N H W C'."""
+    return dict(name=name, tensor=name + ':0', dtype=dtype, shape=shape, axes=axes, channels='RGB',
+                values=values(dtype, output))
+
+
+def report_weights(log, content):
+    """Says which weights a graph has, where they are not those of the last step."""
+    if content['moving_average']:
+        log('weights     moving averages')
+
+
+def report_end(log, title, end):
+    """Shows one end of a graph in a line, a dict as in the description."""
+    shape = ', '.join('?' if size == OPEN else str(size) for size in end['shape'])
+    log('%-11s %s %s [%s] %s' % (title, end['name'], end['dtype'], shape, ', '.join(
+        end[fact] for fact in ('axes', 'channels', 'values') if fact in end)))
 
 
 def sidecar_path(path):
     """Where the JSON file of a graph is: EDVR.json beside EDVR.pb; in a SavedModel among its extra assets."""
     if os.path.isdir(path):
         return os.path.join(path, 'assets.extra', 'EDVR.json')
-    return os.path.splitext(path)[0] + '.json'
+    # an ONNX file may lie beside a frozen graph of the same name
+    return path + '.json' if path.endswith('.onnx') else os.path.splitext(path)[0] + '.json'
 
 
 def read(path, data):
@@ -56,23 +73,31 @@ def read(path, data):
       UserError: no such file, another format or version, or it belongs to other bytes.
     """
     sidecar = sidecar_path(path)
-    try:
-        with open(sidecar, encoding='utf-8') as file:
-            content = json.load(file)
-    except OSError as error:
-        raise UserError('%s needs the description that export wrote with it, %s, which cannot be read (%s): '
-                        'copy the two together' % (path, sidecar, error.strerror)) from None
-    except ValueError as error:
-        raise UserError('%s is not JSON (%s): export again' % (sidecar, error)) from None
-    if not isinstance(content, dict) or content.get('format') != FORMAT:
-        raise UserError('%s does not describe an exported EDVR graph: export again' % sidecar)
-    if content.get('version') != VERSION:
-        raise UserError('%s has version %r, this program reads version %d: export again'
-                        % (sidecar, content.get('version'), VERSION))
+    if not os.path.isfile(sidecar):
+        raise UserError('%s needs the description that export wrote with it, %s, which does not exist: copy the two '
+                        'together' % (path, sidecar))
+    content = read_content(sidecar, FORMAT)
     if content.get('sha256') != checksum(data):
         raise UserError('%s is not the file that %s describes (their SHA-256 differ): one of the two is damaged or of '
                         'another export; export again' % (path, sidecar))
     return ModelConfig.from_dict(content['model']), InterfaceConfig.from_dict(content['interface']), content
+
+
+def read_content(sidecar, kind):
+    """The description in a file, a dict; kind: its `format`. Raises UserError, see `read`."""
+    try:
+        with open(sidecar, encoding='utf-8') as file:
+            content = json.load(file)
+    except OSError as error:
+        raise UserError('%s cannot be read: %s' % (sidecar, error.strerror)) from None
+    except ValueError as error:
+        raise UserError('%s is not JSON (%s): export again' % (sidecar, error)) from None
+    if not isinstance(content, dict) or content.get('format') != kind:
+        raise UserError('%s does not describe an exported EDVR graph: export again' % sidecar)
+    if content.get('version') != VERSION:
+        raise UserError('%s has version %r, this program reads version %d: export again'
+                        % (sidecar, content.get('version'), VERSION))
+    return content
 
 
 def checksum(data):

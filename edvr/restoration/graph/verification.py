@@ -4,36 +4,36 @@ import numpy as np
 from data_tools.base.errors import UserError
 from edvr.config.export import OPEN
 from edvr.restoration.graph import freezing
-from edvr.restoration.graph.loading import FrozenGraph
 
 # a float graph computes what the checkpoint computes, in another order at most; a uint8 graph may round the other way
 LIMITS = {'float32': 1e-5, 'uint8': 1.001 / 255}
 
 
-def verify(path, prefix, use_ema, log=print):
-    """Loads an exported graph anew and compares what it gives with what the checkpoint gives.
+def verify(graph, prefix, use_ema, log=print, limits=LIMITS):
+    """Compares what an exported graph gives with what the checkpoint gives.
 
     Args:
-      path: of the graph. prefix: of the checkpoint. use_ema: whether moving averages are taken.
+      graph: FrozenGraph, FrozenParts or OnnxGraph, loaded anew. prefix: of the checkpoint.
+      use_ema: whether moving averages are taken.
       log: function that takes a line of text.
+      limits: dict, type of the output -> the largest difference that is accepted.
     Returns:
       (dict of max_abs_diff (of values in 0..1), limit and sizes of the windows [N, H, W]; list of the windows, uint8
       [N, T, H, W, 3]).
     Raises:
       UserError: the difference is above the limit, or not a number.
     """
-    with FrozenGraph(path) as graph:
-        output = graph.interface.output_dtype
-        sizes = trial_sizes(graph.config, graph.interface)
-        trials = [trial_windows(count, graph.config.num_frames, height, width, seed)
-                  for seed, (count, height, width) in enumerate(sizes)]
-        wanted = freezing.reference(prefix, graph.config, trials, use_ema)
-        if output == 'uint8':
-            wanted = [np.round(np.clip(want, 0, 1) * np.float32(255)) / np.float32(255) for want in wanted]
-        results = [graph.run(windows) for windows in trials]
-    difference = compare(results, wanted, LIMITS[output], 'the written graph gives other values than the checkpoint')
-    log('verified    max abs difference %.3g to the checkpoint, limit %.3g' % (difference, LIMITS[output]))
-    return dict(max_abs_diff=difference, limit=LIMITS[output], windows=[list(size) for size in sizes]), trials
+    output = graph.interface.output_dtype
+    sizes = trial_sizes(graph.config, graph.interface)
+    trials = [trial_windows(count, graph.config.num_frames, height, width, seed)
+              for seed, (count, height, width) in enumerate(sizes)]
+    wanted = freezing.reference(prefix, graph.config, trials, use_ema)
+    if output == 'uint8':
+        wanted = [np.round(np.clip(want, 0, 1) * np.float32(255)) / np.float32(255) for want in wanted]
+    results = [graph.run(windows) for windows in trials]
+    difference = compare(results, wanted, limits[output], 'the written graph gives other values than the checkpoint')
+    log('verified    max abs difference %.3g to the checkpoint, limit %.3g' % (difference, limits[output]))
+    return dict(max_abs_diff=difference, limit=limits[output], windows=[list(size) for size in sizes]), trials
 
 
 def compare(results, wanted, limit, failure):
