@@ -4,7 +4,9 @@ Point k of output (y, x) samples its group's channels of the input at (y - p + k
 p = (K - 1) / 2, bilinearly. The image is zero outside its borders: a point less than one pixel outside still
 gets the share of the corners inside. Derivatives at whole coordinates are those towards the right and the bottom
 (floor and floor + 1), as in torchvision's operator: zero offsets, from which every training starts, must get a
-gradient. A NaN coordinate is treated as far outside.
+gradient. That goes for points at exactly -1, too: with zero offsets every border pixel has some. A NaN coordinate is
+treated as far outside. What Ascend's own operator does there is known from reading only (BUILD.md, "Ascend"): its AI
+CPU kernel does the same, the kernel of the Ascend 950 gives no gradient at exactly -1, others were not found.
 
 Letters: N batch, H W size, C channels in, G deform groups, K kernel size, P = K*K points.
 """
