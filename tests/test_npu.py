@@ -1,4 +1,5 @@
 """The Ascend path: what npu_bridge is asked for, what its absence says, and whole training runs on its stand-in."""
+import importlib
 import os
 import re
 import sys
@@ -22,11 +23,15 @@ from edvr.restoration.restorer import Restorer
 from edvr.runtime import devices, npu_options, startup_checks
 from edvr.runtime import npu as runtime_npu
 from edvr.runtime.ranks import rank_table
-from edvr.training import model_fn
+from edvr.training import guard, model_fn
 from edvr.training.run import Run
 
 NPU = RuntimeConfig(device='npu')
 ADAPTER = runtime_npu.prefix().split('.')[0]   # the package of this TensorFlow's adapter
+
+
+def bridge(module):
+    return importlib.import_module('%s.%s' % (runtime_npu.prefix(), module))
 
 
 # without npu_bridge
@@ -163,8 +168,7 @@ def test_options_that_no_adapter_has(changes, text):
 @needs_adapter
 def test_what_the_adapter_says_against_a_value_is_one_error_before_anything_starts(npu, monkeypatch):  # noqa: F811
     """Later releases look at more values than the program can know of."""
-    from importlib import import_module
-    config = import_module(runtime_npu.prefix() + '.estimator.npu.npu_config')
+    config = bridge('estimator.npu.npu_config')
     check = config._check
 
     def stricter(options):
@@ -231,11 +235,12 @@ def test_an_estimator_has_the_adapters_options_once(npu, tmp_path):  # noqa: F81
     assert rewrite.remapping == rewrite.OFF
 
 
-@needs_tf1
+@needs_adapter
 @pytest.mark.parametrize('size, scale, names', [
     (1, 'off', ['AdamOptimizer']), (2, 'off', ['NPUDistributedOptimizer', 'AdamOptimizer']),
-    (1, 'fixed', ['NPULossScaleOptimizer', 'AdamOptimizer']),
-    (2, 'dynamic', ['NPULossScaleOptimizer', 'NPUDistributedOptimizer', 'AdamOptimizer'])])
+    pytest.param(1, 'fixed', ['NPULossScaleOptimizer', 'AdamOptimizer'], marks=needs_tf1),
+    pytest.param(2, 'dynamic', ['NPULossScaleOptimizer', 'NPUDistributedOptimizer', 'AdamOptimizer'],
+                 marks=needs_tf1)])
 def test_optimizers_are_nested_in_order(npu, monkeypatch, size, scale, names):  # noqa: F811
     monkeypatch.setenv('RANK_SIZE', str(size))
     monkeypatch.setenv('RANK_ID', '0')
@@ -251,13 +256,12 @@ def test_optimizers_are_nested_in_order(npu, monkeypatch, size, scale, names):  
     assert found == names
 
 
-@needs_tf1
+@needs_adapter
 def test_ranks_from_different_checkpoints_are_refused(npu, monkeypatch):  # noqa: F811
     monkeypatch.setenv('RANK_SIZE', '2')
     monkeypatch.setenv('RANK_ID', '1')
-    from npu_bridge.hccl import hccl_ops
     others = dict(min=5000, max=5000)
-    monkeypatch.setattr(hccl_ops, 'transport', lambda key, arrays, reduction: [
+    monkeypatch.setattr(bridge('hccl.hccl_ops'), 'transport', lambda key, arrays, reduction: [
         {'min': np.minimum, 'max': np.maximum}[reduction](array, others[reduction]) for array in arrays])
     with tf.Graph().as_default(), tf.Session() as session:
         tf.train.create_global_step()
@@ -270,13 +274,12 @@ def test_ranks_from_different_checkpoints_are_refused(npu, monkeypatch):  # noqa
             hook.after_create_session(session, None)
 
 
-@needs_tf1
+@needs_adapter
 def test_averages_go_in_one_exchange(npu, monkeypatch):  # noqa: F811
     monkeypatch.setenv('RANK_SIZE', '2')
     monkeypatch.setenv('RANK_ID', '0')
-    from npu_bridge.hccl import hccl_ops
     calls = []
-    monkeypatch.setattr(hccl_ops, 'transport', lambda key, arrays, reduction: calls.append(key) or [
+    monkeypatch.setattr(bridge('hccl.hccl_ops'), 'transport', lambda key, arrays, reduction: calls.append(key) or [
         array + 3 * np.arange(len(array), dtype=np.float32) for array in arrays])
     with tf.Graph().as_default(), tf.Session() as session:
         averages = devices.average([tf.constant(1.), tf.constant([[2.], [4.]]), tf.constant(6.)], NPU)
@@ -324,7 +327,7 @@ def test_features_wider_than_the_operator_takes_are_refused(npu):  # noqa: F811
             runtime_npu.deformable_conv2d(x, offset, mask, tf.zeros([3, 3, 2, 2]), 1)
 
 
-@needs_tf1
+@needs_adapter
 @pytest.mark.parametrize('offsets, text', [
     ((2, None, None, 36), 'needs static height and width'), ((2, 4, 6, 36), r'must be \[N, H, W, 54\]')])
 def test_operator_shapes_are_checked_while_building(npu, offsets, text):  # noqa: F811
@@ -494,6 +497,46 @@ def _infinite_gradient(x):
     return tf.identity(x), lambda grad: grad * np.inf
 
 
+@needs_tf1
+@pytest.mark.parametrize('mode', ['saturation', 'inf_nan'])
+def test_an_overflow_on_the_other_rank_lowers_the_scale_here_too(npu, monkeypatch, mode):  # noqa: F811
+    """The other rank does what this one does, but for one overflow; then the scale grows again."""
+    for name, value in (('NPU_DOUBLE_OVERFLOW', mode), ('RANK_SIZE', '2'), ('RANK_ID', '0')):
+        monkeypatch.setenv(name, value)
+    combine, overflow = bridge('sockets').combine, []
+
+    def transport(key, arrays, reduction):
+        others = [np.array(array) for array in arrays]
+        if overflow and mode == 'inf_nan' and len(arrays) > 1:   # the gradients
+            others[0][:] = np.inf
+        if overflow and arrays[0].shape == ():   # the flag of the device, where values saturate
+            others[0] += 1
+        return [combine(reduction, pair) for pair in zip(arrays, others)]
+    monkeypatch.setattr(bridge('hccl.hccl_ops'), 'transport', transport)
+    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    runtime = NPU.replace(loss_scale='dynamic', loss_scale_value=8., loss_scale_growth_steps=2)
+    seen, weights = [], []
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.train.create_global_step()
+        frames = tf.constant(90, tf.uint8, [1, tiny_training.FRAMES, 8, 8, 3])
+        gt = tf.constant(9, tf.uint8, [1, 32, 32, 3])
+        spec = model_fn.make_model_fn(MODEL.replace(num_frames=tiny_training.FRAMES), TrainingConfig(), runtime)(
+            {'lq': frames}, gt, tf.estimator.ModeKeys.TRAIN)
+        watched, = tf.get_collection(model_fn.WATCHED_KEY)
+        scale, = [variable for variable in tf.global_variables() if variable.op.name == 'loss_scale']
+        session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
+        for happens in (False, True, False, False):
+            overflow[:] = [True] * happens
+            values = dict(zip(model_fn.WATCHED, session.run([watched, spec.train_op])[0]))
+            seen.append((values['faults'], values['streak'], session.run(scale)))
+            weights.append(session.run(tf.trainable_variables()))
+        assert session.run(tf.train.get_global_step()) == 4
+    assert seen == [(0, 0, 8), (guard.OVERFLOW, 0, 4), (0, 0, 4), (0, 0, 8)]
+    for before, after, later in zip(*weights[:3]):
+        np.testing.assert_array_equal(before, after)
+        assert (after != later).any()
+
+
 @needs_adapter
 def test_half_precision_of_a_summed_loss_is_refused(npu, tmp_path):  # noqa: F811
     for changes in (dict(precision_mode='force_fp16'), dict(precision_mode_v2='fp16')):
@@ -507,14 +550,14 @@ def test_loss_scale_of_tensorflow_2_6_is_refused(npu):  # noqa: F811
         startup_checks.check(NPU.replace(loss_scale='dynamic'))
 
 
-def train_on_two_ranks(run_program, folder, options):
+def train_on_two_ranks(run_program, folder, options, **environment):
     """Runs the training program as two ranks with {option: value}, logs in folder/logs; returns what rank 0 printed."""
     table = folder / 'table.json'
     table.write_text(rank_table.to_json([rank_table.Rank(rank, rank, '192.168.100.%d' % (rank + 1), '127.0.0.1')
                                          for rank in range(2)]))
     done = run_program('edvr.train', '--num_devices=2', '--rank_table=%s' % table, '--logs=%s' % (folder / 'logs'),
                        *['--%s=%s' % item for item in sorted(options.items())],
-                       env=dict(PYTHONPATH=DOUBLE, NPU_DOUBLE_PATIENCE='120'))
+                       env=dict(PYTHONPATH=DOUBLE, NPU_DOUBLE_PATIENCE='120', **environment))
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -522,17 +565,21 @@ def train_on_two_ranks(run_program, folder, options):
 @needs_tf1
 def test_two_ranks_are_one_with_the_whole_batch_and_rank_0_alone_writes(
         npu, tmp_path, uninterrupted, run_program):  # noqa: F811
-    recipe = dict(RECIPE, input='null', batch_size=1, patch_size=8, **MODEL.to_dict())
+    """Under a dynamic loss scale in INF/NaN mode, which changes nothing but its own state."""
+    recipe = dict(RECIPE, input='null', batch_size=1, patch_size=8, loss_scale='dynamic', loss_scale_value=16,
+                  loss_scale_growth_steps=3, **MODEL.to_dict())
     run = tmp_path / 'run'
-    train_on_two_ranks(run_program, tmp_path, dict(recipe, model_dir=run))
-    assert_same(weights(run), weights(uninterrupted), rtol=1e-4, atol=1e-6)
+    train_on_two_ranks(run_program, tmp_path, dict(recipe, model_dir=run), NPU_DOUBLE_OVERFLOW='inf_nan')
+    found = weights(run)
+    assert [found.pop(name) for name in ('loss_scale', 'good_steps', 'bad_steps')] == [32, 1, 0]
+    assert_same(found, weights(uninterrupted), rtol=1e-4, atol=1e-6)
     assert len([name for name in os.listdir(str(run)) if name.startswith('events')]) == 1
     assert 'saved' in (tmp_path / 'logs' / 'rank_0.log').read_text()
     quiet = (tmp_path / 'logs' / 'rank_1.log').read_text()
     assert 'saved' not in quiet and 'Step:' not in quiet
 
 
-@needs_tf1
+@needs_adapter
 def test_two_ranks_read_different_records(npu, tmp_path, run_program):  # noqa: F811
     """The loss of the first step is that of both ranks' own batches, under the weights that rank 0 began with."""
     data = DataConfig(data_dir=tiny_training.make_set(tmp_path / 'set'), batch_size=2, patch_size=8, deterministic=True)
