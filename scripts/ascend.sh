@@ -1,7 +1,13 @@
 # shellcheck shell=bash
 # Sourced by the run_*.sh scripts, with $root set: the environment of an Ascend host.
 # ASCEND_SET_ENV: CANN's script that sets where its libraries are, when it is not at one of the usual places.
-for file in "${ASCEND_SET_ENV:-}" /usr/local/Ascend/ascend-toolkit/set_env.sh /usr/local/Ascend/nnae/set_env.sh \
+if [ -n "${ASCEND_SET_ENV:-}" ] && [ ! -f "$ASCEND_SET_ENV" ]; then
+    printf 'error: ASCEND_SET_ENV is %s, which is not a file\n' "$ASCEND_SET_ENV" >&2
+    exit 1
+fi
+# newer releases of CANN are in `cann`, older ones in `ascend-toolkit` or `nnae`
+for file in "${ASCEND_SET_ENV:-}" /usr/local/Ascend/cann/set_env.sh /usr/local/Ascend/ascend-toolkit/set_env.sh \
+        /usr/local/Ascend/nnae/set_env.sh "${HOME:-}/Ascend/cann/set_env.sh" \
         "${HOME:-}/Ascend/ascend-toolkit/set_env.sh"; do
     if [ -f "$file" ]; then
         set +eu   # it is not written for these

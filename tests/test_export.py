@@ -1,4 +1,5 @@
 """Every kind of exported graph gives what its checkpoint gives, and nothing is written that does not."""
+import importlib
 import json
 import os
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from helpers import smooth_frames, tiny_checkpoint
+from npu_fixtures import needs_adapter, no_job, npu  # noqa: F401 fixtures
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
@@ -15,6 +17,7 @@ from edvr.model import ascend_nodes, network
 from edvr.restoration.graph import ascend, exporting, freezing, verification
 from edvr.restoration.graph.exporting import export
 from edvr.restoration.graph.loading import FrozenGraph
+from edvr.runtime import npu as runtime_npu
 
 
 @pytest.fixture(scope='module')
@@ -236,6 +239,35 @@ def test_the_ascend_export_says_what_was_checked_and_what_was_not(npu_export):
         FrozenGraph(str(path))
 
 
+def operator_known_to_tensorflow():
+    importlib.import_module(runtime_npu.prefix() + '.tbe.npu_cube_ops')
+
+
+@needs_adapter
+def test_the_written_ascend_graph_is_one_that_the_operator_takes(npu, monkeypatch, npu_export, expected):  # noqa: F811
+    """TensorFlow compares each node with the operator's own attributes; computed, it gives the checkpoint's values."""
+    operator_known_to_tensorflow()
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.import_graph_def(read_graph(npu_export[0]), name='')
+        got = session.run('SR_output:0', {'L_input:0': expected[0]})
+        monkeypatch.setenv('NPU_DOUBLE_EMPTY_KERNELS', '1')   # as on a host
+        with pytest.raises(tf.errors.InternalError, match='Missing 0-th output'):
+            session.run('SR_output:0', {'L_input:0': expected[0]})
+    assert np.abs(got / 255. - np.clip(expected[1][True], 0, 1)).max() <= 0.5 / 255 + 1e-5
+    with pytest.raises(UserError, match='runs only there, converted by atc'):
+        FrozenGraph(str(npu_export[0]))
+
+
+@needs_adapter
+def test_a_host_with_the_adapter_exports_the_same(npu, monkeypatch, checkpoint, npu_export, tmp_path):  # noqa: F811
+    monkeypatch.setenv('NPU_DOUBLE_EMPTY_KERNELS', '1')
+    operator_known_to_tensorflow()
+    content = run(checkpoint, tmp_path / 'EDVR.pb', dcn_impl='npu', height=16, width=24, output_dtype='uint8')
+    ours, without = (read_graph(path) for path in (tmp_path / 'EDVR.pb', npu_export[0]))
+    assert list(ours.node) == list(without.node)
+    assert content['verification'] == npu_export[1]['verification']
+
+
 def test_a_graph_for_ascend_is_refused_for_nodes_and_attributes(npu_export):
     graph_def = read_graph(npu_export[0])
     ascend.check_nodes(graph_def)
@@ -296,7 +328,8 @@ def test_an_ascend_operator_wired_wrongly_gives_other_values(npu_export, expecte
 
 
 @pytest.mark.parametrize('fields, width, text', [
-    ({}, 1368, r'--width=1368: the Ascend operator takes at most 1365 pixels .*Export a tile, such as --width=640'),
+    ({}, 1368, r'--width=1368: the Ascend operator takes at most 1365 pixels \(4096 / kernel width 3\)\. Export a '
+               r'tile, such as --width=640 .* edvr.infer --device=npu --tile=640'),
     (dict(hr_in=True), 5472, 'for this network is a width of 5460')])
 def test_a_width_above_the_operators_limit_is_refused(fields, width, text):
     model = ModelConfig(**fields)

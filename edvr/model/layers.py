@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 from edvr.model import conv_cpu, native_ops
 
 _GRADIENTS = {'way': 'stock'}
+_MEASURES = {'scope': contextlib.nullcontext}
 _SLOPES = {None: 1.0, 'relu': 0.0, 'lrelu': 0.1}   # activation -> slope below zero
 
 
@@ -67,6 +68,23 @@ def convolution_gradients(way):
 def gradients_way():
     """The way that `convolution_gradients` has set."""
     return _GRADIENTS['way']
+
+
+@contextlib.contextmanager
+def measures_in(scope):
+    """Context: the operations of `mean_magnitude` are made in `scope()`, a context that keeps them in float32."""
+    before = _MEASURES['scope']
+    _MEASURES['scope'] = scope
+    try:
+        yield
+    finally:
+        _MEASURES['scope'] = before
+
+
+def mean_magnitude(x):
+    """The mean of |x|, float32 scalar. Its sum may exceed the largest float16, see `measures_in`."""
+    with _MEASURES['scope']():
+        return tf.reduce_mean(tf.abs(x))
 
 
 def convolve(x, weight, stride=1):

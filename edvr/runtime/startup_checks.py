@@ -91,6 +91,9 @@ def _npu_environment():
     if leftovers:
         found.append('set in the environment: %s; the adapter takes these and RANK_SIZE for two jobs at once. Ranks '
                      'come from the rank table here: unset %s' % (', '.join(leftovers), ' '.join(leftovers)))
+    if os.environ.get('POD_NAME') and os.environ.get('RANK_TABLE_FILE'):
+        found.append('the environment variable POD_NAME is set (%r): the adapter would look for this name in the rank '
+                     'table, and not for RANK_ID; unset it for this process' % os.environ['POD_NAME'])
     if 'TF_CONFIG' in os.environ:
         found.append('the environment variable TF_CONFIG is set (%r): on NPU ranks come from the rank table; unset it'
                      % os.environ['TF_CONFIG'])

@@ -46,16 +46,20 @@ def overflows(faults, applied, scale, dynamic):
 
     Gradients that overflow while the scale can still fall are normal: the next step has a lower scale. In INF/NaN mode
     and on GPUs the gradients are then infinite; in saturation mode they look finite, and only the update is missing.
+    Where a dynamic scale did ask for the update, the norm alone exceeds float32: that is a fault of the training.
 
     Args:
       faults: of `faults_of`.
-      applied: bool tensor [], whether the optimizer inside the loss scaling was asked to update.
+      applied: bool tensor [], whether the optimizer inside the loss scaling was asked to update; None where unknown.
       scale: float32 tensor [], the loss scale of the step.
       dynamic: bool, whether the scale falls on overflow.
     Returns:
       float32 tensor []: as `faults`, where an overflow is OVERFLOW, or LOWEST when the scale cannot fall.
     """
-    overflow = tf.logical_or(tf.equal(faults, GRADIENTS), tf.logical_and(tf.equal(faults, 0.), tf.logical_not(applied)))
+    overflow = tf.equal(faults, GRADIENTS)
+    if applied is not None:
+        missing = tf.logical_and(tf.logical_or(overflow, tf.equal(faults, 0.)), tf.logical_not(applied))
+        overflow = missing if dynamic else tf.logical_or(overflow, missing)
     kind = tf.where(scale > 1., tf.constant(float(OVERFLOW)), tf.constant(float(LOWEST))) if dynamic else float(LOWEST)
     return tf.where(overflow, kind * tf.ones_like(faults), faults)
 

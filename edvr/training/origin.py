@@ -67,7 +67,7 @@ def revision(root=ROOT):
 def cann_version():
     """The version of CANN, read from its own files: str, or None without CANN."""
     homes = [os.environ[name] for name in CANN_HOMES if os.environ.get(name)]
-    for home in homes + ['/usr/local/Ascend/ascend-toolkit/latest']:
+    for home in homes + ['/usr/local/Ascend/cann', '/usr/local/Ascend/ascend-toolkit/latest']:
         for pattern in CANN_VERSION:
             for path in sorted(glob.glob(pattern.format(home=glob.escape(home)))):
                 text = _first_version(path)

@@ -4,11 +4,12 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr.config.export import OPEN
+from edvr.config.npu import MAX_WIDTH
 from edvr.model import ascend_nodes
 from edvr.model.deform_conv import deform_conv
 from edvr.restoration.graph.signature import INPUT, OUTPUT
 
-MAX_WIDTH = 4096 // 3   # of the operator, divided by the kernel's width; documented by the vendor
+KERNEL = 3              # width of the network's deformable convolutions
 CHECKED = ('the same weights through stock operations give what the checkpoint gives',
            'nodes, wiring and constants outside the deformable convolutions equal those of that graph',
            'this graph, its deformable convolutions computed by stock operations, gives the same values',
@@ -37,13 +38,14 @@ def check_width(model, width):
       model: ModelConfig. width: int, of the input in pixels.
     """
     reduction = model.size_multiple // 4   # hr_in: features have a quarter of the input's size
-    if width > MAX_WIDTH * reduction:
+    limit = MAX_WIDTH // KERNEL
+    if width > limit * reduction:
+        of_input = ', which for this network is a width of %d' % (limit * reduction) if reduction > 1 else ''
         raise UserError(
-            '--width=%d: the Ascend operator takes at most %d pixels (4096 / kernel width 3)%s. Export a tile, such as '
-            '--width=640, and restore frames tile by tile: edvr.infer cuts frames into overlapping tiles of a graph\'s '
-            'fixed size and blends them (--tile_overlap)'
-            % (width, MAX_WIDTH, ', which for this network is a width of %d' % (MAX_WIDTH * reduction)
-               if reduction > 1 else ''))
+            '--width=%d: the Ascend operator takes at most %d pixels (%d / kernel width %d)%s. Export a tile, such as '
+            '--width=640 with a --height that fits, and give the device frames in overlapping tiles of that size: '
+            'edvr.restoration.tiling cuts and blends them. From the checkpoint, edvr.infer --device=npu --tile=640 '
+            'does all of it' % (width, limit, MAX_WIDTH, KERNEL, of_input))
 
 
 def check_nodes(graph_def):
