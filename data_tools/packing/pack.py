@@ -12,7 +12,7 @@ from data_tools.media.frames import VideoFrames
 from data_tools.media.shots import ShotRule
 from data_tools.media.video_scan import Scanner
 from data_tools.packing import scratch as scratch_files
-from data_tools.packing import shard_writer
+from data_tools.packing import set_lock, shard_writer
 from data_tools.packing.defaults import settle
 from data_tools.packing.job import VIDEOS, describe_job, order_in_shards, prepare_output, refuse_foreign, span
 from data_tools.packing.scratch import Scratch
@@ -24,8 +24,8 @@ def pack_set(config):
     """Does what a PackConfig says, as far as that is not done yet.
 
     Raises:
-      UserError: clips that cannot be packed, a folder that holds something else, shards missing for a merge, too little
-        room.
+      UserError: clips that cannot be packed, a folder that holds something else, another run that packs the same
+        shards, shards missing for a merge, too little room, a source that changes meanwhile.
     """
     refuse_foreign(config.output_dir)
     config, notes = settle(config)
@@ -36,17 +36,24 @@ def pack_set(config):
     shards = range(job['num_shards'])
     wanted = _parse_range(config.shard_range, job['num_shards']) if config.shard_range else shards
     folder = config.output_dir
-    if prepare_output(folder, job, config.update):
-        print('%s is whole already: %d windows' % (folder, job['windows']))
-        return
-    if not config.merge_manifests:
-        pack(config, found, job, wanted)
+    wanted = shards if config.merge_manifests else wanted
+    with set_lock.of_shards(folder, wanted):
+        if prepare_output(folder, job, config.update, bool(set_lock.others(folder, wanted))):
+            print('%s is whole already: %d windows' % (folder, job['windows']))
+            return
+        if not config.merge_manifests:
+            pack(config, found, job, wanted)
+        _finish_if_whole(config, found, job, wanted)
+
+
+def _finish_if_whole(config, found, job, wanted):
+    folder, shards = config.output_dir, range(job['num_shards'])
     parts = [shard_writer.finished(folder, index, job) for index in shards]
     missing = [shard_name(i, len(shards)) for i in shards if parts[i] is None]
     if missing and config.merge_manifests:
         raise UserError('%s lacks %d of %d shards: %s; pack them first, with --shard_range'
                         % (folder, len(missing), len(shards), ', '.join(missing[:8])))
-    if missing:
+    if missing or set_lock.others(folder, wanted):   # the last one finishes the set
         print('%d of %d shards done; when all are, run again with --merge_manifests'
               % (len(shards) - len(missing), len(shards)))
         return
@@ -113,6 +120,19 @@ def pack(config, found, job, wanted):
     for some in rounds(tasks, runner.gt_room(tasks)):
         runner.run(some)
     scratch.remove()
+    check_unchanged(tasks)
+
+
+def check_unchanged(tasks):
+    """Raises UserError unless the files of the clips that were packed are what they were when the run began.
+
+    A shard of changed files is noted as one of the old files, so the next run packs these clips again.
+    """
+    found = {clip.name: clip for clip in _clips_to_decode(tasks).values()}
+    changed = sorted(name for name, clip in found.items() if clip.fingerprint() != clip.mark)
+    if changed:
+        raise UserError('the source of %d clips has changed while they were packed: %s; run the same command again: '
+                        'only these clips are packed again' % (len(changed), ', '.join(changed[:8])))
 
 
 def shard_tasks(found, job, folder, todo):
@@ -247,5 +267,6 @@ def finish(folder, found, job, parts):
     for name in files.listing(folder):
         if name.startswith(scratch_files.PREFIX):   # of runs with other options or other ranges
             files.remove(os.path.join(folder, name))
+    set_lock.remove_left(folder)
     print('%s: %d windows in %d shards, %.2f GB, %s' % (folder, manifest.records, len(manifest.shards),
                                                        manifest.bytes / 1e9, job['encoding']))
