@@ -8,30 +8,20 @@ import shutil
 import signal
 import subprocess
 
+import forked
 import numpy as np
 import pytest
 import tiny_training
 from small_disk import small_disk
-from training_runs import RECIPE, environment, program, steps, tensors
+from training_runs import RECIPE, steps, tensors
 
 from edvr import checkpoints
-
-PATIENCE = 120   # seconds after which a run counts as hung
 
 
 def run(folder, model_dir, disturbance='', limit=None, nan='', **fields):
     """One session; returns the finished process, or None for one that had to be killed after its time."""
-    process = subprocess.Popen(
-        program() + tiny_training.arguments(folder, model_dir, **dict(RECIPE, **fields)),
-        env=environment(TINY_TRAINING_FAULT=disturbance, TINY_TRAINING_NAN=nan), preexec_fn=limit,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
-    try:
-        output, error = process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return None
-    return subprocess.CompletedProcess(process.args, process.returncode, output, error)
+    return forked.run(tiny_training.main, tiny_training.arguments(folder, model_dir, **dict(RECIPE, **fields)),
+                      dict(TINY_TRAINING_FAULT=disturbance, TINY_TRAINING_NAN=nan), limit)
 
 
 @pytest.fixture(scope='module')
