@@ -38,7 +38,10 @@ def pack_set(config):
     folder = config.output_dir
     wanted = shards if config.merge_manifests else wanted
     with set_lock.of_shards(folder, wanted):
-        if prepare_output(folder, job, config.update, bool(set_lock.others(folder, wanted))):
+        shared = bool(set_lock.others(folder, wanted))
+        if prepare_output(folder, job, config.update, shared):
+            if not shared:
+                tidy(folder, job)
             print('%s is whole already: %d windows' % (folder, job['windows']))
             return
         if not config.merge_manifests:
@@ -254,19 +257,26 @@ def remove_partials(folder, todo, job):
             files.remove(os.path.join(folder, name))
 
 
+def tidy(folder, job):
+    """Removes from a whole set what was needed only while packing, also what killed runs have left."""
+    for index in range(job['num_shards']):
+        files.remove(shard_writer.part_path(folder, index, job))
+    for name in files.listing(folder):
+        if name.startswith(scratch_files.PREFIX):   # of runs with other options or other ranges
+            files.remove(os.path.join(folder, name))
+    if not files.is_remote(folder):   # there another host may be writing the same manifest
+        files.remove_partials(folder)
+    set_lock.remove_left(folder)
+
+
 def finish(folder, found, job, parts):
-    """Writes the manifest and removes what was needed only while packing."""
+    """Writes the manifest and tidies the folder."""
     sizes = sorted({tuple(clip.lq.size) for clip in found})
     told = {key: value for key, value in job.items() if key != 'sources'}
     manifest = Manifest(job['num_frames'], job['scale'], job['encoding'], job['lq_tile'], job['gt_tile'], sizes,
                         [Shard(**part['shard']) for part in parts], told)
     manifest.check_shards(folder)
     manifest.write(folder)
-    for index in range(job['num_shards']):
-        files.remove(shard_writer.part_path(folder, index, job))
-    for name in files.listing(folder):
-        if name.startswith(scratch_files.PREFIX):   # of runs with other options or other ranges
-            files.remove(os.path.join(folder, name))
-    set_lock.remove_left(folder)
+    tidy(folder, job)
     print('%s: %d windows in %d shards, %.2f GB, %s' % (folder, manifest.records, len(manifest.shards),
                                                        manifest.bytes / 1e9, job['encoding']))
