@@ -98,7 +98,8 @@ def _run(function, arguments, variables, file_limit, paths):
         os.dup2(descriptor, number)
         os.close(descriptor)
     sys.stdout, sys.stderr = os.fdopen(1, 'w'), os.fdopen(2, 'w', 1)
-    sys.argv = [function.__module__] + arguments
+    sys.argv = [function.__code__.co_filename] + arguments
+    sys.modules['__main__'].__spec__ = None   # by which a program would start itself again: that of pytest
     if file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     try:
