@@ -65,8 +65,9 @@ def run(function, tasks, workers, title, total, unit, context='fork'):
                   stop=context.RawValue('b', 0))
     with concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_start_worker,
                                                 initargs=(shared, os.getpid())) as pool, _sigterm_as_interrupt():
-        futures = [pool.submit(function, *task) for task in tasks]
+        futures = []
         try:
+            futures += [pool.submit(function, *task) for task in tasks]   # fails where a worker is killed meanwhile
             with tqdm(total=total, desc=title, unit=unit, mininterval=0.5, smoothing=0.1) as bar:
                 _follow(futures, shared, bar)
             return [future.result() for future in futures]

@@ -2,7 +2,7 @@
 import os
 
 from data_tools.base import files
-from data_tools.packing import scratch, shard_writer
+from data_tools.packing import scratch, set_lock, shard_writer
 from data_tools.record.manifest import MANIFEST, Manifest, Shard
 
 
@@ -43,6 +43,14 @@ def clean(folder, job):
         # scratch of runs with other options or other ranges; half shards of killed workers
         if name.startswith(scratch.PREFIX) or (name.startswith('shard-') and name.endswith(files.PARTIAL)):
             files.remove(os.path.join(folder, name))
+
+
+def tidy(folder, job):
+    """As `clean`, and removes the files that killed runs have left; no other run may write to the folder."""
+    clean(folder, job)
+    if not files.is_remote(folder):   # there a worker on another host may be writing the same manifest
+        files.remove_partials(folder)
+    set_lock.remove_left(folder)
 
 
 def summary(folder):

@@ -11,7 +11,7 @@ from data_tools.media.degradation import Degradation
 from data_tools.media.frames import VideoFrames
 from data_tools.media.shots import ShotRule
 from data_tools.media.video_scan import Scanner
-from data_tools.packing import finishing, shard_writer
+from data_tools.packing import finishing, set_lock, shard_writer
 from data_tools.packing import scratch as scratch_files
 from data_tools.packing import tasks as task_list
 from data_tools.packing.defaults import settle
@@ -24,8 +24,8 @@ def pack_set(config):
     """Does what a PackConfig says, as far as that is not done yet.
 
     Raises:
-      UserError: clips that cannot be packed, a folder that holds something else, shards missing for a merge, too little
-        room.
+      UserError: clips that cannot be packed, a folder that holds something else, another run that packs the same
+        shards, shards missing for a merge, too little room, a source that changes meanwhile.
     """
     refuse_foreign(config.output_dir)
     config, notes = settle(config)
@@ -38,12 +38,24 @@ def pack_set(config):
     shards = range(job['num_shards'])
     wanted = _parse_range(config.shard_range, job['num_shards']) if config.shard_range else shards
     folder = config.output_dir
-    if prepare_output(folder, job, config.update):
-        print('%s is whole already: %d windows' % (folder, job['windows']))
-        return
-    if not config.merge_manifests:
-        pack(config, found, job, wanted)
-    if finishing.is_finished(folder):   # by the last step of a pipeline
+    wanted = shards if config.merge_manifests else wanted
+    with set_lock.of_shards(folder, wanted):
+        shared = bool(set_lock.others(folder, wanted))
+        if prepare_output(folder, job, config.update, shared):
+            if not shared:
+                finishing.tidy(folder, job)
+            print('%s is whole already: %d windows' % (folder, job['windows']))
+            return
+        if not config.merge_manifests:
+            pack(config, found, job, wanted)
+        _finish_if_whole(config, found, job, wanted)
+
+
+def _finish_if_whole(config, found, job, wanted):
+    """Writes the manifest if all shards are there and no other run packs shards; reports what the folder holds."""
+    folder, shards = config.output_dir, range(job['num_shards'])
+    if finishing.is_finished(folder):   # the last step of a pipeline has written it
+        finishing.tidy(folder, job)
         print(finishing.summary(folder))
         return
     parts = finishing.parts_of(folder, job)
@@ -51,11 +63,12 @@ def pack_set(config):
     if missing and config.merge_manifests:
         raise UserError('%s lacks %d of %d shards: %s; pack them first, with --shard_range'
                         % (folder, len(missing), len(shards), ', '.join(missing[:8])))
-    if missing:
+    if missing or set_lock.others(folder, wanted):   # the last one finishes the set
         print('%d of %d shards done; when all are, run again with --merge_manifests'
               % (len(shards) - len(missing), len(shards)))
         return
     finishing.finish(folder, finishing.sizes_of(found), job, parts)
+    finishing.tidy(folder, job)
     print(finishing.summary(folder))
 
 
@@ -123,6 +136,19 @@ def pack(config, found, job, wanted):
         for some in parts:
             runner.run(some)
     scratch.remove()
+    check_unchanged(tasks)
+
+
+def check_unchanged(tasks):
+    """Raises UserError unless the files of the clips that were packed are what they were when the run began.
+
+    A shard of changed files is noted as one of the old files, so the next run packs these clips again.
+    """
+    found = {clip.name: clip for clip in task_list.clips_to_decode(tasks).values()}
+    changed = sorted(name for name, clip in found.items() if clip.fingerprint() != clip.mark)
+    if changed:
+        raise UserError('the source of %d clips has changed while they were packed: %s; run the same command again: '
+                        'only these clips are packed again' % (len(changed), ', '.join(changed[:8])))
 
 
 def _for_other_hosts(config):
