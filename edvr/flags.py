@@ -41,7 +41,7 @@ def build_all(*classes):
 
 def _build(cls):
     foreign = _foreign(cls)
-    given = [field for field in foreign if program.started().gives(field.name)]
+    given = [field for field in foreign if _is_typed(field)]
     if given:
         raise ConfigError(['%s is %r, which is for --device=%s; the device is %s (%s)' % (
             (field.name, _value(field), ' or '.join(flags.devices_of(cls, field))) + _choice())
@@ -74,12 +74,18 @@ def _foreign(cls):
             if _choice().device not in flags.devices_of(cls, field) and values[field.name] != field.default]
 
 
+def _is_typed(field):
+    """Whether the option is given on the command line itself, and not only in a flagfile."""
+    return program.started().gives(field.name)
+
+
 def _notes(*classes):
     """Lines that name the device and the reason, the options passed over because of it, and the used defaults."""
     if launch.LAUNCHED in os.environ:
         return []   # the process that started this rank has printed them
     lines = ['device: %s (%s)' % _choice() for cls in classes if _has_device(cls)][:1]
-    passed_over = ['%s=%s' % (field.name, _value(field)) for cls in classes for field in _foreign(cls)]
+    passed_over = ['%s=%s' % (field.name, _value(field)) for cls in classes for field in _foreign(cls)
+                   if not _is_typed(field)]   # one that is typed is an error
     if passed_over:
         lines.append('passed over on %s: %s' % (_choice().device, ', '.join(passed_over)))
     return lines + flags.used_defaults(*classes)

@@ -39,13 +39,15 @@ def restore(crew, restore_config, config):
     sources = find_sources(config, crew.network)
     check_output(config.output, sources, to_video)
     share, alone = share_of(sources, config), len(sources) == 1
+    # of the checkpoint that is used: a training may have written a newer one meanwhile
+    settings = settings_of(restore_config.replace(checkpoint=crew.network.path))
     started = time.time()
     if to_video:
-        count = restore_to_video(crew, sources[0], config.output, settings_of(restore_config), config.fps,
-                                 config.crf, config.codec, config.audio, config.bits, config.overwrite)
+        count = restore_to_video(crew, sources[0], config.output, settings, config.fps, config.crf, config.codec,
+                                 config.audio, config.bits, config.overwrite)
     else:
-        count = restore_to_folders(crew, share, config.output, settings_of(restore_config), alone,
-                                   config.overwrite, config.writers, config.share)
+        count = restore_to_folders(crew, share, config.output, settings, alone, config.overwrite,
+                                   config.writers, config.share)
     report(count, crew.network, config.output, time.time() - started)
     return count
 

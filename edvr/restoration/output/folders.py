@@ -69,7 +69,6 @@ def restore_parts(restorer, parts, bar):
     for source, first, end, folder, writers in parts:
         with BackgroundWriter(folder.write, writers, 2 * writers) as writer:
             clip_source.restore_into(writer.put, restorer, source, first, end, bar)
-            progress.announce_end(bar)
         yield end - first
 
 

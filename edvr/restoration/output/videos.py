@@ -77,7 +77,6 @@ def _restore(restorer, parts, bar):
         with segments, BackgroundWriter(lambda index, sr, segments=segments, convert=convert:
                                         segments.write(convert(sr)), threads=1) as writer:
             clip_source.restore_into(writer.put, restorer, source, first, end, bar)
-            progress.announce_end(bar)
         yield end - first
 
 

@@ -6,7 +6,6 @@ import sys
 import tempfile
 
 from data_tools.base.errors import UserError
-from edvr.restoration.output import progress
 from edvr.restoration.restorer import Network, Restorer
 from edvr.restoration.sharing import job
 from edvr.runtime.ranks import launch, share_plan
@@ -70,9 +69,7 @@ class Crew:
         counts = job.counts(folder, len(shares))
 
         def look():
-            if bar.n < bar.total:
-                bar.update(int(counts.sum()) - bar.n)
-                progress.announce_end(bar)
+            bar.update(int(counts.sum()) - bar.n)
         arguments = ['--device=' + self._device, '--checkpoint=' + self.network.path]
         code = launch.run_shares(environments, folder, arguments, look)
         if code:

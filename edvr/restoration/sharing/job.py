@@ -27,13 +27,7 @@ class Share(typing.NamedTuple):
 
 
 class Counter:
-    """What a process has done, counted where the others see it; stands in for a progress bar.
-
-    Attributes:
-      n, total: as of a bar; this one is never full.
-    """
-
-    n, total = 0, float('inf')
+    """What a process has done, counted where the others see it; stands in for a progress bar."""
 
     def __init__(self, folder, number, count):
         self._number, self._counts = number, counts(folder, count)
