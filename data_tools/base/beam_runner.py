@@ -20,6 +20,7 @@ from data_tools.base.errors import UserError
 
 INSTALL = "pip install 'edvr[beam]', in a checkout pip install '.[beam]'"
 _WORKER = 'apache_beam.runners.worker.sdk_worker_main'   # in the command line of Beam's worker processes
+_CLASSES = {'DaskRunner': 'apache_beam.runners.dask.dask_runner.DaskRunner'}   # those that Beam knows by class only
 _ATTEMPTS = 4      # a worker that is killed each time ends the program
 _PERIOD = 0.5      # seconds between two looks at a pipeline
 _PATIENCE = 10.    # seconds that a pipeline may take to end after its workers
@@ -84,13 +85,13 @@ def parse_options(config):
         words = shlex.split(config.beam_options)
     except ValueError as error:
         raise UserError('--beam_options=%s: %s' % (config.beam_options, error)) from None
-    unknown = _unknown(words)
+    others = unknown(words)
     if any(word.split('=')[0] == '--runner' for word in words):
         raise UserError('--beam_options names a runner; --runner=NAME is an option of its own')
-    if unknown and config.runner in ('FlinkRunner', 'SparkRunner', 'PortableRunner', 'PrismRunner'):
-        print('passed on to the job server of %s: %s' % (config.runner, ' '.join(unknown)), flush=True)
-    elif unknown:
-        raise UserError('--beam_options: %s has no option %s' % (config.runner, ' '.join(unknown)))
+    if others and config.runner in ('FlinkRunner', 'SparkRunner', 'PortableRunner', 'PrismRunner'):
+        print('passed on to the job server of %s: %s' % (config.runner, ' '.join(others)), flush=True)
+    elif others:
+        raise UserError('--beam_options: %s has no option %s' % (config.runner, ' '.join(others)))
     return lambda: PipelineOptions(words + _usual(config.runner, words))
 
 
@@ -105,7 +106,7 @@ def _usual(runner, words):
     return added
 
 
-def _unknown(words):
+def unknown(words):
     """The words that are no option of this Beam. Raises UserError for a wrong value."""
     from apache_beam.options.pipeline_options import PipelineOptions
     parsers, said = [], io.StringIO()
@@ -120,14 +121,16 @@ def _unknown(words):
 
 @contextlib.contextmanager
 def _quiet(level=logging.ERROR):
-    """Beam logs nothing below `level` inside the block."""
-    logger = logging.getLogger('apache_beam')
-    before = logger.level
-    logger.setLevel(level)
+    """Beam logs nothing below `level` inside the block; messages of a cluster come by the root logger."""
+    loggers = [logging.getLogger('apache_beam'), logging.getLogger()]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(level)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, own in zip(loggers, before):
+            logger.setLevel(own)
 
 
 def _new_runner(name):
@@ -135,7 +138,7 @@ def _new_runner(name):
     from apache_beam.runners.runner import create_runner
     try:
         with _quiet():
-            return create_runner(name)
+            return create_runner(_CLASSES.get(name, name))
     except Exception as error:   # packages that are missing show up as errors of many kinds
         raise UserError('--runner=%s cannot be loaded by Apache Beam %s: %s'
                         % (name, apache_beam.__version__, error)) from None
@@ -194,9 +197,22 @@ class _Running(threading.Thread):
     def run(self):
         try:
             self._result = self._pipeline.run()
-            self._result.wait_until_finish()
+            self._wait()
         except BaseException as error:   # raised where the pipeline is followed
             self.error = error
+
+    def _wait(self):
+        try:
+            self._result.wait_until_finish()
+        except Exception as error:
+            from apache_beam.runners.runner import PipelineState
+            # Beam stops listening to a job server after --job_server_timeout, a minute; the job goes on
+            if not (hasattr(error, 'code') and error.code().name == 'DEADLINE_EXCEEDED'):
+                raise
+            while not PipelineState.is_terminal(self._result.state):
+                time.sleep(_PERIOD)
+            if self._result.state != PipelineState.DONE:
+                raise
 
     def counters(self, namespace):
         """{name: value} of the counters so far; empty where the runner does not tell them."""
@@ -231,7 +247,8 @@ def _reason(name, error):
     told = _user_error(error)
     if told:
         return told
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    text = error.details() if hasattr(error, 'details') else str(error)   # of gRPC
+    lines = [line for line in text.splitlines() if line.strip()]
     return '%s ended with %s%s; finished work is kept: remove the cause and run the same command again' % (
         name, type(error).__name__, ': ' + lines[-1].strip() if lines else '')
 
