@@ -23,9 +23,10 @@ _WORKER = 'apache_beam.runners.worker.sdk_worker_main'   # in the command line o
 _CLASSES = {'DaskRunner': 'apache_beam.runners.dask.dask_runner.DaskRunner'}   # those that Beam knows by class only
 _ATTEMPTS = 4      # a worker that is killed each time ends the program
 _PERIOD = 0.5      # seconds between two looks at a pipeline
-_PATIENCE = 10.    # seconds that a pipeline may take to end after its workers
+_PATIENCE = 15.    # seconds that a pipeline may take to end after its workers
 # in the last line of a worker's traceback, as it arrives in the runner's error
 _USER_ERROR = re.compile(r'errors\.UserError: (.*)$', re.M)
+_CLOSED = 'Channel closed prematurely'   # what a local runner says when it notices that a worker is gone
 _STEP = re.compile(r' \[while running .*', re.S)
 
 
@@ -182,7 +183,8 @@ def _follow(running, counter, bar):
         # at the end of a pipeline its workers end a moment before it does
         if since and time.monotonic() - since > _PATIENCE:
             raise _LostWorkerError
-    if since and running.error and not _user_error(running.error):
+    error = running.error
+    if error and not _user_error(error) and (since or _CLOSED in str(error)):
         raise _LostWorkerError
 
 
@@ -249,6 +251,8 @@ def _reason(name, error):
         return told
     text = error.details() if hasattr(error, 'details') else str(error)   # of gRPC
     lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > 1:   # the traceback of a worker
+        print(text, file=sys.stderr, flush=True)
     return '%s ended with %s%s; finished work is kept: remove the cause and run the same command again' % (
         name, type(error).__name__, ': ' + lines[-1].strip() if lines else '')
 
