@@ -12,7 +12,7 @@ import types
 import pytest
 from conftest import ROOT
 
-from data_tools.base import beam_runner, processes
+from data_tools.base import beam_options, beam_runner, processes
 from data_tools.base.beam_config import RUNNERS, BeamConfig
 from data_tools.base.config import ConfigError
 from data_tools.base.errors import UserError
@@ -80,7 +80,7 @@ def test_what_excludes_a_runner():
 def test_wrong_options_of_beam(text, error):
     pytest.importorskip('apache_beam', reason='Apache Beam is not installed (scripts/test.sh --beam)')
     with pytest.raises(UserError, match=error):
-        beam_runner.parse_options(BeamConfig(runner='DirectRunner', beam_options=text))
+        beam_options.parse(BeamConfig(runner='DirectRunner', beam_options=text))
 
 
 def test_the_options_in_build_are_options_of_this_beam():
@@ -90,7 +90,7 @@ def test_the_options_in_build_are_options_of_this_beam():
     assert {'FlinkRunner', 'PortableRunner', 'DataflowRunner'} <= {runner for runner, _ in found}
     for runner, text in found:
         if runner != 'DaskRunner':   # whose options come with Dask
-            assert beam_runner.unknown(shlex.split(text)) == [], runner
+            assert beam_options.unknown(shlex.split(text)) == [], runner
 
 
 def test_a_runner_that_cannot_work_here_is_told_in_a_line():
