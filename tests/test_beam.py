@@ -149,6 +149,17 @@ def test_the_last_step_waits_for_all_shards_and_may_be_repeated(plan, local):
     files.write_json(part, kept)   # as if it had been killed between two steps
     finish.process(None)
     assert digests(work.folder) == local
+    files.remove(work.scratch.folder)
+    assert list(worker.process(0)) == [(None, 0)]   # repeated after the end: the shard is kept
+    assert digests(work.folder) == local
+
+
+def test_another_ffmpeg_than_that_of_the_job_is_refused(plan):
+    from data_tools.packing import beam_pool
+    worker = beam_pool._Pack(beam_pool._Packed(plan[0]._replace(job=dict(plan[0].job, ffmpeg='0.1'))))
+    worker.setup()
+    with pytest.raises(UserError, match=r'ffmpeg of this worker is .*, that of the job 0\.1; .*install the same'):
+        next(worker.process(0))
 
 
 def test_a_frame_that_does_not_decode_is_told_in_one_line(tmp_path):

@@ -3,7 +3,8 @@ import dataclasses
 
 from data_tools.base.config import Config, option
 
-RUNNERS = ('DirectRunner', 'FlinkRunner', 'SparkRunner', 'DataflowRunner', 'PortableRunner', 'PrismRunner')
+RUNNERS = ('DirectRunner', 'FlinkRunner', 'SparkRunner', 'DataflowRunner', 'DaskRunner', 'PortableRunner',
+           'PrismRunner')
 
 
 @dataclasses.dataclass(frozen=True)

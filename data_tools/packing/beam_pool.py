@@ -127,8 +127,9 @@ class _Decode(_Worker):
     """Decodes a group of clips."""
 
     def process(self, number):
-        self._begin()
-        self._decode([self._round.groups[number]])
+        if not finishing.is_finished(self._round.folder):
+            self._begin()
+            self._decode([self._round.groups[number]])
         yield None, number
 
 
@@ -136,13 +137,14 @@ class _Pack(_Worker):
     """Writes a shard that is not there."""
 
     def process(self, number):
-        self._begin()
         task, folder, job = self._round.tasks[number], self._round.folder, self._round.job
         windows, size = (Metrics.counter(_COUNTERS, name) for name in ('windows', 'bytes_written'))
-        if shard_writer.finished(folder, task.index, job):
+        # in a finished set nothing describes the single shard any more
+        if finishing.is_finished(folder) or shard_writer.finished(folder, task.index, job):
             Metrics.counter(_COUNTERS, 'shards_kept').inc()
             windows.inc(len(task.windows))
         else:
+            self._begin()
             self._decode(clips.groups(self._missing(task)))
             with worker_pool.counting(lambda count, written: (windows.inc(count), size.inc(written))):
                 shard_writer.pack_shard(task, self._round.scratch, folder, job)

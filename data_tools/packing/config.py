@@ -43,7 +43,7 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
     seed: int = option(0, 'seed of the order of windows and of the random choices of make_lq')
     num_shards: Optional[int] = option(None, 'number of files; default about %d MB each, at least 16. At least as '
                                        'many as devices that will train together' % SHARD_MB, low=1, high=99999)
-    workers: int = option(0, 'worker processes; 0: one per core', low=0)
+    workers: int = option(0, 'worker processes where no --runner has its own; 0: one per core', low=0)
     shard_range: str = option('', 'FIRST:END, pack only these shards (END not included); for several hosts')
     merge_manifests: bool = option(False, 'write the manifest of a set whose shards several hosts have packed')
     scratch_dir: str = option('', 'folder for decoded frames while packing (all of LQ, and GT of videos); default '

@@ -4,7 +4,7 @@ import shutil
 
 from tqdm import tqdm
 
-from data_tools.base import beam_runner, files, worker_pool
+from data_tools.base import beam_options, files, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media import clips
 from data_tools.media.degradation import Degradation
@@ -153,9 +153,9 @@ def check_unchanged(tasks):
 
 def _for_other_hosts(config):
     """The config with paths that do not depend on the current folder; UserError where Beam cannot run it."""
-    beam_runner.require()
-    beam_runner.parse_options(config)
-    return config.replace(**{name: beam_runner.absolute(getattr(config, name))
+    beam_options.require()
+    beam_options.parse(config)
+    return config.replace(**{name: beam_options.absolute(getattr(config, name))
                              for name in ('data_dir', 'output_dir', 'scratch_dir')})
 
 

@@ -56,8 +56,10 @@ def restore(network, sources, settings, restore_config, config):
             work = _Packed(Work(share, folders, items, restore_config, config.writers))
             counters = beam_runner.run(config, lambda pipeline: _build(pipeline, work, len(items)),
                                        (_COUNTERS, 'frames'), missing, 'restoring', 'frame')
-            print('%d pieces of %d clips; %s loaded the network %s times' % (
-                len(items), len({item.clip for item in items}), config.runner, counters.get('networks_loaded', '?')))
+            loaded = counters.get('networks_loaded')   # not every runner counts
+            print('%d pieces of %d clips%s' % (
+                len(items), len({item.clip for item in items}),
+                '; %s loaded the network %d times' % (config.runner, loaded) if loaded else ''))
             run.report(missing, network, config.output, time.time() - started)
         else:
             run.report(0, network, config.output, 0)

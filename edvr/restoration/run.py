@@ -5,7 +5,7 @@ import os
 import re
 import time
 
-from data_tools.base import beam_runner
+from data_tools.base import beam_options
 from data_tools.base.errors import UserError
 from data_tools.media import splits, video
 from data_tools.media.shots import ShotRule
@@ -73,14 +73,14 @@ def restore_with_beam(restore_config, config):
     Raises:
       UserError: see `restore` and `beam_runner.run`; the output is one video, or a preview is requested.
     """
-    beam_runner.require()
-    beam_runner.parse_options(config)
+    beam_options.require()
+    beam_options.parse(config)
     if check_output_name(config.output):
         raise UserError('--runner restores to folders of frames; --output=%s is one video' % config.output)
     if config.preview:
         raise UserError('--preview=%d with --runner: a preview needs no runner; leave --runner out' % config.preview)
-    config = config.replace(input=beam_runner.absolute(config.input), output=beam_runner.absolute(config.output))
-    network = Network.at(beam_runner.absolute(restore_config.checkpoint))
+    config = config.replace(input=beam_options.absolute(config.input), output=beam_options.absolute(config.output))
+    network = Network.at(beam_options.absolute(restore_config.checkpoint))
     sources = find_sources(config, network)
     check_output(config.output, sources, False)
     restore_config = restore_config.replace(checkpoint=network.path)   # not a newer one that is written meanwhile
