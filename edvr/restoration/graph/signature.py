@@ -1,14 +1,18 @@
 """What an exported graph takes and gives: the JSON file beside it, one definition for who writes and who reads it."""
 import hashlib
-import json
 import os
 
+from data_tools.base import files, schema
 from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
 from edvr.config.export import InterfaceConfig
 
 INPUT, OUTPUT = 'L_input', 'SR_output'
 FORMAT, VERSION = 'edvr-graph', 1
+_ADVICE = 'it was cut or edited, or is of another program: export again'
+# types and limits of what is inside model and interface are those of their classes
+_FIELDS = schema.Record(_others=True, sha256=schema.Text(), dcn_impl=schema.Text(),
+                        model=schema.MapOf(schema.Anything()), interface=schema.MapOf(schema.Anything()))
 
 
 def values(dtype, output=False):
@@ -56,23 +60,23 @@ def read(path, data):
       UserError: no such file, another format or version, or it belongs to other bytes.
     """
     sidecar = sidecar_path(path)
-    try:
-        with open(sidecar, encoding='utf-8') as file:
-            content = json.load(file)
-    except OSError as error:
-        raise UserError('%s needs the description that export wrote with it, %s, which cannot be read (%s): '
-                        'copy the two together' % (path, sidecar, error.strerror)) from None
-    except ValueError as error:
-        raise UserError('%s is not JSON (%s): export again' % (sidecar, error)) from None
+    if not os.path.isfile(sidecar):
+        raise UserError('%s needs the description that export wrote with it, %s, which is not there: copy the two '
+                        'together' % (path, sidecar))
+    content = files.read_json(sidecar)
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         raise UserError('%s does not describe an exported EDVR graph: export again' % sidecar)
     if content.get('version') != VERSION:
         raise UserError('%s has version %r, this program reads version %d: export again'
                         % (sidecar, content.get('version'), VERSION))
-    if content.get('sha256') != checksum(data):
+    schema.check(content, _FIELDS, sidecar, _ADVICE)
+    if content['sha256'] != checksum(data):
         raise UserError('%s is not the file that %s describes (their SHA-256 differ): one of the two is damaged or of '
                         'another export; export again' % (path, sidecar))
-    return ModelConfig.from_dict(content['model']), InterfaceConfig.from_dict(content['interface']), content
+    try:
+        return ModelConfig.from_dict(content['model']), InterfaceConfig.from_dict(content['interface']), content
+    except UserError as error:
+        raise UserError('%s: %s: %s' % (sidecar, error, _ADVICE)) from None
 
 
 def checksum(data):
