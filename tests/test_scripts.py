@@ -1,6 +1,7 @@
 """The shell scripts: they parse, and only an interpreter that works makes an environment."""
 import glob
 import os
+import shutil
 import subprocess
 import sys
 
@@ -88,3 +89,13 @@ def test_the_demonstration_says_what_to_install(bash, tmp_path):
 def test_a_tensorflow_there_is_not(bash):
     result = bash('python_for 2.16')
     assert result.returncode == 1 and result.stderr == 'error: TensorFlow 2.16 is not one of 1.15, 2.6, 2.15\n'
+
+
+SHELLCHECK = shutil.which('shellcheck', path=os.path.dirname(sys.executable) + os.pathsep + os.environ['PATH'])
+
+
+@pytest.mark.skipif(not SHELLCHECK, reason='shellcheck is not installed')
+def test_shellcheck_finds_nothing():
+    done = subprocess.run([SHELLCHECK, '-x'] + SCRIPTS + [os.path.join('.ci', 'run')], cwd=ROOT,
+                          stdout=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0, done.stdout
