@@ -1,6 +1,7 @@
 """The shell scripts: they parse, and only an interpreter that works makes an environment."""
 import glob
 import os
+import shutil
 import subprocess
 import sys
 
@@ -103,3 +104,13 @@ def test_cann_that_is_named_and_not_there_is_an_error(tmp_path):
             assert (done.returncode, done.stdout) == (0, '9.1 /somewhere\n')
         else:
             assert done.returncode == 1 and done.stderr == 'error: ASCEND_SET_ENV is %s, which is not a file\n' % named
+
+
+SHELLCHECK = shutil.which('shellcheck', path=os.path.dirname(sys.executable) + os.pathsep + os.environ['PATH'])
+
+
+@pytest.mark.skipif(not SHELLCHECK, reason='shellcheck is not installed')
+def test_shellcheck_finds_nothing():
+    done = subprocess.run([SHELLCHECK, '-x'] + SCRIPTS + [os.path.join('.ci', 'run')], cwd=ROOT,
+                          stdout=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0, done.stdout

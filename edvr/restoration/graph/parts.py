@@ -1,16 +1,17 @@
 """An export in two parts: a graph from a frame to its features, and one from the features of a window to a frame.
 
-Whoever restores a clip runs the first once a frame and keeps its results for the windows that need them. The levels of
-every frame are inputs of their own: what the first graph left on a device goes into the second without a copy.
+To restore a clip, the first runs once for each frame, and its results are kept for the windows that need them. Each
+level of each frame is a separate input of the second, so that it takes results of the first from a device without a
+copy.
 """
 import collections
 import os
 
 import tensorflow.compat.v1 as tf
 
+from data_tools.base import schema
 from data_tools.base.errors import UserError
-from edvr.config import ModelConfig
-from edvr.config.export import OPEN, InterfaceConfig
+from edvr.config.export import OPEN
 from edvr.model import network
 from edvr.restoration.graph import freezing, loading, signature
 from edvr.restoration.graph.signature import INPUT, OUTPUT
@@ -18,6 +19,10 @@ from edvr.restoration.graph.signature import INPUT, OUTPUT
 FORMAT = 'edvr-graph-parts'
 LEVELS = ('features_l1', 'features_l2', 'features_l3')   # whole, half and quarter resolution
 _SUFFIXES = dict(features='_features.pb', restore='_restore.pb', sidecar='_parts.json')
+
+_PART = schema.Record(_others=True, sha256=schema.Text())
+_FIELDS = schema.Record(_others=True, dcn_impl=schema.Text(), model=schema.MapOf(schema.Anything()),
+                        interface=schema.MapOf(schema.Anything()), parts=schema.Record(features=_PART, restore=_PART))
 
 Paths = collections.namedtuple('Paths', 'features restore sidecar')
 
@@ -138,7 +143,7 @@ def read(stem):
         if not os.path.isfile(path):
             raise UserError('%s is missing: an export in two parts is restored with all three of %s: copy them together'
                             % (path, ', '.join(files)))
-    content = signature.read_content(files.sidecar, FORMAT)
+    content = signature.read_content(files.sidecar, FORMAT, _FIELDS)
     graphs = {}
     for part, path, ends in (('features', files.features, LEVELS), ('restore', files.restore, (INPUT, OUTPUT))):
         data = loading.read_bytes(path)
@@ -146,4 +151,4 @@ def read(stem):
             raise UserError('%s is not the file that %s describes (their SHA-256 differ): the parts are of different '
                             'weights or exports, or one is damaged; export again' % (path, files.sidecar))
         graphs[part] = loading.parse_graph(path, data, ends)
-    return graphs, ModelConfig.from_dict(content['model']), InterfaceConfig.from_dict(content['interface']), content
+    return (graphs,) + signature.configs(content, files.sidecar) + (content,)

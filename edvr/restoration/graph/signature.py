@@ -1,14 +1,18 @@
 """What an exported graph takes and gives: the JSON file beside it, one definition for who writes and who reads it."""
 import hashlib
-import json
 import os
 
+from data_tools.base import files, schema
 from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
 from edvr.config.export import OPEN, InterfaceConfig
 
 INPUT, OUTPUT = 'L_input', 'SR_output'
 FORMAT, VERSION = 'edvr-graph', 1
+ADVICE = 'it was cut or edited, or is of another program: export again'
+# types and limits of what is inside model and interface are those of their classes
+_FIELDS = schema.Record(_others=True, sha256=schema.Text(), dcn_impl=schema.Text(),
+                        model=schema.MapOf(schema.Anything()), interface=schema.MapOf(schema.Anything()))
 
 
 def values(dtype, output=False):
@@ -76,28 +80,31 @@ def read(path, data):
     if not os.path.isfile(sidecar):
         raise UserError('%s needs the description that export wrote with it, %s, which does not exist: copy the two '
                         'together' % (path, sidecar))
-    content = read_content(sidecar, FORMAT)
-    if content.get('sha256') != checksum(data):
+    content = read_content(sidecar, FORMAT, _FIELDS)
+    if content['sha256'] != checksum(data):
         raise UserError('%s is not the file that %s describes (their SHA-256 differ): one of the two is damaged or of '
                         'another export; export again' % (path, sidecar))
-    return ModelConfig.from_dict(content['model']), InterfaceConfig.from_dict(content['interface']), content
+    return configs(content, sidecar) + (content,)
 
 
-def read_content(sidecar, kind):
-    """The description in a file, a dict; kind: its `format`. Raises UserError, see `read`."""
-    try:
-        with open(sidecar, encoding='utf-8') as file:
-            content = json.load(file)
-    except OSError as error:
-        raise UserError('%s cannot be read: %s' % (sidecar, error.strerror)) from None
-    except ValueError as error:
-        raise UserError('%s is not JSON (%s): export again' % (sidecar, error)) from None
+def read_content(sidecar, kind, fields):
+    """The description in a file: dict. kind: its `format`. fields: its schema.Record. Raises UserError, see `read`."""
+    content = files.read_json(sidecar)
     if not isinstance(content, dict) or content.get('format') != kind:
         raise UserError('%s does not describe an exported EDVR graph: export again' % sidecar)
     if content.get('version') != VERSION:
         raise UserError('%s has version %r, this program reads version %d: export again'
                         % (sidecar, content.get('version'), VERSION))
+    schema.check(content, fields, sidecar, ADVICE)
     return content
+
+
+def configs(content, sidecar):
+    """(ModelConfig, InterfaceConfig) of the description in the file `sidecar`. Raises UserError that names the file."""
+    try:
+        return ModelConfig.from_dict(content['model']), InterfaceConfig.from_dict(content['interface'])
+    except UserError as error:
+        raise UserError('%s: %s: %s' % (sidecar, error, ADVICE)) from None
 
 
 def checksum(data):
