@@ -46,7 +46,8 @@ for tensorflow in $tensorflows; do
     ran=1
     say "TensorFlow $tensorflow: $("$environment/bin/python" --version)"
     log=$logs/$tensorflow
-    "$environment/bin/python" -m pytest --numprocesses "$(nproc)" "$@" 2>&1 | tee "$log"
+    # loadfile: the graphs and runs that the tests of a file share are made once, not once in each process
+    "$environment/bin/python" -m pytest --numprocesses "$(nproc)" --dist loadfile "$@" 2>&1 | tee "$log"
     [ "${PIPESTATUS[0]}" = 0 ] || status=1
     passed=$((passed + $(count "$log" passed))) skipped=$((skipped + $(count "$log" skipped)))
     failed=$((failed + $(count "$log" failed) + $(count "$log" 'errors?')))

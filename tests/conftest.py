@@ -1,6 +1,5 @@
 """What all tests share: the repository's packages on the path, and where to run programs from."""
 import os
-import subprocess
 import sys
 
 import pytest
@@ -12,6 +11,7 @@ for folder in (ROOT, FAULTS):
         sys.path.insert(0, folder)
 
 import campaign  # noqa: E402 (needs the path)
+import preloaded  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -20,6 +20,7 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     """Without --faults the tests marked `faults` are left out."""
+    preloaded.expect_deprecations()
     if config.getoption('--faults'):
         return
     left_out = [item for item in items if item.get_closest_marker('faults')]
@@ -39,12 +40,11 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture
 def run_program():
-    """Runs `python -m MODULE ARGS` as a user would; returns the finished process with text `stdout` and `stderr`."""
-    def run(module, *arguments, env=None, timeout=300, cwd=ROOT, **options):
+    """Runs `python -m MODULE ARGS` in a process of its own; returns what `preloaded.run` does."""
+    def run(module, *arguments, env=None, timeout=300, cwd=ROOT):
         path = os.pathsep.join(filter(None, [(env or {}).get('PYTHONPATH'), ROOT]))
-        return subprocess.run([sys.executable, '-m', module] + [str(argument) for argument in arguments], cwd=cwd,
-                              env=dict(os.environ, **dict(env or {}, PYTHONPATH=path)), stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, universal_newlines=True, timeout=timeout, **options)
+        return preloaded.run(module, arguments, timeout, cwd=cwd,
+                             env=dict(os.environ, **dict(env or {}, PYTHONPATH=path)))
     return run
 
 

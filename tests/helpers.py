@@ -13,6 +13,13 @@ from edvr.model import network
 TINY = dict(num_frames=3, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
 
 
+def session():
+    """A tf.Session that runs the default graph as it was built: optimizing it takes longer than a single run."""
+    config = tf.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return tf.Session(config=config)
+
+
 def tiny_checkpoint(directory, seed=0, step=7, ema=False, **model_fields):
     """Writes a checkpoint of a tiny network as training would leave it, with offsets that really move.
 
@@ -48,7 +55,7 @@ def _checkpoint_files(seed, step, ema, config):
 
 def _save(directory, seed, step, ema, config):
     rng = np.random.RandomState(seed)
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), session() as running:
         tf.set_random_seed(seed)
         size = 2 * config.size_multiple
         network.edvr(tf.zeros([1, config.num_frames, size, size, 3]), config)
@@ -57,8 +64,8 @@ def _save(directory, seed, step, ema, config):
         averages = tf.train.ExponentialMovingAverage(0.9)
         if ema:
             averages.apply(variables)
-        session.run(tf.global_variables_initializer())
-        values = dict(zip(variables, session.run(variables)))
+        running.run(tf.global_variables_initializer())
+        values = dict(zip(variables, running.run(variables)))
         for variable in variables:
             if 'conv_offset' in variable.op.name:   # zero when new; a trained network's offsets and masks vary
                 values[variable] = rng.normal(0, 0.3, variable.shape)
@@ -67,10 +74,10 @@ def _save(directory, seed, step, ema, config):
                            for variable in variables})
         values[tf.train.get_global_step()] = step
         # what the initializer really assigns: for an average that is not its `initial_value`
-        session.run([variable.initializer for variable in values],
+        running.run([variable.initializer for variable in values],
                     {variable.initializer.inputs[1]: value for variable, value in values.items()})
         saver = tf.train.Saver(save_relative_paths=True)   # the files are copied to other directories
-        saver.save(session, os.path.join(directory, 'model.ckpt'), global_step=step)
+        saver.save(running, os.path.join(directory, 'model.ckpt'), global_step=step)
 
 
 def smooth_frames(count, height, width, seed=0):

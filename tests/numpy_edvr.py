@@ -68,34 +68,34 @@ def depth_to_space(x, scale):
     return y
 
 
-def pixel_value(image, y, x):
-    """Zero outside."""
-    return image[y, x] if 0 <= y < image.shape[0] and 0 <= x < image.shape[1] else np.zeros(image.shape[2])
+def pixel_value(image, row, column):
+    """[..., c]: the pixels of [H, W, c] at places [...]; zero outside."""
+    height, width = image.shape[:2]
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return inside[..., None] * image[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
 
 
 def sample(image, y, x):
-    """Bilinear sample of [H, W, c] at (y, x); nothing at NaN."""
-    if not (np.isfinite(y) and np.isfinite(x)):
-        return np.zeros(image.shape[2])
-    top, left = int(np.floor(y)), int(np.floor(x))
-    fy, fx = y - top, x - left
+    """Bilinear samples of [H, W, c] at the points (y, x), each [...]; nothing at NaN."""
+    finite = np.isfinite(y) & np.isfinite(x)
+    y, x = np.where(finite, y, -2), np.where(finite, x, -2)   # outside, with all its neighbours
+    top, left = np.floor(y).astype(int), np.floor(x).astype(int)
+    fy, fx = (y - top)[..., None], (x - left)[..., None]
     return ((1 - fy) * (1 - fx) * pixel_value(image, top, left) + (1 - fy) * fx * pixel_value(image, top, left + 1)
             + fy * (1 - fx) * pixel_value(image, top + 1, left) + fy * fx * pixel_value(image, top + 1, left + 1))
 
 
 def deform_conv(x, offset, mask, weight, bias, G):
-    """Point by point; offset is [all dx | all dy], group-major, then kernel point."""
+    """Kernel point by kernel point; offset is [all dx | all dy], group-major, then kernel point."""
     N, H, W, C = x.shape
     K, c, P = weight.shape[0], C // G, weight.shape[0] ** 2
     out = np.zeros((N, H, W, weight.shape[3]))
-    for n, row, column in np.ndindex(N, H, W):
-        for g in range(G):
-            channels = slice(g * c, (g + 1) * c)
-            for k in range(P):
-                dx, dy = offset[n, row, column, g * P + k], offset[n, row, column, G * P + g * P + k]
-                y = row - (K - 1) // 2 + k // K + dy
-                value = sample(x[n, :, :, channels], y, column - (K - 1) // 2 + k % K + dx)
-                out[n, row, column] += (mask[n, row, column, g * P + k] * value).dot(weight[k // K, k % K, channels])
+    row, column = np.indices((H, W)) - (K - 1) // 2
+    for n, g, k in np.ndindex(N, G, P):
+        channels = slice(g * c, (g + 1) * c)
+        dx, dy = offset[n, :, :, g * P + k], offset[n, :, :, G * P + g * P + k]
+        value = sample(x[n, :, :, channels], row + k // K + dy, column + k % K + dx)
+        out[n] += (mask[n, :, :, g * P + k, None] * value).dot(weight[k // K, k % K, channels])
     return out if bias is None else out + bias
 
 

@@ -1,7 +1,7 @@
 """Configurations check themselves, survive JSON, and become flags."""
-import subprocess
-import sys
+import os
 
+import preloaded
 import pytest
 from conftest import ROOT
 
@@ -14,9 +14,12 @@ flags.run(lambda: print(flags.build(ModelConfig).to_dict()), ModelConfig)
 '''
 
 
-def run_flags(*arguments):
-    return subprocess.run([sys.executable, '-c', PROGRAM] + list(arguments), cwd=ROOT, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, universal_newlines=True)
+@pytest.fixture(scope='module')
+def run_flags(tmp_path_factory):
+    """Runs PROGRAM."""
+    path = tmp_path_factory.mktemp('program') / 'program.py'
+    path.write_text(PROGRAM)
+    return lambda *arguments: preloaded.run(str(path), arguments, 60, env=dict(os.environ, PYTHONPATH=ROOT))
 
 
 def test_json_round_trip():
@@ -44,18 +47,18 @@ def test_cross_field_problems(fields, text):
         ModelConfig(**fields)
 
 
-def test_preset_and_explicit_flag():
+def test_preset_and_explicit_flag(run_flags):
     result = run_flags('--variant=L', '--num_reconstruct_block=3')
     assert "'channels': 128" in result.stdout and "'num_reconstruct_block': 3" in result.stdout, result.stderr
 
 
-def test_wrong_flag_value_is_one_line_and_non_zero():
+def test_wrong_flag_value_is_one_line_and_non_zero(run_flags):
     result = run_flags('--num_frames=4')
     assert result.returncode == 1
     assert result.stderr.strip() == 'error: num_frames is 4; a window has a centre frame, so it must be odd'
 
 
-def test_short_help_shows_the_common_flags_and_says_where_the_others_are():
+def test_short_help_shows_the_common_flags_and_says_where_the_others_are(run_flags):
     result = run_flags('--help')
     assert result.returncode == 0 and result.stdout.startswith('A program.\n')
     assert 'network:\n  --num_frames: ' in result.stdout and '--deform_groups' not in result.stdout
@@ -65,19 +68,19 @@ def test_short_help_shows_the_common_flags_and_says_where_the_others_are():
 @pytest.mark.parametrize('argument, others', [
     ('--helpfull', True), ('--help=network', True), ('--help=Network', True), ('--help=hr_in', False),
     ('--help=--hr_in', False)])
-def test_help_of_everything_of_a_topic_of_a_flag(argument, others):
+def test_help_of_everything_of_a_topic_of_a_flag(run_flags, argument, others):
     result = run_flags(argument)
     assert result.returncode == 0 and '  --[no]hr_in: input frames already have' in result.stdout
     assert ('--deform_groups: ' in result.stdout) is others
 
 
-def test_help_of_what_is_not_there():
+def test_help_of_what_is_not_there(run_flags):
     result = run_flags('--help=colour')
     assert (result.returncode, result.stderr) == (
         1, 'error: --help=colour: neither a flag nor a topic; topics: network\n')
 
 
-def test_print_config_is_a_flagfile_that_gives_the_same(tmp_path):
+def test_print_config_is_a_flagfile_that_gives_the_same(run_flags, tmp_path):
     printed = run_flags('--variant=L', '--nowith_tsa', '--print_config')
     assert printed.returncode == 0 and printed.stdout.startswith('# network\n--num_frames=5\n')
     assert '--channels=128\n' in printed.stdout and '--nowith_tsa\n' in printed.stdout
@@ -87,6 +90,6 @@ def test_print_config_is_a_flagfile_that_gives_the_same(tmp_path):
 
 
 @pytest.mark.parametrize('arguments, code', [(['--print_config', '--num_frames=4'], 1), (['--print_config'], 0)])
-def test_print_config_checks_and_starts_nothing(arguments, code):
+def test_print_config_checks_and_starts_nothing(run_flags, arguments, code):
     result = run_flags(*arguments)
     assert result.returncode == code and "{'num_frames'" not in result.stdout

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from helpers import session as unoptimized_session
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'golden'))
 import make_network
@@ -14,7 +15,7 @@ from edvr.model import alignment, fusion, network
 def test_stages():
     weights, window = make_network.make_inputs()
     config, golden = make_network.CONFIG, np.load(make_network.FILE)
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), unoptimized_session() as session:
         l1, l2, l3 = network.extract_features(tf.constant(window), config)
         with tf.variable_scope('edvr', reuse=tf.AUTO_REUSE):
             aligned, means = alignment.align([level[tf.newaxis] for level in (l1, l2, l3)], config)
@@ -22,9 +23,9 @@ def test_stages():
         values = dict(l1=l1, l3=l3, aligned=aligned, fused=fused,
                       offset_means=tf.stack([means[name] for name in sorted(means)]),
                       sr=network.edvr(tf.constant(window[np.newaxis]), config).sr)
-        for variable in tf.trainable_variables():
-            session.run(variable.initializer,
-                        {variable.initializer.inputs[1]: weights[variable.op.name[len('edvr/'):]]})
+        variables = tf.trainable_variables()
+        session.run([variable.initializer for variable in variables], {
+            variable.initializer.inputs[1]: weights[variable.op.name[len('edvr/'):]] for variable in variables})
         for name, value in session.run(values).items():
             assert value.shape == golden[name].shape, name
             assert np.abs(value - golden[name]).max() < 5e-5, name

@@ -4,11 +4,10 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 
+import preloaded
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import ROOT
 
 from edvr.model import native_library
 
@@ -84,10 +83,10 @@ def test_library_that_does_not_load_is_rebuilt(monkeypatch, tmp_path, kind):
         source.write_text('extern int symbol_of_another_tensorflow(); int value = symbol_of_another_tensorflow();')
         subprocess.run([real, '-shared', '-fPIC', str(source), '-o', stale], check=True)
         native_library._append_digest(stale)
-    code = ('import edvr; from edvr.model import native_library as library; '
-            'print(library.available(), library.load().__name__)')
-    child = subprocess.run([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           universal_newlines=True)
+    program = tmp_path / 'load.py'
+    program.write_text('from edvr.model import native_library as library\n'
+                       'print(library.available(), library.load().__name__)\n')
+    child = preloaded.run(str(program), [], 60)
     assert child.returncode == 0 and child.stdout.startswith('True'), child.stderr
     assert child.stderr.count('building the compiled') == 1
     with open(stale, 'rb') as one, open(good, 'rb') as other:

@@ -5,12 +5,14 @@ import re
 import sys
 
 import numpy as np
+import preloaded
 import pytest
 import tensorflow.compat.v1 as tf
 import test_deform_conv
 import tiny_training
 from helpers import TINY, smooth_frames, tiny_checkpoint
 from npu_fixtures import DOUBLE, forget_bridge, needs_adapter, needs_tf1, no_job, npu  # noqa: F401 fixtures
+from training_runs import PROGRAM, environment
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
@@ -18,7 +20,6 @@ from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.data.input_pipeline import train_dataset
 from edvr.model import losses
 from edvr.model.deform_conv import deform_conv
-from edvr.model.network import edvr
 from edvr.restoration.restorer import Restorer
 from edvr.runtime import devices, npu_options, startup_checks
 from edvr.runtime import npu as runtime_npu
@@ -372,6 +373,24 @@ def assert_same(one, other, **tolerance):
         np.testing.assert_allclose(one[name], other[name], err_msg=name, **tolerance)
 
 
+@needs_adapter
+def test_one_rank_trains(npu, tmp_path):  # noqa: F811
+    """The real network, with the adapter's operator."""
+    found = train(tmp_path)
+    assert found['global_step'] == 4
+    assert {'beta1_power'} < set(found) and not [name for name in found if name.startswith('npu_runconfig')]
+    start = tf.train.load_checkpoint(os.path.join(str(tmp_path), 'model.ckpt-0'))
+    moved = [name for name in found if not np.array_equal(found[name], start.get_tensor(name))]
+    assert len([name for name in moved if name.startswith('edvr/')]) > 20
+
+
+# with the network of three layers: what follows is about loops, checkpoints, scales and ranks
+
+@pytest.fixture
+def tiny(npu, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+
+
 @pytest.fixture(scope='module')
 def uninterrupted(tmp_path_factory):
     """A directory that training on one device has left."""
@@ -380,6 +399,7 @@ def uninterrupted(tmp_path_factory):
         patch.syspath_prepend(DOUBLE)
         patch.setenv('JOB_ID', 'test')
         patch.setenv('RANK_SIZE', '1')
+        patch.setattr(model_fn, 'edvr', tiny_training.network)
         directory = tmp_path_factory.mktemp('uninterrupted')
         train(directory)
         forget_bridge()
@@ -387,17 +407,7 @@ def uninterrupted(tmp_path_factory):
 
 
 @needs_adapter
-def test_one_rank_trains(npu, uninterrupted):  # noqa: F811
-    found = weights(uninterrupted)
-    assert found['global_step'] == 4
-    assert {'beta1_power'} < set(found) and not [name for name in found if name.startswith('npu_runconfig')]
-    start = tf.train.load_checkpoint(os.path.join(str(uninterrupted), 'model.ckpt-0'))
-    moved = [name for name in found if not np.array_equal(found[name], start.get_tensor(name))]
-    assert len([name for name in moved if name.startswith('edvr/')]) > 20
-
-
-@needs_adapter
-def test_loops_on_the_device_change_nothing_but_the_pace(npu, tmp_path, uninterrupted, capfd):  # noqa: F811
+def test_loops_on_the_device_change_nothing_but_the_pace(tiny, tmp_path, uninterrupted, capfd):
     found = train(tmp_path, NPU.replace(iterations_per_loop=2))
     assert_same(found, weights(uninterrupted), rtol=1e-6)
     steps = [line.split('Step:')[1].split(',')[0] for line in capfd.readouterr().out.splitlines() if 'Step:' in line]
@@ -405,7 +415,7 @@ def test_loops_on_the_device_change_nothing_but_the_pace(npu, tmp_path, uninterr
 
 
 @needs_tf1
-def test_resume_goes_on_as_if_nothing_had_happened(npu, tmp_path, uninterrupted):  # noqa: F811
+def test_resume_goes_on_as_if_nothing_had_happened(tiny, tmp_path, uninterrupted):
     """With a dynamic loss scale, which changes nothing but its own state, and that goes on too."""
     runtime = NPU.replace(loss_scale='dynamic', loss_scale_value=16., loss_scale_growth_steps=3)
     recipe = dict(cosine_periods=(4,))   # the schedule of the whole run
@@ -422,7 +432,7 @@ def test_resume_goes_on_as_if_nothing_had_happened(npu, tmp_path, uninterrupted)
 
 @needs_tf1
 @pytest.mark.parametrize('mode', ['saturation', 'inf_nan'])
-def test_loss_scale_falls_on_overflow_and_grows_again(npu, monkeypatch, tmp_path, capfd, mode):  # noqa: F811
+def test_loss_scale_falls_on_overflow_and_grows_again(tiny, monkeypatch, tmp_path, capfd, mode):
     """In both overflow modes, without a rollback, although each step may be the last that the guard bears."""
     monkeypatch.setenv('NPU_DOUBLE_OVERFLOW', mode)
     runtime = NPU.replace(loss_scale='dynamic', loss_scale_value=1e38, loss_scale_growth_steps=3)
@@ -440,7 +450,7 @@ def test_loss_scale_falls_on_overflow_and_grows_again(npu, monkeypatch, tmp_path
 
 @needs_tf1
 @pytest.mark.parametrize('mode', ['saturation', 'inf_nan'])
-def test_overflow_at_the_lowest_scale_is_named(npu, monkeypatch, tmp_path, mode):  # noqa: F811
+def test_overflow_at_the_lowest_scale_is_named(tiny, monkeypatch, tmp_path, mode):
     monkeypatch.setenv('NPU_DOUBLE_OVERFLOW', mode)
     real = model_fn.losses.loss
     monkeypatch.setattr(model_fn.losses, 'loss', lambda *args: _infinite_gradient(real(*args)))
@@ -550,26 +560,27 @@ def test_loss_scale_of_tensorflow_2_6_is_refused(npu):  # noqa: F811
         startup_checks.check(NPU.replace(loss_scale='dynamic'))
 
 
-def train_on_two_ranks(run_program, folder, options, **environment):
+def train_on_two_ranks(folder, options, **variables):
     """Runs the training program as two ranks with {option: value}, logs in folder/logs; returns what rank 0 printed."""
     table = folder / 'table.json'
     table.write_text(rank_table.to_json([rank_table.Rank(rank, rank, '192.168.100.%d' % (rank + 1), '127.0.0.1')
                                          for rank in range(2)]))
-    done = run_program('edvr.train', '--num_devices=2', '--rank_table=%s' % table, '--logs=%s' % (folder / 'logs'),
-                       *['--%s=%s' % item for item in sorted(options.items())],
-                       env=dict(PYTHONPATH=DOUBLE, NPU_DOUBLE_PATIENCE='120', **environment))
+    arguments = ['--num_devices=2', '--rank_table=%s' % table, '--logs=%s' % (folder / 'logs')]
+    env = environment(NPU_DOUBLE_PATIENCE='120', **variables)
+    env['PYTHONPATH'] = os.pathsep.join([DOUBLE, env['PYTHONPATH']])
+    done = preloaded.run(PROGRAM, arguments + ['--%s=%s' % item for item in sorted(options.items())], 300, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @needs_tf1
 def test_two_ranks_are_one_with_the_whole_batch_and_rank_0_alone_writes(
-        npu, tmp_path, uninterrupted, run_program):  # noqa: F811
+        npu, tmp_path, uninterrupted):  # noqa: F811
     """Under a dynamic loss scale in INF/NaN mode, which changes nothing but its own state."""
     recipe = dict(RECIPE, input='null', batch_size=1, patch_size=8, loss_scale='dynamic', loss_scale_value=16,
                   loss_scale_growth_steps=3, **MODEL.to_dict())
     run = tmp_path / 'run'
-    train_on_two_ranks(run_program, tmp_path, dict(recipe, model_dir=run), NPU_DOUBLE_OVERFLOW='inf_nan')
+    train_on_two_ranks(tmp_path, dict(recipe, model_dir=run), NPU_DOUBLE_OVERFLOW='inf_nan')
     found = weights(run)
     assert [found.pop(name) for name in ('loss_scale', 'good_steps', 'bad_steps')] == [32, 1, 0]
     assert_same(found, weights(uninterrupted), rtol=1e-4, atol=1e-6)
@@ -580,16 +591,16 @@ def test_two_ranks_are_one_with_the_whole_batch_and_rank_0_alone_writes(
 
 
 @needs_adapter
-def test_two_ranks_read_different_records(npu, tmp_path, run_program):  # noqa: F811
+def test_two_ranks_read_different_records(npu, tmp_path):  # noqa: F811
     """The loss of the first step is that of both ranks' own batches, under the weights that rank 0 began with."""
     data = DataConfig(data_dir=tiny_training.make_set(tmp_path / 'set'), batch_size=2, patch_size=8, deterministic=True)
     model = MODEL.replace(num_frames=tiny_training.FRAMES)
-    output = train_on_two_ranks(run_program, tmp_path, dict(
+    output = train_on_two_ranks(tmp_path, dict(
         model.to_dict(), data_dir=data.data_dir, batch_size=2, patch_size=8, deterministic=True, steps=1, log_every=1,
         model_dir=tmp_path / 'run'))
     with tf.Graph().as_default(), tf.Session() as session:
         batches = [tf.data.make_one_shot_iterator(train_dataset(data, 3, 4, 2, rank, 2)).get_next() for rank in (0, 1)]
-        parts = [losses.loss(edvr(features['lq'], model).sr, gt) for features, gt in batches]
+        parts = [losses.loss(tiny_training.network(features['lq'], model).sr, gt) for features, gt in batches]
         tf.train.Saver(tf.trainable_variables()).restore(session, str(tmp_path / 'run' / 'model.ckpt-0'))
         first, second = session.run(parts)
     assert abs(first - second) > 1

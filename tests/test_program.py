@@ -1,7 +1,9 @@
 """The way in and out of every program: help, wrong flags, errors, Ctrl-C."""
+import os
 import subprocess
 import sys
 
+import preloaded
 import pytest
 from conftest import ROOT
 
@@ -23,9 +25,12 @@ program.run(main)
 '''
 
 
-def run_program_text(*arguments):
-    return subprocess.run([sys.executable, '-c', PROGRAM, '--place=here'] + list(arguments), cwd=ROOT,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+@pytest.fixture(scope='module')
+def run_text(tmp_path_factory):
+    """Runs PROGRAM."""
+    path = tmp_path_factory.mktemp('program') / 'program.py'
+    path.write_text(PROGRAM)
+    return lambda *arguments: preloaded.run(str(path), arguments, 60, env=dict(os.environ, PYTHONPATH=ROOT))
 
 
 @pytest.mark.parametrize('argument, text', [
@@ -38,38 +43,39 @@ def run_program_text(*arguments):
     ('--steps', 'error: Missing value for flag --steps; see --help'),
     ('place', "error: unexpected argument 'place': every option is a --flag=value; see --help"),
     ('--steps=7', 'error: 7 is taken')])
-def test_what_the_user_can_mend_is_one_line_and_exit_code_1(argument, text):
-    result = run_program_text(argument)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_1(run_text, argument, text):
+    result = run_text('--place=here', argument)
     assert (result.returncode, result.stdout, result.stderr) == (1, '', text + '\n')
 
 
-def test_required_flag_that_is_not_given_is_named():
-    result = subprocess.run([sys.executable, '-c', PROGRAM], cwd=ROOT, stderr=subprocess.PIPE, universal_newlines=True)
+def test_required_flag_that_is_not_given_is_named(run_text):
+    result = run_text()
     assert (result.returncode, result.stderr) == (1, 'error: --place is not given; see --help\n')
 
 
-def test_missing_flagfile_is_named():
-    result = run_program_text('--flagfile=nowhere.cfg')
+def test_missing_flagfile_is_named(run_text):
+    result = run_text('--place=here', '--flagfile=nowhere.cfg')
     assert result.returncode == 1 and result.stderr.count('\n') == 1
     assert result.stderr.startswith('error: ') and 'nowhere.cfg' in result.stderr
 
 
 @pytest.mark.parametrize('argument, code', [('--steps=5', 5), ('--steps=8', 130)])
-def test_exit_codes(argument, code):
-    assert run_program_text(argument).returncode == code
+def test_exit_codes(run_text, argument, code):
+    assert run_text('--place=here', argument).returncode == code
 
 
 @pytest.mark.parametrize('argument', ['--help', '-h', '--helpfull'])
-def test_help_shows_docstring_and_flags_and_succeeds(argument):
-    result = run_program_text('--steps=nonsense', argument)
+def test_help_shows_docstring_and_flags_and_succeeds(run_text, argument):
+    result = run_text('--place=here', '--steps=nonsense', argument)
     assert result.returncode == 0 and not result.stderr
     assert result.stdout.startswith('Does little.\n') and '  --steps: how many [3]\n' in result.stdout
     assert ROOT not in result.stdout
 
 
 @pytest.mark.parametrize('module', ['data_tools.reds.unzip', 'edvr.flags', 'edvr.training.run_dir'])
-def test_a_module_that_is_no_program_is_an_error(run_program, module):
-    done = run_program(module)
+def test_a_module_that_is_no_program_is_an_error(module):
+    done = subprocess.run([sys.executable, '-m', module], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True)
     assert done.returncode == 1 and done.stdout == ''
     package = module.split('.')[0]
     assert done.stderr.startswith('error: %s is a module, not a program; the programs of %s are ' % (module, package))

@@ -2,13 +2,12 @@
 import json
 import os
 import signal
-import subprocess
 
+import preloaded
 import pytest
 import tiny_training
-from conftest import ROOT
 from npu_fixtures import no_job  # noqa: F401 fixture
-from training_runs import environment, program, steps, tensors
+from training_runs import PROGRAM, environment, steps, tensors
 
 from edvr.runtime.ranks import addresses, rendezvous
 from edvr.training import model_fn
@@ -24,9 +23,8 @@ def folder(tmp_path_factory):
 
 def train(folder, run, **options):
     """Runs the training program with the tiny network; returns the finished process."""
-    return subprocess.run(program() + tiny_training.arguments(folder, run, **dict(OPTIONS, **options)), cwd=ROOT,
-                          env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-                          timeout=200)
+    return preloaded.run(PROGRAM, tiny_training.arguments(folder, run, **dict(OPTIONS, **options)), 200,
+                         env=environment())
 
 
 def test_two_ranks_then_one_with_the_same_whole_batch(no_job, folder, tmp_path, monkeypatch, capsys):  # noqa: F811

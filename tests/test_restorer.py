@@ -7,6 +7,7 @@ import weakref
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from helpers import session as unoptimized_session
 from helpers import smooth_frames, tiny_checkpoint
 
 from data_tools.base.errors import UserError
@@ -23,7 +24,7 @@ from edvr.restoration.restorer import Restorer
 
 def amplify(prefix, names=('conv_last', 'conv_hr', 'upconv'), factor=3.):
     """Makes the network's share of the output as large as a trained network's: fresh weights hardly change the base."""
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), unoptimized_session() as session:
         reader = tf.train.NewCheckpointReader(prefix)
         variables = [tf.Variable(reader.get_tensor(name) * (factor if any(part in name for part in names) else 1),
                                  name=name, dtype=reader.get_variable_to_dtype_map()[name])

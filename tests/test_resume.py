@@ -1,11 +1,11 @@
 """A real process that gets a polite signal saves, says so, and continues as if nothing had happened."""
 import signal
-import subprocess
 import time
 
+import preloaded
 import pytest
 import tiny_training
-from training_runs import RECIPE, environment, program, steps
+from training_runs import PROGRAM, RECIPE, environment, steps
 
 from edvr import checkpoints
 
@@ -16,9 +16,8 @@ class Session:
     def __init__(self, folder, model_dir, pause=0.):
         self._log = str(model_dir) + '.log'
         with open(self._log, 'w') as log:
-            self._process = subprocess.Popen(
-                program() + tiny_training.arguments(folder, model_dir, **RECIPE),
-                env=environment(TINY_TRAINING_SLEEP=str(pause)), stdout=log, stderr=subprocess.STDOUT)
+            self._process = preloaded.start(PROGRAM, tiny_training.arguments(folder, model_dir, **RECIPE), log, log,
+                                            env=environment(TINY_TRAINING_SLEEP=str(pause)))
 
     def output(self):
         with open(self._log) as file:

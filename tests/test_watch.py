@@ -3,14 +3,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
+import preloaded
 import pytest
 import tensorflow.compat.v1 as tf
-from conftest import ROOT
 from helpers import smooth_frames, tiny_checkpoint
 
 from data_tools.base.errors import UserError
@@ -24,9 +22,10 @@ from edvr.restoration.evaluation import measure, watch
 def steps(tmp_path_factory):
     """A directory with checkpoints of the steps 1, 2 and 3 (the same weights)."""
     folder = str(tmp_path_factory.mktemp('steps'))
-    prefix = tiny_checkpoint(folder, step=1)
-    for step in (2, 3):
+    prefix = tiny_checkpoint(folder)
+    for step in (1, 2, 3):
         copy_step(prefix, folder, step)
+    os.remove(prefix + '.index')   # of the step that the shared checkpoint has
     return folder
 
 
@@ -145,21 +144,19 @@ def test_program_follows_and_ends_on_sigterm(steps, tmp_path):
     for kind, frame in (('truth', smooth_frames(1, 48, 48)[0]), ('blur4', np.zeros([12, 12, 3], np.uint8))):
         (data / kind / '000').mkdir(parents=True)
         write_png(str(data / kind / '000' / '0.png'), frame)
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'edvr.evaluate', '--watch', '--watch_interval_s=0.2', '--checkpoint=%s' % tmp_path,
-         '--data_dir=%s' % data, '--dcn_impl=tf'], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        universal_newlines=True)
+    with (tmp_path / 'out').open('w') as out, (tmp_path / 'err').open('w') as err:
+        process = preloaded.start('edvr.evaluate', ['--watch', '--watch_interval_s=0.2', '--checkpoint=%s' % tmp_path,
+                                                    '--data_dir=%s' % data, '--dcn_impl=tf'], out, err)
     try:
         record = tmp_path / 'eval' / 'results.json'
         deadline = time.time() + 120
         while process.poll() is None and not record.exists() and time.time() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
+        assert process.wait(60) == 0, (tmp_path / 'err').read_text()
     finally:
         process.kill()
-    assert process.returncode == 0, err
     assert [result['step'] for result in json.loads(record.read_text())] == [1]
-    assert '1 checkpoints evaluated; best: step 1' in out
+    assert '1 checkpoints evaluated; best: step 1' in (tmp_path / 'out').read_text()
     assert checkpoints.latest(str(tmp_path / 'eval' / 'best')).endswith('model.ckpt-1')
     assert len(curve(tmp_path)) == 1

@@ -12,9 +12,12 @@ RECIPE = dict(steps=40, save_every=4, keep_last=2, learning_rate=.01, warmup_ste
               tsa_only_steps=15, ema_decay=.9, clip_norm=50., offset_rate=.5)
 
 
+PROGRAM = os.path.join(ROOT, 'tests', 'tiny_training.py')
+
+
 def program():
     """The command line without flags: list of str."""
-    return [sys.executable, os.path.join(ROOT, 'tests', 'tiny_training.py')]
+    return [sys.executable, PROGRAM]
 
 
 def environment(**variables):

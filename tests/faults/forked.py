@@ -16,7 +16,7 @@ from multiprocessing import forkserver
 from conftest import FAULTS, ROOT
 
 PATIENCE = 120   # seconds after which a program counts as hung
-PRELOAD = ['preloaded']
+PRELOAD = ['forked_imports']
 
 _context = multiprocessing.get_context('forkserver')
 
