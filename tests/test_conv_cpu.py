@@ -91,6 +91,21 @@ def test_context_returns_to_what_was_before():
 
 
 @needs_compiler
+@pytest.mark.parametrize('C, cout', [(3, 40), (40, 3), (30, 37)])
+def test_weight_gradient_of_many_tiles(C, cout):
+    """Several tiles in every direction, units of several tiles; either image on the left."""
+    rng, N, H, W = np.random.RandomState(0), 9, 70, 75
+    x, grad = rng.randn(N, H, W, C), rng.randn(N, H, W, cout)
+    with tf.Graph().as_default(), tf.Session() as session:
+        got = session.run(native_ops.conv_weight_gradient(tf.constant(x), tf.constant(grad), (3, 5)))
+    padded = np.pad(x, [(0, 0), (1, 1), (2, 2), (0, 0)], 'constant')
+    want = [[padded[:, i:i + H, j:j + W].reshape(-1, C).T @ grad.reshape(-1, cout) for j in range(5)]
+            for i in range(3)]
+    np.testing.assert_allclose(got[0], want, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(got[1], grad.sum((0, 1, 2)), rtol=0, atol=1e-9)
+
+
+@needs_compiler
 def test_weight_gradient_refuses_wrong_shapes():
     with tf.Graph().as_default(), tf.Session() as session:
         x, grad = (tf.placeholder_with_default(np.zeros(shape, np.float32), None) for shape in

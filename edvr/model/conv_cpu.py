@@ -49,5 +49,5 @@ def _native(op, grad):
     x, weight = op.inputs
     kernel = weight.shape.as_list()[:2]
     if NATIVE_FORWARD:
-        return native_ops.conv_input_gradient(weight, grad), native_ops.conv_weight_gradient(x, grad, kernel)
-    return _input_gradient(weight, grad), native_ops.conv_weight_gradient(x, grad, kernel)
+        return native_ops.conv_input_gradient(weight, grad), native_ops.conv_weight_gradient(x, grad, kernel)[0]
+    return _input_gradient(weight, grad), native_ops.conv_weight_gradient(x, grad, kernel)[0]

@@ -77,16 +77,36 @@ def conv_input_gradient(weight, grad):
 
 
 def conv_weight_gradient(x, grad, kernel_size):
-    """The gradient of the kernel of a stride-1 "same" convolution.
+    """The gradients of the kernel and the bias of a stride-1 "same" convolution.
 
     Args:
       x: float32 or float64 [N, H, W, C].
       grad: same dtype [N, H, W, Cout], gradient of the convolution's output.
       kernel_size: (kh, kw), odd.
     Returns:
-      [kh, kw, C, Cout].
+      [kh, kw, C, Cout] and [Cout].
     """
     return load().edvr_conv_weight_grad(x, grad, kernel_size=list(kernel_size))
+
+
+def upsample(x, factor, gain=1.0):
+    """`layers.upsample` in one pass, with its gradient.
+
+    Args:
+      x: float32 or float64 [N, H, W, C].
+      factor: int, s.
+      gain: float, what the result is multiplied by.
+    Returns:
+      [N, s*H, s*W, C].
+    """
+    return load().edvr_upsample(x, factor=factor, gain=gain)
+
+
+@tf.RegisterGradient('EdvrUpsample')
+def _upsample_gradient(op, grad):
+    if op.get_attr('gradient'):
+        raise LookupError('%s is a gradient itself; second derivatives are not supported' % op.name)
+    return load().edvr_upsample(grad, factor=op.get_attr('factor'), gain=op.get_attr('gain'), gradient=True)
 
 
 @tf.RegisterGradient('EdvrDeformConv')
@@ -118,6 +138,8 @@ def _conv_gradient(op, grad):
     for x in inputs:
         channels = int(x.shape[-1])
         d_inputs.append(conv_input_gradient(weight[:, :, first:first + channels], grad))
-        d_weight.append(conv_weight_gradient(x, grad, weight.shape.as_list()[:2]))
+        of_part, d_bias = conv_weight_gradient(x, grad, weight.shape.as_list()[:2])
+        d_weight.append(of_part)
         first += channels
+    d_bias = None if bias.shape[0] == 0 else d_bias
     return d_inputs + [tf.concat(d_weight, axis=2), d_bias] + d_residual
