@@ -250,7 +250,7 @@ def test_a_process_that_is_killed_ends_all_and_the_same_command_goes_on(restorer
     second = start(*arguments, ('--part', '1/1'))
     out, err = second.communicate(timeout=200)
     assert second.returncode == 0, out + err
-    assert 'part 1 of 1: 2 of 2 clips' in out and '%d frames are there already' % len(before) in out
+    assert 'part 1 of 1: 2 of 2 clips' in out and '%d frames exist already' % len(before) in out
     assert 'restored %d frames with %s' % (15 - len(before), network) in out
     assert contents(output) == contents(tmp_path / 'one')
 

@@ -126,7 +126,7 @@ def test_training_reports_everything_before_it_starts(run_program, tmp_path):
     done = run_program('edvr.train', '--device=npu', '--iterations_per_loop=10', '--steps=25', '--save_every=10',
                        '--log_every=10', '--summary_every=10', '--model_dir=%s' % (tmp_path / 'run'), env=environment)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert 'things are wrong, and nothing was started' in done.stderr
+    assert 'problems, and nothing was started' in done.stderr
     for text in ('--steps=25 is not a multiple', '--device=npu needs NPURunConfig of ', 'JOB_ID is not set',
                  "DEVICE_ID is ''", 'RANK_ID is 2, but RANK_SIZE is 2', 'has 8 devices', 'TF_CONFIG is set'):
         assert text in done.stderr, text

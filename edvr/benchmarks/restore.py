@@ -1,4 +1,4 @@
-"""Restoring a clip, per frame: window by window, and with the features of each frame kept."""
+"""The time of restoring a frame: window by window, and with kept features."""
 import itertools
 import os
 import tempfile
@@ -14,7 +14,7 @@ from edvr.model.network import edvr
 from edvr.restoration.restorer import Restorer
 from edvr.restoration.tiling import padded_size
 
-_OFFSET_STDDEV = 0.02   # of the offset convolutions' weights: offsets of some pixels, as after training
+_OFFSET_STDDEV = 0.02   # scale of the weights of the offset convolutions: offsets of some pixels, as after training
 
 
 def run(benchmark, model, data, runtime):
@@ -54,7 +54,7 @@ def _measure(benchmark, model, runtime, implementation, cached):
                             intra_op_threads=runtime.intra_op_threads)
     with restorer:
         restored = restorer.restore_clip(itertools.cycle(frames))
-        # a window at the clip's start costs more: its frames' features are all new
+        # the first window of a clip costs more: the features of all its frames are new
         seconds = measure.median_seconds(lambda: next(restored), benchmark.seconds, benchmark.repeats,
                                          warm_up=model.num_frames // 2 + 2)
     padded = padded_size(height, width, model.size_multiple)
@@ -67,7 +67,7 @@ def _measure(benchmark, model, runtime, implementation, cached):
 
 
 def _random_checkpoint(folder, model):
-    """Writes a checkpoint of a network as it is before training, but with offsets that vary."""
+    """Writes a checkpoint of an untrained network, with offsets that vary."""
     rng, side = np.random.RandomState(0), model.size_multiple
     checkpoints.save_model_config(folder, model)
     with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={'GPU': 0})) as session:

@@ -106,7 +106,7 @@ def rank_and_size():
 
 
 def prepare_session_config(proto):
-    """Switches off what disturbs the adapter: fused CPU kernels that it does not know."""
+    """Switches off the fused CPU kernels, which the adapter does not know."""
     rewrite_options = proto.graph_options.rewrite_options
     rewrite_options.remapping = rewrite_options.OFF
 
@@ -114,7 +114,7 @@ def prepare_session_config(proto):
 def offload(proto, config):
     """Lets a tf.Session with this tf.ConfigProto compute on the NPU, as NPUEstimator does for its own.
 
-    Raises UserError without npu_bridge: its library, once loaded, is what takes the graphs.
+    Raises UserError without npu_bridge, because its library, when it is loaded, takes over the graphs.
     """
     _bridge('', '__version__')
     options = proto.graph_options.rewrite_options.custom_optimizers.add(name='NpuOptimizer').parameter_map
@@ -154,10 +154,10 @@ def run_config_arguments(model_dir, config, session_config, seed=None):
     arguments = dict(
         model_dir=model_dir, session_config=session_config,
         tf_random_seed=None if seed is None else int(seed),
-        # the adapter insists on Python ints
+        # the adapter accepts only Python ints
         iterations_per_loop=int(config.iterations_per_loop),
-        # Every rank believes itself chief and all share one model directory, so nothing of the Estimator's own may
-        # write there: 0 is "never" here (None would mean every 100 steps), and None stops its step counter.
+        # Every rank acts as chief and all share one model directory, so the Estimator's own hooks must not write
+        # there: 0 means never here (None would mean every 100 steps), and None stops its step counter.
         save_checkpoints_steps=0, save_summary_steps=0, log_step_count_steps=None)
     arguments.update(_options(config))
     if config.profiling:
@@ -235,7 +235,7 @@ def training_hooks():
 
 
 class SameStepHook(tf.train.SessionRunHook):
-    """Refuses to train when the ranks restored different checkpoints: in the end they would wait for ever.
+    """Refuses to train when the ranks restored different checkpoints: they would wait for each other forever.
 
     The adapter broadcasts the weights of rank 0, not the step nor the optimizer's state.
     """
@@ -274,14 +274,14 @@ def deformable_conv2d(x, offset, mask, weight, deform_groups, name=None):
     if offsets.shape.as_list()[2] > MAX_WIDTH // kw:
         raise UserError('features of %d pixels of width: the Ascend operator takes at most %d (%d / kernel width %d); '
                         'restore in tiles (--tile=640)' % (offsets.shape.as_list()[2], MAX_WIDTH // kw, MAX_WIDTH, kw))
-    # a new list at each call: the operator's wrapper writes into it
+    # a new list at each call, because the operator's wrapper writes into it
     return _bridge(_CUBE, 'deformable_conv2d')(
         x, weight, offsets, strides=[1, 1, 1, 1], pads=(kh // 2, kh // 2, kw // 2, kw // 2), data_format='NHWC',
         dilations=(1, 1, 1, 1), groups=1, deformable_groups=int(deform_groups), modulated=True, name=name)
 
 
 def _check_offsets(x, offsets, channels):
-    """The adapter does not compare these while the graph is built; on the device a mistake ends the process."""
+    """Checks what the adapter does not check while the graph is built; on the device a mistake ends the process."""
     height, width, depth = offsets.shape.as_list()[1:]
     if height is None or width is None:
         raise ValueError('the offsets of the Ascend deformable convolution have shape %s; it needs static height and '

@@ -1,4 +1,4 @@
-"""Options for NPURunConfig: what the adapter that is installed knows, told from its signature."""
+"""Options of NPURunConfig in the installed adapter, found from its signature."""
 import inspect
 
 from data_tools.base.errors import UserError
@@ -28,7 +28,7 @@ RELEASES = (
 SINCE = {name: release for release, names in RELEASES for name in names.split()}
 REMOVED = {'auto_tune_mode': ('r1.11.0', 'use --aoe_mode'), 'mstune_mode': ('r1.5.0', 'use --aoe_mode'),
            'op_tune_mode': ('r1.5.0', 'use --aoe_mode'), 'es_cluster_config': ('9', 'nothing stands in for it')}
-# what the program itself decides, and with which flag
+# arguments that the program itself sets, and their flag
 OURS = {'model_dir': '--model_dir', 'tf_random_seed': '--seed', 'save_checkpoints_steps': '--save_every',
         'save_checkpoints_secs': '--save_every', 'save_summary_steps': '--summary_every',
         'log_step_count_steps': '--log_every', 'keep_checkpoint_max': '--keep_last',

@@ -1,4 +1,4 @@
-"""How pictures are encoded: 4:2:0, BT.709, limited range, tagged so."""
+"""The encoding of pictures: 4:2:0, BT.709, limited range, with these tags."""
 import typing
 
 import numpy as np
@@ -28,7 +28,7 @@ class Encoding(typing.NamedTuple):
 
     @property
     def input_format(self):
-        """Of the frames that come in: those of 10 bits are made from 16."""
+        """Bits of the frames to encode: frames of 16 bits for an encoding of 10."""
         return 'rgb48le' if self.bits == 10 else 'rgb24'
 
     def converted(self, frame):
@@ -51,5 +51,5 @@ class Encoding(typing.NamedTuple):
         return result + ([] if constant_rate else ['-bf', '0'])
 
     def to_json(self):
-        """What decides the bytes, for a record: dict."""
+        """The settings on which the bytes depend, for a record: dict."""
         return dict(codec=self.codec, crf=self.crf, bits=self.bits, ffmpeg=ffmpeg.version())

@@ -1,4 +1,4 @@
-"""Restoring clips to folders of PNG frames."""
+"""Restores clips to folders of PNG frames."""
 import os
 import typing
 
@@ -10,7 +10,7 @@ from edvr.restoration.sharing import dealing
 
 
 def folder_of(output, source, alone):
-    """The folder for the frames of a clip: `output` itself for one that is alone, else a folder in it."""
+    """The folder for the frames of a clip: `output` itself for a single clip, else a folder in it."""
     return output if alone else os.path.join(output, source.name)
 
 
@@ -21,15 +21,15 @@ def restore_to_folders(crew, sources, output, settings, alone=None, overwrite=Fa
       crew: sharing.crew.Alone or Crew.
       sources: list of clip_source.Source.
       output: str, a folder; see `folder_of`.
-      settings: dict of JSON values, what decides how a restored frame looks.
-      alone: whether there is only one clip in all; None tells it from `sources`.
-      overwrite: restore again what is there.
+      settings: dict of JSON values on which restored frames depend.
+      alone: whether there is only one clip in all; None derives it from `sources`.
+      overwrite: restore all frames again.
       writers: int, threads that write, of each process.
       part: see `output_lock.of_folder`.
     Returns:
       int, how many frames were restored.
     Raises:
-      UserError: input or output that cannot be used, or another run that writes there. Frames already written stay.
+      UserError: input or output that cannot be used, or another run that writes there. Written frames stay.
     """
     alone = len(sources) == 1 if alone is None else alone
     with output_lock.of_folder(output, part):
@@ -39,7 +39,7 @@ def restore_to_folders(crew, sources, output, settings, alone=None, overwrite=Fa
         missing = sum(end - first for _, first, end in stretches)
         there = sum(source.length for source in sources) - missing
         if there:
-            print('%d frames are there already' % there)
+            print('%d frames exist already' % there)
         shares = dealing.deal(stretches, crew.size, [source.size[0] * source.size[1] for source in sources],
                               least=crew.network.config.num_frames)
         with progress.bar(missing, 'restoring') as bar:
@@ -73,5 +73,5 @@ def restore_parts(restorer, parts, bar):
 
 
 def _record(settings, source):
-    """What decides the restored frames of a source."""
+    """The settings on which the restored frames of a source depend."""
     return dict(settings, frames=source.length, **clip_source.shots_record(source))

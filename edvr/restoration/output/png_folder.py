@@ -9,9 +9,9 @@ from edvr.restoration.sharing import dealing
 
 
 class PngFolder:
-    """A folder of restored frames that an interrupted run can go on filling.
+    """A folder of restored frames that a later run can complete.
 
-    RECORD in it keeps what the frames were restored with, so that frames of two networks never mix.
+    The file RECORD in it holds the settings of the frames, so that frames of two networks never mix.
 
     Attributes:
       missing: list of (first, end), the stretches of frames that were missing when the folder was opened.
@@ -22,10 +22,10 @@ class PngFolder:
     def __init__(self, folder, names, settings, overwrite=False):
         """Args:
           folder: str, made if absent. names: file names of all frames, without suffix.
-          settings: dict of JSON values: all that makes these frames what they are.
-          overwrite: start anew, whatever is there.
+          settings: dict of JSON values on which the frames depend.
+          overwrite: remove existing frames.
         Raises:
-          UserError: the folder cannot be written, or has frames by these names of other settings or of unknown origin.
+          UserError: the folder cannot be written, or has frames of these names with other or unknown settings.
         """
         self.folder, self._paths = folder, [os.path.join(folder, name + '.png') for name in names]
         files.make_dir(folder)

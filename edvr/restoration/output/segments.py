@@ -1,7 +1,7 @@
-"""The segments of a video that is being written: each is encoded by itself, so an interrupted run loses only one.
+"""The segments of a video that is being written: each is encoded separately, so an interrupted run loses only one.
 
-Segments are MP4 files of pictures alone, in a hidden folder beside the video, with a record of what decides their
-bytes.
+Segments are MP4 files without sound, in a hidden folder beside the video, with a record of the settings on which their
+bytes depend.
 """
 import contextlib
 import os
@@ -34,11 +34,11 @@ class SegmentFolder:
     RECORD = 'record.json'
 
     def __init__(self, video, settings, overwrite=False, frames=FRAMES):
-        """Opens the folder, or makes it.
+        """Opens or creates the folder.
 
         Args:
           video: str, path of the video.
-          settings: dict of JSON values: all that decides the bytes of the segments.
+          settings: dict of JSON values on which the bytes of the segments depend.
           overwrite: remove segments of other settings.
           frames: int, frames of a segment.
         Raises:
@@ -88,7 +88,7 @@ class SegmentFolder:
         files.remove(self.path)
 
     def _present(self):
-        """Numbers of the segments that are there: list of int."""
+        """Numbers of the existing segments: list of int."""
         names = files.listing(self.path)
         return [int(name[:6]) for name in names if re.match(r'[0-9]{6}\.mp4$', name)]
 
@@ -129,7 +129,7 @@ class SegmentWriter:
 
 
 class SegmentEncoder:
-    """Encodes frames into one file that gets its name when it is whole; a context manager."""
+    """Encodes frames to one file, which gets its name when it is whole; a context manager."""
 
     def __init__(self, path, shape, timing, first, encoding, pixel_aspect=1):
         """Starts ffmpeg when the block is entered.
@@ -151,7 +151,7 @@ class SegmentEncoder:
         partial = self._stack.enter_context(files.atomic_path(self._path))
         self._process = ffmpeg.start(self._command(partial), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                      stderr=self._log)
-        self._stack.push(self._stop)   # ends before the file gets its name, which it does not if this raises
+        self._stack.push(self._stop)   # an error of ffmpeg leaves the file without its name
         return self
 
     def __exit__(self, kind, error, trace):
@@ -160,14 +160,14 @@ class SegmentEncoder:
     def write(self, frame):
         """Adds one frame, uint8 or uint16 [H, W, 3] as the encoding has it.
 
-        An odd height or width, impossible in 4:2:0, grows by a repeated line.
+        An odd height or width, impossible in 4:2:0, is extended by a repeated line.
         """
         height, width, _ = frame.shape
         if height % 2 or width % 2:
             frame = np.pad(frame, [(0, height % 2), (0, width % 2), (0, 0)], 'edge')
         try:
             self._process.stdin.write(np.ascontiguousarray(frame).data.cast('B'))
-        except OSError:   # ffmpeg has ended; its log holds the reason
+        except OSError:   # ffmpeg has ended; its log contains the reason
             self._process.wait()
             raise UserError(self._failure()) from None
 
@@ -207,7 +207,7 @@ class SegmentEncoder:
 def _at_times(timing, first, count):
     """Filters that give frame N of a segment of `count` frames its time, counted from the segment's first frame.
 
-    The expression is a binary search: ffmpeg limits how deep one may be.
+    The expression is a binary search, because ffmpeg limits the depth of expressions.
     """
     zero = timing.units(first)
 

@@ -1,4 +1,4 @@
-"""Writing restored frames to a video file that appears when it is whole and verified."""
+"""Writes restored frames to a video file, which appears when it is whole and verified."""
 import contextlib
 from fractions import Fraction
 
@@ -13,13 +13,13 @@ from edvr.restoration.output.verification import verify
 class VideoWriter:
     """Encodes frames in segments and joins them with the sound of the source.
 
-    Use as a context manager: leaving it without an exception joins the segments, verifies the file and gives it its
-    name; leaving it with one keeps whole segments, and the next writer with the same settings continues behind them.
+    It is a context manager. An end without an exception joins the segments, verifies the file and gives it its name. An
+    end with one keeps whole segments, and the next writer with the same settings continues after them.
 
     Attributes:
-      plan: containers.Plan, what becomes of the streams of the source.
+      plan: containers.Plan, how the streams of the source are written.
       first: int, index of the first frame to write; known inside the block.
-      lost_metadata: list of str, keys of the source's metadata that the file does not hold; known after the block.
+      lost_metadata: list of str, keys of the source's metadata that the file lacks; known after the block.
     """
 
     def __init__(self, path, rate, crf=18, codec='auto', source=None, audio=True, bits=8, settings=None,
@@ -27,16 +27,16 @@ class VideoWriter:
         """Nothing is written before the block is entered.
 
         Args:
-          path: str; its suffix, one of containers.CONTAINERS, tells the container.
-          rate: Fraction, frames per second; if it is that of the source, the times of its frames are taken over.
+          path: str; its suffix, one of containers.CONTAINERS, decides the container.
+          rate: Fraction, frames per second; if it is that of the source, the frames keep their times.
           crf: int, quality: 0 best; scale of the codec.
           codec: ffmpeg's name, or 'auto' for the container's usual one.
-          source: VideoInfo whose pixel aspect, sound, subtitles, chapters and metadata are taken over; or None.
-          audio: whether audio is taken over.
+          source: VideoInfo whose pixel aspect, sound, subtitles, chapters and metadata are kept; or None.
+          audio: whether audio is kept.
           bits: 8 or 10, a channel.
-          settings: dict of JSON values, what decides the frames that come in.
-          overwrite: remove segments that other settings left.
-          length: int, frames in all; None where that is how many are written.
+          settings: dict of JSON values on which the written frames depend.
+          overwrite: remove segments of other settings.
+          length: int, frames in all; None for the number of frames that are written.
           segment_frames: int.
         Raises:
           UserError: another suffix; a codec that the container does not take.
@@ -52,7 +52,7 @@ class VideoWriter:
 
     def __enter__(self):
         self._folder = segments.SegmentFolder(self.path, self._settings, self._overwrite, self.segment_frames)
-        first = self._folder.first   # behind the last segment, which may be shorter than the others
+        first = self._folder.first   # after the last segment, which may be shorter than the others
         self.first = first if self._length is None else min(first, self._length)
         self._writer = self.segments(self.first)
         return self

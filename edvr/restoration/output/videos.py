@@ -1,4 +1,4 @@
-"""Restoring a clip to a video file."""
+"""Restores a clip to a video file."""
 import os
 import typing
 from fractions import Fraction
@@ -26,8 +26,8 @@ def restore_to_video(crew, source, path, settings, fps=0., crf=18, codec='auto',
     Args:
       crew: sharing.crew.Alone or Crew.
       source: clip_source.Source.
-      path: str; its suffix tells the container.
-      settings: dict of JSON values, what decides how a restored frame looks.
+      path: str; its suffix decides the container.
+      settings: dict of JSON values on which restored frames depend.
       fps, crf, codec, audio, bits: see `InferConfig`.
       overwrite: replace a file of this name, and segments of other settings.
     Returns:
@@ -49,7 +49,7 @@ def restore_to_video(crew, source, path, settings, fps=0., crf=18, codec='auto',
             stretches = [dealing.Stretch(0, first, end) for first, end in encoder.missing]
             missing = sum(end - first for _, first, end in stretches)
             if missing < source.length:
-                print('%d frames are there already' % (source.length - missing))
+                print('%d frames exist already' % (source.length - missing))
             shares = dealing.deal(stretches, crew.size, unit=encoder.segment_frames)
             with progress.bar(missing, 'restoring') as bar:
                 for _ in crew.do(_restore, [[_Part(source, first, end, encoder.segments(first), bits)
@@ -62,7 +62,7 @@ def restore_to_video(crew, source, path, settings, fps=0., crf=18, codec='auto',
 
 
 class _Part(typing.NamedTuple):
-    """Frames `first` to `end` (not included) of a Source, whole segments, and what writes them."""
+    """Frames `first` to `end` (not included) of a Source, which fill whole segments, and their writer."""
     source: clip_source.Source
     first: int
     end: int
@@ -86,7 +86,7 @@ def to_uint16(sr):
 
 
 def _record(settings, source):
-    """What decides the frames of the video."""
+    """The settings on which the frames of the video depend."""
     mark = dict(source=fingerprint.of_file(source.path, fingerprint.VIDEO_BLOCKS)) if source.video else {}
     return dict(settings, frames=source.length, **dict(clip_source.shots_record(source), **mark))
 

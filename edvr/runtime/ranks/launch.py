@@ -1,4 +1,4 @@
-"""Becoming a rank, or starting the ranks of this host: one command for any number of devices and hosts."""
+"""Makes this process a rank, or starts the ranks of this host: one command for any number of devices and hosts."""
 import json
 import os
 import sys
@@ -13,7 +13,7 @@ _SHARE_GRACE = 10.           # seconds for ranks that have nothing to save but t
 
 
 def plan(runtime, ranks, batch_size, log_dir):
-    """What this process does: train as it is, train with a changed environment, or start the ranks of this host.
+    """Decides what this process does: train, train with a changed environment, or start the ranks of this host.
 
     A process whose environment says which rank it is (RANK_ID on an NPU, else TF_CONFIG) starts no others.
 
@@ -24,7 +24,7 @@ def plan(runtime, ranks, batch_size, log_dir):
     Returns:
       plan.Plan.
     Raises:
-      UserError: devices, hosts and ranks that do not fit each other.
+      UserError: devices, hosts and ranks do not match.
     """
     if 'RANK_ID' in os.environ if runtime.device == 'npu' else 'TF_CONFIG' in os.environ:
         return Plan({}, {}, _notes_of_a_rank(runtime))
@@ -99,9 +99,9 @@ def apply(changes):
 
 
 def meeting_point(config, size):
-    """Where the ranks of this process's job meet: (host, port); None for a job of one rank.
+    """The address at which the ranks of this job connect: (host, port); None for a job of one rank.
 
-    Ranks that were started by other means meet at the address of rank 0 in TF_CONFIG, or at its server in the rank
+    Ranks that another program started connect at the address of rank 0 in TF_CONFIG, or at its server in the rank
     table.
 
     Args:

@@ -1,4 +1,4 @@
-"""The Ascend cards of this host: which there are, and the addresses of their network ports."""
+"""The Ascend cards of this host, and the addresses of their network ports."""
 import glob
 import os
 import re
@@ -64,7 +64,7 @@ def addresses(ids):
 
 
 def _ask(ids):
-    """What hccn_tool says: {card id: address}, without the cards that have none."""
+    """The addresses that hccn_tool reports: {card id: address}, without the cards that have none."""
     tool = shutil.which('hccn_tool') or HCCN_TOOL
     if not os.access(tool, os.X_OK):
         raise UserError('several NPUs need the addresses of their network ports, and there is neither %s nor '

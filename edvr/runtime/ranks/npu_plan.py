@@ -7,12 +7,12 @@ from edvr.runtime.ranks import addresses, npu_cards, rank_table, rendezvous
 from edvr.runtime.ranks.plan import LAUNCHERS, RANKS, Plan, equal_recipe, hosts_of, plural
 
 TABLE_FILE = 'rank_table.json'
-RENDEZVOUS = 'EDVR_RENDEZVOUS'   # where the ranks meet, host:port
+RENDEZVOUS = 'EDVR_RENDEZVOUS'   # the address at which the ranks connect, host:port
 
 
 def on_npu(runtime, ranks, batch_size, log_dir):
     """The Plan of a job on NPUs; writes the rank table into `log_dir` (str) where none is given."""
-    # one NPU needs no table: a variable that all jobs of a host have does not turn it into a part of a job
+    # one NPU needs no table: the variable may be set for all jobs of a host
     several = runtime.num_devices != 1 or len(ranks.hosts) > 1
     path = ranks.rank_table or (os.environ.get('RANK_TABLE_FILE') if several and not ranks.hosts else None)
     if path:
@@ -38,7 +38,7 @@ def on_npu(runtime, ranks, batch_size, log_dir):
 
 
 def _alone(changes, ranks, path):
-    """The Plan of one NPU. The environment may name it, unless --device_ids does."""
+    """The Plan of one NPU, named by --device_ids or else by the environment."""
     named = [name for name in ('ASCEND_DEVICE_ID', 'DEVICE_ID') if name in os.environ]
     if named and not ranks.device_ids and not path:
         changes = {name: value for name, value in changes.items() if name not in ('ASCEND_DEVICE_ID', 'DEVICE_ID')}

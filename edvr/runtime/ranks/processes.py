@@ -1,4 +1,4 @@
-"""Processes that live and end together."""
+"""Runs the processes of a job, which start and end together."""
 import contextlib
 import ctypes
 import os
@@ -11,13 +11,13 @@ import time
 from data_tools.base.errors import UserError
 
 TAIL = 25        # lines of a failed process's log to show
-_PAUSE = 0.1     # seconds between looks at the processes
-_DEATH_GRACE = 5.  # seconds for the others when one has failed: they wait for it and would save nothing new
+_PAUSE = 0.1     # seconds between two checks of the processes
+_DEATH_GRACE = 5.  # seconds for the others to end after one has failed: they wait for it and have nothing new to save
 _PR_SET_PDEATHSIG = 1
 
 
 class _Stopped(KeyboardInterrupt):
-    """The job was asked to stop, by `signum`."""
+    """The signal `signum` stops the job."""
 
     def __init__(self, signum):
         super().__init__()
@@ -52,7 +52,7 @@ def run_together(command, environments, log_dir, grace, bind_cores=True, leads=T
                 ranks.append(_Rank(rank, command, environment, log, cores, show=leads and not ranks))
             return _watch(ranks, look or (lambda: None))
         except _Stopped as stop:
-            # a process that ends in the middle of a step leaves the others waiting for it: first the one that saves
+            # a process that ends within a step leaves the others waiting for it, so the one that saves ends first
             first = ranks[:1] if leads else ranks
             print('stopping: %s (%g s at most)' % (
                 'rank %d saves, then all end' % (ranks[0].number if ranks else 0) if leads else 'all processes end',
@@ -88,13 +88,13 @@ class _Rank:
         libc = ctypes.CDLL(None)
 
         def prepare():
-            # the end of the launcher, however it comes, is the end of its processes
+            # any end of the launcher ends its processes
             if hasattr(libc, 'prctl'):
                 libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if cores:
                 os.sched_setaffinity(0, cores)
 
-        # a session of its own: Ctrl-C reaches the launcher only, which ends the ranks in order
+        # a separate session: Ctrl-C reaches only the launcher, which ends the ranks in order
         self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                          stderr=subprocess.STDOUT, preexec_fn=prepare, start_new_session=True)
         self._reader = threading.Thread(target=self._copy, args=(file, show), daemon=True)
@@ -106,7 +106,7 @@ class _Rank:
                 file.write(line)
                 file.flush()
                 if show:
-                    with contextlib.suppress(OSError):   # a closed terminal is no reason to stop
+                    with contextlib.suppress(OSError):   # a closed terminal does not stop the job
                         sys.stdout.buffer.write(line)
                         sys.stdout.buffer.flush()
 
@@ -122,7 +122,7 @@ class _Rank:
             self._process.terminate()
 
     def finish(self):
-        """Waits for the process and for the last of its output; nothing of its group survives."""
+        """Waits for the process and for the end of its output; kills the rest of its group."""
         self._process.wait()
         self.signal_group(signal.SIGKILL)
         self._reader.join(5)
@@ -155,7 +155,7 @@ def _report(rank, code):
 
 
 def _end(ranks, grace):
-    """Asks processes to end, and kills those that have not within `grace` seconds."""
+    """Sends SIGTERM to processes, and kills those that have not ended within `grace` seconds."""
     for rank in ranks:
         rank.terminate()
     deadline = time.monotonic() + grace
