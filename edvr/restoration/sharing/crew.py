@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 
+from data_tools.base import files
 from data_tools.base.errors import UserError
 from edvr.restoration.restorer import Network, Restorer
 from edvr.restoration.sharing import job
@@ -125,7 +126,8 @@ def _crew(plan, config):
 @contextlib.contextmanager
 def _folder():
     """A folder for a job; it stays where a process has failed, for the logs in it."""
-    folder = tempfile.mkdtemp(prefix='edvr-')
+    with files.explained(tempfile.gettempdir()):
+        folder = tempfile.mkdtemp(prefix='edvr-')
     code = 0
     try:
         yield folder

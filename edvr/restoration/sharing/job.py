@@ -45,14 +45,19 @@ def counts(folder, count):
 
 
 def write(folder, shares):
-    """Writes shares (list of Share) into a folder. Returns the environment of each process: {number: dict}."""
+    """Writes shares (list of Share) into a folder. Returns the environment of each process: {number: dict}.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
     environments = {}
-    for share in shares:
-        path = os.path.join(folder, 'share_%d' % share.number)
-        with open(path, 'wb') as file:
-            pickle.dump(share, file)
-        environments[share.number] = {VARIABLE: path}
-    counts(folder, len(shares))
+    with files.explained(folder):
+        for share in shares:
+            path = os.path.join(folder, 'share_%d' % share.number)
+            with open(path, 'wb') as file:
+                pickle.dump(share, file)
+            environments[share.number] = {VARIABLE: path}
+        counts(folder, len(shares))
     return environments
 
 
