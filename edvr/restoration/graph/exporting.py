@@ -77,6 +77,7 @@ def _make_npu(draft, destination, stock, prefix, model, config, facts, log):
     log('verified    nodes and attributes; max abs difference %.3g with the operator in stock operations' % same)
     log('not run     on a device: %s' % '; '.join(ascend.DEVICE_ONLY))
     content = _write(draft, destination, graph_def, model, config, facts, 'npu')
+    ascend.check_nodes(loading.parse_graph(draft, loading.read_bytes(draft)))   # as they are in the file
     content['verification'] = dict(facts_of_twin, max_abs_diff_to_stock_graph=same, checked=list(ascend.CHECKED),
                                    only_on_the_device=list(ascend.DEVICE_ONLY))
     return content
