@@ -14,7 +14,7 @@ from edvr.restoration import run
 from edvr.restoration.output import output_lock
 from edvr.restoration.output.folders import Part, open_folders, restore_parts
 from edvr.restoration.restorer import Restorer
-from edvr.restoration.sharing import dealing
+from edvr.restoration.sharing import splitting
 from edvr.runtime import host_memory
 
 _COUNTERS = 'restoration'
@@ -28,7 +28,7 @@ class Work(typing.NamedTuple):
     """
     sources: typing.List[typing.Any]
     folders: typing.List[typing.Any]
-    items: typing.List[dealing.Stretch]
+    items: typing.List[splitting.Stretch]
     config: typing.Any
     writers: int
 
@@ -48,7 +48,7 @@ def restore(network, sources, settings, restore_config, config):
     with output_lock.of_folder(config.output, config.share):
         folders = open_folders(share, config.output, settings, alone, config.overwrite)
         lacking = [(item, folders[item.clip].missing_between(item.first, item.end))
-                   for item in dealing.cut([source.length for source in share], config.stretch)]
+                   for item in splitting.cut([source.length for source in share], config.stretch)]
         items = [item for item, parts in lacking if parts]
         missing = sum(end - first for _, parts in lacking for first, end in parts)
         if items:
