@@ -9,19 +9,19 @@ from edvr import flags
 from edvr.config.host import HostConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.restoration.evaluation import clip_set, watch
-from edvr.restoration.sharing import crew
+from edvr.restoration.sharing.workers import ThisProcess, open_workers, take_one_device
 
 
 def main():
     restore_config, config, host = flags.build_all(RestoreConfig, EvaluateConfig, HostConfig)
     clip_set.make_folders(config)
     if config.watch:
-        crew.take_one_device(restore_config.device, host, '--watch')
+        take_one_device(restore_config.device, host, '--watch')
         watch.follow(restore_config, config, clip_set.load,
-                     lambda restorer, clips: clip_set.evaluate_and_write(crew.Alone(restorer), clips, restore_config,
+                     lambda restorer, clips: clip_set.evaluate_and_write(ThisProcess(restorer), clips, restore_config,
                                                                          config))
         return
-    with crew.of(restore_config, host) as workers:
+    with open_workers(restore_config, host) as workers:
         if workers:
             clips = clip_set.load(config, workers.network.config.upscale)
             clip_set.evaluate_and_write(workers, clips, restore_config, config)

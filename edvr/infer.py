@@ -14,7 +14,7 @@ from edvr.config.host import HostConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.restoration import run
-from edvr.restoration.sharing import crew
+from edvr.restoration.sharing.workers import open_workers, take_one_device
 
 
 def main():
@@ -22,11 +22,11 @@ def main():
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(128 + signal.SIGTERM))
     config, restore_config, host = flags.build_all(InferConfig, RestoreConfig, HostConfig)
     if config.runner:
-        crew.take_one_device(restore_config.device, host, '--runner')
+        take_one_device(restore_config.device, host, '--runner')
         run.restore_with_beam(restore_config, config)
         return
     run.check_output_name(config.output)   # before the network is loaded
-    with crew.of(restore_config, host, alone=config.preview) as workers:
+    with open_workers(restore_config, host, alone=config.preview) as workers:
         if config.preview:
             run.show(workers.network, config)
         elif workers:

@@ -23,7 +23,7 @@ from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.restoration.restorer import Restorer
 from edvr.restoration.run import restore, restore_with_beam
-from edvr.restoration.sharing.crew import Alone
+from edvr.restoration.sharing.workers import ThisProcess
 
 pytest.importorskip('apache_beam', reason='Apache Beam is not installed (scripts/test.sh --beam)')
 
@@ -184,7 +184,8 @@ def test_a_corpus_is_restored_in_clips_and_stretches(checkpoint, tmp_path, capsy
             images.write_png(str(tmp_path / 'in' / name / ('%03d.png' % index)), frame)
     restoring = RestoreConfig(checkpoint=checkpoint, device='cpu')
     with Restorer(checkpoint) as restorer:
-        restore(Alone(restorer), restoring, InferConfig(input=str(tmp_path / 'in'), output=str(tmp_path / 'local')))
+        restore(ThisProcess(restorer), restoring,
+                InferConfig(input=str(tmp_path / 'in'), output=str(tmp_path / 'local')))
     capsys.readouterr()
     config = InferConfig(input=str(tmp_path / 'in'), output=str(tmp_path / 'beam'), stretch=3, runner='DirectRunner')
     assert restore_with_beam(restoring, config) == 9

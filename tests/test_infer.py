@@ -22,7 +22,7 @@ from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.graph.exporting import export
 from edvr.restoration.restorer import Restorer
 from edvr.restoration.run import restore, show
-from edvr.restoration.sharing.crew import Alone
+from edvr.restoration.sharing.workers import ThisProcess
 
 
 @pytest.fixture(scope='module')
@@ -37,7 +37,7 @@ def restorer(checkpoint):
 
 
 def infer(restorer, restore_config, config):
-    return restore(Alone(restorer), restore_config, config)
+    return restore(ThisProcess(restorer), restore_config, config)
 
 
 @pytest.fixture(name='restore')

@@ -1,4 +1,4 @@
-"""Several devices restore what one would: who gets which frames, the same bytes, what happens when a process fails."""
+"""Several devices restore the bytes of one device: the split of the frames, equal output, failures of a process."""
 import contextlib
 import json
 import os
@@ -24,14 +24,14 @@ from edvr.restoration import clip_source, run
 from edvr.restoration.evaluation import clip_set
 from edvr.restoration.output import segments, video_writer
 from edvr.restoration.restorer import Network, Restorer, windows
-from edvr.restoration.sharing import crew
-from edvr.restoration.sharing.dealing import Stretch, cut, deal, missing
+from edvr.restoration.sharing import workers
+from edvr.restoration.sharing.splitting import Stretch, cut, missing, split
 from edvr.runtime.ranks import npu_cards, share_plan
 
 SLOWLY = os.path.join(FAULTS, 'restore_slowly.py')
 
 
-# who gets which frames
+# the split of the frames
 
 def test_missing_frames():
     assert missing([]) == missing([True, True]) == []
@@ -41,25 +41,25 @@ def test_missing_frames():
 
 def test_one_rank_gets_everything_in_order():
     stretches = [Stretch(0, 3, 5), Stretch(0, 7, 9), Stretch(2, 0, 1)]
-    assert deal(stretches, 1) == [stretches]
-    assert deal([], 4) == []
+    assert split(stretches, 1) == [stretches]
+    assert split([], 4) == []
 
 
 def test_clips_and_long_clips():
-    assert deal([Stretch(0, 0, 100)], 4) == [[Stretch(0, first, first + 25)] for first in (0, 25, 50, 75)]
-    assert deal([Stretch(0, 0, 10), Stretch(1, 0, 10)], 2, least=5) == [[Stretch(0, 0, 10)], [Stretch(1, 0, 10)]]
+    assert split([Stretch(0, 0, 100)], 4) == [[Stretch(0, first, first + 25)] for first in (0, 25, 50, 75)]
+    assert split([Stretch(0, 0, 10), Stretch(1, 0, 10)], 2, least=5) == [[Stretch(0, 0, 10)], [Stretch(1, 0, 10)]]
     # a cut near an end of a clip is no cut
-    assert deal([Stretch(0, 0, 11), Stretch(1, 0, 9)], 2, least=3) == [[Stretch(0, 0, 11)], [Stretch(1, 0, 9)]]
+    assert split([Stretch(0, 0, 11), Stretch(1, 0, 9)], 2, least=3) == [[Stretch(0, 0, 11)], [Stretch(1, 0, 9)]]
 
 
 def test_shares_are_of_equal_cost_not_length():
     small, large = Stretch(0, 0, 80), Stretch(1, 0, 20)
-    assert deal([small, large], 2, costs=[1, 4]) == [[small], [large]]
+    assert split([small, large], 2, costs=[1, 4]) == [[small], [large]]
 
 
 def test_cuts_at_segments():
-    assert deal([Stretch(0, 0, 100)], 3, unit=40) == [[Stretch(0, 0, 40)], [Stretch(0, 40, 80)], [Stretch(0, 80, 100)]]
-    assert deal([Stretch(0, 240, 300)], 2, unit=240) == [[Stretch(0, 240, 300)]]
+    assert split([Stretch(0, 0, 100)], 3, unit=40) == [[Stretch(0, 0, 40)], [Stretch(0, 40, 80)], [Stretch(0, 80, 100)]]
+    assert split([Stretch(0, 240, 300)], 2, unit=240) == [[Stretch(0, 240, 300)]]
 
 
 @pytest.mark.parametrize('lengths, most, expected', [
@@ -73,8 +73,8 @@ def test_stretches_of_fixed_length(lengths, most, expected):
 
 
 def test_no_more_ranks_than_work():
-    assert len(deal([Stretch(0, 0, 7)], 8, least=5)) == 1
-    assert len(deal([Stretch(0, 0, 3)], 8)) == 3
+    assert len(split([Stretch(0, 0, 7)], 8, least=5)) == 1
+    assert len(split([Stretch(0, 0, 3)], 8)) == 3
 
 
 @pytest.mark.parametrize('seed', range(40))
@@ -83,10 +83,10 @@ def test_every_frame_once_in_order_and_no_rank_overloaded(seed):
     stretches = [Stretch(clip, first, first + rng.randint(1, 90))
                  for clip, first in enumerate(rng.randint(0, 5, rng.randint(1, 9)) * 10)]
     ranks, unit, least = rng.randint(1, 9), rng.choice([1, 1, 10]), rng.randint(1, 8)
-    shares = deal(stretches, ranks, unit=unit, least=least)
+    shares = split(stretches, ranks, unit=unit, least=least)
 
-    def frames(dealt):
-        return [(clip, index) for clip, first, end in dealt for index in range(first, end)]
+    def frames(stretches):
+        return [(clip, index) for clip, first, end in stretches for index in range(first, end)]
     assert [frame for share in shares for frame in frames(share)] == frames(stretches)
     assert 1 <= len(shares) <= ranks and all(shares)
     assert all(first % unit == 0 or (clip, first) in [stretch[:2] for stretch in stretches]
@@ -96,7 +96,7 @@ def test_every_frame_once_in_order_and_no_rank_overloaded(seed):
 
 
 class ShowsWindows:
-    """In place of a Restorer: what it restores is the window, as frame numbers."""
+    """Replaces a Restorer; it restores a window to the numbers of its frames."""
 
     def __init__(self, num_frames, fill):
         self.config = type('Network', (), dict(num_frames=num_frames))
@@ -169,12 +169,12 @@ def test_a_process_for_each_npu(no_job, tmp_path, monkeypatch):  # noqa: F811
     assert len(share_plan.plan('npu', HostConfig(num_devices=2)).environments) == 2
 
 
-def test_what_several_devices_cannot_do(network):
+def test_options_for_one_device_only(network):
     with pytest.raises(UserError, match=r'--tile=auto measures .* give the side of a tile, such as --tile=256'), \
-            crew.of(RestoreConfig(checkpoint=network, tile='auto'), HostConfig(num_devices=2)):
+            workers.open_workers(RestoreConfig(checkpoint=network, tile='auto'), HostConfig(num_devices=2)):
         pass
     with pytest.raises(UserError, match='--num_devices=2 with --watch, which uses one device: leave one of the two'):
-        crew.take_one_device('cpu', HostConfig(num_devices=2), '--watch')
+        workers.take_one_device('cpu', HostConfig(num_devices=2), '--watch')
 
 
 # the same bytes
@@ -215,7 +215,7 @@ def start(*arguments, **environment):
 
 
 def children(pid):
-    """Processes that a process has started: {pid: command line}."""
+    """The child processes of a process: {pid: command line}."""
     found = {}
     for name in filter(str.isdigit, os.listdir('/proc')):
         with contextlib.suppress(OSError, IndexError), open('/proc/%s/stat' % name) as file:
@@ -225,8 +225,8 @@ def children(pid):
     return found
 
 
-def test_a_process_that_is_killed_ends_all_and_the_same_command_goes_on(restorer, network, clips, tmp_path):
-    run.restore(crew.Alone(restorer), RestoreConfig(checkpoint=network),
+def test_a_killed_process_ends_all_and_the_same_command_continues(restorer, network, clips, tmp_path):
+    run.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
                 InferConfig(input=clips, output=str(tmp_path / 'one')))
     output = tmp_path / 'two'
     arguments = (('--checkpoint', network), ('--input', clips), ('--output', output), ('--num_devices', 2))
@@ -236,7 +236,7 @@ def test_a_process_that_is_killed_ends_all_and_the_same_command_goes_on(restorer
         while len(contents(output)) < 2 and time.monotonic() < deadline:
             time.sleep(.1)
         with pytest.raises(UserError, match=r'another run \(process %d .* is writing' % first.pid):
-            run.restore(crew.Alone(restorer), RestoreConfig(checkpoint=network),
+            run.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
                         InferConfig(input=clips, output=str(output)))
         os.kill(max(pid for pid, command in children(first.pid).items() if 'restore_slowly' in command),
                 signal.SIGKILL)
@@ -261,7 +261,7 @@ def test_a_video_by_two_processes_has_the_same_bytes(restorer, network, tmp_path
     writer = video_writer.VideoWriter.__init__
     monkeypatch.setattr(writer, '__defaults__', tuple(2 if value == segments.FRAMES else value
                                                       for value in writer.__defaults__))
-    run.restore(crew.Alone(restorer), RestoreConfig(checkpoint=network),
+    run.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
                 InferConfig(input=path, output=str(tmp_path / 'one.mp4')))
     process = start(('--checkpoint', os.path.dirname(network)), ('--input', path), ('--output', tmp_path / 'two.mp4'),
                     ('--num_devices', 2))
@@ -292,8 +292,8 @@ def test_an_evaluation_by_two_processes_has_the_same_numbers(restorer, network, 
                for folder in folders]
     for config in configs:
         clip_set.make_folders(config)
-    clip_set.evaluate_and_write(crew.Alone(restorer), clip_set.load(configs[0], 4), RestoreConfig(checkpoint=network),
-                                configs[0])
+    clip_set.evaluate_and_write(workers.ThisProcess(restorer), clip_set.load(configs[0], 4),
+                                RestoreConfig(checkpoint=network), configs[0])
     done = run_program('edvr.evaluate', '--checkpoint=' + network, '--num_devices=2', '--device=cpu',
                        *['--%s=%s' % (name, getattr(configs[1], name)) for name in (
                            'data_dir', 'json', 'comparison_dir', 'comparison_frames', 'summary_dir')])
@@ -307,5 +307,5 @@ def test_an_evaluation_by_two_processes_has_the_same_numbers(restorer, network, 
         assert 'Video %s PSNR = %.4f, SSIM = %.6f' % (clip['name'], clip['edvr_psnr'], clip['edvr_ssim']) in lines
 
 
-def test_what_is_known_of_a_network_without_loading_it(restorer, network):
+def test_facts_of_a_network_without_loading_it(restorer, network):
     assert Network.at(os.path.dirname(network)) == (restorer.path, restorer.config, restorer.step, True)

@@ -15,7 +15,7 @@ def pixel_numbers(frames, rows, columns, horizontal, vertical, transpose, backwa
     """Indices of the pixels of a crop after augmentation.
 
     Args:
-      frames, rows, columns: int32 [F], [h], [w]: what frame, row and column add to the index of a pixel.
+      frames, rows, columns: int32 [F], [h], [w]: the terms of frame, row and column in the index of a pixel.
       horizontal, vertical, transpose, backwards: bool scalars: flip columns, flip rows, then swap rows and columns (the
         crop must be square for a static shape), reverse the frames.
     Returns:
@@ -24,6 +24,6 @@ def pixel_numbers(frames, rows, columns, horizontal, vertical, transpose, backwa
     frames = reverse_if(frames, backwards)
     rows = reverse_if(rows, vertical)
     columns = reverse_if(columns, horizontal)
-    # one branch-free sum serves both: when transposed, columns run down and rows across
+    # one sum computes both cases: after a transpose, columns run down and rows run across
     down, across = tf.cond(transpose, lambda: (columns, rows), lambda: (rows, columns))
     return frames[:, None, None] + (down[:, None] + across[None, :])[None]

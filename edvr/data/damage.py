@@ -21,7 +21,7 @@ class Skipped:
         self._lock, self._seen = threading.Lock(), {}
 
     def add(self, folder, name, index, records, error):
-        """Records the loss of `records` records from number `index` of a shard on."""
+        """Counts `records` lost records of a shard, from number `index` on."""
         with self._lock:
             seen = self._seen.setdefault(folder, {}).setdefault(name, set())
             before = len(seen)
@@ -45,15 +45,15 @@ class Passes:
     """Detects that no record of a set is sound: reading would otherwise continue forever without a batch."""
 
     def __init__(self, folder, shards):
-        """folder: str, of the set. shards: int, how many it has."""
+        """folder: str, of the set. shards: int, the number of its shards."""
         self._folder, self._shards = folder, shards
         self._lock, self._barren = threading.Lock(), set()
 
     def ended(self, shard, sound):
-        """Records a pass over a whole shard (its number), with or without sound records.
+        """Records a pass over a whole shard. shard: int, its number. sound: bool, whether it has sound records.
 
         Raises:
-          UserError: the latest passes over all shards had none.
+          UserError: the latest passes over all shards found no sound record.
         """
         with self._lock:
             (self._barren.discard if sound else self._barren.add)(shard)
@@ -66,7 +66,7 @@ def undamaged_records(config, manifest, shard, first, passes):
     """The sound records of a shard; the others are added to `skipped`.
 
     Args:
-      shard: int32 scalar, number of the shard. first: int64 scalar, index of the first record to give.
+      shard: int32 scalar, number of the shard. first: int64 scalar, index of the first record to read.
       passes: Passes.
     Returns:
       tf.data.Dataset of (shard, index, record), as `sampler.records`. It is slower than TensorFlow's own reader, which
@@ -107,10 +107,10 @@ def checked_records(folder, manifest, shard, first=0):
 
 
 def explain(error, config):
-    """The UserError that names the damaged record and its shard, for an error that TensorFlow raised; else None.
+    """The UserError that names the damaged record and its shard, or None if the error has another cause.
 
     Args:
-      error: tf.errors.OpError out of a session run.
+      error: tf.errors.OpError that a session run raised.
       config: DataConfig.
     Raises:
       UserError: shards are missing or have another size than when packed.
@@ -142,7 +142,7 @@ _NOW_SOUND = 'it is sound now, so it was changed while it was read'
 
 def _damaged(config, shard, index, problem):
     return UserError('record %d of %s is damaged (%s): copy that shard again or pack the set again; '
-                     'python -m data_tools.check_tfrecords --data_dir=%s finds all such, '
+                     'python -m data_tools.check_tfrecords --data_dir=%s finds all damaged records, '
                      '--skip_corrupt_records trains without them'
                      % (index, os.path.join(config.data_dir, shard.name), problem, config.data_dir))
 

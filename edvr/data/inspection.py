@@ -24,7 +24,7 @@ def look(config, data):
     Returns:
       ({'crops' or 'clips': uint8 [H, W, 3]}, list of str: the table of the clips).
     Raises:
-      UserError: no set and no source given, or one that cannot be read.
+      UserError: neither a set nor a source is given, or one of them cannot be read.
     """
     sheets, lines = {}, []
     if not (data.data_dir or config.source):
@@ -67,7 +67,7 @@ def source_clips(config):
 
 
 def crop_sheet(data, manifest, count):
-    """Random crops after augmentation: of LQ the first, the centre and the last frame of the window, then GT.
+    """Random crops after augmentation: the first, centre and last LQ frame of the window, then GT.
 
     Args:
       data: DataConfig. manifest: Manifest of its set. count: int.
@@ -88,7 +88,7 @@ def crop_sheet(data, manifest, count):
 
 
 def set_cells(folder, manifest, most):
-    """Cells (see `contact_sheet.sheet`) with one GT frame of each clip of a packed set, at most so many."""
+    """Cells (see `contact_sheet.sheet`) with one GT frame of each clip of a packed set, at most `most` cells."""
     cells, wanted = {}, min(most, len(manifest.job['clips']))
     for shard in manifest.shards:
         path = os.path.join(folder, shard.name)

@@ -7,7 +7,7 @@ def add_noise(lq, draw, seed, kinds, probability, strength):
 
     Args:
       lq: uint8 [T, H, W, 3].
-      draw: float32 [3] in [0, 1): whether, which kind, how strong.
+      draw: float32 [3] in [0, 1): they decide whether to add noise, its kind, and its strength.
       seed: int64 [2], of the noise itself.
       kinds: tuple of 'gaussian', 'salt_pepper', 'speckle'.
       probability: float, share of samples that get noise.

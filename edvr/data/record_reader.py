@@ -1,4 +1,4 @@
-"""Reads a crop of a record in the graph; only the bytes under it are read. The format is `data_tools.record.layout`.
+"""Reads a crop of a record in the graph, without the other bytes of the record. Format: `data_tools.record.layout`.
 
 Letters: T frames, F frames of a stack (T for LQ, 1 for GT), p side of the crop in pixels, t side of a tile.
 """
@@ -17,7 +17,7 @@ class Record:
         """
         Args:
           serialized: string scalar.
-          num_frames, lq_tile, gt_tile: as in the manifest; the graph depends on them, so a record must agree.
+          num_frames, lq_tile, gt_tile: values of the manifest; the graph depends on them, so a record must have them.
           shard, index: int scalars, the position of the record, for the error.
           crc: int32 scalar, the checksum of the record in the manifest; None accepts any.
         """
@@ -42,14 +42,14 @@ class Record:
         return self._fields[key]
 
     def pixels(self, side, y, x, size):
-        """The bytes under a crop, and the indices of its pixels in them.
+        """The pixels that hold a crop, and the indices of the crop in them.
 
         Args:
           side: 'lq' or 'gt'.
           y, x: int32 scalars, the crop's first row and column.
           size: int, the crop's side (p).
         Returns:
-          uint8 [P, 3], and int32 [F], [p], [p]: what frame, row and column add to the index of a pixel among the P.
+          uint8 [P, 3], and int32 [F], [p], [p]: the terms of frame, row and column in the index of one of the P pixels.
         """
         return (self._tiled if self._tile[side] else self._raw)(side, y, x, size)
 
@@ -66,7 +66,7 @@ class Record:
         most = (size + tile - 2) // tile + 1   # the largest number of tiles along a side that a crop can touch
         grid = self._grid(side)
         starts = self._integers(self._at[side], grid[0] * grid[1] + 1)
-        # near the end of the frame there may be fewer; then the last one is decoded twice
+        # near the end of the frame there may be fewer tiles; then the last one is decoded twice
         rows, columns = (tf.minimum(first // tile + tf.range(most), count - 1) for first, count in zip((y, x), grid))
         numbers = tf.reshape(rows[:, None] * grid[1] + columns[None, :], [-1])
         begins, ends = tf.gather(starts, numbers), tf.gather(starts, numbers + 1)
@@ -108,7 +108,7 @@ def expected_crc(manifest, shard, index):
 def recorrelate(image):
     """Undoes `tile_codec.decorrelate`: uint8 [..., R-G, G, B-G] -> [..., RGB] modulo 256; static shape.
 
-    Eight bytes at a time, in int64: slices and sums of single channels take as long as decoding a third of the crop.
+    It computes eight bytes at a time, in int64: slices and sums of single channels need a third of the decoding time.
     """
     shape = image.shape.as_list()
     count = int(np.prod(shape))
@@ -123,7 +123,7 @@ def recorrelate(image):
     both, either = tf.bitwise.bitwise_and, tf.bitwise.bitwise_xor
     # red adds the next byte, blue the previous one
     green = either(both(_words(after), _mask(channel == 0)), both(_words(before), _mask(channel == 2)))
-    # without a carry into the next byte: seven bits are added as numbers, the highest by exclusive or
+    # add without a carry into the next byte: the low seven bits by +, the highest bit by exclusive or
     low, high = _mask(np.full(8, 0x7f)), _mask(np.full(8, 0x80))
     total = either(both(values, low) + both(green, low), both(either(values, green), high))
     flat = tf.reshape(tf.bitcast(total, tf.uint8), [padded])

@@ -1,4 +1,4 @@
-"""The order of records: shards or records are assigned to devices; the sequence can start at any position."""
+"""The order of records: assigns shards or records to devices. The sequence can start at any position."""
 import hashlib
 import os
 
@@ -23,10 +23,10 @@ def mix(*numbers):
 def shard_sequence(count, seed, rank, size):
     """Numbers of the shards that a device reads, one epoch after another.
 
-    In each epoch the shards are assigned again: together the devices read all, and none is read twice.
+    The shards are assigned again in each epoch. Together the devices read every shard once.
 
     Args:
-      count: shards in the set.
+      count: number of shards in the set.
       seed: int.
       rank, size: the number of this device, and the number of devices.
     Returns:
@@ -40,13 +40,12 @@ def shard_sequence(count, seed, rank, size):
 def records(config, manifest, batch_size, rank, size, start_step):
     """The records for a device, each `config.crops_per_record` times.
 
-    With `config.deterministic` all devices go through one sequence and each takes every size-th record of it, so that
-    the records of a step, and their numbers, do not depend on the number of devices but only on batch_size * size.
-    Without, each device reads its own shards.
+    With `config.deterministic` all devices share one sequence, and each reads every size-th record of it. Then the
+    records of a step and their numbers depend only on batch_size * size. Otherwise each device reads its own shards.
 
     Returns:
       tf.data.Dataset of (number in the sequence int64, shard int32, index in the shard int64, record string), scalars.
-      A record that is missing in its shard is MISSING.
+      MISSING replaces a record that its shard lacks.
     """
     sequence = shard_sequence(len(manifest.shards), config.seed, *(0, 1) if config.deterministic else (rank, size))
     counts = np.array([shard.records for shard in manifest.shards])[sequence]
@@ -66,13 +65,13 @@ def records(config, manifest, batch_size, rank, size, start_step):
     if config.deterministic:
         found = shards.flat_map(read).shard(size, rank)
         if crops > 1:
-            # crops of one window go to different batches: batch_size records give K batches, each with all the windows
+            # crops of one window go to different batches: batch_size records fill K batches, each has all the windows
             found = found.window(batch_size, drop_remainder=True).flat_map(
                 lambda *parts: tf.data.Dataset.zip(parts).repeat(crops)).skip(start_step % crops * batch_size)
         numbers = tf.data.Dataset.range(start_step * batch_size * size + rank, FOREVER, size)
     else:
         streams = min(config.read_threads or min(16, available_cores()), max(1, len(manifest.shards) // size))
-        # A thread of its own reads each shard ahead, and ends before its iterator ends. The threads of a parallel
+        # A separate thread reads each shard ahead, and ends before its iterator ends. The threads of a parallel
         # interleave release their shard later: in TensorFlow 1.15 after the session, which crashes the process.
         def read_ahead(shard, turn):
             items = read(shard, turn)
@@ -94,7 +93,7 @@ def _shard_reader(config, manifest):
 
     def read(shard, first):
         found = tf.data.TFRecordDataset(tf.gather(names, shard), buffer_size=config.read_buffer_kb * 1024).skip(first)
-        # TensorFlow reads a shard that was cut between two records as a shorter one
+        # TensorFlow reads a shard that was cut between two records without an error
         found = found.concatenate(tf.data.Dataset.from_tensors(MISSING).repeat())
         same = tf.data.Dataset.from_tensors(shard).repeat()
         return tf.data.Dataset.zip((same, tf.data.Dataset.range(first, tf.gather(counts, shard)), found))

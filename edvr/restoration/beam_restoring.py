@@ -1,4 +1,4 @@
-"""Restores a corpus with Apache Beam: a clip, or a stretch of a long one, is an element."""
+"""Restores a corpus with Apache Beam: each element is a clip, or a stretch of a long clip."""
 import pickle
 import threading
 import time
@@ -14,31 +14,31 @@ from edvr.restoration import run
 from edvr.restoration.output import output_lock
 from edvr.restoration.output.folders import Part, open_folders, restore_parts
 from edvr.restoration.restorer import Restorer
-from edvr.restoration.sharing import dealing
+from edvr.restoration.sharing import splitting
 from edvr.runtime import host_memory
 
 _COUNTERS = 'restoration'
 
 
 class Work(typing.NamedTuple):
-    """All that the workers need.
+    """The work of all workers.
 
-    sources: list of clip_source.Source. folders: list of PngFolder, one for each. items: list of Stretch.
+    sources: list of clip_source.Source. folders: list of PngFolder, one for each source. items: list of Stretch.
     config: RestoreConfig. writers: int, threads that write.
     """
     sources: typing.List[typing.Any]
     folders: typing.List[typing.Any]
-    items: typing.List[dealing.Stretch]
+    items: typing.List[splitting.Stretch]
     config: typing.Any
     writers: int
 
 
 def restore(network, sources, settings, restore_config, config):
-    """Restores sources to folders, on the machines that the runner has.
+    """Restores sources to folders, on the machines of the runner.
 
     Args:
       network: restorer.Network. sources: list of clip_source.Source. settings: see `run.settings_of`.
-      restore_config: RestoreConfig, its checkpoint a path that is the same on all machines. config: InferConfig.
+      restore_config: RestoreConfig; its checkpoint is a path that is valid on all machines. config: InferConfig.
     Returns:
       int, how many frames were missing.
     Raises:
@@ -48,7 +48,7 @@ def restore(network, sources, settings, restore_config, config):
     with output_lock.of_folder(config.output, config.share):
         folders = open_folders(share, config.output, settings, alone, config.overwrite)
         lacking = [(item, folders[item.clip].missing_between(item.first, item.end))
-                   for item in dealing.cut([source.length for source in share], config.stretch)]
+                   for item in splitting.cut([source.length for source in share], config.stretch)]
         items = [item for item, parts in lacking if parts]
         missing = sum(end - first for _, parts in lacking for first, end in parts)
         if items:
@@ -56,7 +56,7 @@ def restore(network, sources, settings, restore_config, config):
             work = _Packed(Work(share, folders, items, restore_config, config.writers))
             counters = beam_runner.run(config, lambda pipeline: _build(pipeline, work, len(items)),
                                        (_COUNTERS, 'frames'), missing, 'restoring', 'frame')
-            loaded = counters.get('networks_loaded')   # not every runner counts
+            loaded = counters.get('networks_loaded')   # some runners have no counters
             print('%d pieces of %d clips%s' % (
                 len(items), len({item.clip for item in items}),
                 '; %s loaded the network %d times' % (config.runner, loaded) if loaded else ''))
@@ -74,7 +74,7 @@ def _build(pipeline, work, count):
 
 
 class _Packed:
-    """A Work as it travels: the names of all frames are long lists of similar text."""
+    """A compressed Work, for sending it to workers: it holds long lists of similar file names."""
 
     def __init__(self, work):
         self._data = zlib.compress(pickle.dumps(work, 4))
@@ -84,7 +84,7 @@ class _Packed:
 
 
 class _Loaded:
-    """What the threads of a worker process share: the network, which restores one piece at a time."""
+    """The network that the threads of a worker process share; it restores one piece at a time."""
 
     def __init__(self, packed):
         host_memory.tune_malloc()
@@ -93,13 +93,13 @@ class _Loaded:
 
 
 class _Restore(beam.DoFn):
-    """Restores the stretch of a number."""
+    """Restores the stretch with a number."""
 
     def __init__(self, packed):
         self._packed, self._handle, self._loaded, self._fresh = packed, shared.Shared(), None, False
 
     def setup(self):
-        """Called by Beam before the first element: loads the network, or takes that of another thread."""
+        """Beam calls this before the first element: loads the network, or uses the network of another thread."""
         self._loaded = self._handle.acquire(self._load)
 
     def _load(self):
@@ -107,13 +107,13 @@ class _Restore(beam.DoFn):
         return _Loaded(self._packed)
 
     def process(self, number):
-        if self._fresh:   # only elements can count
+        if self._fresh:   # counters exist only while an element is processed
             Metrics.counter(_COUNTERS, 'networks_loaded').inc()
             self._fresh = False
         work = self._loaded.work
         clip, first, end = work.items[number]
         with self._loaded.lock:
-            # a frame that an earlier attempt or another worker has written is kept: each frame appears whole
+            # frames of an earlier attempt or another worker are kept: a frame appears only when it is whole
             parts = [Part(work.sources[clip], begin, stop, work.folders[clip], work.writers)
                      for begin, stop in work.folders[clip].missing_between(first, end)]
             for _ in restore_parts(self._loaded.restorer, parts, _Progress()):
@@ -124,7 +124,7 @@ class _Restore(beam.DoFn):
 
 
 class _Progress:
-    """Counts restored frames with Beam; it has the attributes of a bar that is never full."""
+    """Counts restored frames with Beam; has the attributes of a progress bar that is never full."""
 
     n, total = 0, float('inf')
 

@@ -21,11 +21,11 @@ from edvr.restoration.preview import places, preview
 from edvr.restoration.restorer import Network
 
 
-def restore(crew, restore_config, config):
+def restore(workers, restore_config, config):
     """Restores what `config` names.
 
     Args:
-      crew: sharing.crew.Alone or Crew, of the network that restore_config names.
+      workers: sharing.workers.ThisProcess or WorkerProcesses, of the network that restore_config names.
       restore_config: RestoreConfig.
       config: InferConfig.
     Returns:
@@ -35,20 +35,20 @@ def restore(crew, restore_config, config):
     """
     to_video = check_output_name(config.output)
     if to_video and config.part:
-        raise UserError('--part deals clips to folders; --output=%s is one video' % config.output)
-    sources = find_sources(config, crew.network)
+        raise UserError('--part restores clips to folders; --output=%s is one video' % config.output)
+    sources = find_sources(config, workers.network)
     check_output(config.output, sources, to_video)
     share, alone = share_of(sources, config), len(sources) == 1
     # of the checkpoint that is used: a training may have written a newer one meanwhile
-    settings = settings_of(restore_config.replace(checkpoint=crew.network.path))
+    settings = settings_of(restore_config.replace(checkpoint=workers.network.path))
     started = time.time()
     if to_video:
-        count = restore_to_video(crew, sources[0], config.output, settings, config.fps, config.crf, config.codec,
+        count = restore_to_video(workers, sources[0], config.output, settings, config.fps, config.crf, config.codec,
                                  config.audio, config.bits, config.overwrite)
     else:
-        count = restore_to_folders(crew, share, config.output, settings, alone, config.overwrite,
+        count = restore_to_folders(workers, share, config.output, settings, alone, config.overwrite,
                                    config.writers, config.share)
-    report(count, crew.network, config.output, time.time() - started)
+    report(count, workers.network, config.output, time.time() - started)
     return count
 
 

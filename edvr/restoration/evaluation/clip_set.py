@@ -17,7 +17,7 @@ from data_tools.media.images import write_png
 from data_tools.media.shots import ShotRule
 from edvr.restoration.evaluation import measure, metrics, report
 from edvr.restoration.evaluation.comparison import bicubic, side_by_side
-from edvr.restoration.sharing import dealing
+from edvr.restoration.sharing import splitting
 from edvr.tensorboard.event_writer import EventWriter
 
 
@@ -56,11 +56,11 @@ def make_folders(config):
             files.make_dir(path)
 
 
-def evaluate_and_write(crew, clips, restore_config, config):
+def evaluate_and_write(workers, clips, restore_config, config):
     """As `evaluate`, then prints the table and writes the requested files."""
-    network, step = crew.network, crew.network.step or 0
+    network, step = workers.network, workers.network.step or 0
     with EventWriter(config.summary_dir) as events:
-        results = evaluate(crew, clips, config, events, restore_config.device != 'cpu')
+        results = evaluate(workers, clips, config, events, restore_config.device != 'cpu')
         events.scalars(step, measure.overall(results))
     print('\n' + '\n'.join(report.table(results, config.crop_border)))
     print('network: %s' % network.path, flush=True)
@@ -68,11 +68,11 @@ def evaluate_and_write(crew, clips, restore_config, config):
     return results
 
 
-def evaluate(crew, clips, config, events, concurrent_metrics=False):
+def evaluate(workers, clips, config, events, concurrent_metrics=False):
     """Evaluates clips, printing the lines of each when it is done.
 
     Args:
-      crew: sharing.crew.Alone or Crew.
+      workers: sharing.workers.ThisProcess or WorkerProcesses.
       clips: list of data_tools.media.clips.Clip with LQ and GT.
       config: EvaluateConfig.
       events: EventWriter, which gets the comparison pictures.
@@ -81,15 +81,15 @@ def evaluate(crew, clips, config, events, concurrent_metrics=False):
       list of ClipResult.
     """
     counts = [measure.num_frames(clip, config) for clip in clips]
-    whole = [dealing.Stretch(number, 0, count) for number, count in enumerate(counts)]
-    shares = dealing.deal(whole, crew.size, [clip.gt.size[0] * clip.gt.size[1] for clip in clips],
-                          least=crew.network.config.num_frames)
+    whole = [splitting.Stretch(number, 0, count) for number, count in enumerate(counts)]
+    shares = splitting.split(whole, workers.size, [clip.gt.size[0] * clip.gt.size[1] for clip in clips],
+                             least=workers.network.config.num_frames)
     tasks = [_Task(config, concurrent_metrics, [(clips[number], first, end) for number, first, end in share])
              for share in shares]
     results = []
     with tqdm(total=sum(counts), unit='frame', disable=None, file=sys.stderr) as bar, \
-            contextlib.closing(crew.do(_evaluate, tasks, bar)) as parts:
-        for result in _whole_clips(parts, counts, crew.network.step or 0, events):
+            contextlib.closing(workers.do(_evaluate, tasks, bar)) as parts:
+        for result in _whole_clips(parts, counts, workers.network.step or 0, events):
             results.append(result)
             for line in report.clip_lines(result):
                 bar.write(line)

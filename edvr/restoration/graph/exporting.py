@@ -1,4 +1,4 @@
-"""Exports a checkpoint as one graph, verified before it gets its name."""
+"""Exports a checkpoint as one graph, and verifies it before the file gets its name."""
 import os
 
 import tensorflow.compat.v1 as tf
@@ -16,7 +16,7 @@ from edvr.restoration.graph.signature import INPUT
 
 
 def export(config, log=print):
-    """Exports one graph, or with `config.parts` two.
+    """Exports one graph, or two with `config.parts`.
 
     Args:
       config: ExportConfig.
@@ -36,7 +36,7 @@ def export(config, log=print):
     log('checkpoint  %s' % prefix)
     graph_def, averaged = freezing.freeze(prefix, model, config.interface, 'tf', config.use_ema)
     facts = dict(checkpoint=os.path.basename(prefix), moving_average=averaged, tensorflow=tf.__version__)
-    with graph_files.workshop(destination) as folder:
+    with graph_files.draft_folder(destination) as folder:
         draft = os.path.join(folder, os.path.basename(destination))
         if config.dcn_impl == 'npu':
             content = _make_npu(draft, destination, graph_def, prefix, model, config, facts, log)
@@ -54,7 +54,7 @@ def export(config, log=print):
 
 
 def _write(draft, destination, graph_def, model, config, facts, dcn_impl='tf'):
-    """Writes a graph and its description, returned as a dict, in the workshop."""
+    """Writes a graph and its description to the draft's folder; returns the description as a dict."""
     facts = dict(facts, dcn_impl=dcn_impl, ops=sorted({node.op for node in graph_def.node}))
     if config.format == 'frozen':
         facts['atc'] = ascend.atc_command(destination, model, config.interface, config.soc_version)
@@ -64,12 +64,12 @@ def _write(draft, destination, graph_def, model, config, facts, dcn_impl='tf'):
 
 
 def _make_npu(draft, destination, stock, prefix, model, config, facts, log):
-    """Writes the graph for Ascend in the workshop; returns its description.
+    """Writes the graph for Ascend to the draft's folder; returns its description.
 
-    No host can run the operator: what can be checked is checked against the same network in stock operations.
+    No host can run the operator, so the graph is compared with the same network in stock operations.
 
     Args:
-      stock: GraphDef of that network.
+      stock: GraphDef of the network in stock operations.
     """
     twin = os.path.join(os.path.dirname(draft), 'stock.pb')
     _write(twin, destination, stock, model, config, facts)
@@ -89,10 +89,10 @@ def _make_npu(draft, destination, stock, prefix, model, config, facts, log):
 
 
 def _make_onnx(draft, destination, stock, prefix, model, config, facts, log):
-    """Writes the ONNX file in the workshop and runs it; returns its description.
+    """Writes the ONNX file to the draft's folder and runs it; returns its description.
 
     Args:
-      stock: GraphDef of the network in stock operations, whose weights it gets.
+      stock: GraphDef of the network in stock operations; it holds the weights.
     """
     with files.explained(destination):
         checksum = onnx_files.write(draft, stock, model, config.interface)

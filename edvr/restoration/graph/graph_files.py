@@ -1,4 +1,4 @@
-"""The files of an exported graph: written in a folder beside their place, moved when they were verified."""
+"""The files of an exported graph: written to a folder beside their destination, and moved after verification."""
 import contextlib
 import json
 import os
@@ -14,7 +14,7 @@ from edvr.restoration.graph.loading import no_deprecations
 
 
 def check_destination(destination, kind):
-    """Raises UserError, before the work, where something else than an export of this kind would be replaced."""
+    """Raises UserError if the destination holds something other than an export of this kind."""
     if kind != 'saved_model' and os.path.isdir(destination):
         raise UserError('%s is a folder: give the name of a file' % destination)
     if kind == 'saved_model' and os.path.exists(destination) and not os.path.isfile(
@@ -24,8 +24,8 @@ def check_destination(destination, kind):
 
 
 @contextlib.contextmanager
-def workshop(destination):
-    """A folder beside the destination to work in, gone afterwards."""
+def draft_folder(destination):
+    """A temporary folder beside the destination."""
     with files.explained(destination):
         folder = tempfile.mkdtemp(prefix='.export-', dir=os.path.dirname(destination) or '.')
     try:
@@ -72,7 +72,7 @@ def write_description(path, content):
 
 
 def publish(draft, destination, folder):
-    """Moves the verified graph and its description to their names; between the two moves their checksums differ."""
+    """Moves the verified graph and its description to the destination; between the two moves their checksums differ."""
     if os.path.isdir(draft):
         if os.path.exists(destination):
             os.replace(destination, os.path.join(folder, 'replaced'))
@@ -83,7 +83,7 @@ def publish(draft, destination, folder):
 
 
 def publish_parts(draft, destination):
-    """Moves two verified graphs and their description to their names; in between their checksums differ.
+    """Moves two verified graphs and their description to the destination; between the moves their checksums differ.
 
     Args:
       draft, destination: parts.Paths.

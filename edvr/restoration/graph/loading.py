@@ -1,4 +1,4 @@
-"""Runs an exported graph: windows of uint8 frames in, float frames out, whatever the graph's own ends are."""
+"""Runs an exported graph: windows of uint8 frames in, float frames out, for every type of graph input and output."""
 import contextlib
 import os
 
@@ -16,11 +16,11 @@ from edvr.runtime import devices
 
 
 class NotRunnableError(UserError):
-    """A sound graph with operators that only an Ascend device runs."""
+    """The graph is valid, but only an Ascend device runs its operators."""
 
 
 class FrozenGraph:
-    """An exported graph in a session of its own.
+    """An exported graph in its session.
 
     Attributes:
       config: ModelConfig (num_frames, scale, size_multiple, ...).
@@ -29,14 +29,15 @@ class FrozenGraph:
     """
 
     def __init__(self, path, session_config=None, device='cpu'):
-        """Loads a `.pb` or a SavedModel's folder and the description written with it.
+        """Loads a `.pb` or the folder of a SavedModel, and the description written with it.
 
         Args:
           path: str.
           session_config: tf.ConfigProto; None for one that uses all cores.
-          device: 'cpu', 'gpu' or 'npu': where the session computes.
+          device: 'cpu', 'gpu' or 'npu', the device of the session.
         Raises:
-          UserError: not such a graph; nodes, description or checksum missing or wrong; ops unknown to this TensorFlow.
+          UserError: the path is not such a graph; nodes, description or checksum are missing or wrong; this TensorFlow
+            does not know an operation.
         """
         self.path = path = str(path)
         saved_model = os.path.isdir(path)
@@ -57,14 +58,14 @@ class FrozenGraph:
         self._input, self._output = (_tensor(graph, path, name) for name in (INPUT, OUTPUT))
 
     def run(self, windows):
-        """Restores windows, in runs of the batch size the graph is fixed to.
+        """Restores windows; a graph with a fixed batch size runs several times.
 
         Args:
           windows: uint8 [N, T, H, W, 3], RGB.
         Returns:
-          float32 [N, sH, sW, 3]; from a float graph unclipped, from a uint8 graph multiples of 1/255.
+          float32 [N, sH, sW, 3]: not clipped from a float graph, multiples of 1/255 from a uint8 graph.
         Raises:
-          UserError: a size the graph does not take.
+          UserError: the graph was exported for another size.
         """
         windows = np.asarray(windows)
         if windows.dtype != np.uint8 or windows.ndim != 5 or windows.shape[4] != 3:
@@ -93,7 +94,7 @@ class FrozenGraph:
 
 
 def check_size(path, model, interface, height, width):
-    """Raises UserError where a graph does not take frames of a size.
+    """Raises UserError if a graph was exported for another size of frames.
 
     Args:
       path: of the graph. model: ModelConfig. interface: InterfaceConfig. height, width: ints, pixels.
@@ -109,26 +110,26 @@ def check_size(path, model, interface, height, width):
 
 
 def filled(windows, count):
-    """`count` windows: the last one is repeated where there are fewer; any number where count is OPEN."""
+    """Repeats the last window until there are `count` windows; does nothing if count is OPEN."""
     missing = max(0, count - len(windows))
     return np.concatenate([windows] + [windows[-1:]] * missing) if missing else windows
 
 
 def as_input(windows, interface):
-    """uint8 [N, T, H, W, 3] in the type and rank that a graph's input takes; interface: InterfaceConfig."""
+    """Converts uint8 [N, T, H, W, 3] to the type and rank of the graph's input; interface: InterfaceConfig."""
     if interface.input_dtype == 'float32':
         windows = windows.astype(np.float32) / np.float32(255)
     return windows.reshape((-1,) + windows.shape[2:]) if interface.input_rank == 4 else windows
 
 
 def as_float(sr):
-    """A graph's output, uint8 in 0..255 or float32 in 0..1, as float32."""
+    """Converts the output of a graph, uint8 in 0..255 or float32 in 0..1, to float32 in 0..1."""
     return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
 
 
 @contextlib.contextmanager
 def no_deprecations():
-    """TensorFlow warns the user of calls that have no successor in graph mode; the warnings help nobody here."""
+    """Suppresses TensorFlow's warnings about deprecated calls; graph mode has no replacement for them."""
     verbosity = tf.logging.get_verbosity()
     tf.logging.set_verbosity(tf.logging.ERROR)
     try:
@@ -138,9 +139,9 @@ def no_deprecations():
 
 
 def is_exported(path):
-    """Whether a path is an exported graph, by its look; it may not be there.
+    """Whether a path names an exported graph, which need not exist.
 
-    Those are a `.pb` file, the description of an export in parts, and a SavedModel's folder.
+    An exported graph is a `.pb` file, the description of an export in parts, or the folder of a SavedModel.
     """
     path = str(path)
     return path.endswith(('.pb', '_parts.json')) or os.path.isfile(os.path.join(path, 'saved_model.pb'))
@@ -150,7 +151,7 @@ def parse_graph(path, data, ends=(INPUT, OUTPUT)):
     """GraphDef from a frozen graph's bytes.
 
     Raises:
-      UserError: not a GraphDef, or without the nodes at its ends that this project names.
+      UserError: the bytes are not a GraphDef, or the input or output node of this project is missing.
     """
     graph_def = tf.GraphDef()
     try:
@@ -166,7 +167,7 @@ def parse_graph(path, data, ends=(INPUT, OUTPUT)):
 
 
 def read_bytes(path):
-    """The bytes of a file; UserError when it cannot be read."""
+    """The bytes of a file. Raises UserError if it cannot be read."""
     try:
         with open(path, 'rb') as file:
             return file.read()
@@ -175,14 +176,14 @@ def read_bytes(path):
 
 
 def refuse_ascend(path, graph_def):
-    """With the adapter installed the operator is known to TensorFlow, but its CPU kernel is empty."""
+    """Raises NotRunnableError for a graph for Ascend: the adapter registers the operator with an empty CPU kernel."""
     if any(node.op == OPERATOR for node in graph_def.node):
         raise NotRunnableError('%s was exported for Ascend (--dcn_impl=npu) and runs only there, converted by atc: '
                                'export with --dcn_impl=tf to run it with TensorFlow %s' % (path, tf.__version__))
 
 
 def import_graph(path, graph_def, name=''):
-    """Adds a GraphDef to the default graph, below a name; UserError for operations that TensorFlow does not know."""
+    """Adds a GraphDef to the default graph, below a name. Raises UserError if TensorFlow does not know an operation."""
     try:
         tf.import_graph_def(graph_def, name=name)
     except (ValueError, tf.errors.NotFoundError) as error:

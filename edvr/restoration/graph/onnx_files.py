@@ -1,4 +1,4 @@
-"""Exports to ONNX: written with onnx, and run by onnxruntime to be compared; both packages are optional."""
+"""Writes ONNX files with onnx, and runs them with onnxruntime for comparison; both packages are optional."""
 import importlib
 
 import numpy as np
@@ -7,11 +7,11 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from edvr.restoration.graph import loading, onnx_network, signature
 
-LIMITS = {'float32': 1e-4, 'uint8': 1.001 / 255}   # another runtime with kernels of its own
+LIMITS = {'float32': 1e-4, 'uint8': 1.001 / 255}   # onnxruntime has other kernels, with other rounding
 
 
 def package(name):
-    """The module `onnx` or `onnxruntime`; UserError when it is not installed."""
+    """The module `onnx` or `onnxruntime`. Raises UserError if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -44,14 +44,14 @@ class OnnxGraph:
     """
 
     def __init__(self, path, model, interface):
-        """Raises UserError where onnxruntime is not installed or cannot run the file."""
+        """Raises UserError if onnxruntime is not installed or cannot run the file."""
         runtime = package('onnxruntime')
         self.config, self.interface = model, interface
         try:
             self._session = runtime.InferenceSession(path, providers=['CPUExecutionProvider'])
-        except Exception as error:   # classes of its own, without a common base
-            raise UserError('onnxruntime %s cannot run the network, so that it cannot be verified: %s. It needs '
-                            'DeformConv on the CPU: a newer onnxruntime (1.32 has it)'
+        except Exception as error:   # the errors of onnxruntime have no common base class
+            raise UserError('onnxruntime %s cannot run the network, so the export cannot be verified: %s. The network '
+                            'needs DeformConv on the CPU: install a newer onnxruntime (1.32 has it)'
                             % (runtime.__version__, str(error).splitlines()[0])) from None
 
     def run(self, windows):

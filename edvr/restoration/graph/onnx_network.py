@@ -1,4 +1,4 @@
-"""The network in ONNX operations, from the weights of a frozen graph. Images are NCHW inside; sizes may stay open.
+"""The network in ONNX operations, from the weights of a frozen graph. Images are NCHW; sizes may be open.
 
 Letters: N windows, T frames, H W size, C channels, G deform groups.
 """
@@ -8,13 +8,13 @@ from edvr.config.export import OPEN
 from edvr.model.network import SCOPE
 from edvr.restoration.graph.signature import INPUT, OUTPUT
 
-OPSET = 19        # the first with DeformConv
-IR_VERSION = 9    # of the same release
+OPSET = 19        # the first opset with DeformConv
+IR_VERSION = 9    # the version of the same release
 _SLOPE = 0.1
 
 
 def model_proto(onnx, weights, model, interface):
-    """The whole ONNX model.
+    """Builds the ONNX model.
 
     Args:
       onnx: the module.
@@ -41,7 +41,7 @@ def model_proto(onnx, weights, model, interface):
 
 
 class Graph:
-    """Collects nodes and constants; a method adds what the function of the same name in `edvr.model` computes.
+    """Collects nodes and constants. Each method adds the computation of the function of the same name in `edvr.model`.
 
     Attributes:
       nodes: list of onnx.NodeProto. constants: list of onnx.TensorProto.
@@ -52,7 +52,7 @@ class Graph:
         self.nodes, self.constants, self._names = [], [], set()
 
     def build(self, types, interface):
-        """Everything between the two named ends."""
+        """Adds all nodes between the named input and the named output."""
         T, x = self._model.num_frames, INPUT
         if interface.input_dtype == 'uint8':
             x = self.op('Div', self.op('Cast', x, to=types['float32']), self.constant('levels', np.float32(255)))
@@ -78,7 +78,7 @@ class Graph:
         return names[0] if outputs == 1 else names
 
     def constant(self, name, value):
-        """The name of a constant, made once."""
+        """The name of a constant, which is added once."""
         if name not in self._names:
             self._names.add(name)
             self.constants.append(self._onnx.numpy_helper.from_array(np.array(value, order='C'), name))
@@ -88,7 +88,7 @@ class Graph:
         return self.constant('ints_' + '_'.join(map(str, values)), np.array(values, np.int64))
 
     def kernel(self, name, part=slice(None), order=None):
-        """A convolution's weight as [C_out, C_in, k, k]; some of its input channels, outputs in another order."""
+        """The weight of a convolution as [C_out, C_in, k, k]. part: slice of input channels. order: of the outputs."""
         weight = self._weights['%s/%s/weight' % (SCOPE, name)][:, :, part].transpose(3, 2, 0, 1)
         suffix = '' if part == slice(None) else '/%s:%s' % (part.start or 0, part.stop or '')
         return self.constant(name + '/weight' + suffix, weight if order is None else weight[order])
@@ -204,7 +204,7 @@ class Graph:
 
     def dcn_pack(self, x, offset_features, name):
         G = self._model.deform_groups
-        # [all dx | all dy | all mask] here, (dy, dx) point by point in ONNX: the convolution before gives that order
+        # the network has [all dx | all dy | all mask], ONNX (dy, dx) point by point: the convolution gives this order
         dx = np.arange(9 * G)
         order = np.concatenate([np.stack([9 * G + dx, dx], axis=1).ravel(), 18 * G + dx])
         packed = self.conv(offset_features, name + '/conv_offset', order=order)

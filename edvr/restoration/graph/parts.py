@@ -1,8 +1,7 @@
 """An export in two parts: a graph from a frame to its features, and one from the features of a window to a frame.
 
-To restore a clip, the first runs once for each frame, and its results are kept for the windows that need them. Each
-level of each frame is a separate input of the second, so that it takes results of the first from a device without a
-copy.
+To restore a clip, the first graph runs once for each frame, and its results are kept for the windows that need them.
+Each level of each frame is a separate input of the second graph, so results can stay on the device without a copy.
 """
 import collections
 import os
@@ -28,14 +27,14 @@ Paths = collections.namedtuple('Paths', 'features restore sidecar')
 
 
 def paths(stem):
-    """The three files of an export: of stem 'EDVR' EDVR_features.pb, EDVR_restore.pb and EDVR_parts.json."""
+    """The three files of an export; for the stem 'EDVR': EDVR_features.pb, EDVR_restore.pb and EDVR_parts.json."""
     return Paths(**{name: stem + suffix for name, suffix in _SUFFIXES.items()})
 
 
 def stem_of(path):
-    """The stem of an export in parts, given any of its three files; None for other names.
+    """The stem of an export in parts, from any of its three files; None for other names.
 
-    A .pb with a description of its own is a whole graph, whatever its name is.
+    A .pb with its own description is a whole graph, even if its name has one of the suffixes.
     """
     for suffix in _SUFFIXES.values():
         if path.endswith(suffix):
@@ -45,7 +44,7 @@ def stem_of(path):
 
 
 def graph_file(path):
-    """The file that identifies an exported graph: itself, of a folder its graph, of parts their description."""
+    """The file that identifies an exported graph: the graph itself, the graph in a folder, the description of parts."""
     if os.path.isdir(path):
         return os.path.join(path, 'saved_model.pb')
     stem = stem_of(path)
@@ -53,19 +52,19 @@ def graph_file(path):
 
 
 def in_window(level, index):
-    """The restoring graph's input for a level of the window's frame `index`, str."""
+    """Name of the input of the restoring graph for a level of frame `index` of the window, str."""
     return '%s_t%d' % (level, index)
 
 
 def feature_shapes(model, interface):
-    """[1, h, w, C] of the three levels; list of lists of int, OPEN where open."""
-    reduction = model.size_multiple // 4   # hr_in: features have a quarter of the input's size
+    """[1, h, w, C] of the three levels; list of lists of int, OPEN for sizes that are not fixed."""
+    reduction = model.size_multiple // 4   # hr_in: features have a quarter of the size of the input
     return [[1] + [OPEN if size == OPEN else size // (reduction * factor)
                    for size in (interface.height, interface.width)] + [model.channels] for factor in (1, 2, 4)]
 
 
 def inputs(model, interface):
-    """({name: shape} of the features' graph, {name: shape} of the restoring graph)."""
+    """The inputs of both graphs: ({name: shape} of the features graph, {name: shape} of the restoring graph)."""
     frame = {INPUT: [1, interface.height, interface.width, 3]}
     window = {in_window(level, index): shape for index in range(model.num_frames)
               for level, shape in zip(LEVELS, feature_shapes(model, interface))}
@@ -73,14 +72,14 @@ def inputs(model, interface):
 
 
 def build_features(model, interface):
-    """Adds to the default graph: a frame in, its three levels out."""
+    """Adds the features graph to the default graph: a frame in, its three levels out."""
     frame = freezing.placeholder(interface.input_dtype, inputs(model, interface)[0][INPUT], INPUT)
     for level, name in zip(network.extract_features(frame, model), LEVELS):
         tf.identity(level, name=name)
 
 
 def build_restore(model, interface, dcn_impl):
-    """Adds to the default graph: the levels of a window's frames and its centre frame in, the restored frame out."""
+    """Adds the restoring graph to the default graph: the levels of a window and its centre frame in, a frame out."""
     shapes = inputs(model, interface)[1]
     centre = freezing.placeholder(interface.input_dtype, shapes[INPUT], INPUT)
     stacks = [tf.stack([freezing.placeholder('float32', shapes[in_window(level, index)], in_window(level, index))
@@ -89,7 +88,7 @@ def build_restore(model, interface, dcn_impl):
 
 
 def feed(pyramids, centre, interface):
-    """What the restoring graph takes for one window, dict of names -> arrays.
+    """The inputs of the restoring graph for one window, dict of names -> arrays.
 
     Args:
       pyramids: T tuples of the three levels, float32 [1, h, w, C]. centre: uint8 [H, W, 3].
@@ -105,7 +104,7 @@ def describe(model, interface, checksums, commands, **facts):
     Args:
       model: ModelConfig. interface: InterfaceConfig.
       checksums, commands: dicts, 'features' and 'restore' -> SHA-256, atc command or None.
-      **facts: what else is known, JSON values.
+      **facts: further JSON values for the description.
     """
     taken = dict(zip(('features', 'restore'), inputs(model, interface)))
     image = [1] + interface.output_shape(model.upscale)[1:]
@@ -129,19 +128,19 @@ def _input(name, shape, interface):
 
 
 def read(stem):
-    """The graphs of an export in parts, checked against their description.
+    """Reads the graphs of an export in parts, and checks them against their description.
 
     Args:
       stem: see `paths`.
     Returns:
-      ({'features': GraphDef, 'restore': GraphDef}, ModelConfig, InterfaceConfig, dict: the whole description).
+      ({'features': GraphDef, 'restore': GraphDef}, ModelConfig, InterfaceConfig, the whole description: dict).
     Raises:
       UserError: one of the three files is missing, damaged, or of another export.
     """
     files = paths(stem)
     for path in files:
         if not os.path.isfile(path):
-            raise UserError('%s is missing: an export in two parts is restored with all three of %s: copy them together'
+            raise UserError('%s is missing: an export in two parts consists of %s: copy all three together'
                             % (path, ', '.join(files)))
     content = signature.read_content(files.sidecar, FORMAT, _FIELDS)
     graphs = {}
@@ -149,6 +148,6 @@ def read(stem):
         data = loading.read_bytes(path)
         if content['parts'][part]['sha256'] != signature.checksum(data):
             raise UserError('%s is not the file that %s describes (their SHA-256 differ): the parts are of different '
-                            'weights or exports, or one is damaged; export again' % (path, files.sidecar))
+                            'weights or exports, or one is damaged: export again' % (path, files.sidecar))
         graphs[part] = loading.parse_graph(path, data, ends)
     return (graphs,) + signature.configs(content, files.sidecar) + (content,)

@@ -1,4 +1,4 @@
-"""Exports a checkpoint as two graphs, verified together before they get their names."""
+"""Exports a checkpoint as two graphs, and verifies them together before the files get their names."""
 import dataclasses
 import os
 
@@ -33,7 +33,7 @@ def export_parts(prefix, model, config, log=print):
                                                list(parts.LEVELS), config.use_ema)
     restore = _freeze_restore(prefix, model, interface, 'tf', config)
     facts = dict(checkpoint=os.path.basename(prefix), moving_average=averaged, tensorflow=tf.__version__)
-    with graph_files.workshop(destination.sidecar) as folder:
+    with graph_files.draft_folder(destination.sidecar) as folder:
         draft = parts.paths(os.path.join(folder, 'draft'))
         graphs = dict(features=features, restore=restore)
         _write(draft, destination, graphs, model, interface, config.soc_version, dict(facts, dcn_impl='tf'))
@@ -58,8 +58,8 @@ def _freeze_restore(prefix, model, interface, dcn_impl, config):
 
 
 def _for_ascend(prefix, model, interface, config, graphs, feeds):
-    """The restoring graph with the Ascend operator, its nodes checked against the one in stock operations."""
-    ascend.check_operations(graphs['features'])   # it has no deformable convolution, so it is the same for all
+    """The restoring graph with the Ascend operator, after its nodes are compared with the graph in stock operations."""
+    ascend.check_operations(graphs['features'])   # without deformable convolutions it is the same for all targets
     graph_def = ascend_nodes.complete(_freeze_restore(prefix, model, interface, EXPORTED, config))
     ascend.check_nodes(graph_def)
     ascend.check_against(graph_def, graphs['restore'])
@@ -67,7 +67,7 @@ def _for_ascend(prefix, model, interface, config, graphs, feeds):
 
 
 def _compare_on_host(graph_def, stock, feeds, log):
-    """Facts of the verification that values of the graph for Ascend add, dict."""
+    """Compares the values of the graph for Ascend with the stock graph; returns facts for the description, dict."""
     same = verification.compare(ascend.run_on_host(graph_def, feeds), ascend.run_on_host(stock, feeds),
                                 verification.LIMITS['float32'], ascend.DIFFERS)
     ascend.report(same, log)
@@ -75,7 +75,7 @@ def _compare_on_host(graph_def, stock, feeds, log):
 
 
 def _write(draft, destination, graphs, model, interface, soc_version, facts):
-    """Writes both graphs and their description, returned as a dict, in the workshop."""
+    """Writes both graphs and their description to the draft's folder; returns the description as a dict."""
     taken = dict(zip(('features', 'restore'), parts.inputs(model, interface)))
     given = dict(features=parts.LEVELS, restore=[OUTPUT])
     commands = {part: None if OPEN in (interface.height, interface.width) else ascend.atc_call(

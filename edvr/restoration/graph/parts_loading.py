@@ -1,4 +1,4 @@
-"""Runs an export in two parts, as it is."""
+"""Runs an export in two parts."""
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -9,7 +9,7 @@ from edvr.runtime import devices
 
 
 class FrozenParts:
-    """Two graphs in one session: a frame's features are computed once and given to every window that needs them.
+    """Two graphs in one session: the features of a frame are computed once, for all windows that need them.
 
     Attributes:
       config: ModelConfig.
@@ -23,9 +23,9 @@ class FrozenParts:
         Args:
           path: str, one of the three files, see `parts.paths`.
           session_config: tf.ConfigProto; None for one that uses all cores.
-          device: 'cpu', 'gpu' or 'npu': where the session computes.
+          device: 'cpu', 'gpu' or 'npu', the device of the session.
         Raises:
-          UserError: see `parts.read`; ops unknown to this TensorFlow.
+          UserError: see `parts.read`; this TensorFlow does not know an operation.
         """
         self.path = path = str(path)
         graphs, self.config, self.interface, self.content = parts.read(parts.stem_of(path))
@@ -41,14 +41,14 @@ class FrozenParts:
         self._restored = graph.get_tensor_by_name('restore/%s:0' % OUTPUT)
 
     def features(self, frame):
-        """The three levels of a frame, to be given to `restore`.
+        """Computes the three levels of a frame, for `restore`.
 
         Args:
           frame: uint8 [H, W, 3], RGB.
         Returns:
           tuple of three float32 arrays [1, h, w, C].
         Raises:
-          UserError: a size the graphs do not take.
+          UserError: the graphs were exported for another size.
         """
         loading.check_size(self.path, self.config, self.interface, *frame.shape[:2])
         return self._session.run(self._levels, {self._frame: loading.as_input(frame[None], self.interface)})
@@ -60,14 +60,14 @@ class FrozenParts:
           features: T results of `features`, in the order of the window.
           centre: uint8 [H, W, 3], the frame to restore.
         Returns:
-          float32 [sH, sW, 3]; of float graphs unclipped, of uint8 graphs multiples of 1/255.
+          float32 [sH, sW, 3]: not clipped from float graphs, multiples of 1/255 from uint8 graphs.
         """
         values = parts.feed(features, centre, self.interface)
         return loading.as_float(self._session.run(self._restored, {
             'restore/%s:0' % name: value for name, value in values.items()})[0])
 
     def run(self, windows):
-        """Restores whole windows, keeps nothing.
+        """Restores whole windows, without keeping features between them.
 
         Args:
           windows: uint8 [N, T, H, W, 3].

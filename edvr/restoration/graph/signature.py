@@ -1,4 +1,4 @@
-"""What an exported graph takes and gives: the JSON file beside it, one definition for who writes and who reads it."""
+"""The description of an exported graph, a JSON file beside it: its inputs, outputs, weights. Written and read here."""
 import hashlib
 import os
 
@@ -10,24 +10,24 @@ from edvr.config.export import OPEN, InterfaceConfig
 INPUT, OUTPUT = 'L_input', 'SR_output'
 FORMAT, VERSION = 'edvr-graph', 1
 ADVICE = 'it was cut or edited, or is of another program: export again'
-# types and limits of what is inside model and interface are those of their classes
+# the classes of model and interface check the fields inside them
 _FIELDS = schema.Record(_others=True, sha256=schema.Text(), dcn_impl=schema.Text(),
                         model=schema.MapOf(schema.Anything()), interface=schema.MapOf(schema.Anything()))
 
 
 def values(dtype, output=False):
-    """The range of pixel values, in words."""
+    """Describes the range of pixel values."""
     if dtype == 'uint8':
         return '0 to 255, integers' + (', rounded and clipped' if output else '')
     return '0 to 1' + (', not clipped: may lie a little outside' if output else '')
 
 
 def describe(model, interface, **facts):
-    """The JSON file's content as a dict.
+    """The content of the JSON file as a dict.
 
     Args:
       model: ModelConfig. interface: InterfaceConfig.
-      **facts: what else is known of the graph (checksum, TensorFlow, ...), JSON values.
+      **facts: further JSON values about the graph (checksum, TensorFlow, ...).
     """
     ends = {
         'input': describe_end(INPUT, interface.input_dtype, interface.input_shape(model.num_frames),
@@ -40,26 +40,26 @@ def describe(model, interface, **facts):
 
 
 def describe_end(name, dtype, shape, axes, output=False):
-    """What frames at one end of a graph are, dict of JSON values; axes: a word for each, such as 'N H W C'."""
+    """Describes the input or output of a graph, dict of JSON values; axes: a word for each, such as 'N H W C'."""
     return dict(name=name, tensor=name + ':0', dtype=dtype, shape=shape, axes=axes, channels='RGB',
                 values=values(dtype, output))
 
 
 def report_weights(log, content):
-    """Says which weights a graph has, where they are not those of the last step."""
+    """Logs the kind of weights of a graph, if they are moving averages."""
     if content['moving_average']:
         log('weights     moving averages')
 
 
 def report_end(log, title, end):
-    """Shows one end of a graph in a line, a dict as in the description."""
+    """Logs the input or output of a graph in a line; end: see `describe_end`."""
     shape = ', '.join('?' if size == OPEN else str(size) for size in end['shape'])
     log('%-11s %s %s [%s] %s' % (title, end['name'], end['dtype'], shape, ', '.join(
         end[fact] for fact in ('axes', 'channels', 'values') if fact in end)))
 
 
 def sidecar_path(path):
-    """Where the JSON file of a graph is: EDVR.json beside EDVR.pb; in a SavedModel among its extra assets."""
+    """The path of the JSON file of a graph: EDVR.json beside EDVR.pb; in a SavedModel among its extra assets."""
     if os.path.isdir(path):
         return os.path.join(path, 'assets.extra', 'EDVR.json')
     # an ONNX file may lie beside a frozen graph of the same name
@@ -67,14 +67,14 @@ def sidecar_path(path):
 
 
 def read(path, data):
-    """The description of a graph, checked against the graph's bytes.
+    """Reads the description of a graph, and checks it against the bytes of the graph.
 
     Args:
       path: of the graph. data: its bytes.
     Returns:
-      (ModelConfig, InterfaceConfig, dict of everything in the file).
+      (ModelConfig, InterfaceConfig, the whole description: dict).
     Raises:
-      UserError: no such file, another format or version, or it belongs to other bytes.
+      UserError: there is no such file, its format or version is another, or the checksum of the bytes differs.
     """
     sidecar = sidecar_path(path)
     if not os.path.isfile(sidecar):
@@ -88,7 +88,7 @@ def read(path, data):
 
 
 def read_content(sidecar, kind, fields):
-    """The description in a file: dict. kind: its `format`. fields: its schema.Record. Raises UserError, see `read`."""
+    """Reads a description: dict. kind: its `format`. fields: its schema.Record. Raises UserError, see `read`."""
     content = files.read_json(sidecar)
     if not isinstance(content, dict) or content.get('format') != kind:
         raise UserError('%s does not describe an exported EDVR graph: export again' % sidecar)

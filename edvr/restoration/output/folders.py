@@ -6,7 +6,7 @@ from edvr.restoration import clip_source
 from edvr.restoration.output import output_lock, progress
 from edvr.restoration.output.background_writer import BackgroundWriter
 from edvr.restoration.output.png_folder import PngFolder
-from edvr.restoration.sharing import dealing
+from edvr.restoration.sharing import splitting
 
 
 def folder_of(output, source, alone):
@@ -14,11 +14,11 @@ def folder_of(output, source, alone):
     return output if alone else os.path.join(output, source.name)
 
 
-def restore_to_folders(crew, sources, output, settings, alone=None, overwrite=False, writers=2, part=None):
+def restore_to_folders(workers, sources, output, settings, alone=None, overwrite=False, writers=2, part=None):
     """Restores clips to PNG frames; an interrupted restoration restores the frames that are missing.
 
     Args:
-      crew: sharing.crew.Alone or Crew.
+      workers: sharing.workers.ThisProcess or WorkerProcesses.
       sources: list of clip_source.Source.
       output: str, a folder; see `folder_of`.
       settings: dict of JSON values on which restored frames depend.
@@ -34,17 +34,17 @@ def restore_to_folders(crew, sources, output, settings, alone=None, overwrite=Fa
     alone = len(sources) == 1 if alone is None else alone
     with output_lock.of_folder(output, part):
         folders = open_folders(sources, output, settings, alone, overwrite)
-        stretches = [dealing.Stretch(clip, first, end)
+        stretches = [splitting.Stretch(clip, first, end)
                      for clip, folder in enumerate(folders) for first, end in folder.missing]
         missing = sum(end - first for _, first, end in stretches)
         there = sum(source.length for source in sources) - missing
         if there:
             print('%d frames exist already' % there)
-        shares = dealing.deal(stretches, crew.size, [source.size[0] * source.size[1] for source in sources],
-                              least=crew.network.config.num_frames)
+        shares = splitting.split(stretches, workers.size, [source.size[0] * source.size[1] for source in sources],
+                                 least=workers.network.config.num_frames)
         with progress.bar(missing, 'restoring') as bar:
-            for _ in crew.do(restore_parts, [[Part(sources[clip], first, end, folders[clip], writers)
-                                              for clip, first, end in share] for share in shares], bar):
+            for _ in workers.do(restore_parts, [[Part(sources[clip], first, end, folders[clip], writers)
+                                                 for clip, first, end in share] for share in shares], bar):
                 pass
     return missing
 

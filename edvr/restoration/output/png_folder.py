@@ -5,7 +5,7 @@ from data_tools.base import files
 from data_tools.media.images import write_png
 from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.output.records import check_unchanged
-from edvr.restoration.sharing import dealing
+from edvr.restoration.sharing import splitting
 
 
 class PngFolder:
@@ -42,7 +42,7 @@ class PngFolder:
     def missing_between(self, first, end):
         """The stretches of missing frames from `first` to `end` (not included), now: list of (first, end)."""
         return [(first + begin, first + stop)
-                for begin, stop in dealing.missing(os.path.exists(path) for path in self._paths[first:end])]
+                for begin, stop in splitting.missing(os.path.exists(path) for path in self._paths[first:end])]
 
     def write(self, index, sr):
         """Writes frame number `index`, float [H, W, 3] in [0, 1]."""

@@ -15,7 +15,7 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
 from edvr.restoration.output.records import check_unchanged
-from edvr.restoration.sharing import dealing
+from edvr.restoration.sharing import splitting
 
 FRAMES = 240   # of a segment: about one interval between key frames
 
@@ -64,7 +64,7 @@ class SegmentFolder:
     def missing(self, total):
         """The stretches of frames without a segment in a video of `total` frames: list of (first, end)."""
         there = set(self._present())
-        numbers = dealing.missing(number in there for number in range(-(-total // self.frames)))
+        numbers = splitting.missing(number in there for number in range(-(-total // self.frames)))
         return [(self.bounds(first, total)[0], self.bounds(end - 1, total)[1]) for first, end in numbers]
 
     def file(self, number):

@@ -14,17 +14,17 @@ from edvr.restoration.output import output_lock, progress
 from edvr.restoration.output.background_writer import BackgroundWriter
 from edvr.restoration.output.segments import SegmentWriter
 from edvr.restoration.output.video_writer import VideoWriter
-from edvr.restoration.sharing import dealing
+from edvr.restoration.sharing import splitting
 
 RATE_OF_IMAGES = Fraction(25)
 
 
-def restore_to_video(crew, source, path, settings, fps=0., crf=18, codec='auto', audio=True, bits=8,
+def restore_to_video(workers, source, path, settings, fps=0., crf=18, codec='auto', audio=True, bits=8,
                      overwrite=False):
     """Restores one clip to a video; an interrupted restoration restores the segments that are missing.
 
     Args:
-      crew: sharing.crew.Alone or Crew.
+      workers: sharing.workers.ThisProcess or WorkerProcesses.
       source: clip_source.Source.
       path: str; its suffix decides the container.
       settings: dict of JSON values on which restored frames depend.
@@ -46,14 +46,14 @@ def restore_to_video(crew, source, path, settings, fps=0., crf=18, codec='auto',
         files.remove_partials(folder, name)   # of a run that was killed
         _print_changes(encoder.plan, path)
         with encoder:
-            stretches = [dealing.Stretch(0, first, end) for first, end in encoder.missing]
+            stretches = [splitting.Stretch(0, first, end) for first, end in encoder.missing]
             missing = sum(end - first for _, first, end in stretches)
             if missing < source.length:
                 print('%d frames exist already' % (source.length - missing))
-            shares = dealing.deal(stretches, crew.size, unit=encoder.segment_frames)
+            shares = splitting.split(stretches, workers.size, unit=encoder.segment_frames)
             with progress.bar(missing, 'restoring') as bar:
-                for _ in crew.do(_restore, [[_Part(source, first, end, encoder.segments(first), bits)
-                                             for _, first, end in share] for share in shares], bar):
+                for _ in workers.do(_restore, [[_Part(source, first, end, encoder.segments(first), bits)
+                                                for _, first, end in share] for share in shares], bar):
                     pass
         if encoder.lost_metadata:
             print('note: %s cannot hold this metadata of the input: %s'

@@ -1,1 +1,1 @@
-"""Restoring on several devices of a host: what each gets, and the processes that do it."""
+"""Restoration on several devices of a host: the share of each device, and the worker processes."""

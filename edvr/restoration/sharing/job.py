@@ -1,7 +1,7 @@
-"""A share of the frames as a process: what it reads, what it counts, what it hands back.
+"""The files by which processes get their shares of the frames and return progress and results.
 
-The files of a job are in a folder that only this user can read: shares are pickled, so that the processes need not
-look through the input again.
+The files of a job are in a folder that only this user can read. Shares are pickled, so the processes do not search the
+input again.
 """
 import os
 import pickle
@@ -11,14 +11,14 @@ import numpy as np
 
 from data_tools.base import files
 
-VARIABLE = 'EDVR_SHARE'   # the path of the share that the process is to do
+VARIABLE = 'EDVR_SHARE'   # the path of the share of a process
 
 
 class Share(typing.NamedTuple):
-    """Work of one process.
+    """The work of one process.
 
-    number: int. count: int, shares of the job. work: function(restorer, items, progress) -> iterator of results, of a
-    module. items: what it takes.
+    number: int. count: int, number of shares of the job. work: function(restorer, items, progress) -> iterator of
+    results; it must be a function of a module. items: its argument.
     """
     number: int
     count: int
@@ -27,7 +27,7 @@ class Share(typing.NamedTuple):
 
 
 class Counter:
-    """What a process has done, counted where the others see it; stands in for a progress bar."""
+    """Counts the work of a process in memory that all processes of the job share; replaces a progress bar."""
 
     def __init__(self, folder, number, count):
         self._number, self._counts = number, counts(folder, count)
@@ -37,7 +37,7 @@ class Counter:
 
 
 def counts(folder, count):
-    """What the `count` processes of a job have done: int64 [count], shared by all that call this."""
+    """The counters of the `count` processes of a job: int64 [count], in memory that all callers share."""
     path = os.path.join(folder, 'counts')
     if not os.path.exists(path):
         np.zeros(count, np.int64).tofile(path)
@@ -62,7 +62,7 @@ def write(folder, shares):
 
 
 def given():
-    """Whether this process is to do a share."""
+    """Whether this process has a share to do."""
     return VARIABLE in os.environ
 
 

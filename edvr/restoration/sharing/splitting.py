@@ -1,4 +1,4 @@
-"""Which frames each of several ranks restores: pure functions."""
+"""Splits frames between the ranks of a restoration: pure functions."""
 import typing
 
 
@@ -10,10 +10,10 @@ class Stretch(typing.NamedTuple):
 
 
 def missing(present):
-    """The stretches of frames that are not there.
+    """The stretches of missing frames.
 
     Args:
-      present: list of bool, one for each frame.
+      present: iterable of bool, one for each frame.
     Returns:
       list of (first, end).
     """
@@ -32,28 +32,28 @@ def cut(lengths, most=0):
 
     Args:
       lengths: list of int, frames of each clip.
-      most: int, frames of a stretch; 0 takes each clip whole. At a cut both sides read the frames that their windows
-        share, so short stretches cost more.
+      most: int, the largest number of frames of a stretch; 0 does not cut. At a cut both sides read the frames that
+        their windows share, so short stretches cost more.
     Returns:
-      list of Stretch, none empty, in order.
+      list of Stretch in order, none empty.
     """
     return [Stretch(clip, first, min(first + (most or length), length))
             for clip, length in enumerate(lengths) for first in range(0, length, most or length)]
 
 
-def deal(stretches, ranks, costs=None, unit=1, least=1):
-    """Deals stretches to ranks in shares of about equal cost, in order, so that few stretches are cut.
+def split(stretches, ranks, costs=None, unit=1, least=1):
+    """Splits stretches into shares of about equal cost, one for each rank. The order stays, so few stretches are cut.
 
-    A stretch that is cut costs the frames around the cut twice: the windows of both sides read them.
+    The windows of both sides of a cut read the frames around it, so these frames cost twice.
 
     Args:
       stretches: list of Stretch, none empty.
       ranks: int, at least 1.
-      costs: list of float, the cost of a frame of each clip, such as its pixels; None for equal ones.
-      unit: int; frames are cut apart only at its multiples.
-      least: int, frames below which a part is not cut off, and a share is not begun.
+      costs: list of float, the cost of a frame of each clip, such as its pixels; None for equal costs.
+      unit: int; stretches are cut only at its multiples.
+      least: int, the smallest number of frames of a cut part and of a share.
     Returns:
-      list of at most `ranks` lists of Stretch, none empty, that have every frame once.
+      list of at most `ranks` lists of Stretch, none empty; every frame is in exactly one.
     """
     cost = (lambda clip: 1) if costs is None else costs.__getitem__
     total = sum((end - first) * cost(clip) for clip, first, end in stretches)
@@ -71,7 +71,7 @@ def deal(stretches, ranks, costs=None, unit=1, least=1):
 
 
 def _cut(place, first, end, unit, least):
-    """The frame at which a stretch is cut for the wanted `place` (float): `first` or `end` leaves it whole."""
+    """The frame at which to cut a stretch near `place` (float); `first` and `end` mean no cut."""
     if not first < place < end:
         return first if place <= first else end
     frame = int(place / unit + .5) * unit

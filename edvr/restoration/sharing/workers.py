@@ -1,4 +1,4 @@
-"""Who restores: this process alone, or a process for each device of this host."""
+"""The workers of a restoration: this process, or a process for each device of this host."""
 import contextlib
 import shutil
 import signal
@@ -15,12 +15,12 @@ from edvr.runtime.ranks.plan import Plan
 _STOPPED = tuple(128 + signum for signum in (signal.SIGINT, signal.SIGTERM))
 
 
-class Alone:
-    """This process.
+class ThisProcess:
+    """Restores in this process.
 
     Attributes:
-      size: int, how many share the work.
-      network: what is known of the network, with the attributes of `restorer.Network`.
+      size: int, the number of workers.
+      network: object with the attributes of `restorer.Network`.
     """
 
     size = 1
@@ -41,23 +41,26 @@ class Alone:
             yield from work(self._restorer, items, bar)
 
 
-class Crew:
-    """A process for each of several devices of this host. Attributes and methods as of `Alone`."""
+class WorkerProcesses:
+    """Restores in a process for each of several devices. Attributes and methods are those of `ThisProcess`."""
 
     def __init__(self, environments, network, device):
         """
         Args:
-          environments: {number: {variable: value, or None to unset it}} of the processes, by which each finds its
-            device.
-          network: restorer.Network: all take the same checkpoint, also while a training writes newer ones.
+          environments: {number: {variable: value, or None to unset it}} of the processes; they select the device.
+          network: restorer.Network: all processes use its checkpoint, also while a training writes newer ones.
           device: str.
         """
         self.size, self.network = len(environments), network
         self._environments, self._device = environments, device
 
     def do(self, work, shares, bar):
-        """As of `Alone`; `work` is a function of a module, items can be pickled. A process that fails ends all others,
-        and this one with its exit code; so does a signal."""
+        """As `ThisProcess.do`; `work` is a function of a module, and items can be pickled.
+
+        Raises:
+          SystemExit: a process failed or a signal arrived. All processes have ended; the exit code is that of the
+            failed process.
+        """
         shares = [job.Share(number, len(shares), work, items) for number, items in enumerate(shares)]
         with _folder() as folder:
             if shares:
@@ -78,31 +81,33 @@ class Crew:
 
 
 @contextlib.contextmanager
-def of(config, host, alone=False):
-    """A context with who restores: Alone or Crew. None in a process of a Crew, whose share is done then.
+def open_workers(config, host, alone=False):
+    """A context manager that gives the workers: ThisProcess or WorkerProcesses.
+
+    In a process that WorkerProcesses started, it does the share of that process and gives None.
 
     Args:
       config: RestoreConfig. host: HostConfig.
-      alone: whether there is work for one device only.
+      alone: whether one device does all the work.
     Raises:
-      UserError: see `Restorer`; fewer devices than are asked for.
+      UserError: see `Restorer`; the host has fewer devices than requested.
     """
     plan = share_plan.plan(config.device, host) if not job.given() else Plan({}, {}, [])
     if plan.environments and not alone:
-        yield _crew(plan, config)
+        yield _worker_processes(plan, config)
         return
     _take_one(plan)
     with Restorer.from_config(config) as restorer:
         if job.given():
             job.do(restorer)
-        yield None if job.given() else Alone(restorer)
+        yield None if job.given() else ThisProcess(restorer)
 
 
 def take_one_device(device, host, why):
-    """Gives this process one of the devices of a HostConfig. Raises UserError where several are asked for.
+    """Assigns one of the devices of a HostConfig to this process. Raises UserError if several are requested.
 
     Args:
-      device: str. why: str, the option that several devices do not serve.
+      device: str. why: str, the option that supports one device only.
     """
     if host.num_devices > 1:
         raise UserError('--num_devices=%d with %s, which uses one device: leave one of the two out'
@@ -114,18 +119,18 @@ def _take_one(plan):
     launch.apply(plan.environments.get(0, plan.changes))
 
 
-def _crew(plan, config):
+def _worker_processes(plan, config):
     if config.device == 'cpu' and config.tile == 'auto':
-        raise UserError('--tile=auto measures the memory that one process may take, not what %d leave to each other: '
+        raise UserError('--tile=auto measures the memory for one process, but %d processes share it: '
                         'give the side of a tile, such as --tile=256, or --num_devices=1' % len(plan.environments))
     for note in plan.notes:
         print(note, flush=True)
-    return Crew(plan.environments, Network.at(config.checkpoint), config.device)
+    return WorkerProcesses(plan.environments, Network.at(config.checkpoint), config.device)
 
 
 @contextlib.contextmanager
 def _folder():
-    """A folder for a job; it stays where a process has failed, for the logs in it."""
+    """A folder for a job; after a failure it is kept, because it holds the logs."""
     with files.explained(tempfile.gettempdir()):
         folder = tempfile.mkdtemp(prefix='edvr-')
     code = 0
