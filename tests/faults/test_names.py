@@ -1,4 +1,4 @@
-"""Names with spaces, quotes, commands, newlines, dashes, wildcards and all of Unicode, through every program and script.
+"""Names with spaces, quotes, commands, newlines, dashes and all of Unicode, through every program and script.
 
 A program has to do its work with such a name, or report it; it never takes it for an option, a pattern or a command.
 """
