@@ -56,7 +56,7 @@ class Program:
         hung = self._process.exitcode is None
         if hung:
             self._process.kill()
-            self._process.join()
+            self._process.join(10)
         texts = []
         for path in self._paths:
             with open(path, errors='replace') as file:
