@@ -8,8 +8,8 @@ from edvr.model import conv_cpu, layers, native_library, native_ops
 from edvr.model.network import edvr
 
 needs_compiler = pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
-# the way, and whether the compiled operator computes the convolutions too, whichever this TensorFlow takes
-WAYS = [('forward', False), pytest.param(('native', False), marks=needs_compiler),
+# the way, and whether it is the one for TensorFlow 1, where the compiled operator computes the convolutions too
+WAYS = [('forward', False), ('forward', True), pytest.param(('native', False), marks=needs_compiler),
         pytest.param(('native', True), marks=needs_compiler)]
 
 
@@ -17,6 +17,7 @@ WAYS = [('forward', False), pytest.param(('native', False), marks=needs_compiler
 def way(request, monkeypatch):
     name, native_forward = request.param
     monkeypatch.setattr(conv_cpu, 'NATIVE_FORWARD', native_forward)
+    monkeypatch.setattr(conv_cpu, 'FILTER_AS_CONVOLUTION', native_forward)
     return name
 
 
@@ -41,6 +42,7 @@ def test_equals_stock_gradients(way, case):
         for one, other in zip(got, want):
             np.testing.assert_allclose(one, other, rtol=0, atol=accuracy * max(1, np.abs(other).max()))
         assert 'Conv2DBackpropInput' not in types
+        assert ('Conv2DBackpropFilter' in types) == (way == 'forward' and not conv_cpu.FILTER_AS_CONVOLUTION)
         assert ('EdvrConvWeightGrad' in types) == (way == 'native')
 
 

@@ -46,7 +46,7 @@ def align(features, config, dcn_impl='tf'):
                 feature = lrelu(feature)
             if index > 0:
                 # twice the size, so twice the distance in pixels
-                up_offset, up_feature = upsample(offset, 2) * 2.0, upsample(feature, 2)
+                up_offset, up_feature = upsample(offset, 2, gain=2.0), upsample(feature, 2)
         offset = conv2d_with_reference(feature, references[0], C, T, 'cas_offset_conv1', 'lrelu')
         offset = conv2d(offset, C, 'cas_offset_conv2', activation='lrelu')
         feature, means['cas'] = dcn_pack(feature, offset, 'cas_dcnpack', config, dcn_impl)

@@ -221,7 +221,7 @@ def residual_blocks(x, count, name, first=0):
     return x
 
 
-def upsample(x, factor):
+def upsample(x, factor, gain=1.0):
     """Bilinear enlargement by a whole factor with half-pixel centres, borders replicated.
 
     Output pixel s*i + r lies at i + (r + 0.5) / s - 0.5 of the input, so each of the s phases is a fixed weighted sum
@@ -230,10 +230,14 @@ def upsample(x, factor):
     Args:
       x: float [B, H, W, C].
       factor: int s.
+      gain: float, what the result is multiplied by.
     Returns:
       [B, s*H, s*W, C].
     """
-    return _upsample_axis(_upsample_axis(x, factor, axis=1), factor, axis=2)
+    if gradients_way() == 'native':
+        return native_ops.upsample(x, factor, gain)
+    y = _upsample_axis(_upsample_axis(x, factor, axis=1), factor, axis=2)
+    return y if gain == 1.0 else y * gain
 
 
 def _upsample_axis(x, factor, axis):

@@ -1,6 +1,6 @@
-"""The operators of the compiled library with their gradients: deformable and plain convolutions. CPU only.
+"""The operators of the compiled library with their gradients: convolutions, deformable and plain, and enlargement.
 
-Every operator raises native_library.BuildError if the library cannot be built or loaded.
+CPU only. Every operator raises native_library.BuildError if the library cannot be built or loaded.
 """
 import tensorflow.compat.v1 as tf
 
@@ -134,7 +134,6 @@ def _conv_gradient(op, grad):
         grad = tf.raw_ops.LeakyReluGrad(gradients=grad, features=op.outputs[0], alpha=slope)
     if block > 1:
         grad = tf.space_to_depth(grad, block)
-    d_bias = None if bias.shape[0] == 0 else tf.raw_ops.BiasAddGrad(out_backprop=grad)
     d_residual = []
     for value in residual:
         shape = tf.shape(value)
