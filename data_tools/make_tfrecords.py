@@ -7,7 +7,8 @@ One record is a window of frames with the ground truth of its centre; every fram
 Windows are shuffled over all clips. The same input and seed give the same bytes for every number of workers. The same
 command resumes a stopped run. manifest.json is written last.
 
-Several hosts can share the work: each packs a --shard_range, then one run with --merge_manifests writes the manifest.
+Several hosts can share the work: with --runner Apache Beam packs the shards; without Beam each host packs a
+--shard_range, then one run with --merge_manifests writes the manifest.
 """
 from data_tools.base import flags
 from data_tools.packing.config import PackConfig

@@ -11,8 +11,8 @@ import warnings
 from data_tools.base import entry
 
 entry.require_program(__file__)
-# TensorFlow reads this when it is loaded: its start-up chatter (errors about absent GPUs included) hides the program's
-# own lines. Real failures still arrive as Python exceptions.
+# TensorFlow reads this when it is loaded: its start-up messages (also errors about absent GPUs) would hide the lines of
+# the program. Failures are still raised as Python exceptions.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 # TensorFlow 1.15 uses NumPy spellings that NumPy warns of, a screenful at each start.
 warnings.filterwarnings('ignore', category=FutureWarning, module=r'(tensorflow|tensorboard)\.')

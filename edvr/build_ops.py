@@ -2,7 +2,8 @@
 
     python -m edvr.build_ops
 
-The first training or restoration on a CPU does it too. This program is for images and clusters that build beforehand.
+The first training or restoration on a CPU builds them too. This program is for container images and clusters, where
+they are built in advance.
 """
 from data_tools.base import program
 from edvr.model import native_library

@@ -1,7 +1,7 @@
 """The whole line from nothing: sample clips -> TFRecords -> training -> evaluation -> restored frames -> frozen graph.
 
-Every station is a program that a user would call, and its command is shown. Stations that are done are skipped when the
-demonstration is run again; an interrupted training continues. It ends with a table, which is also in summary.json.
+Every station runs one program, as a user would, and shows its command. A second run skips the stations that are done
+and continues an interrupted training. It ends with a table, which is also in summary.json.
 """
 from edvr import flags
 from edvr.config.demo import DemoConfig

@@ -3,6 +3,8 @@
     python -m edvr.export --checkpoint=train --output=EDVR.pb
     python -m edvr.export --checkpoint=train --dcn_impl=npu --batch_size=1 --height=180 --width=320   for Ascend
     python -m edvr.export --checkpoint=train --format=saved_model --output=serving/edvr/1              for serving
+    python -m edvr.export --checkpoint=train --parts --output=EDVR.pb                                  in two parts
+    python -m edvr.export --checkpoint=train --format=onnx --output=EDVR.onnx                          for ONNX
 
 The input node is `L_input`, the output node `SR_output`. Beside EDVR.pb lies EDVR.json: shapes, types, value ranges,
 checksum, the network. From Python: `edvr.restoration.graph.exporting.export`.

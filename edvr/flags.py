@@ -10,7 +10,7 @@ from edvr.runtime.ranks import launch
 
 __all__ = ['FLAGFILES', 'FLAGS', 'build', 'build_all', 'define', 'run']
 
-# the flagfiles of an installed package are inside it; those of a checkout are beside it
+# an installed package contains the flagfiles; in a checkout they are beside it
 _HERE = os.path.dirname(os.path.abspath(__file__))
 FLAGFILES = next((path for path in (os.path.join(_HERE, 'flagfiles'), os.path.join(os.path.dirname(_HERE), 'flags'))
                   if os.path.isdir(path)), None)
@@ -30,8 +30,8 @@ def build(cls):
 def build_all(*classes):
     """The configurations of the command line, list in the order of `classes`.
 
-    --device=auto becomes the device of this host. An option that this device does not have keeps its default where only
-    a flagfile sets it: a flagfile serves all devices.
+    --device=auto becomes the device of this host. An option that this device does not have keeps its default if only
+    a flagfile sets it, because a flagfile serves all devices.
 
     Raises:
       ConfigError: naming everything that is wrong, also options of another device on the command line itself.
@@ -41,7 +41,7 @@ def build_all(*classes):
 
 def _build(cls):
     foreign = _foreign(cls)
-    given = [field for field in foreign if program.started().gives(field.name)]
+    given = [field for field in foreign if _is_typed(field)]
     if given:
         raise ConfigError(['%s is %r, which is for --device=%s; the device is %s (%s)' % (
             (field.name, _value(field), ' or '.join(flags.devices_of(cls, field))) + _choice())
@@ -61,7 +61,7 @@ def _choice():
 
 
 def _value(field):
-    """The value of a field's flag; of a list as it is written."""
+    """The value of a field's flag; that of a list as it is written."""
     value = FLAGS[field.name].value
     return ','.join(value) if isinstance(value, list) else value
 
@@ -74,12 +74,18 @@ def _foreign(cls):
             if _choice().device not in flags.devices_of(cls, field) and values[field.name] != field.default]
 
 
+def _is_typed(field):
+    """Whether the option is given on the command line itself, and not only in a flagfile."""
+    return program.started().gives(field.name)
+
+
 def _notes(*classes):
-    """Which device is used and why, the options passed over because of it, and the defaults that are used."""
+    """Lines that name the device and the reason, the options passed over because of it, and the used defaults."""
     if launch.LAUNCHED in os.environ:
-        return []   # whoever started this rank has said it
+        return []   # the process that started this rank has printed them
     lines = ['device: %s (%s)' % _choice() for cls in classes if _has_device(cls)][:1]
-    passed_over = ['%s=%s' % (field.name, _value(field)) for cls in classes for field in _foreign(cls)]
+    passed_over = ['%s=%s' % (field.name, _value(field)) for cls in classes for field in _foreign(cls)
+                   if not _is_typed(field)]   # one that is typed is an error
     if passed_over:
         lines.append('passed over on %s: %s' % (_choice().device, ', '.join(passed_over)))
     return lines + flags.used_defaults(*classes)

@@ -1,8 +1,8 @@
-"""TensorFlow as all of `edvr` uses it: in graph mode, through `tensorflow.compat.v1` in each of its versions.
+"""Sets TensorFlow to graph mode, through `tensorflow.compat.v1` in each of its versions.
 
-TensorFlow 2's eager execution and control flow are switched off here, before any graph is built. A package whose
-modules build graphs imports this module first. What builds none (help, flags, the process that starts the ranks of a
-job) does without TensorFlow.
+This module switches off the eager execution and the control flow of TensorFlow 2, before any graph is built. A package
+whose modules build graphs imports it first. Code that builds no graph (help, flags, the process that starts the ranks
+of a job) does not load TensorFlow.
 """
 import tensorflow.compat.v1 as tf
 

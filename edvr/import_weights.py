@@ -1,4 +1,4 @@
-"""Turns a PyTorch checkpoint of EDVR into a TensorFlow checkpoint with its model.json.
+"""Converts a PyTorch checkpoint of EDVR to a TensorFlow checkpoint with its model.json.
 
   python -m edvr.import_weights --from=EDVR_M_x4_SR_REDS.pth --output_dir=models/edvr_m
 
@@ -18,7 +18,7 @@ from edvr.pytorch import reference_check, state_dict, weights
 
 @dataclasses.dataclass(frozen=True)
 class ImportConfig(Config):
-    """What to make; what to read is --from, no name for a field in Python."""
+    """Output of the conversion; its input is --from, which cannot be the name of a field in Python."""
 
     TITLE = 'import'
 

@@ -3,26 +3,35 @@
     python -m edvr.infer --checkpoint=train --input=clips --output=restored            PNG frames, a folder per clip
     python -m edvr.infer --checkpoint=EDVR.pb --input=movie.mp4 --output=movie_x4.mp4   a video, with its audio
 
-An interrupted run continues: in a folder at the first missing frame, in a video at the first missing segment.
+All devices of the host share the frames; with --runner Apache Beam restores the clips, on many machines. An interrupted
+run continues: the same command restores what is missing, frames of a folder, segments of a video.
 """
 import signal
 import sys
 
 from edvr import flags
+from edvr.config.host import HostConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.restoration import run
-from edvr.restoration.restorer import Restorer
+from edvr.restoration.sharing.workers import open_workers, take_one_device
 
 
 def main():
     # as an exception, so that partial files are removed
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(128 + signal.SIGTERM))
-    config, restore_config = flags.build_all(InferConfig, RestoreConfig)
+    config, restore_config, host = flags.build_all(InferConfig, RestoreConfig, HostConfig)
+    if config.runner:
+        take_one_device(restore_config.device, host, '--runner')
+        run.restore_with_beam(restore_config, config)
+        return
     run.check_output_name(config.output)   # before the network is loaded
-    with Restorer.from_config(restore_config) as restorer:
-        run.restore(restorer, restore_config, config)
+    with open_workers(restore_config, host, alone=config.preview) as workers:
+        if config.preview:
+            run.show(workers.network, config)
+        elif workers:
+            run.restore(workers, restore_config, config)
 
 
 if __name__ == '__main__':
-    flags.run(main, InferConfig, RestoreConfig)
+    flags.run(main, InferConfig, RestoreConfig, HostConfig)

@@ -1,7 +1,13 @@
 # shellcheck shell=bash
 # Sourced by the run_*.sh scripts, with $root set: the environment of an Ascend host.
 # ASCEND_SET_ENV: CANN's script that sets where its libraries are, when it is not at one of the usual places.
-for file in "${ASCEND_SET_ENV:-}" /usr/local/Ascend/ascend-toolkit/set_env.sh /usr/local/Ascend/nnae/set_env.sh \
+if [ -n "${ASCEND_SET_ENV:-}" ] && [ ! -f "$ASCEND_SET_ENV" ]; then
+    printf 'error: ASCEND_SET_ENV is %s, which is not a file\n' "$ASCEND_SET_ENV" >&2
+    exit 1
+fi
+# newer releases of CANN are in `cann`, older ones in `ascend-toolkit` or `nnae`
+for file in "${ASCEND_SET_ENV:-}" /usr/local/Ascend/cann/set_env.sh /usr/local/Ascend/ascend-toolkit/set_env.sh \
+        /usr/local/Ascend/nnae/set_env.sh "${HOME:-}/Ascend/cann/set_env.sh" \
         "${HOME:-}/Ascend/ascend-toolkit/set_env.sh"; do
     if [ -f "$file" ]; then
         set +eu   # it is not written for these
@@ -38,15 +44,14 @@ take_checkpoint() {
     chosen=(--checkpoint="$name") rest=("${@:2}")
 }
 
-# take_device [DEVICE_ID [CHECKPOINT]] [FLAGS...]: the environment of a program that uses one device alone, then
-# take_checkpoint of what follows. DEVICE names the kind of device.
+# take_device [DEVICE_ID [CHECKPOINT]] [FLAGS...]: take_checkpoint, and the environment of a program that uses one device
+# alone where one is named. DEVICE names the kind of device.
 take_device() {
+    local named=
     case "${1:-}" in
-        [0-9]*) export DEVICE_ID=$1; shift ;;
-        *) export DEVICE_ID="${DEVICE_ID:-0}" ;;
+        [0-9]*) export DEVICE_ID=$1; named=1; shift ;;
     esac
-    export RANK_ID=0 RANK_SIZE=1 JOB_ID="${JOB_ID:-edvr}"
-    unset RANK_TABLE_FILE
     take_checkpoint "$@"
+    if [ -n "$named" ]; then chosen+=(--num_devices=1); fi
     if [ -n "${DEVICE:-}" ]; then chosen+=(--device="$DEVICE"); fi
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Evaluates a network on REDS4:  bash scripts/run_evaluation.sh [DEVICE_ID [CHECKPOINT]] [more flags of edvr.evaluate]
-# CHECKPOINT (default outputs/edvr): training directory, checkpoint or exported graph. From the environment: DATA_DIR
-# (default data/REDS), DEVICE (npu, gpu or cpu; default: what the host has), PYTHON (default python3).
+# Without DEVICE_ID all devices of the host share the work. CHECKPOINT (default outputs/edvr): training directory,
+# checkpoint or exported graph. From the environment: DATA_DIR (default data/REDS), DEVICE (npu, gpu or cpu; default:
+# what the host has), PYTHON (default python3).
 set -eu
-case "${1:-}" in -h | --help) sed -n '2,4s/^# //p' "$0"; exit ;; esac
+case "${1:-}" in -h | --help) sed -n '2,5s/^# //p' "$0"; exit ;; esac
 root=$(cd "$(dirname "$0")/.." && pwd)   # paths stay relative to where you are
 # shellcheck source=scripts/ascend.sh
 . "$root/scripts/ascend.sh"

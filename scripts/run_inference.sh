@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Restores clips or a video:  bash scripts/run_inference.sh [DEVICE_ID [CHECKPOINT]] [more flags of edvr.infer]
-# CHECKPOINT (default outputs/edvr): training directory, checkpoint or exported graph. From the environment: INPUT
-# (default data/REDS), OUTPUT (default outputs/edvr/test; a folder, or a video file), DEVICE (npu, gpu or cpu; default:
-# what the host has), PYTHON (default python3).
+# Without DEVICE_ID all devices of the host share the work. CHECKPOINT (default outputs/edvr): training directory,
+# checkpoint or exported graph. From the environment: INPUT (default data/REDS), OUTPUT (default outputs/edvr/test; a
+# folder, or a video file), DEVICE (npu, gpu or cpu; default: what the host has), PYTHON (default python3).
 set -eu
 case "${1:-}" in -h | --help) sed -n '2,5s/^# //p' "$0"; exit ;; esac
 root=$(cd "$(dirname "$0")/.." && pwd)   # paths stay relative to where you are

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Runs the linter and the whole test suite on TensorFlow 1.15 and on 2.15, each in its own environment below .venvs/.
-#   bash scripts/test.sh [--torch] [--tensorflow=1.15|2.6|2.15] [pytest arguments]
+#   bash scripts/test.sh [--torch] [--beam] [--tensorflow=1.15|2.6|2.15] [pytest arguments]
 # --tensorflow=2.6 runs the whole suite on TensorFlow 2.6.5, the second one of Ascend hosts (Python 3.8).
-# pytest arguments: --faults tries all faults of the campaign (an hour), not a share; -k NAME runs some tests; ...
+# pytest arguments: --faults tries all faults of the campaign (hours), not a share; with it --long_run=0.1 does a tenth of
+# the long run, which is an hour of training and 20,000 frames; -k NAME runs some tests; ...
 # --torch also installs PyTorch beside TensorFlow 2.15, for the tests that compare with it (they are skipped without).
+# --beam also installs Apache Beam beside each TensorFlow, for the tests of --runner (most are skipped without).
 # A TensorFlow without a working interpreter is skipped, and said so; with CI=true it is a failure.
 set -u
 cd "$(dirname "$0")/.." || exit
 . scripts/environment.sh
 
-with_torch='' tensorflows='1.15 2.15'
+with_torch='' with_beam='' tensorflows='1.15 2.15'
 while :; do
     case "${1:-}" in
         --torch) with_torch=1 ;;
+        --beam) with_beam=1 ;;
         --tensorflow=*) tensorflows=${1#*=} ;;
         *) break ;;
     esac
@@ -36,6 +39,7 @@ for tensorflow in $tensorflows; do
     environment=.venvs/tf$tensorflow
     requirements=(requirements.txt tests/requirements.txt)
     [ -n "$with_torch" ] && [ "$tensorflow" = 2.15 ] && requirements+=(tests/requirements-torch.txt)
+    [ -n "$with_beam" ] && requirements+=(tests/requirements-beam.txt)
     (make_environment "$environment" "$python" "${requirements[@]}") || { status=1; failed=$((failed + 1)); continue; }
     if [ "$ran" = 0 ]; then
         "$environment/bin/ruff" check . || { status=1; failed=$((failed + 1)); }

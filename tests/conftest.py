@@ -16,6 +16,8 @@ import preloaded  # noqa: E402
 
 def pytest_addoption(parser):
     parser.addoption('--faults', action='store_true', help='try all faults of tests/faults, not a share')
+    parser.addoption('--long_run', type=float, default=1., help='with --faults: how much of the long run, an hour of '
+                     'training and 20,000 frames, to do; 0.1 for a tenth')
 
 
 def pytest_collection_modifyitems(config, items):

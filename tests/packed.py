@@ -6,9 +6,9 @@ import numpy as np
 
 from data_tools.media import ffmpeg, images
 from data_tools.media.degradation import make_lq
+from data_tools.packing import finishing, shard_writer, tasks
 from data_tools.packing import job as packing_job
 from data_tools.packing import pack as packing
-from data_tools.packing import shard_writer
 from data_tools.packing.config import PackConfig
 from data_tools.packing.defaults import settle
 from data_tools.packing.scratch import Scratch, decode_clips
@@ -48,10 +48,10 @@ def pack(source, folder, encoding='raw', num_shards=3, num_frames=3, scale=4, ti
     scratch = Scratch('', str(folder), shards, job)
     os.makedirs(scratch.folder)
     decode_clips(found, {}, scratch)
-    for task in packing.shard_tasks(found, job, str(folder), shards):
+    for task in tasks.shard_tasks(found, job, str(folder), shards):
         shard_writer.pack_shard(task, scratch, str(folder), job)
     scratch.remove()
-    packing.finish(str(folder), found, job, [shard_writer.finished(str(folder), index, job) for index in shards])
+    finishing.finish(str(folder), finishing.sizes_of(found), job, finishing.parts_of(str(folder), job))
     return str(folder)
 
 

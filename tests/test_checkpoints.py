@@ -44,7 +44,7 @@ def test_cut_checkpoint_is_passed_over_and_refused_by_name(tmp_path, part, size,
     capfd.readouterr()
     for _ in range(2):
         assert checkpoints.latest(str(tmp_path)) == str(tmp_path / 'model.ckpt-1')
-    assert capfd.readouterr().err.count('warning: %s is passed over' % (tmp_path / 'model.ckpt-2')) == 1
+    assert capfd.readouterr().err.count('warning: %s is skipped' % (tmp_path / 'model.ckpt-2')) == 1
     with pytest.raises(UserError, match=r'model.ckpt-2 is not whole'):
         checkpoints.latest(str(tmp_path / 'model.ckpt-2'))
 
@@ -52,7 +52,7 @@ def test_cut_checkpoint_is_passed_over_and_refused_by_name(tmp_path, part, size,
 def test_missing_data_file_and_no_whole_checkpoint(tmp_path):
     save(tmp_path, 3)
     os.remove(str(tmp_path / 'model.ckpt-3.data-00000-of-00001'))
-    with pytest.raises(UserError, match=r'none of its 1 checkpoints is whole; .* 0 bytes where the index promises 32'):
+    with pytest.raises(UserError, match=r'none of its 1 checkpoints is whole; .* 0 bytes, the index states 32'):
         checkpoints.latest(str(tmp_path))
 
 
@@ -111,7 +111,7 @@ def test_flipped_bit_is_found_and_the_sound_checkpoint_named(tmp_path, capfd):
             checkpoints.chosen(str(path))
     capfd.readouterr()
     assert checkpoints.latest(str(tmp_path)) == str(tmp_path / 'model.ckpt-1')
-    assert 'model.ckpt-2 is passed over: model.ckpt-2.data-00000-of-00001 is damaged' in capfd.readouterr().err
+    assert 'model.ckpt-2 is skipped: model.ckpt-2.data-00000-of-00001 is damaged' in capfd.readouterr().err
     flip(str(tmp_path / 'model.ckpt-1.data-00000-of-00001'), 0)
     with pytest.raises(UserError, match='none of its 2 checkpoints is whole'):
         checkpoints.chosen(str(tmp_path))

@@ -15,7 +15,7 @@ from data_tools.reds.regroup import regroup
 from data_tools.sample.clips import make_clips
 from data_tools.sample.config import SampleConfig
 from edvr.config import DataConfig, TrainingConfig
-from edvr.config.export import ExportConfig
+from edvr.config.export import ExportConfig, ExportWeightsConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.training import validation_clips
@@ -29,7 +29,9 @@ def test_each_program_reads_what_the_one_before_it_writes(tmp_path, monkeypatch)
     packed, notes = settle(PackConfig())
     assert packed.output_dir == CheckConfig().data_dir == DataConfig().data_dir == 'data/REDS/tfrecords'
     assert notes == ['shards: data/REDS/tfrecords']
-    assert TrainingConfig().model_dir == RestoreConfig().checkpoint == ExportConfig().checkpoint == 'outputs/edvr'
+    assert (TrainingConfig().model_dir == RestoreConfig().checkpoint == ExportConfig().checkpoint
+            == ExportWeightsConfig().checkpoint == 'outputs/edvr')
+    assert ExportWeightsConfig().destination == 'outputs/edvr/EDVR.pth'
     assert ExportConfig().destination == paths.GRAPH == 'outputs/edvr/EDVR.pb'
     assert ExportConfig(checkpoint='outputs/edvr/model.ckpt-5').destination == paths.GRAPH
     assert InferConfig().output == 'outputs/edvr/test'
@@ -113,8 +115,9 @@ def test_validation_clips_of_another_scale_are_no_error_unless_named(data_set):
      'prepares REDS; python -m data_tools.make_sample_clips --output_dir=data/REDS draws clips'),
     ('edvr.train', 'data/REDS/tfrecords has no manifest.json: it is not a set of TFRecords, or packing has not '
      'finished; python -m data_tools.make_tfrecords makes it'),
-    ('edvr.export', 'outputs/edvr.index); python -m edvr.train makes one')])
+    ('edvr.export', 'outputs/edvr.index); python -m edvr.train makes one'),
+    ('edvr.inspect_data', 'no manifest.json')])
 def test_what_is_missing_names_the_command_that_makes_it(run_program, tmp_path, program, text):
     done = run_program(program, cwd=str(tmp_path))
     assert done.returncode == 1 and text in done.stderr and 'Traceback' not in done.stderr
-    assert not (tmp_path / 'outputs').exists()
+    assert os.listdir(str(tmp_path)) == []

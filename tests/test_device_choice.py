@@ -78,6 +78,7 @@ def test_options_of_other_devices_on_the_command_line_are_errors(run_program, tm
         'error: iterations_per_loop is 20, which is for --device=npu; the device is cpu (no npu_bridge or npu_device, '
         "no /dev/davinci*, no GPU); profiling is 'task_trace', which is for --device=npu; the device is cpu (no "
         'npu_bridge or npu_device, no /dev/davinci*, no GPU)\n')
+    assert '\npassed over on cpu: mixed_precision=True, precision_mode=force_fp16, device_ids=1,3\n' in done.stdout
 
 
 def test_a_broken_adapter_is_an_error_and_not_the_cpu(run_program, tmp_path):

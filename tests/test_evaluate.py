@@ -80,6 +80,9 @@ def test_lq_made_while_evaluating(restorer, tmp_path):
         result = [measure.evaluate_clip(restorer, clip, config.replace(max_frames=frames), None, frames == 5,
                                         (lq_decoder, gt_decoder)) for clip, frames in zip(clips, (2, 5))][1]
     assert measure.evaluate_clip(restorer, clips[1], config).frames == result.frames
+    for first, end in ((1, 3), (3, 4), (4, 5)):   # as several devices do
+        part = measure.evaluate_clip(restorer, clips[1], config, first=first, end=end)
+        assert part.frames == result.frames[first:end]
     lq = [blur_and_subsample(frame, 4) for frame in gt[5:, :24, :32]]
     for row, sr, frame, small in zip(result.frames, restorer.restore_clip(iter(lq)), gt[5:, :24, :32], lq):
         assert row['edvr_psnr'] == metrics.psnr(metrics.to_uint8(sr), frame)

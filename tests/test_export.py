@@ -1,6 +1,7 @@
 """Every kind of exported graph gives what its checkpoint gives, and nothing is written that does not."""
 import copy
 import functools
+import importlib
 import json
 import os
 
@@ -8,15 +9,17 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from helpers import smooth_frames, tiny_checkpoint
+from npu_fixtures import needs_adapter, no_job, npu  # noqa: F401 fixtures
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ConfigError, ModelConfig
 from edvr.config.export import ExportConfig, InterfaceConfig
 from edvr.model import ascend_nodes, network
-from edvr.restoration.graph import ascend, exporting, freezing, verification
+from edvr.restoration.graph import ascend, exporting, freezing, graph_files, verification
 from edvr.restoration.graph.exporting import export
 from edvr.restoration.graph.loading import FrozenGraph
+from edvr.runtime import npu as runtime_npu
 
 
 @pytest.fixture(scope='module')
@@ -70,7 +73,7 @@ def shared_reference(checkpoint):
 def shared_freeze():
     """`freezing.freeze` that freezes the same graph once."""
     freeze = functools.lru_cache(maxsize=None)(freezing.freeze)
-    return lambda *arguments: copy.deepcopy(freeze(*arguments))
+    return lambda *args, **kwargs: copy.deepcopy(freeze(*args, **kwargs))
 
 
 @pytest.fixture
@@ -181,7 +184,7 @@ def test_what_cannot_be_written_is_named(checkpoint, tmp_path):
     (dict(output='x.pb', format='saved_model'), 'a name without .pb'),
     (dict(batch_size=0), 'batch_size is 0'),
     (dict(dcn_impl='npu', height=16), 'the Ascend operator needs both fixed'),
-    (dict(dcn_impl='npu', height=16, width=16, format='saved_model'), 'atc reads frozen graphs only')])
+    (dict(dcn_impl='npu', height=16, width=16, format='saved_model'), 'only frozen graphs are written')])
 def test_options_that_contradict_each_other(options, text):
     with pytest.raises(ConfigError, match=text):
         ExportConfig(**dict(dict(checkpoint='train'), **options))
@@ -251,6 +254,35 @@ def test_the_ascend_export_says_what_was_checked_and_what_was_not(npu_export):
         FrozenGraph(str(path))
 
 
+def operator_known_to_tensorflow():
+    importlib.import_module(runtime_npu.prefix() + '.tbe.npu_cube_ops')
+
+
+@needs_adapter
+def test_the_written_ascend_graph_is_one_that_the_operator_takes(npu, monkeypatch, npu_export, expected):  # noqa: F811
+    """TensorFlow compares each node with the operator's own attributes; computed, it gives the checkpoint's values."""
+    operator_known_to_tensorflow()
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.import_graph_def(read_graph(npu_export[0]), name='')
+        got = session.run('SR_output:0', {'L_input:0': expected[0]})
+        monkeypatch.setenv('NPU_DOUBLE_EMPTY_KERNELS', '1')   # as on a host
+        with pytest.raises(tf.errors.InternalError, match='Missing 0-th output'):
+            session.run('SR_output:0', {'L_input:0': expected[0]})
+    assert np.abs(got / 255. - np.clip(expected[1][True], 0, 1)).max() <= 0.5 / 255 + 1e-5
+    with pytest.raises(UserError, match='runs only there, converted by atc'):
+        FrozenGraph(str(npu_export[0]))
+
+
+@needs_adapter
+def test_a_host_with_the_adapter_exports_the_same(npu, monkeypatch, checkpoint, npu_export, tmp_path):  # noqa: F811
+    monkeypatch.setenv('NPU_DOUBLE_EMPTY_KERNELS', '1')
+    operator_known_to_tensorflow()
+    content = run(checkpoint, tmp_path / 'EDVR.pb', dcn_impl='npu', height=16, width=24, output_dtype='uint8')
+    ours, without = (read_graph(path) for path in (tmp_path / 'EDVR.pb', npu_export[0]))
+    assert list(ours.node) == list(without.node)
+    assert content['verification'] == npu_export[1]['verification']
+
+
 def test_a_graph_for_ascend_is_refused_for_nodes_and_attributes(npu_export):
     graph_def = read_graph(npu_export[0])
     ascend.check_nodes(graph_def)
@@ -265,10 +297,26 @@ def test_a_graph_for_ascend_is_refused_for_nodes_and_attributes(npu_export):
         ascend.check_nodes(graph_def)
     node.attr['data_format'].s = b'NHWC'
     graph_def.node.add(name='string', op='AsString')
-    with pytest.raises(UserError, match='does not take: AsString'):
+    with pytest.raises(UserError, match='does not support: AsString'):
         ascend.check_nodes(graph_def)
     with pytest.raises(UserError, match='no DeformableOffsets node'):
         ascend.check_nodes(tf.GraphDef())
+
+
+def test_the_ascend_graph_is_checked_as_it_is_in_the_file(checkpoint, shared, tmp_path, monkeypatch):
+    """What writing takes away, as TensorFlow takes away attributes that are its defaults, is seen."""
+    write = graph_files.write_frozen
+
+    def stripped(path, graph_def, *args):
+        for node in graph_def.node:
+            if node.op == 'DeformableOffsets':
+                del node.attr['data_format']
+        return write(path, graph_def, *args)
+
+    monkeypatch.setattr(graph_files, 'write_frozen', stripped)
+    with pytest.raises(UserError, match='attributes missing or of another value: data_format'):
+        run(checkpoint, tmp_path / 'EDVR.pb', dcn_impl='npu', batch_size=1, height=16, width=16)
+    assert os.listdir(str(tmp_path)) == []
 
 
 @pytest.mark.parametrize('change', ['weight', 'wiring', 'missing'])
@@ -311,7 +359,8 @@ def test_an_ascend_operator_wired_wrongly_gives_other_values(npu_export, expecte
 
 
 @pytest.mark.parametrize('fields, width, text', [
-    ({}, 1368, r'--width=1368: the Ascend operator takes at most 1365 pixels .*Export a tile, such as --width=640'),
+    ({}, 1368, r'--width=1368: the Ascend operator takes at most 1365 pixels \(4096 / kernel width 3\)\. Export a '
+               r'tile, such as --width=640 .* edvr.infer --device=npu --tile=640'),
     (dict(hr_in=True), 5472, 'for this network is a width of 5460')])
 def test_a_width_above_the_operators_limit_is_refused(fields, width, text):
     model = ModelConfig(**fields)

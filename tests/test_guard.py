@@ -49,11 +49,15 @@ def test_streak_ends_with_a_good_step_and_the_sum_stays():
 @pytest.mark.parametrize('faults, applied, scale, dynamic, expected', [
     (0, True, 4., True, 0), (0, False, 4., True, guard.OVERFLOW), (0, False, 1., True, guard.LOWEST),
     (guard.GRADIENTS, False, 2., True, guard.OVERFLOW), (guard.GRADIENTS, False, 1., True, guard.LOWEST),
-    (0, False, 1024., False, guard.LOWEST), (guard.LOSS, False, 4., True, guard.LOSS),
+    (0, False, 1024., False, guard.LOWEST), (guard.GRADIENTS, True, 1024., False, guard.LOWEST),
+    (guard.GRADIENTS, None, 2., True, guard.OVERFLOW), (guard.GRADIENTS, None, 1., True, guard.LOWEST),
+    (guard.GRADIENTS, True, 2., True, guard.GRADIENTS),   # the norm of finite gradients: no scale falls
+    (0, None, 2., True, 0), (guard.LOSS, False, 4., True, guard.LOSS),
     (guard.OFFSETS, True, 4., True, guard.OFFSETS)])
 def test_overflow_under_a_loss_scale(faults, applied, scale, dynamic, expected):
     with tf.Graph().as_default(), tf.Session() as session:
-        found = guard.overflows(tf.constant(float(faults)), tf.constant(applied), tf.constant(scale), dynamic)
+        known = None if applied is None else tf.constant(applied)
+        found = guard.overflows(tf.constant(float(faults)), known, tf.constant(scale), dynamic)
         assert session.run(found) == expected
 
 

@@ -21,7 +21,8 @@ from edvr.restoration.evaluation.comparison import bicubic
 from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.graph.exporting import export
 from edvr.restoration.restorer import Restorer
-from edvr.restoration.run import restore as infer
+from edvr.restoration.run import restore, show
+from edvr.restoration.sharing.workers import ThisProcess
 
 
 @pytest.fixture(scope='module')
@@ -35,8 +36,12 @@ def restorer(checkpoint):
         yield restorer
 
 
-@pytest.fixture
-def restore(restorer, checkpoint):
+def infer(restorer, restore_config, config):
+    return restore(ThisProcess(restorer), restore_config, config)
+
+
+@pytest.fixture(name='restore')
+def restore_with_the_shared_network(restorer, checkpoint):
     """Runs infer on the shared network."""
     def run(source, output, **options):
         return infer(restorer, RestoreConfig(checkpoint=checkpoint),
@@ -265,10 +270,10 @@ def test_parts_make_the_whole(restorer, restore, tmp_path):
         restore(tmp_path / 'blur4' / '000', tmp_path / 'a.mp4', part='1/2')
 
 
-def test_a_preview_writes_pictures_and_an_estimate(restorer, restore, tmp_path, capsys):
+def test_a_preview_writes_pictures_and_an_estimate(restorer, tmp_path, capsys):
     images = write_clip(tmp_path / 'clip', 7)
     for output in ('out', 'a.mp4'):
-        assert restore(tmp_path / 'clip', tmp_path / output, preview=2) == 0
+        show(restorer, InferConfig(input=str(tmp_path / 'clip'), output=str(tmp_path / output), preview=2))
         assert re.search(r'estimate for 7 frames like these: \d+\.\d\d s a frame, .* in all, about \S+ MB',
                          capsys.readouterr().out)
         assert not (tmp_path / output).exists()

@@ -282,13 +282,24 @@ def test_all_end_well(tmp_path, capfd, monkeypatch):
 
 
 def test_one_that_fails_stops_the_job(tmp_path, capfd):
+    assert run(tmp_path, 'print("an earlier run")', count=3) == 0
+    capfd.readouterr()
     began = time.monotonic()
     code = run(tmp_path, 'import os, sys, time\nif os.environ["RANK"] == "2": sys.exit("no more memory")\n'
                'time.sleep(99)', count=3)
     assert code == 1 and time.monotonic() - began < 60
     error = capfd.readouterr().err
     assert 'error: rank 2 ended with exit code 1; the end of %s' % (tmp_path / 'logs' / 'rank_2.log') in error
-    assert '| no more memory' in error
+    assert '| no more memory' in error and 'an earlier run' not in error
+
+
+def test_the_first_rank_is_not_shown_twice(tmp_path, capfd):
+    code = 'import os, sys, time\nif os.environ["RANK"] == "0": sys.exit("no more memory")\ntime.sleep(99)'
+    assert run(tmp_path, code) == 1
+    shown = capfd.readouterr()
+    assert shown.out == 'no more memory\n'
+    assert shown.err == 'error: rank 0 ended with exit code 1; the end of %s (see above)\n' % (
+        tmp_path / 'logs' / 'rank_0.log')
 
 
 def test_one_that_is_killed_stops_the_job(tmp_path, capfd):
@@ -350,6 +361,24 @@ def test_ctrl_c_lets_rank_0_save_and_ends_all(tmp_path, signum):
     assert out == 'saved\n' and 'stopping: rank 0 saves' in err
 
 
+def test_ranks_that_do_not_wait_for_each_other_are_stopped_at_once(tmp_path, capfd):
+    code = ('import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *unused: sys.exit("saved"))\n'
+            'print("begun", flush=True)\ntime.sleep(99)')
+    logs = [tmp_path / 'logs' / ('rank_%d.log' % rank) for rank in (0, 1)]
+    looks = []
+
+    def look():
+        looks.append(0)
+        if all(path.exists() and 'begun' in path.read_text() for path in logs):
+            os.kill(os.getpid(), signal.SIGTERM)
+    ended = processes.run_together([sys.executable, '-c', code], {0: {}, 1: {}}, str(tmp_path / 'logs'), 20.,
+                                   leads=False, look=look)
+    assert ended == 128 + signal.SIGTERM
+    assert [path.read_text() for path in logs] == ['begun\nsaved\n'] * 2 and looks
+    shown = capfd.readouterr()
+    assert shown.out == '' and shown.err == 'stopping: all processes end (20 s at most)\n'
+
+
 # the scripts
 
 @pytest.fixture
@@ -386,13 +415,13 @@ def test_one_rank_of_a_job_script(script):
 
 def test_restoring_scripts(script, tmp_path):
     """[DEVICE_ID [CHECKPOINT]] [FLAGS...]; paths as they are given, also with commas, spaces and quotes."""
-    rank = ['RANK_ID=0', 'RANK_SIZE=1']
     assert script('run_evaluation.sh', '2', 'my "run"', '--nossim', DEVICE='cpu', DATA_DIR='a, b') == (0, [
-        '-m', 'edvr.evaluate', '--checkpoint=my "run"', '--device=cpu', '--data_dir=a, b', '--nossim',
-        'DEVICE_ID=2'] + rank)
+        '-m', 'edvr.evaluate', '--checkpoint=my "run"', '--num_devices=1', '--device=cpu', '--data_dir=a, b',
+        '--nossim', 'DEVICE_ID=2'])
     assert script('run_inference.sh', '0', 'run', INPUT="it's.mp4", OUTPUT='b.mp4') == (0, [
-        '-m', 'edvr.infer', '--checkpoint=run', "--input=it's.mp4", '--output=b.mp4', 'DEVICE_ID=0'] + rank)
-    assert script('run_inference.sh')[1] == ['-m', 'edvr.infer', 'DEVICE_ID=0'] + rank
+        '-m', 'edvr.infer', '--checkpoint=run', '--num_devices=1', "--input=it's.mp4", '--output=b.mp4',
+        'DEVICE_ID=0'])
+    assert script('run_inference.sh', 'run')[1] == ['-m', 'edvr.infer', '--checkpoint=run']   # on all devices
     assert script('run_export.sh', '--height=64', OUTPUT='x y.pb')[1] == [
         '-m', 'edvr.export', '--output=x y.pb', '--height=64']
     (tmp_path / 'a b').mkdir()

@@ -1,9 +1,9 @@
-"""The compiled deformable convolution: values and gradients against NumPy, bad shapes."""
+"""The compiled deformable convolution and enlargement: values and gradients, bad shapes."""
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from edvr.model import native_library, native_ops
+from edvr.model import layers, native_library, native_ops
 
 needs_compiler = pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
 
@@ -161,6 +161,32 @@ def test_borders_exactly():
             np.testing.assert_array_equal(out[0, :, :, 0], at)
             right, below = padded[8 + dy:11 + dy, 9 + dx:13 + dx], padded[9 + dy:12 + dy, 8 + dx:12 + dx]
             np.testing.assert_array_equal(gradients[1][0], np.stack([right - at, below - at], -1))
+
+
+@needs_compiler
+@pytest.mark.parametrize('factor', [1, 2, 3, 4])
+@pytest.mark.parametrize('size', [(1, 1), (1, 5), (4, 3)])
+def test_upsample(factor, size):
+    """Values and gradient are those of the stock operations."""
+    rng = np.random.RandomState(0)
+    x, direction = rng.randn(2, *size, 3), rng.randn(2, factor * size[0], factor * size[1], 3)
+    results = {}
+    for way in ('stock', 'native'):
+        with tf.Graph().as_default() as graph, tf.Session() as session, layers.convolution_gradients(way):
+            value = tf.constant(x)
+            y = layers.upsample(value, factor, gain=2.5)
+            results[way] = session.run((y, tf.gradients(y, value, direction)[0]))
+            assert ('EdvrUpsample' in {op.type for op in graph.get_operations()}) == (way == 'native')
+    for got, want in zip(results['native'], results['stock']):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
+
+
+@needs_compiler
+def test_upsample_refuses_wrong_shapes():
+    with tf.Graph().as_default(), tf.Session() as session:
+        grad = tf.placeholder_with_default(np.zeros((1, 4, 5, 2), np.float32), None)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"output's gradient has shape \[1,4,5,2\]"):
+            session.run(native_library.load().edvr_upsample(grad, factor=2, gradient=True))
 
 
 @needs_compiler

@@ -1,13 +1,16 @@
 """The Ascend path: what npu_bridge is asked for, what its absence says, and whole training runs on its stand-in."""
+import importlib
 import os
 import re
+import sys
 
 import numpy as np
 import preloaded
 import pytest
 import tensorflow.compat.v1 as tf
+import test_deform_conv
 import tiny_training
-from helpers import TINY
+from helpers import TINY, smooth_frames, tiny_checkpoint
 from npu_fixtures import DOUBLE, forget_bridge, needs_adapter, needs_tf1, no_job, npu  # noqa: F401 fixtures
 from training_runs import PROGRAM, environment
 
@@ -17,14 +20,19 @@ from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.data.input_pipeline import train_dataset
 from edvr.model import losses
 from edvr.model.deform_conv import deform_conv
+from edvr.restoration.restorer import Restorer
 from edvr.runtime import devices, npu_options, startup_checks
 from edvr.runtime import npu as runtime_npu
 from edvr.runtime.ranks import rank_table
-from edvr.training import model_fn
+from edvr.training import guard, model_fn
 from edvr.training.run import Run
 
 NPU = RuntimeConfig(device='npu')
 ADAPTER = runtime_npu.prefix().split('.')[0]   # the package of this TensorFlow's adapter
+
+
+def bridge(module):
+    return importlib.import_module('%s.%s' % (runtime_npu.prefix(), module))
 
 
 # without npu_bridge
@@ -128,6 +136,9 @@ def test_what_is_not_set_stays_at_the_adapters_default(npu, monkeypatch, tmp_pat
      ['--precision_mode_v2=mixed_float16', 'at least r1.5.0', 'came with r1.13.0', '--npu_deterministic',
       'came with r1.12.0']),
     ('r1.6.0', dict(hccl_timeout=60), ['--hccl_timeout=60', 'came with r1.7.0']),
+    ('r1.6.0', dict(npu_option=('external_weight=true', 'mstune_mode=1')),
+     ['has no external_weight; it came with r1.11.0', 'mstune_mode; it was removed in r1.5.0: use --aoe_mode']),
+    ('r1.15.0', dict(npu_option=('oo_level=O3',)), ['has no oo_level; it came with 9']),
     ('r1.15.0', dict(npu_option=('no_such=1',)), ['--npu_option=no_such=1', 'has no no_such']),
     ('r1.15.0', dict(npu_option=('deterministic=1', 'precision_mode=x')), ['use --npu_deterministic',
                                                                            'use --precision_mode']),
@@ -135,7 +146,10 @@ def test_what_is_not_set_stays_at_the_adapters_default(npu, monkeypatch, tmp_pat
     ('r1.15.0', dict(npu_option=('stream_sync_timeout=soon',)), ['it must be a whole number']),
     ('r1.15.0', dict(npu_option=('session_config=x', 'graph_run_mode=0')), ['an object of the adapter',
                                                                             'the training depends on it']),
-    ('r1.15.0', dict(npu_option=('op_debug_level=1', 'op_debug_level=2')), ['is given twice'])])
+    ('r1.15.0', dict(npu_option=('op_debug_level=1', 'op_debug_level=2')), ['is given twice']),
+    # what the adapter itself looks at
+    ('r1.15.0', dict(npu_option=('is_tailing_optimization=1',)), ['the training depends on it']),
+    ('2021-02', dict(npu_option=('enable_small_channel=many',)), ['it must be a whole number'])])
 def test_options_that_the_adapter_does_not_have_are_refused(npu, monkeypatch, release, changes, texts):  # noqa: F811
     monkeypatch.setenv('NPU_DOUBLE_RELEASE', release)
     with pytest.raises(UserError) as raised:
@@ -150,6 +164,41 @@ def test_options_that_the_adapter_does_not_have_are_refused(npu, monkeypatch, re
 def test_options_that_no_adapter_has(changes, text):
     with pytest.raises(UserError, match=text):
         NPU.replace(**changes)
+
+
+@needs_adapter
+def test_what_the_adapter_says_against_a_value_is_one_error_before_anything_starts(npu, monkeypatch):  # noqa: F811
+    """Later releases look at more values than the program can know of."""
+    config = bridge('estimator.npu.npu_config')
+    check = config._check
+
+    def stricter(options):
+        check(options)
+        if options['jit_compile'] not in ('auto', 'true', 'false'):
+            raise ValueError('jit_compile should be in\n  [auto, true, false]')
+    monkeypatch.setattr(config, '_check', stricter)
+    with pytest.raises(UserError) as raised:
+        startup_checks.check(NPU.replace(npu_option=('jit_compile=fast',)))
+    assert str(raised.value).endswith('refuses an option, or a variable of the environment: ValueError: jit_compile '
+                                      'should be in [auto, true, false]')
+    startup_checks.check(NPU.replace(npu_option=('jit_compile=true',)))
+
+
+@needs_adapter
+@pytest.mark.parametrize('module', ['npu_estimator', 'npu_scope', 'npu_optimizer'])
+def test_an_adapter_whose_import_fails_half_way_is_one_line(npu, monkeypatch, module):  # noqa: F811
+    """The package and some of its modules load; a library that comes later does not, and says so in several lines."""
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name.endswith('.' + module):
+                raise OSError('libge_runner.so: cannot open shared object file:\n  No such file or directory')
+    monkeypatch.setattr(sys, 'meta_path', [Broken()] + sys.meta_path)
+    with pytest.raises(UserError) as raised:
+        startup_checks.check(NPU)
+    assert '\n' not in str(raised.value)
+    for text in ('estimator.npu.%s, which does not load: OSError: libge_runner.so' % module,
+                 'shared object file: No such file', 'source its set_env.sh'):
+        assert text in str(raised.value)
 
 
 def test_an_adapter_of_an_unknown_release_is_refused():
@@ -187,11 +236,12 @@ def test_an_estimator_has_the_adapters_options_once(npu, tmp_path):  # noqa: F81
     assert rewrite.remapping == rewrite.OFF
 
 
-@needs_tf1
+@needs_adapter
 @pytest.mark.parametrize('size, scale, names', [
     (1, 'off', ['AdamOptimizer']), (2, 'off', ['NPUDistributedOptimizer', 'AdamOptimizer']),
-    (1, 'fixed', ['NPULossScaleOptimizer', 'AdamOptimizer']),
-    (2, 'dynamic', ['NPULossScaleOptimizer', 'NPUDistributedOptimizer', 'AdamOptimizer'])])
+    pytest.param(1, 'fixed', ['NPULossScaleOptimizer', 'AdamOptimizer'], marks=needs_tf1),
+    pytest.param(2, 'dynamic', ['NPULossScaleOptimizer', 'NPUDistributedOptimizer', 'AdamOptimizer'],
+                 marks=needs_tf1)])
 def test_optimizers_are_nested_in_order(npu, monkeypatch, size, scale, names):  # noqa: F811
     monkeypatch.setenv('RANK_SIZE', str(size))
     monkeypatch.setenv('RANK_ID', '0')
@@ -207,13 +257,12 @@ def test_optimizers_are_nested_in_order(npu, monkeypatch, size, scale, names):  
     assert found == names
 
 
-@needs_tf1
+@needs_adapter
 def test_ranks_from_different_checkpoints_are_refused(npu, monkeypatch):  # noqa: F811
     monkeypatch.setenv('RANK_SIZE', '2')
     monkeypatch.setenv('RANK_ID', '1')
-    from npu_bridge.hccl import hccl_ops
     others = dict(min=5000, max=5000)
-    monkeypatch.setattr(hccl_ops, 'transport', lambda key, arrays, reduction: [
+    monkeypatch.setattr(bridge('hccl.hccl_ops'), 'transport', lambda key, arrays, reduction: [
         {'min': np.minimum, 'max': np.maximum}[reduction](array, others[reduction]) for array in arrays])
     with tf.Graph().as_default(), tf.Session() as session:
         tf.train.create_global_step()
@@ -226,13 +275,12 @@ def test_ranks_from_different_checkpoints_are_refused(npu, monkeypatch):  # noqa
             hook.after_create_session(session, None)
 
 
-@needs_tf1
+@needs_adapter
 def test_averages_go_in_one_exchange(npu, monkeypatch):  # noqa: F811
     monkeypatch.setenv('RANK_SIZE', '2')
     monkeypatch.setenv('RANK_ID', '0')
-    from npu_bridge.hccl import hccl_ops
     calls = []
-    monkeypatch.setattr(hccl_ops, 'transport', lambda key, arrays, reduction: calls.append(key) or [
+    monkeypatch.setattr(bridge('hccl.hccl_ops'), 'transport', lambda key, arrays, reduction: calls.append(key) or [
         array + 3 * np.arange(len(array), dtype=np.float32) for array in arrays])
     with tf.Graph().as_default(), tf.Session() as session:
         averages = devices.average([tf.constant(1.), tf.constant([[2.], [4.]]), tf.constant(6.)], NPU)
@@ -260,13 +308,44 @@ def test_deformable_convolution_equals_the_portable_one(npu):  # noqa: F811
         np.testing.assert_allclose(ours, portable, atol=2e-4)
 
 
-@needs_tf1
+@needs_adapter
+@pytest.mark.parametrize('kind', ['borders', 'whole', 'zero'])
+def test_derivatives_at_whole_pixels_are_those_of_the_portable_one(npu, kind):  # noqa: F811
+    """At -1, 0, size - 1, size and between, on both axes: right-hand derivatives, by which training starts."""
+    inputs = test_deform_conv.make_inputs((2, 4, 5, 4, 3, 2, 3), kind)
+    cotangent = np.random.RandomState(1).randn(2, 4, 5, 3)
+    ours, portable = (test_deform_conv.run(inputs, 2, cotangent=cotangent, impl=impl) for impl in ('npu', 'tf'))
+    assert np.abs(portable[2]).max() > .1
+    for name, one, other in zip(['y', 'x', 'offset', 'mask', 'weight', 'bias'], ours, portable):
+        np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(other).max(), err_msg=name)
+
+
+@needs_adapter
+def test_features_wider_than_the_operator_takes_are_refused(npu):  # noqa: F811
+    with tf.Graph().as_default():
+        x, offset, mask = (tf.zeros([1, 1, 1366, channels]) for channels in (2, 18, 9))
+        with pytest.raises(UserError, match=r'features of 1366 pixels .* at most 1365 .* \(--tile=640\)'):
+            runtime_npu.deformable_conv2d(x, offset, mask, tf.zeros([3, 3, 2, 2]), 1)
+
+
+@needs_adapter
 @pytest.mark.parametrize('offsets, text', [
     ((2, None, None, 36), 'needs static height and width'), ((2, 4, 6, 36), r'must be \[N, H, W, 54\]')])
 def test_operator_shapes_are_checked_while_building(npu, offsets, text):  # noqa: F811
     with tf.Graph().as_default(), pytest.raises(ValueError, match=text):
         runtime_npu.deformable_conv2d(tf.zeros([2, 5, 6, 4]), tf.placeholder(tf.float32, offsets),
                                       tf.placeholder(tf.float32, offsets[:3] + (18,)), tf.zeros([3, 3, 4, 3]), 2)
+
+
+@needs_adapter
+def test_a_restoration_on_the_device_gives_the_cpus_pixels(npu, tmp_path):  # noqa: F811
+    """In tiles, as frames that are wider than the operator takes have to be restored."""
+    checkpoint, frames = tiny_checkpoint(tmp_path), smooth_frames(3, 12, 24)
+    restored = []
+    for device in ('npu', 'cpu'):
+        with Restorer(checkpoint, tile=16, tile_overlap=4, device=device, dcn_impl='auto') as restorer:
+            restored.append(restorer.restore(frames).astype(int))
+    assert np.abs(restored[0] - restored[1]).max() <= 1
 
 
 # training
@@ -380,9 +459,92 @@ def test_overflow_at_the_lowest_scale_is_named(tiny, monkeypatch, tmp_path, mode
               save_every=8)
 
 
+@needs_adapter
+@pytest.mark.parametrize('scale', ['off', pytest.param('dynamic', marks=needs_tf1)])
+def test_what_is_judged_and_shown_keeps_float32(npu, monkeypatch, scale):  # noqa: F811
+    """Sums of loss, PSNR, norm and offsets, means over ranks, schedule and gate: float16 ends at 65504."""
+    monkeypatch.setenv('RANK_SIZE', '2')
+    monkeypatch.setenv('RANK_ID', '0')
+    computed, network, norm = [], model_fn.edvr, model_fn.optimizer.global_norm
+
+    def remembered(*args):
+        outputs = network(*args)
+        measured = [mean.op.inputs[0].op.inputs[0] for mean in outputs.offset_means.values()]   # of Mean and Abs
+        computed.extend([outputs.sr] + measured)
+        return outputs
+
+    monkeypatch.setattr(model_fn, 'edvr', remembered)
+    monkeypatch.setattr(model_fn.optimizer, 'global_norm', lambda pairs, rates: computed.extend(
+        gradient for gradient, _ in pairs) or norm(pairs, rates))
+    with tf.Graph().as_default():
+        tf.train.create_global_step()
+        function = model_fn.make_model_fn(MODEL, TrainingConfig(clip_norm=1., ema_decay=.9),
+                                          NPU.replace(loss_scale=scale))
+        features = {'lq': tf.zeros([1, 1, 8, 8, 3], tf.uint8)}
+        spec = function(features, tf.zeros([1, 32, 32, 3], tf.uint8), tf.estimator.ModeKeys.TRAIN)
+        watched, = tf.get_collection(model_fn.WATCHED_KEY)
+        found = operations_between(computed, [watched, spec.loss])
+    assert {'Mean', 'Abs', 'Sum', 'L2Loss', 'Sqrt', 'Cos', 'Log', 'RealDiv', 'PyFunc'} <= {op.type for op in found}
+    assert [op.name for op in found if '_keep_dtype' not in op.node_def.attr] == []
+
+
+def operations_between(begin, ends):
+    """The operations with float32 results that compute tensors `ends` from tensors `begin`."""
+    before = {tensor.op for tensor in begin}
+    todo, seen = [tensor.op for tensor in ends], set(before)
+    while todo:
+        op = todo.pop()
+        if op not in seen:
+            seen.add(op)
+            todo += [value.op for value in op.inputs]
+    passed_on = ('Const', 'Identity', 'ReadVariableOp', 'VariableV2', 'VarHandleOp', 'Placeholder')
+    return [op for op in seen - before
+            if op.type not in passed_on and any(value.dtype == tf.float32 for value in op.outputs)]
+
+
 @tf.custom_gradient
 def _infinite_gradient(x):
     return tf.identity(x), lambda grad: grad * np.inf
+
+
+@needs_tf1
+@pytest.mark.parametrize('mode', ['saturation', 'inf_nan'])
+def test_an_overflow_on_the_other_rank_lowers_the_scale_here_too(npu, monkeypatch, mode):  # noqa: F811
+    """The other rank does what this one does, but for one overflow; then the scale grows again."""
+    for name, value in (('NPU_DOUBLE_OVERFLOW', mode), ('RANK_SIZE', '2'), ('RANK_ID', '0')):
+        monkeypatch.setenv(name, value)
+    combine, overflow = bridge('sockets').combine, []
+
+    def transport(key, arrays, reduction):
+        others = [np.array(array) for array in arrays]
+        if overflow and mode == 'inf_nan' and len(arrays) > 1:   # the gradients
+            others[0][:] = np.inf
+        if overflow and arrays[0].shape == ():   # the flag of the device, where values saturate
+            others[0] += 1
+        return [combine(reduction, pair) for pair in zip(arrays, others)]
+    monkeypatch.setattr(bridge('hccl.hccl_ops'), 'transport', transport)
+    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    runtime = NPU.replace(loss_scale='dynamic', loss_scale_value=8., loss_scale_growth_steps=2)
+    seen, weights = [], []
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.train.create_global_step()
+        frames = tf.constant(90, tf.uint8, [1, tiny_training.FRAMES, 8, 8, 3])
+        gt = tf.constant(9, tf.uint8, [1, 32, 32, 3])
+        spec = model_fn.make_model_fn(MODEL.replace(num_frames=tiny_training.FRAMES), TrainingConfig(), runtime)(
+            {'lq': frames}, gt, tf.estimator.ModeKeys.TRAIN)
+        watched, = tf.get_collection(model_fn.WATCHED_KEY)
+        scale, = [variable for variable in tf.global_variables() if variable.op.name == 'loss_scale']
+        session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
+        for happens in (False, True, False, False):
+            overflow[:] = [True] * happens
+            values = dict(zip(model_fn.WATCHED, session.run([watched, spec.train_op])[0]))
+            seen.append((values['faults'], values['streak'], session.run(scale)))
+            weights.append(session.run(tf.trainable_variables()))
+        assert session.run(tf.train.get_global_step()) == 4
+    assert seen == [(0, 0, 8), (guard.OVERFLOW, 0, 4), (0, 0, 4), (0, 0, 8)]
+    for before, after, later in zip(*weights[:3]):
+        np.testing.assert_array_equal(before, after)
+        assert (after != later).any()
 
 
 @needs_adapter
@@ -398,13 +560,13 @@ def test_loss_scale_of_tensorflow_2_6_is_refused(npu):  # noqa: F811
         startup_checks.check(NPU.replace(loss_scale='dynamic'))
 
 
-def train_on_two_ranks(folder, options):
+def train_on_two_ranks(folder, options, **variables):
     """Runs the training program as two ranks with {option: value}, logs in folder/logs; returns what rank 0 printed."""
     table = folder / 'table.json'
     table.write_text(rank_table.to_json([rank_table.Rank(rank, rank, '192.168.100.%d' % (rank + 1), '127.0.0.1')
                                          for rank in range(2)]))
     arguments = ['--num_devices=2', '--rank_table=%s' % table, '--logs=%s' % (folder / 'logs')]
-    env = environment(NPU_DOUBLE_PATIENCE='120')
+    env = environment(NPU_DOUBLE_PATIENCE='120', **variables)
     env['PYTHONPATH'] = os.pathsep.join([DOUBLE, env['PYTHONPATH']])
     done = preloaded.run(PROGRAM, arguments + ['--%s=%s' % item for item in sorted(options.items())], 300, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -414,17 +576,21 @@ def train_on_two_ranks(folder, options):
 @needs_tf1
 def test_two_ranks_are_one_with_the_whole_batch_and_rank_0_alone_writes(
         npu, tmp_path, uninterrupted):  # noqa: F811
-    recipe = dict(RECIPE, input='null', batch_size=1, patch_size=8, **MODEL.to_dict())
+    """Under a dynamic loss scale in INF/NaN mode, which changes nothing but its own state."""
+    recipe = dict(RECIPE, input='null', batch_size=1, patch_size=8, loss_scale='dynamic', loss_scale_value=16,
+                  loss_scale_growth_steps=3, **MODEL.to_dict())
     run = tmp_path / 'run'
-    train_on_two_ranks(tmp_path, dict(recipe, model_dir=run))
-    assert_same(weights(run), weights(uninterrupted), rtol=1e-4, atol=1e-6)
+    train_on_two_ranks(tmp_path, dict(recipe, model_dir=run), NPU_DOUBLE_OVERFLOW='inf_nan')
+    found = weights(run)
+    assert [found.pop(name) for name in ('loss_scale', 'good_steps', 'bad_steps')] == [32, 1, 0]
+    assert_same(found, weights(uninterrupted), rtol=1e-4, atol=1e-6)
     assert len([name for name in os.listdir(str(run)) if name.startswith('events')]) == 1
     assert 'saved' in (tmp_path / 'logs' / 'rank_0.log').read_text()
     quiet = (tmp_path / 'logs' / 'rank_1.log').read_text()
     assert 'saved' not in quiet and 'Step:' not in quiet
 
 
-@needs_tf1
+@needs_adapter
 def test_two_ranks_read_different_records(npu, tmp_path):  # noqa: F811
     """The loss of the first step is that of both ranks' own batches, under the weights that rank 0 began with."""
     data = DataConfig(data_dir=tiny_training.make_set(tmp_path / 'set'), batch_size=2, patch_size=8, deterministic=True)

@@ -145,14 +145,18 @@ def test_run_config_refuses(options, error):
         run_config(**options)
 
 
-def test_run_config_reads_tf_config_and_profiling_needs_a_string(monkeypatch):
+@pytest.mark.parametrize('text', ['', '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'])
+def test_run_config_reads_tf_config(monkeypatch, text):
+    monkeypatch.setenv('TF_CONFIG', text)
+    with pytest.raises(ValueError):
+        run_config()
+
+
+def test_profiling_needs_a_string():
     with pytest.raises(ValueError):
         bridge('estimator.npu.npu_config').ProfilingConfig(enable_profiling=True)
     with pytest.raises(TypeError):
         bridge('estimator.npu.npu_config').ProfilingConfig(True, ['task_trace'])
-    monkeypatch.setenv('TF_CONFIG', '')
-    with pytest.raises(ValueError):
-        run_config()
 
 
 # NPUEstimator
@@ -191,6 +195,12 @@ def test_estimator_needs_a_job(monkeypatch, tmp_path, release, name, error, text
     monkeypatch.setenv('NPU_DOUBLE_RELEASE', release)
     monkeypatch.delenv(name)
     with pytest.raises(error, match=text):
+        estimator(fit, model_dir=str(tmp_path))
+
+
+def test_two_kinds_of_clusters_at_once_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv('CM_WORKER_SIZE', '2')
+    with pytest.raises(ValueError, match='RANK_SIZE and CM_WORKER_SIZE cannot be configured at the same time'):
         estimator(fit, model_dir=str(tmp_path))
 
 
@@ -438,15 +448,58 @@ def test_arguments_by_release(monkeypatch, release, count):
     assert len(inspect.signature(bridge('estimator.npu.npu_config').NPURunConfig).parameters) == count
 
 
-def test_model_fn_with_an_unknown_argument_is_refused(tmp_path):
+@pytest.mark.parametrize('model_fn', [lambda features, labels, mode, extra: None, lambda x, labels, mode: None])
+def test_model_fn_is_called_by_keyword_so_other_arguments_are_refused(tmp_path, model_fn):
     with pytest.raises(ValueError, match='not expected args'):
-        estimator(lambda features, labels, mode, extra: None, model_dir=str(tmp_path))
+        estimator(model_fn, model_dir=str(tmp_path))
 
 
-def test_ranks_that_exchange_other_things_fail():
-    sockets = bridge('sockets')
-    hub = object.__new__(sockets._Hub)
-    hub._size, hub._parts, hub._answers, hub._descriptions = 1, {}, {}, {}
-    hub._arrived = threading.Condition()
-    assert hub._meet(('0', 1, 'sum'), 0, [1], '0 sum of a') == [1]
-    assert 'the ranks disagree on collective 0' in hub._meet(('0', 1, 'sum'), 1, [1], '0 sum of b')
+def test_bad_steps_add_up_over_good_ones():
+    """As in the adapter: two overflows lower the scale, whatever lies between them."""
+    manager = bridge('estimator.npu.npu_loss_scale_manager').ExponentialUpdateLossScaleManager(8., 3, 2, 2, 0.5)
+    finite = tf.placeholder(tf.bool, [])
+    update = manager.update_loss_scale(finite)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        scales = []
+        for value in (False, True, True, False, True, True, True):
+            session.run(update, {finite: value})
+            scales.append(session.run(manager._loss_scale))
+    assert scales == [8, 8, 8, 4, 4, 4, 8]
+
+
+def test_ranks_that_exchange_in_another_order_fail():
+    """Each of two ranks runs the same two collectives; the device would wait for ever."""
+    first, second = ((str(place), 1, 'sum') for place in (0, 1))
+
+    def meet(orders):
+        hub = bridge('sockets')._Hub(2)
+        answers = [None, None]
+
+        def rank(number):
+            answers[number] = [hub._meet(key, number, [np.float32(number + 1)], '%s sum of %s' % (key[0], name))
+                               for key, name in zip((first, second), orders[number])]
+        threads = [threading.Thread(target=rank, args=(number,)) for number in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        return answers
+    assert meet(['ab', 'ab']) == [[[3], [3]]] * 2
+    for answers in meet(['ab', 'ba']):
+        assert all('the ranks disagree on collective' in answer for answer in answers)
+
+
+def test_collectives_are_compared_in_the_order_of_the_graph(monkeypatch):
+    """So that `sockets` sees one key for the same collective of each rank, and another key for another order."""
+    keys = []
+    monkeypatch.setenv('RANK_SIZE', '2')
+    monkeypatch.setattr(bridge('hccl.hccl_ops'), 'transport', lambda key, arrays, reduction: keys.append(key) or arrays)
+    for names in ('vw', 'wv'):
+        with tf.Graph().as_default(), tf.Session() as session:
+            variables = {name: tf.get_variable(name, [2], initializer=tf.ones_initializer()) for name in 'vw'}
+            pairs = distributed(tf.train.GradientDescentOptimizer(1.)).compute_gradients(
+                tf.reduce_sum(variables['v'] * 3 + variables['w'] * 2), [variables[name] for name in names])
+            session.run(tf.global_variables_initializer())
+            session.run([gradient for gradient, _ in pairs])
+    assert len(keys) == 2 and keys[0] != keys[1]

@@ -16,6 +16,7 @@ from data_tools.record.manifest import Manifest
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.data import input_pipeline
 from edvr.data.input_pipeline import tf
+from edvr.restoration import tiling
 
 FEW = settings(max_examples=25, derandomize=True, deadline=None, database=None,
                suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much,
@@ -89,6 +90,29 @@ def test_windows(data, length, half, fill, interval):
             assert frame == index + offset * interval
     mirrored = window_indices(length - 1 - index, length, count, fill, interval)
     assert [length - 1 - frame for frame in reversed(mirrored)] == found
+
+
+def blurred(image, radius, scale):
+    """Means over squares of `radius`, enlarged: as a network, it sees only so far."""
+    for axis in (0, 1):
+        indices = np.arange(image.shape[axis])
+        image = np.mean([image.take(np.clip(indices + offset, 0, indices[-1]), axis)
+                         for offset in range(-radius, radius + 1)], 0)
+    return image.repeat(scale, 0).repeat(scale, 1)
+
+
+@FEW
+@given(size=st.tuples(st.integers(1, 90), st.integers(1, 90)), tile=st.sampled_from([16, 24, 40]), data=st.data(),
+       multiple=st.sampled_from([1, 4, 8]), scale=st.integers(1, 3))
+def test_tiles_give_what_the_whole_gives(size, tile, data, multiple, scale):
+    """Where tiles overlap by more than the network sees, cutting a frame changes nothing."""
+    overlap = data.draw(st.integers(0, tile // 2))
+    radius = overlap * 3 // 8
+    frame = np.random.RandomState(sum(size)).randint(0, 256, size + (3,)).astype(np.uint8)
+    padded = tiling.pad(frame, tiling.padded_size(size[0], size[1], multiple)).astype(np.float64)
+    tiles = tiling.Tiling(padded.shape[:2], (tile, tile), overlap, multiple, scale)
+    found = tiles.blend([blurred(padded[box], radius, scale).astype(np.float32) for box in tiles.boxes])
+    np.testing.assert_allclose(found, blurred(padded, radius, scale), rtol=1e-5, atol=1e-4)
 
 
 NAMES = st.text(st.characters(blacklist_categories=['Cs'], blacklist_characters='\0'), min_size=1, max_size=20)

@@ -85,7 +85,7 @@ def test_everything_wrong_is_said_at_once(tmp_path):
 
 @pytest.mark.parametrize('content, text', [
     ('{', 'cannot be read'), ('[]', 'not of format 1.0'),
-    ('{"server_list": [{}]}', "not of format 1.0 (KeyError: 'device')")])
+    ('{"server_list": [{}]}', 'not of format 1.0: version is missing')])
 def test_no_table_at_all(tmp_path, content, text):
     path = tmp_path / 'table.json'
     path.write_text(content)

@@ -1,6 +1,7 @@
 """The shell scripts: they parse, and only an interpreter that works makes an environment."""
 import glob
 import os
+import shutil
 import subprocess
 import sys
 
@@ -88,3 +89,28 @@ def test_the_demonstration_says_what_to_install(bash, tmp_path):
 def test_a_tensorflow_there_is_not(bash):
     result = bash('python_for 2.16')
     assert result.returncode == 1 and result.stderr == 'error: TensorFlow 2.16 is not one of 1.15, 2.6, 2.15\n'
+
+
+def test_cann_that_is_named_and_not_there_is_an_error(tmp_path):
+    """And the script that is named is sourced, whatever it leaves undefined."""
+    script = ['bash', '-c', 'set -eu; root=/somewhere; . scripts/ascend.sh; echo "$CANN $PYTHONPATH"']
+    named = tmp_path / 'set_env.sh'
+    for text in (None, 'export CANN=9.1$NO_SUCH_VARIABLE\nfalse\n'):
+        if text:
+            named.write_text(text)
+        done = subprocess.run(script, cwd=ROOT, env=dict(os.environ, ASCEND_SET_ENV=str(named), PYTHONPATH=''),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+        if text:
+            assert (done.returncode, done.stdout) == (0, '9.1 /somewhere\n')
+        else:
+            assert done.returncode == 1 and done.stderr == 'error: ASCEND_SET_ENV is %s, which is not a file\n' % named
+
+
+SHELLCHECK = shutil.which('shellcheck', path=os.path.dirname(sys.executable) + os.pathsep + os.environ['PATH'])
+
+
+@pytest.mark.skipif(not SHELLCHECK, reason='shellcheck is not installed')
+def test_shellcheck_finds_nothing():
+    done = subprocess.run([SHELLCHECK, '-x'] + SCRIPTS + [os.path.join('.ci', 'run')], cwd=ROOT,
+                          stdout=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0, done.stdout

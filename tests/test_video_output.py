@@ -12,7 +12,7 @@ from test_video import make
 from data_tools.base import lock
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, packets, video
-from edvr.restoration.output import containers, joining, output_lock
+from edvr.restoration.output import containers, joining, output_lock, segments
 from edvr.restoration.output.timing import Timing
 from edvr.restoration.output.verification import verify
 from edvr.restoration.output.video_writer import VideoWriter
@@ -100,6 +100,16 @@ def test_an_interrupted_video_continues_and_has_the_same_bytes(tmp_path):
             writer.write(frame)
     assert path.read_bytes() == (tmp_path / 'whole.mp4').read_bytes()
     assert sorted(os.listdir(str(tmp_path))) == ['a.mkv', 'b.mp4', 'whole.mp4']
+
+
+def test_segments_that_are_missing(tmp_path):
+    folder = segments.SegmentFolder(str(tmp_path / 'a.mp4'), {}, frames=4)
+    assert folder.missing(10) == [(0, 10)] and folder.first == 0
+    for number in (0, 2):   # of two processes
+        open(folder.file(number), 'w').close()
+    assert folder.missing(18) == [(4, 8), (12, 18)]
+    folder.close()
+    assert segments.SegmentFolder(str(tmp_path / 'a.mp4'), {}, frames=4).first == 4
 
 
 def test_a_run_killed_while_joining_joins_again(tmp_path, monkeypatch):

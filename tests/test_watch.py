@@ -124,7 +124,7 @@ def test_follow_survives_a_spoilt_checkpoint_and_ends_at_the_step(steps, tmp_pat
     assert follower.results[1]['error'] == 'values that are not finite'
     captured = capsys.readouterr()
     assert 'error: values that are not finite' in captured.err
-    assert '3 checkpoints looked at; best: step 3 with PSNR = 21.0000' in captured.out
+    assert '3 checkpoints evaluated; best: step 3 with PSNR = 21.0000' in captured.out
 
 
 def test_wrong_data_end_the_watch(steps, tmp_path, monkeypatch):
@@ -157,6 +157,6 @@ def test_program_follows_and_ends_on_sigterm(steps, tmp_path):
     finally:
         process.kill()
     assert [result['step'] for result in json.loads(record.read_text())] == [1]
-    assert '1 checkpoints looked at; best: step 1' in (tmp_path / 'out').read_text()
+    assert '1 checkpoints evaluated; best: step 1' in (tmp_path / 'out').read_text()
     assert checkpoints.latest(str(tmp_path / 'eval' / 'best')).endswith('model.ckpt-1')
     assert len(curve(tmp_path)) == 1

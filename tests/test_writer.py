@@ -78,18 +78,18 @@ def frame(value):
     return np.full((4, 6, 3), value, np.float32)
 
 
-def test_a_folder_goes_on_at_the_first_missing_frame(tmp_path):
+def test_a_folder_goes_on_with_the_missing_frames(tmp_path):
     folder = PngFolder(str(tmp_path / 'out'), NAMES, SETTINGS)
-    assert folder.first == 0
+    assert folder.missing == [(0, len(NAMES))]
     for index in (0, 1, 3):
         folder.write(index, frame(index / 4))
     folder.write(0, frame(1.7))
     np.testing.assert_array_equal(read_image(str(tmp_path / 'out' / 'f0.png')), 255)
     np.testing.assert_array_equal(read_image(str(tmp_path / 'out' / 'f1.png')), 64)   # 63.75 rounds
     (tmp_path / 'out' / 'f2.png.123.partial').write_bytes(b'cut')
-    assert PngFolder(str(tmp_path / 'out'), NAMES, SETTINGS).first == 2
+    assert PngFolder(str(tmp_path / 'out'), NAMES, SETTINGS).missing == [(2, 3)]
     assert sorted(os.listdir(str(tmp_path / 'out'))) == ['.restoration.json', 'f0.png', 'f1.png', 'f3.png']
-    assert PngFolder(str(tmp_path / 'out'), NAMES, SETTINGS, overwrite=True).first == 0
+    assert PngFolder(str(tmp_path / 'out'), NAMES, SETTINGS, overwrite=True).missing == [(0, len(NAMES))]
     assert os.listdir(str(tmp_path / 'out')) == ['.restoration.json']
 
 

@@ -17,6 +17,7 @@ from conftest import ROOT
 from data_tools.record import layout
 from data_tools.record.manifest import Manifest, Shard, shard_name
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.model import network as edvr_network
 from edvr.model.network import Outputs
 from edvr.training import model_fn
 
@@ -105,6 +106,9 @@ def main():
         first, last = (span.split('-') * 2)[:2]
         chosen = spoiled_at(int(first), int(last), some=condition == 'some')
     model_fn.edvr = chosen
+    # the same network for validation, which computes the features of each frame by itself
+    edvr_network.extract_features = lambda frames, config, impl: (tf.cast(frames, tf.float32),)
+    edvr_network.restore_features = lambda stacks, centre, config, impl: network(stacks[0], config)
     disturbance.apply(os.environ.get('TINY_TRAINING_FAULT'))
     pause = float(os.environ.get('TINY_TRAINING_SLEEP', 0))
     if pause:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import uuid
 import warnings
 
 from data_tools.base.errors import UserError
@@ -68,7 +69,8 @@ def atomic_path(path):
       UserError: disk full, no permission, ...; the text names the file.
     """
     path = str(path)
-    partial = '%s.%d%s' % (path, os.getpid(), PARTIAL)
+    # processes on several hosts, and threads of one, may write the same file at a time
+    partial = '%s.%d-%s%s' % (path, os.getpid(), uuid.uuid4().hex[:8], PARTIAL)
     with explained(path):
         try:
             yield partial

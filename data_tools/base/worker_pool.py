@@ -1,5 +1,6 @@
 """A pool of worker processes for long jobs: progress with ETA, clean termination, no orphans."""
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -18,8 +19,23 @@ class StoppedError(Exception):
 _shared = {}
 
 
+_thread = threading.local()   # `count`: where a worker that is not of this pool counts
+
+
+@contextlib.contextmanager
+def counting(count):
+    """Inside the `with` block, `report` in this thread calls `count(items, size)`: for other pools than this one."""
+    before, _thread.count = getattr(_thread, 'count', None), count
+    try:
+        yield
+    finally:
+        _thread.count = before
+
+
 def report(items=0, size=0):
     """Called by a worker after each item: counts items and bytes. Raises StoppedError when the program is ending."""
+    if getattr(_thread, 'count', None):
+        _thread.count(items, size)
     if _shared:
         with _shared['lock']:
             _shared['items'].value += items
@@ -49,8 +65,9 @@ def run(function, tasks, workers, title, total, unit, context='fork'):
                   stop=context.RawValue('b', 0))
     with concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_start_worker,
                                                 initargs=(shared, os.getpid())) as pool, _sigterm_as_interrupt():
-        futures = [pool.submit(function, *task) for task in tasks]
+        futures = []
         try:
+            futures += [pool.submit(function, *task) for task in tasks]   # fails where a worker is killed meanwhile
             with tqdm(total=total, desc=title, unit=unit, mininterval=0.5, smoothing=0.1) as bar:
                 _follow(futures, shared, bar)
             return [future.result() for future in futures]

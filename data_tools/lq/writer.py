@@ -1,7 +1,7 @@
 """LQ clips on disk: PNG frames with the names of the GT frames, and a record of how they were made."""
 import os
 
-from data_tools.base import files, worker_pool
+from data_tools.base import files, schema, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media import clips, layouts
 from data_tools.media.degradation import Degradation
@@ -60,7 +60,7 @@ def _prepare(folder, clip, record, overwrite):
     path = os.path.join(folder, RECORD)
     names = {entry.name for entry in layouts.entries(folder)}
     if os.path.exists(path):
-        old = files.read_json(path)
+        old = schema.read(path, schema.MapOf(schema.Anything()), 'remove the folder, and its LQ is made again')
         if old == record:
             return next((i for i, name in enumerate(_names(clip)) if name not in names), clip.length)
         changed = sorted(key for key in set(old) | set(record)

@@ -3,6 +3,7 @@ import dataclasses
 from typing import Optional
 
 from data_tools.base import paths
+from data_tools.base.beam_config import BeamConfig
 from data_tools.base.config import Config, option
 from data_tools.media.config import MadeLqConfig, ShotConfig
 from data_tools.media.windows import FILLS
@@ -13,7 +14,7 @@ NO_FILL = 'none'
 
 
 @dataclasses.dataclass(frozen=True)
-class PackConfig(ShotConfig, MadeLqConfig):
+class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
     """Clips to pack, how, and where to."""
 
     TITLE = 'packing'
@@ -42,7 +43,7 @@ class PackConfig(ShotConfig, MadeLqConfig):
     seed: int = option(0, 'seed of the order of windows and of the random choices of make_lq')
     num_shards: Optional[int] = option(None, 'number of files; default about %d MB each, at least 16. At least as '
                                        'many as devices that will train together' % SHARD_MB, low=1, high=99999)
-    workers: int = option(0, 'worker processes; 0: one per core', low=0)
+    workers: int = option(0, 'worker processes where no --runner has its own; 0: one per core', low=0)
     shard_range: str = option('', 'FIRST:END, pack only these shards (END not included); for several hosts')
     merge_manifests: bool = option(False, 'write the manifest of a set whose shards several hosts have packed')
     scratch_dir: str = option('', 'folder for decoded frames while packing (all of LQ, and GT of videos); default '

@@ -3,15 +3,16 @@ import os
 
 import numpy as np
 
-from data_tools.base import files
+from data_tools.base import files, schema
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import DegradedFrames, VideoFrames
-from data_tools.packing import shard_writer
+from data_tools.packing import set_lock, shard_writer
 from data_tools.packing.config import NO_FILL, SHARD_MB
 from data_tools.record import layout
 from data_tools.record.manifest import MANIFEST, Manifest
+from data_tools.record.manifest_schema import JOB_SCHEMA
 
 JOB = 'job.json'
 VIDEOS = 'videos.json'   # what is known of the source videos, see video_scan
@@ -79,16 +80,17 @@ def centres(length, job):
 def refuse_foreign(folder):
     """Raises UserError if a folder holds something else than a set of shards."""
     names = files.listing(folder)
-    others = [name for name in names if not name.endswith(files.PARTIAL) and name != VIDEOS]
+    others = [name for name in names if not name.endswith(files.PARTIAL) and name != VIDEOS
+              and not set_lock.is_lock(name)]
     if others and JOB not in names:
         raise UserError('%s is not empty (%s ...): choose a new folder, or empty it' % (folder, others[0]))
 
 
-def prepare_output(folder, job, update=False):
+def prepare_output(folder, job, update=False, shared=False):
     """Makes the folder ready. Returns whether the set is whole already.
 
     A clip whose source has changed since the job began does not make another job: the shards that hold it are
-    outdated, see `shard_writer.state`.
+    outdated, see `shard_writer.finished`. With `shared`, other runs are packing other shards of the folder.
 
     Raises:
       UserError: the folder holds something else than this very job; a whole set whose source has changed, unless
@@ -98,10 +100,11 @@ def prepare_output(folder, job, update=False):
     files.make_dir(folder)
     names = files.listing(folder)
     path = os.path.join(folder, JOB)
-    if JOB not in names or not any(name.startswith('shard-') for name in names):
-        files.write_json(path, job)   # a job of which nothing is done binds nobody
+    if JOB not in names or not (shared or any(name.startswith('shard-') for name in names)):
+        files.remove(os.path.join(folder, MANIFEST))   # of shards that somebody has removed
+        files.write_json(path, job)   # the options of a job of which nothing is done are not compared
         return False
-    old = files.read_json(path)
+    old = schema.read(path, JOB_SCHEMA, 'the file was cut or edited: restore it, or choose a new folder')
     _check_same_job(folder, old, job)
     changed = sorted(name for name, mark in job['sources'].items() if old['sources'].get(name) != mark)
     if changed and MANIFEST in names:

@@ -4,53 +4,72 @@ import shutil
 
 from tqdm import tqdm
 
-from data_tools.base import files, worker_pool
+from data_tools.base import beam_options, files, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media import clips
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import VideoFrames
 from data_tools.media.shots import ShotRule
 from data_tools.media.video_scan import Scanner
+from data_tools.packing import finishing, set_lock, shard_writer
 from data_tools.packing import scratch as scratch_files
-from data_tools.packing import shard_writer
+from data_tools.packing import tasks as task_list
 from data_tools.packing.defaults import settle
-from data_tools.packing.job import VIDEOS, describe_job, order_in_shards, prepare_output, refuse_foreign, span
+from data_tools.packing.job import VIDEOS, describe_job, prepare_output, refuse_foreign, span
 from data_tools.packing.scratch import Scratch
-from data_tools.packing.shard_writer import ShardTask
-from data_tools.record.manifest import Manifest, Shard, shard_name
+from data_tools.record.manifest import shard_name
 
 
 def pack_set(config):
     """Does what a PackConfig says, as far as that is not done yet.
 
     Raises:
-      UserError: clips that cannot be packed, a folder that holds something else, shards missing for a merge, too little
-        room.
+      UserError: clips that cannot be packed, a folder that holds something else, another run that packs the same
+        shards, shards missing for a merge, too little room, a source that changes meanwhile.
     """
     refuse_foreign(config.output_dir)
     config, notes = settle(config)
     for note in notes:
         print(note, flush=True)
+    if config.runner:
+        config = _for_other_hosts(config)
     found, shots = find_source(config)
     job = describe_job(config, found, shots)
     shards = range(job['num_shards'])
     wanted = _parse_range(config.shard_range, job['num_shards']) if config.shard_range else shards
     folder = config.output_dir
-    if prepare_output(folder, job, config.update):
-        print('%s is whole already: %d windows' % (folder, job['windows']))
+    wanted = shards if config.merge_manifests else wanted
+    with set_lock.of_shards(folder, wanted):
+        shared = bool(set_lock.others(folder, wanted))
+        if prepare_output(folder, job, config.update, shared):
+            if not shared:
+                finishing.tidy(folder, job)
+            print('%s is whole already: %d windows' % (folder, job['windows']))
+            return
+        if not config.merge_manifests:
+            pack(config, found, job, wanted)
+        _finish_if_whole(config, found, job, wanted)
+
+
+def _finish_if_whole(config, found, job, wanted):
+    """Writes the manifest if all shards are there and no other run packs shards; reports what the folder holds."""
+    folder, shards = config.output_dir, range(job['num_shards'])
+    if finishing.is_finished(folder):   # the last step of a pipeline has written it
+        finishing.tidy(folder, job)
+        print(finishing.summary(folder))
         return
-    if not config.merge_manifests:
-        pack(config, found, job, wanted)
-    parts = [shard_writer.finished(folder, index, job) for index in shards]
+    parts = finishing.parts_of(folder, job)
     missing = [shard_name(i, len(shards)) for i in shards if parts[i] is None]
     if missing and config.merge_manifests:
         raise UserError('%s lacks %d of %d shards: %s; pack them first, with --shard_range'
                         % (folder, len(missing), len(shards), ', '.join(missing[:8])))
-    if missing:
+    if missing or set_lock.others(folder, wanted):   # the last one finishes the set
         print('%d of %d shards done; when all are, run again with --merge_manifests'
               % (len(shards) - len(missing), len(shards)))
         return
-    finish(folder, found, job, parts)
+    finishing.finish(folder, finishing.sizes_of(found), job, parts)
+    finishing.tidy(folder, job)
+    print(finishing.summary(folder))
 
 
 def find_source(config):
@@ -108,47 +127,48 @@ def pack(config, found, job, wanted):
     scratch = Scratch(config.scratch_dir, folder, wanted, job)
     files.make_dir(scratch.folder)
     files.remove_partials(scratch.folder)
-    tasks = shard_tasks(found, job, folder, todo)
+    tasks = task_list.shard_tasks(found, job, folder, todo)
     runner = _Runner(config, job, folder, scratch)
-    for some in rounds(tasks, runner.gt_room(tasks)):
-        runner.run(some)
+    parts = task_list.rounds(tasks, runner.gt_room(tasks))
+    if config.runner:
+        _pack_with_beam(config, found, job, scratch, parts)
+    else:
+        for some in parts:
+            runner.run(some)
     scratch.remove()
+    check_unchanged(tasks)
 
 
-def shard_tasks(found, job, folder, todo):
-    """A ShardTask for each of the shards `todo` (numbers); their `centres` are those of the shard alone."""
-    parts, tasks = order_in_shards(job), []
-    for index in todo:
-        windows = [tuple(window) for window in parts[index].tolist()]
-        kept = shard_writer.kept_clips(folder, index, job)
-        clips_here = {number: found[number] for number, _ in windows}
-        centres = {}
-        for number, centre in windows:
-            clip = found[number]
-            if clip.name not in kept and not clip.gt.direct:
-                centres.setdefault(clip.name, []).append(centre)
-        tasks.append(ShardTask(index, windows, clips_here, centres, kept))
-    return tasks
+def check_unchanged(tasks):
+    """Raises UserError unless the files of the clips that were packed are what they were when the run began.
+
+    A shard of changed files is noted as one of the old files, so the next run packs these clips again.
+    """
+    found = {clip.name: clip for clip in task_list.clips_to_decode(tasks).values()}
+    changed = sorted(name for name, clip in found.items() if clip.fingerprint() != clip.mark)
+    if changed:
+        raise UserError('the source of %d clips has changed while they were packed: %s; run the same command again: '
+                        'only these clips are packed again' % (len(changed), ', '.join(changed[:8])))
 
 
-def gt_bytes(task):
-    """Bytes of the GT frames that a shard needs in the scratch."""
-    return sum(len(task.centres.get(clip.name, ())) * scratch_files.frame_bytes(clip.gt)
-               for clip in task.clips.values())
+def _for_other_hosts(config):
+    """The config with paths that do not depend on the current folder; UserError where Beam cannot run it."""
+    beam_options.require()
+    beam_options.parse(config)
+    return config.replace(**{name: beam_options.absolute(getattr(config, name))
+                             for name in ('data_dir', 'output_dir', 'scratch_dir')})
 
 
-def rounds(tasks, room):
-    """Lists of tasks whose GT frames together take no more than `room` bytes; a single one may take more."""
-    some, used = [], 0
-    for task in tasks:
-        size = gt_bytes(task)
-        if some and used + size > room:
-            yield some
-            some, used = [], 0
-        some.append(task)
-        used += size
-    if some:
-        yield some
+def _pack_with_beam(config, found, job, scratch, parts):
+    """Packs the lists of tasks `parts`, and writes the manifest."""
+    from data_tools.packing import beam_pool  # defines what needs Beam
+    planned = []
+    for tasks in parts:
+        centres = task_list.centres_of(tasks)
+        groups = clips.groups(task_list.clips_to_decode(tasks).values())
+        tasks = task_list.with_centres(tasks, centres)
+        planned.append(beam_pool.Round(tasks, groups, centres, scratch, config.output_dir, job))
+    beam_pool.run(config, planned, finishing.sizes_of(found), job)
 
 
 class _Runner:
@@ -161,6 +181,8 @@ class _Runner:
         self._workers = config.workers or worker_pool.available_cores()
         self._context = 'spawn' if files.is_remote(folder) else 'fork'
         self._limit = config.scratch_gb * 1e9
+        # of a scratch on the disks of other hosts nothing is known here
+        self._elsewhere = bool(config.runner) and (bool(config.scratch_dir) or files.is_remote(folder))
 
     def gt_room(self, tasks):
         """Bytes that GT frames may take in the scratch at a time.
@@ -168,10 +190,10 @@ class _Runner:
         Raises:
           UserError: not enough room for LQ frames, the GT frames of one shard and, on the same disk, the shards.
         """
-        lq = sum(clip.length * scratch_files.frame_bytes(clip.lq) for clip in _clips_to_decode(tasks).values()
+        lq = sum(clip.length * scratch_files.frame_bytes(clip.lq) for clip in task_list.clips_to_decode(tasks).values()
                  if self._scratch.missing(clip, None)[0])
-        gt, most = sum(map(gt_bytes, tasks)), max(map(gt_bytes, tasks))
-        free = shutil.disk_usage(self._scratch.folder).free
+        gt, most = sum(map(task_list.gt_bytes, tasks)), max(map(task_list.gt_bytes, tasks))
+        free = float('inf') if self._elsewhere else shutil.disk_usage(self._scratch.folder).free
         allowed, shards = min(self._limit or free, free), self._bytes_of_shards(tasks)
         # how small tiles become is known afterwards only: they get no more than their share of what GT leaves
         certain = shards if self._job['encoding'] == 'raw' else 0
@@ -191,7 +213,7 @@ class _Runner:
 
     def _bytes_of_shards(self, tasks):
         """About the bytes that the shards take on the disk of the scratch."""
-        if files.is_remote(self._folder) or not _same_disk(self._folder, self._scratch.folder):
+        if files.is_remote(self._folder) or self._elsewhere or not _same_disk(self._folder, self._scratch.folder):
             return 0
         share = 1 if self._job['encoding'] == 'raw' else 0.5
         return share * sum(shard_writer.raw_bytes(task.clips[number], self._job['num_frames'])
@@ -199,27 +221,17 @@ class _Runner:
 
     def run(self, tasks):
         """Decodes what the tasks need, and writes their shards."""
-        centres = {}
-        for task in tasks:
-            for name, frames in task.centres.items():
-                centres.setdefault(name, []).extend(frames)
-        centres = {name: sorted(frames) for name, frames in centres.items()}
-        missing = [clip for clip in _clips_to_decode(tasks).values()
+        centres = task_list.centres_of(tasks)
+        missing = [clip for clip in task_list.clips_to_decode(tasks).values()
                    if any(self._scratch.missing(clip, centres.get(clip.name)))]
         decoding = [(group, {clip.name: centres[clip.name] for clip in group if clip.name in centres}, self._scratch)
                     for group in clips.groups(missing)]
         worker_pool.run(scratch_files.decode_clips, decoding, self._workers, 'decoding',
                         sum(clip.length for clip in missing), ' frames', self._context)
-        packing = [(task._replace(centres={name: centres[name] for name in task.centres}), self._scratch,
-                    self._folder, self._job) for task in tasks]
+        packing = [(task, self._scratch, self._folder, self._job) for task in task_list.with_centres(tasks, centres)]
         worker_pool.run(shard_writer.pack_shard, packing, self._workers, 'packing',
                         sum(len(task.windows) for task in tasks), ' windows', self._context)
         self._scratch.forget_gt()
-
-
-def _clips_to_decode(tasks):
-    """{clip number: Clip} of the windows that are encoded."""
-    return {number: clip for task in tasks for number, clip in sorted(task.clips.items()) if clip.name not in task.kept}
 
 
 def _same_disk(*folders):
@@ -232,20 +244,3 @@ def remove_partials(folder, todo, job):
     for name in files.listing(folder):
         if name.endswith(files.PARTIAL) and name.startswith(ours):
             files.remove(os.path.join(folder, name))
-
-
-def finish(folder, found, job, parts):
-    """Writes the manifest and removes what was needed only while packing."""
-    sizes = sorted({tuple(clip.lq.size) for clip in found})
-    told = {key: value for key, value in job.items() if key != 'sources'}
-    manifest = Manifest(job['num_frames'], job['scale'], job['encoding'], job['lq_tile'], job['gt_tile'], sizes,
-                        [Shard(**part['shard']) for part in parts], told)
-    manifest.check_shards(folder)
-    manifest.write(folder)
-    for index in range(job['num_shards']):
-        files.remove(shard_writer.part_path(folder, index, job))
-    for name in files.listing(folder):
-        if name.startswith(scratch_files.PREFIX):   # of runs with other options or other ranges
-            files.remove(os.path.join(folder, name))
-    print('%s: %d windows in %d shards, %.2f GB, %s' % (folder, manifest.records, len(manifest.shards),
-                                                       manifest.bytes / 1e9, job['encoding']))

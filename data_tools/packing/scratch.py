@@ -65,10 +65,11 @@ class Scratch:
         return (not os.path.exists(self.lq_path(clip)),
                 not clip.gt.direct and bool(centres) and not os.path.exists(self.gt_path(clip, centres)))
 
-    def forget_gt(self):
-        """Removes GT frames, whose shards are written."""
+    def forget_gt(self, centres=None, clips=()):
+        """Removes GT frames, whose shards are written, but those of `clips` (iterable of Clip) at `centres`."""
+        kept = {os.path.basename(self.gt_path(clip, centres[clip.name])) for clip in clips if clip.name in centres}
         for name in files.listing(self.folder):
-            if '.gt-' in name:
+            if '.gt-' in name and name.endswith('.npy') and name not in kept:
                 files.remove(os.path.join(self.folder, name))
 
     def remove(self):

@@ -3,12 +3,17 @@ import os
 import typing
 import zlib
 
-from data_tools.base import files, worker_pool
+from data_tools.base import files, schema, worker_pool
+from data_tools.base.errors import UserError
 from data_tools.media import windows
 from data_tools.packing.config import NO_FILL
 from data_tools.packing.scratch import frame_bytes
 from data_tools.record import layout, shard_reader
 from data_tools.record.manifest import MANIFEST, Manifest, Shard, shard_name
+from data_tools.record.manifest_schema import SHARD_SCHEMA
+
+_PART = schema.Record(shard=SHARD_SCHEMA, sources=schema.MapOf(schema.Text()))
+_ADVICE = 'the file was cut or edited: remove it, and its shard is packed again'
 
 
 class ShardTask(typing.NamedTuple):
@@ -44,17 +49,30 @@ def finished(folder, index, job):
 
 
 def kept_clips(folder, index, job):
-    """Names of the clips whose records in an outdated shard are still valid: frozenset, empty without a shard."""
+    """Names of the clips whose records in an outdated shard are still valid: frozenset, empty without a sound shard."""
     part = _part(folder, index, job)
-    return frozenset(name for name, mark in (part or {'sources': {}})['sources'].items()
-                     if job['sources'].get(name) == mark)
+    if part is None or not _is_sound(folder, Shard(**part['shard'])):
+        return frozenset()
+    return frozenset(name for name, mark in part['sources'].items() if job['sources'].get(name) == mark)
+
+
+def _is_sound(folder, shard):
+    crc, count = 0, 0
+    for _, _, record, error in shard_reader.walk(os.path.join(folder, shard.name)):
+        if error:
+            return False
+        crc, count = zlib.crc32(record, crc), count + 1
+    return (count, crc) == (shard.records, shard.crc)
 
 
 def _part(folder, index, job):
     path = part_path(folder, index, job)
     if not files.exists(path):
         return None
-    part = files.read_json(path)
+    part = schema.read(path, _PART, _ADVICE)
+    if part['shard']['name'] != shard_name(index, job['num_shards']):
+        raise UserError('%s: shard.name is %r; it must be %r: %s'
+                        % (path, part['shard']['name'], shard_name(index, job['num_shards']), _ADVICE))
     return part if files.size(os.path.join(folder, part['shard']['name'])) == part['shard']['bytes'] else None
 
 

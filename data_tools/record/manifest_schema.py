@@ -36,18 +36,18 @@ _DEGRADATION = schema.Record(
     dict(crf=schema.ListOf(schema.Integer(0, 63), least=1), seed=schema.Integer(), noise=schema.ListOf(schema.Text()),
          noise_probability=schema.Number(0, 1), noise_strength=schema.Number(0)),
     kind=schema.Text())
-_JOB = schema.Record(
+JOB_SCHEMA = schema.Record(
     dict(make_lq=schema.Boolean(), degradation=schema.Nullable(_DEGRADATION), lq_folder=schema.Text(),
-         seed=schema.Integer(), shots=schema.MapOf(_SHOTS)),
+         seed=schema.Integer(), shots=schema.MapOf(_SHOTS), sources=schema.MapOf(schema.Text())),
     _others=True, fill=schema.Text(), frame_interval=schema.Integer(1, 10 ** 6), windows=schema.Integer(1, _MOST),
     num_shards=schema.Integer(1, 99999),
     clips=schema.ListOf(_Pair(schema.Text(r'(?s).+', 'the name of a clip'), _LENGTH), least=1), **_COMMON)
-_SHARD = schema.Record(
+SHARD_SCHEMA = schema.Record(
     dict(record_crcs=schema.ListOf(_CRC)), name=schema.Text(), records=schema.Integer(1, _MOST),
     bytes=schema.Integer(1, _MOST), crc=_CRC)
 _FIELDS = schema.Record(
     format_version=schema.OneOf(FORMAT_VERSION), sizes=schema.ListOf(_Pair(_SIDE, _SIDE), least=1),
-    records=schema.Integer(1, _MOST), shards=schema.ListOf(_SHARD, least=1), job=_JOB, **_COMMON)
+    records=schema.Integer(1, _MOST), shards=schema.ListOf(SHARD_SCHEMA, least=1), job=JOB_SCHEMA, **_COMMON)
 
 
 class ManifestSchema(schema.Schema):

@@ -105,6 +105,9 @@ def _fetch_once(url, file, note, progress, timeout):
     except urllib.error.HTTPError as error:
         _refused(error, url, file, known)
         return
+    except ValueError as error:   # of urllib, for addresses: also those to which the server redirects
+        raise UserError('%s, or where its server redirects, is not an address (%s): give another --base_url'
+                        % (url, error)) from None
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
         raise _InterruptedError(str(getattr(error, 'reason', None) or error or type(error).__name__)) from None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How much arithmetic a network takes, counted from the network itself."""
+"""The multiply-adds of a network, counted from its graph."""
 import tensorflow.compat.v1 as tf
 
 from edvr.model import alignment, network
@@ -21,7 +21,7 @@ def forward_macs(config, height, width):
 
 
 def extraction_macs(config, height, width):
-    """The part of `forward_macs` that one frame's features take."""
+    """The part of `forward_macs` for the features of one frame."""
     with tf.Graph().as_default() as graph:
         network.extract_features(tf.placeholder(tf.float32, [1, height, width, 3]), config)
         return _convolution_macs(graph)
@@ -37,7 +37,7 @@ def _convolution_macs(graph):
 
 
 def _deformable_macs(config, height, width):
-    """Those of the products of the four deformable convolutions; the sampling is not counted."""
+    """Multiply-adds of the products of the four deformable convolutions, without the sampling."""
     shrink = 4 if config.hr_in else 1
     pixels = config.num_frames * (height // shrink) * (width // shrink)
     levels = {'l3': 16, 'l2': 4, 'l1': 1, 'cas': 1}

@@ -1,4 +1,4 @@
-"""How fast batches come, what they cost, and whether that feeds the accelerators."""
+"""The speed and cost of the input, compared with the needs of the accelerators."""
 import os
 import resource
 import statistics
@@ -23,7 +23,7 @@ def run(benchmark, model, data, runtime):
 
 
 def measure(config, num_frames, scale, seconds=10., repeats=5):
-    """Takes batches as fast as they come and throws them away.
+    """Reads batches as fast as possible and discards them.
 
     Args:
       config: DataConfig. num_frames, scale: see `train_dataset`.
@@ -61,7 +61,7 @@ def measure(config, num_frames, scale, seconds=10., repeats=5):
 
 
 def _warm_up(session, fetch, config):
-    """Until shuffle buffer and prefetch are full: before, batches are slower; just after, faster than can last."""
+    """Waits until shuffle buffer and prefetch are full: batches are slower before, and too fast just after."""
     batches = 3 if config.input == 'null' else 2 * config.prefetch + 8
     for _ in range(batches):
         session.run(fetch)
@@ -83,7 +83,7 @@ class _Counters:
 
 
 def _bytes_read():
-    """Bytes this process has got from read calls, from the page cache or not; 0 if the system does not report it."""
+    """Bytes that read calls of this process returned, from the page cache or not; 0 if the system does not report."""
     try:
         with open('/proc/self/io') as file:
             return int(dict(line.split(': ') for line in file.read().splitlines())['rchar'])
@@ -100,13 +100,13 @@ def _resident_mb():
 
 
 def headroom(samples_per_s, step_ms, step_samples):
-    """Samples/s that steps of `step_ms` with `step_samples` each take, and how many times that there is."""
+    """Samples/s that steps of `step_ms` with `step_samples` each need, and the ratio of the measured speed to it."""
     needed = step_samples / step_ms * 1e3
     return dict(needed_samples_per_s=needed, headroom=samples_per_s / needed)
 
 
 def sentence(result, cards, step_ms, step_samples):
-    """'8 cards at 230 ms x 32 need 139/s: 4.3x headroom', or how much is missing."""
+    """'8 cards at 230 ms x 32 need 139/s: 4.3x headroom', or the share that the input reaches."""
     return '%d card%s at %g ms x %d need %.0f/s: %s' % (
         cards, '' if cards == 1 else 's', step_ms, step_samples, result['needed_samples_per_s'],
         '%.1fx headroom' % result['headroom'] if result['headroom'] >= 1 else

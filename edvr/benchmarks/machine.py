@@ -1,4 +1,4 @@
-"""What a measurement depends on: the processor, its cores and instruction sets, the libraries."""
+"""Describes the machine of a measurement: processor, cores, instruction sets, libraries."""
 import os
 import platform
 import re

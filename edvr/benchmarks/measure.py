@@ -1,4 +1,4 @@
-"""What all benchmarks share: the time of a repeated call, the fastest matrix product, a process of its own."""
+"""Functions of all benchmarks: the time of a repeated call, the fastest matrix product, a separate process."""
 import concurrent.futures
 import contextlib
 import multiprocessing
@@ -44,7 +44,7 @@ def median_seconds(call, seconds, repeats, warm_up=2):
 class Peak(typing.NamedTuple):
     """The fastest float32 matrix product of this machine with the threads of a run.
 
-    gflops: float, GFLOP/s. library: str, what computes it.
+    gflops: float, GFLOP/s. library: str, its name.
     """
     gflops: float
     library: str
@@ -53,7 +53,7 @@ class Peak(typing.NamedTuple):
 def matmul_peak(runtime):
     """The fastest of TensorFlow's matrix product, that of NumPy's BLAS and the compiled convolution's own.
 
-    One of them alone is no yardstick: TensorFlow's product reaches 70 to 100 % of the best, depending on its build.
+    No single one is a yardstick: TensorFlow's product reaches 70 to 100 % of the best, depending on its build.
 
     Args:
       runtime: RuntimeConfig; device and threads. On another device than the CPU only TensorFlow's product counts.
@@ -105,7 +105,7 @@ def _best_gflops(call, macs):
 
 
 def rates(seconds, flops, peak):
-    """What follows from time and work.
+    """The rates that follow from time and work.
 
     Args:
       seconds: float. flops: number of additions and multiplications. peak: Peak.
@@ -119,7 +119,7 @@ def rates(seconds, flops, peak):
 
 
 def in_child(function, *arguments, threads=0):
-    """`function(*arguments)` in a new process, so that its peak memory and its libraries are its own.
+    """Runs `function(*arguments)` in a new process, to measure the peak memory of this call alone.
 
     Args:
       function: of a module's top level; it returns a dict.

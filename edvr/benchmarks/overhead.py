@@ -1,7 +1,7 @@
-"""What training adds to a step: guard, moving averages, the hook with log line and curves, the measured data wait.
+"""The cost that training adds to a step: guard, moving averages, the hook with log line and curves, the data wait.
 
-A bare session loop (`step.train_op`) and a session as the Estimator runs it take turns, step by step, so that whatever
-else the machine does meets both. Log line and TensorBoard point are made at every step, not every 20 or 100: the result
+A bare session loop (`step.train_op`) and a session as the Estimator runs it alternate, step by step, so that other load
+of the machine affects both. Log line and TensorBoard point are made at every step, not every 20 or 100, so the result
 is an upper bound. Checkpoints and validation are not counted.
 """
 import contextlib
@@ -43,7 +43,7 @@ def run(benchmark, model, data, runtime):
 
 
 def _measure(benchmark, model, data, runtime):
-    tf.logging.set_verbosity(tf.logging.ERROR)   # the Estimator's classes warn of their own deprecation
+    tf.logging.set_verbosity(tf.logging.ERROR)   # the Estimator's classes warn about their own deprecation
     impl = resolve_impl(runtime.dcn_impl, runtime.device)
     with contextlib.ExitStack() as stack:
         bare = stack.enter_context(_bare(model, data, runtime, impl, benchmark.recompute_alignment))
@@ -78,7 +78,7 @@ def _bare(model, data, runtime, impl, recompute):
 
 @contextlib.contextmanager
 def _whole(model, data, runtime, recompute):
-    """A function that makes one update as training does, with everything switched on."""
+    """A function that makes one update as training does, with all its parts."""
     training = TrainingConfig(ema_decay=.999, clip_norm=1e6, log_every=1, summary_every=1,
                               recompute_alignment=recompute)
     control, batch = Control(), data.batch_size

@@ -46,7 +46,7 @@ def make(folder):
 
 
 def _read(path):
-    """The content of a result file, with one name for the time of a step and of a frame."""
+    """The content of a result file; the time of a step and of a frame have the same key."""
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)

@@ -1,4 +1,4 @@
-"""A training step: network, loss, gradients and Adam in a bare session loop, per implementation."""
+"""The time of a training step: network, loss, gradients and Adam in a bare session loop."""
 import numpy as np
 import tensorflow.compat.v1 as tf
 

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: which one is the latest whole one, what network it belongs to, how its variables are read."""
+"""Checkpoints on disk: the latest whole one, the network that it belongs to, its variables."""
 import edvr.graph_mode  # noqa: F401 before any graph is built
 from edvr.checkpoints.directory import (
     BASENAME,

@@ -1,4 +1,4 @@
-"""Checkpoints in a directory: which one is the latest whole one; copying and removing them.
+"""Checkpoints in a directory: finds the latest whole one, copies and removes them.
 
 A checkpoint is TensorFlow's pair of `PREFIX.index` and `PREFIX.data-*`. The index lists every tensor; a checkpoint is
 *whole* when the index can be read and every tensor in the data files has the checksum that the index states. Beside the
@@ -17,7 +17,7 @@ from edvr.checkpoints.network_config import MODEL_FILE
 
 BASENAME = 'model.ckpt'
 
-_warned = set()   # the latest checkpoint is asked for again and again
+_warned = set()   # the latest checkpoint is requested many times
 
 
 def step_of(prefix):
@@ -33,11 +33,11 @@ def prefixes(directory):
 
 
 def is_whole(prefix):
-    """Whether a checkpoint has no defect; the first time that it has one, a warning on stderr says which."""
+    """Whether a checkpoint has no defect. A warning on stderr reports its defect, once."""
     problem = defect(prefix)
     if problem and (prefix, problem) not in _warned:
         _warned.add((prefix, problem))
-        print('warning: %s is passed over: %s' % (prefix, problem), file=sys.stderr, flush=True)
+        print('warning: %s is skipped: %s' % (prefix, problem), file=sys.stderr, flush=True)
     return problem is None
 
 
@@ -49,7 +49,7 @@ def latest(path):
     Returns:
       str, the prefix.
     Raises:
-      UserError: when there is none, or the named one is not whole.
+      UserError: there is none, or the named one is not whole.
     """
     if not os.path.isdir(path):
         return chosen(path)
@@ -61,14 +61,14 @@ def latest(path):
 
 
 def chosen(path):
-    """The checkpoint that `path` means, for programs that use it as it is: no other one takes its place.
+    """The checkpoint that `path` names, for programs that must not use another one instead.
 
     Args:
       path: str, a model directory (its checkpoint of the highest step), or a checkpoint's prefix.
     Returns:
       str, the prefix.
     Raises:
-      UserError: when there is none, or it is not whole; the text names the newest sound one beside it.
+      UserError: there is none, or it is not whole; the text names the newest sound one beside it.
     """
     if os.path.isdir(path):
         prefix = _prefixes_in(path)[-1]
@@ -114,7 +114,7 @@ def files_of(prefix):
 
 
 def remove(prefix):
-    """Removes a checkpoint, index first: at no moment half a checkpoint can be found."""
+    """Removes a checkpoint, index first, so that a partial checkpoint is never found."""
     for path in reversed(files_of(prefix)):
         files.remove(path)
 
@@ -138,9 +138,9 @@ def keep_only(prefix, folder):
 
 
 def write_state(directory):
-    """Writes TensorFlow's `checkpoint` file, with relative names, so that it means `latest(directory)`.
+    """Writes TensorFlow's `checkpoint` file, with relative names, so that it names `latest(directory)`.
 
-    An Estimator restores what it names; after a kill, or when checkpoints were lost, that may be another one.
+    An Estimator restores the checkpoint that this file names; after a kill or a loss of checkpoints it may be another.
     """
     found = [os.path.basename(prefix) for prefix in prefixes(directory)]
     files.write_bytes(os.path.join(directory, 'checkpoint'), (

@@ -1,18 +1,18 @@
-"""Whether a checkpoint's files hold what was saved: every tensor is compared with its checksum in the index."""
+"""Checks the files of a checkpoint: every tensor is compared with its checksum in the index."""
 import glob
 import os
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-# what TensorFlow's two readers of checkpoints raise for damaged files
+# the errors that TensorFlow's two readers of checkpoints raise for damaged files
 _DAMAGE = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
-_known = {}   # state of the files -> defect: a run asks for its latest checkpoint again and again
+_known = {}   # state of the files -> defect, because a run requests its latest checkpoint many times
 
 
 def defect(prefix):
-    """What is wrong with the checkpoint's files, str; None when they are sound.
+    """The defect of the checkpoint's files, str; None if they are sound.
 
     Every tensor is read once per process and state of the files: about a second per gigabyte.
     """
@@ -28,7 +28,7 @@ def data_files(prefix):
 
 
 def _state(prefix):
-    """What identifies the content of a checkpoint's files, and survives their renaming."""
+    """A key for the content of a checkpoint's files that does not change when they are renamed."""
     state = []
     for path in data_files(prefix) + [prefix + '.index']:
         if os.path.exists(path):
@@ -49,7 +49,7 @@ def _find_defect(prefix):
     held = sum(os.path.getsize(path) for path in data_files(prefix))
     names = ', '.join(map(os.path.basename, data_files(prefix))) or 'its data'
     if held < promised:
-        return '%s has %d bytes where the index promises %d' % (names, held, promised)
+        return '%s has %d bytes, the index states %d' % (names, held, promised)
     for name in sorted(shapes):
         try:
             reader.get_tensor(name)

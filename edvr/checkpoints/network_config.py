@@ -7,12 +7,12 @@ from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
 
 MODEL_FILE = 'model.json'
-# their types and limits are those of ModelConfig
+# ModelConfig checks their types and limits
 _FIELDS = schema.Record(**{field.name: schema.Anything() for field in dataclasses.fields(ModelConfig)})
 
 
 def save_model_config(model_dir, config):
-    """Writes the ModelConfig as `<model_dir>/model.json`, making the directory."""
+    """Writes the ModelConfig as `<model_dir>/model.json`; creates the directory."""
     files.make_dir(model_dir)
     files.write_bytes(os.path.join(model_dir, MODEL_FILE), config.to_json().encode())
 

@@ -1,4 +1,4 @@
-"""Variables of a network in checkpoints: their names, and how they are read, averaged or not."""
+"""Names of a network's variables in checkpoints, and the choice between a variable and its moving average."""
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
@@ -13,7 +13,7 @@ def name_of(variable):
 
 
 def restore_map(prefix, variables, use_ema=True):
-    """How to read variables from a checkpoint.
+    """The names under which variables are read from a checkpoint.
 
     Args:
       prefix: str, a checkpoint's prefix.

@@ -1,4 +1,4 @@
-"""What to measure, and for how long."""
+"""Options of the benchmark."""
 import dataclasses
 from typing import Tuple
 
@@ -19,16 +19,16 @@ class BenchmarkConfig(Config):
                        choices=SUBJECTS, common=True)
     json: str = option('', 'write the results to this file too', common=True)
     seconds: float = option(10., 'seconds to measure each case for, shared among the repeats', low=0.)
-    repeats: int = option(5, 'how often each case is measured; the median counts', low=1)
+    repeats: int = option(5, 'number of measurements of each case; the median is reported', low=1)
     compare: Tuple[str, ...] = option((), 'ways to compute the deformable convolution to measure in turn and compare: '
                                       'native, tf, npu; for dcn also torchvision. Without it --dcn_impl is measured',
                                       common=True)
     frame_size: str = option('180x320', 'restore: size of the LQ frames, HxW in pixels')
     dcn_size: str = option('20x64x64', 'dcn: images and size of the feature maps, NxHxW')
-    step_ms: float = option(230., 'input: time of a training step that is to be fed', low=0.001)
-    step_samples: int = option(32, 'input: samples that such a step takes on all cards of this host', low=1)
-    cards: int = option(8, 'input: cards in this host, for the sentence only', low=1)
-    overhead: bool = option(False, 'step: measure also what training adds to it: guard, averages, hooks, log lines')
+    step_ms: float = option(230., 'input: time in ms of a training step that the input must feed', low=0.001)
+    step_samples: int = option(32, 'input: samples of such a step on all cards of this host', low=1)
+    cards: int = option(8, 'input: cards of this host, named in the report only', low=1)
+    overhead: bool = option(False, 'step: also measure the cost of guard, averages, hooks and log lines')
     recompute_alignment: bool = option(False, 'step: compute the alignment again in the backward pass: less memory, '
                                        'more time')
 
@@ -49,7 +49,7 @@ class BenchmarkConfig(Config):
 
 @dataclasses.dataclass(frozen=True)
 class PageConfig(Config):
-    """Where the results are that a page is made of."""
+    """The results from which a page is made."""
 
     TITLE = 'benchmark page'
 

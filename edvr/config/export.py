@@ -1,4 +1,4 @@
-"""What an exported graph looks like from outside, and the options of `edvr.export`."""
+"""The interface of an exported graph, and the options of `edvr.export`."""
 import dataclasses
 import os
 
@@ -10,7 +10,7 @@ OPEN = -1   # a dimension that is not fixed
 
 @dataclasses.dataclass(frozen=True)
 class InterfaceConfig(Config):
-    """Shapes and types at the two ends of an exported graph. Batch, height and width may be OPEN."""
+    """Shapes and types of input and output of an exported graph. Batch, height and width may be OPEN."""
 
     TITLE = 'interface'
 
@@ -50,10 +50,15 @@ class ExportConfig(InterfaceConfig):
 
     checkpoint: str = option(paths.RUN, 'folder of checkpoints (its latest is taken) or prefix of one', common=True,
                              shown='checkpoint')
-    output: str = option('', 'what to write: a file that ends in .pb, or with --format=saved_model a folder; '
-                         'default: EDVR.pb, or EDVR, beside the checkpoint', common=True)
+    output: str = option('', 'what to write: a file that ends in .pb, with --format=onnx in .onnx, with '
+                         '--format=saved_model a folder; default: EDVR.pb, .onnx or EDVR beside the checkpoint; with '
+                         '--parts two names are made of it', common=True)
     format: str = option('frozen', 'frozen: one .pb with the weights as constants; saved_model: a folder for '
-                         'TensorFlow Serving', choices=('frozen', 'saved_model'))
+                         'TensorFlow Serving; onnx: one .onnx (pip install onnx onnxruntime)',
+                         choices=('frozen', 'saved_model', 'onnx'))
+    parts: bool = option(False, 'write two graphs, for clips: EDVR_features.pb, from a frame to its features, and '
+                         'EDVR_restore.pb, from the features of a window to a frame, so that the features of each '
+                         'frame are computed once; one frame, or one window, a run', common=True)
     dcn_impl: str = option('tf', 'deformable convolution: tf runs in any TensorFlow; npu uses the Ascend operator, for '
                            'conversion by atc', choices=('tf', 'npu'))
     use_ema: bool = option(True, 'take the moving average of the weights where the checkpoint has one')
@@ -68,20 +73,51 @@ class ExportConfig(InterfaceConfig):
                 yield ('--dcn_impl=npu with --height=%d --width=%d; the Ascend operator needs both fixed'
                        % (self.height, self.width))
             if self.format != 'frozen':
-                yield '--dcn_impl=npu with --format=%s; atc reads frozen graphs only' % self.format
+                yield '--dcn_impl=npu with --format=%s; for atc, only frozen graphs are written' % self.format
+        if self.parts and self.format != 'frozen':
+            yield '--parts with --format=%s; the parts are frozen graphs' % self.format
+        if self.parts and self.batch_size not in (OPEN, 1):
+            yield '--parts with --batch_size=%d; the parts take one frame and one window in a run' % self.batch_size
+        if self.parts and self.input_rank != 5:
+            yield '--parts with --input_rank=%d; that is for windows: the parts take single frames' % self.input_rank
         if self.format == 'frozen' and not self.destination.endswith('.pb'):
-            yield '--output=%s; the name of a frozen graph must end in .pb' % self.output
-        if self.format == 'saved_model' and self.destination.endswith('.pb'):
+            yield '--output=%s; the name of a frozen graph must end in .pb (--format=onnx writes .onnx)' % self.output
+        if self.format == 'onnx' and not self.destination.endswith('.onnx'):
+            yield '--output=%s with --format=onnx; the name must end in .onnx' % self.output
+        if self.format == 'saved_model' and self.destination.endswith(('.pb', '.onnx')):
             yield '--output=%s with --format=saved_model; a SavedModel is a folder: a name without .pb' % self.output
 
     @property
     def destination(self):
         """Path to write."""
-        folder = self.checkpoint if os.path.isdir(self.checkpoint) else os.path.dirname(self.checkpoint)
-        return self.output or os.path.join(folder, 'EDVR.pb' if self.format == 'frozen' else 'EDVR')
+        return self.output or _beside(self.checkpoint, 'EDVR' + dict(frozen='.pb', onnx='.onnx').get(self.format, ''))
 
     @property
     def interface(self):
         """InterfaceConfig with this export's shapes and types."""
         return InterfaceConfig(**{field.name: getattr(self, field.name)
                                   for field in dataclasses.fields(InterfaceConfig)})
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportWeightsConfig(Config):
+    """Weights for PyTorch."""
+
+    TITLE = 'export'
+
+    checkpoint: str = option(paths.RUN, 'model directory, or prefix of one of its checkpoints', shown='checkpoint')
+    output: str = option('', 'PyTorch file (.pth) to write; default: EDVR.pth beside the checkpoint')
+    use_ema: bool = option(True, 'take the moving averages of the weights where the checkpoint has them')
+
+    def problems(self):
+        if not self.checkpoint:
+            yield '--checkpoint is not given; it must be a folder of checkpoints or the prefix of one'
+
+    @property
+    def destination(self):
+        """Path to write."""
+        return self.output or _beside(self.checkpoint, 'EDVR.pth')
+
+
+def _beside(checkpoint, name):
+    return os.path.join(checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint), name)

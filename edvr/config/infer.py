@@ -3,12 +3,13 @@ import dataclasses
 import re
 
 from data_tools.base import paths
+from data_tools.base.beam_config import BeamConfig
 from data_tools.base.config import option
 from data_tools.media.config import ShotConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class InferConfig(ShotConfig):
+class InferConfig(BeamConfig, ShotConfig):
     """Input and output of a restoration."""
 
     TITLE = 'inference'
@@ -20,7 +21,7 @@ class InferConfig(ShotConfig):
     clips: str = option('auto', 'clips of the data set to restore: names separated by commas, REDS4 (000,011,015,020), '
                         'or @FILE.json; empty takes all, auto those that the data set holds out (REDS4 in REDS), else '
                         'all', common=True)
-    overwrite: bool = option(False, 'restore again what is there, instead of going on at the first missing frame',
+    overwrite: bool = option(False, 'restore again what is there, instead of only what is missing',
                              common=True)
     fps: float = option(0., 'frames per second of the written video; 0 keeps those of the input video, and takes 25 '
                         'for images', low=0., common=True)
@@ -28,18 +29,20 @@ class InferConfig(ShotConfig):
                         choices=('auto', 'libx264', 'libx265', 'libvpx-vp9'))
     crf: int = option(18, 'quality of the written video on the scale of its codec: 0 is best and largest, 18 hardly '
                       'distinguishable with libx264', low=0, high=63, common=True)
-    bits: int = option(8, 'bits a channel of the written video: 8, or 10 for smoother gradients (not every player '
+    bits: int = option(8, 'bits per channel of the written video: 8, or 10 for smoother gradients (not every player '
                        'shows 10-bit H.264)', choices=(8, 10))
-    deinterlace: bool = option(False, 'of an interlaced video, make one frame of each pair of fields; without, such '
+    deinterlace: bool = option(False, 'make one frame of each pair of fields of an interlaced video; without it such '
                                'videos are refused')
     preview: int = option(0, 'write this many comparison pictures (input enlarged | restored) into the folder '
                           'OUTPUT_preview, print an estimate of time and size for the whole, and end; 0 restores all',
                           low=0, common=True)
     part: str = option('', 'i/n: restore only share i (1 to n) of the clips, for n runs on several machines that write '
                        'the same --output')
-    audio: bool = option(True, "take the input video's audio over into the written video")
+    stretch: int = option(0, 'with --runner: restore long clips in stretches of this many frames, on several machines; '
+                          '0 restores each clip on one', low=0)
+    audio: bool = option(True, "copy the audio of the input video to the written video")
     allow_gaps: bool = option(False, 'accept holes in the numbering of images (time jumps there)')
-    allow_damaged: bool = option(False, 'of a damaged or cut video, restore the frames that decode')
+    allow_damaged: bool = option(False, 'restore the frames of a damaged or cut video that can be decoded')
     writers: int = option(2, 'threads that write PNG files', low=1)
 
     @property
@@ -57,5 +60,9 @@ class InferConfig(ShotConfig):
             yield '--output is not given; it must be a folder for PNG frames, or a video file to write'
         if self.part and not self.share:
             yield 'part is %r; it must be i/n with 1 <= i <= n, such as 2/8' % self.part
+        if self.stretch and not self.runner:
+            yield 'stretch is %d without --runner' % self.stretch
+        if self.preview and self.runner:
+            yield 'preview is %d, which runs on this machine; leave out --runner' % self.preview
         if self.crf > 51 and self.codec in ('libx264', 'libx265'):
             yield 'crf is %d; with %s it must be at most 51' % (self.crf, self.codec)

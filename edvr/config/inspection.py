@@ -1,4 +1,4 @@
-"""What `edvr.inspect_data` looks at."""
+"""Options of `edvr.inspect_data`."""
 import dataclasses
 
 from data_tools.base.config import option

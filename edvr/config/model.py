@@ -1,4 +1,4 @@
-"""The architecture: what must be known to build the network and to read its checkpoints."""
+"""The architecture of the network, needed to build it and to read its checkpoints."""
 import dataclasses
 
 from data_tools.base.config import Config, option

@@ -1,9 +1,11 @@
-"""What only the runtime of an Ascend NPU wants to know."""
+"""Options of the runtime of an Ascend NPU."""
 import dataclasses
 import json
 from typing import Tuple
 
 from data_tools.base.config import Config, option
+
+MAX_WIDTH = 4096   # of the Ascend deformable convolution's input times its kernel's width; documented by the vendor
 
 PRECISION_MODES = ('allow_fp32_to_fp16', 'force_fp16', 'force_fp32', 'cube_fp16in_fp32out', 'allow_mix_precision',
                    'allow_mix_precision_fp16', 'allow_mix_precision_bf16', 'allow_fp32_to_bf16',
@@ -16,7 +18,7 @@ class NpuConfig(Config):
     """Options of the Ascend adapter."""
 
     TITLE = 'npu'
-    DEVICES = ('npu',)   # that have the options of this class
+    DEVICES = ('npu',)   # the devices that have the options of this class
 
     precision_mode: str = option('allow_fp32_to_fp16', 'on NPU: how float32 operations run. allow_fp32_to_fp16: '
                                                        'float32 where the operator has it, else float16; '
@@ -32,10 +34,10 @@ class NpuConfig(Config):
     modify_mixlist: str = option('', 'on NPU: JSON file that moves operators between the lists of '
                                      '--precision_mode=allow_mix_precision')
     op_precision_mode: str = option('', 'on NPU: INI file with the precision of single operators')
-    npu_deterministic: bool = option(False, 'on NPU: operators that give the same bits each time; slower')
+    npu_deterministic: bool = option(False, 'on NPU: use operators that give the same bits each time; slower')
     hccl_timeout: int = option(0, 'on several NPUs: seconds that a rank waits for the others; 0 leaves the choice to '
                                   'the adapter. Raise it when ranks start at very different times', low=0)
-    iterations_per_loop: int = option(1, 'on NPU: steps the device runs before the host sees anything; 10 to 100 '
+    iterations_per_loop: int = option(1, 'on NPU: steps that the device runs in one call of the host; 10 to 100 '
                                          'hides the host, but logs, guards and checkpoints happen only between '
                                          'loops. --steps and --save_every must be multiples', low=1)
     graph_memory_max_size: str = option('', 'on NPU: bytes for feature maps and workspace, an expression such as '
@@ -58,8 +60,8 @@ class NpuConfig(Config):
                                          'leaves the choice to the runtime',
                                      choices=('', 'high_precision', 'high_performance',
                                               'high_precision_for_all', 'high_performance_for_all'))
-    enable_exception_dump: int = option(-1, "on NPU: what is written of a failing operator: 0 nothing, 1 its inputs, 2 "
-                                            "(newer adapters) a light dump; -1 leaves the choice to the adapter",
+    enable_exception_dump: int = option(-1, "on NPU: what the adapter writes when an operator fails: 0 nothing, 1 its "
+                                            "inputs, 2 (newer adapters) a light dump; -1 is the adapter's default",
                                         low=-1, high=2)
     profiling: str = option('', 'on NPU: profiling options for a short run as JSON, such as '
                             '{"output":"/tmp/profiling","training_trace":"on","task_trace":"on"}; empty is off (it '

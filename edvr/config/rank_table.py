@@ -11,13 +11,13 @@ class RankTableConfig(Config):
 
     TITLE = 'rank table'
 
-    hosts: Tuple[str, ...] = option((), 'IP address of each server, as the others reach it')
+    hosts: Tuple[str, ...] = option((), 'IP address of each server, by which the others reach it')
     device_ips: Tuple[str, ...] = option((), 'IP address of the network port of each device, host by host; equally '
                                              'many for each host')
-    hccn_conf: Tuple[str, ...] = option((), 'instead of --device_ips: the /etc/hccn.conf of each host, in their order, '
-                                            'whose lines address_N= tell them')
+    hccn_conf: Tuple[str, ...] = option((), 'instead of --device_ips: the /etc/hccn.conf of each host, in the order of '
+                                            'the hosts; its lines address_N= give the addresses')
     device_ids: Tuple[int, ...] = option((), 'devices to use on each host; empty means 0, 1, ... for --device_ips, '
-                                             'all that are there for --hccn_conf', low=0)
+                                             'and all devices of the files for --hccn_conf', low=0)
     output: str = option('', 'file to write')
 
     def problems(self):

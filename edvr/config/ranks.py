@@ -7,7 +7,7 @@ from data_tools.base.config import Config, option
 
 @dataclasses.dataclass(frozen=True)
 class RanksConfig(Config):
-    """Where the ranks of a job run, and how those of this host are started. --num_devices says how many."""
+    """Where the ranks of a job run, and how the ranks of this host are started; --num_devices is their number."""
 
     TITLE = 'ranks'
 
@@ -24,12 +24,12 @@ class RanksConfig(Config):
                              devices=('npu',))
     device_ids: Tuple[int, ...] = option((), 'NPUs of this host to use, --num_devices of them; empty means those of '
                                          'the rank table, else the first ones', low=0, devices=('npu',))
-    logs: str = option('', 'folder for the output of each rank, rank_0.log and so on (rank 0 shows here as well), '
+    logs: str = option('', 'folder for the output of each rank, rank_0.log and so on (that of rank 0 is also shown), '
                           'and for the rank table; default: logs inside --model_dir')
     dry_run: bool = option(False, 'print which ranks would run where, write their rank table, and end')
     bind_cores: bool = option(True, 'give each process its own equal share of the cores; switch off where something '
                               'else places them')
-    stop_timeout: float = option(60., 'seconds that rank 0 has to save and end when the job is stopped, before it is '
+    stop_timeout: float = option(60., 'seconds for rank 0 to save and end when the job is stopped, before it is '
                                  'killed', low=0.)
 
     def problems(self):

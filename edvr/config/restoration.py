@@ -1,4 +1,4 @@
-"""How clips are restored, and how restored clips are judged."""
+"""Options of restoring clips, and of evaluating restored clips."""
 import dataclasses
 
 from data_tools.base import paths
@@ -12,43 +12,51 @@ FILLS = ('reflection_circle', 'replicate', 'reflection', 'circle')
 
 @dataclasses.dataclass(frozen=True)
 class RestoreConfig(Config):
-    """From a trained network and a clip to restored frames; shared by all programs that restore."""
+    """Options of every program that restores clips with a trained network."""
 
     TITLE = 'restoration'
 
     checkpoint: str = option(paths.RUN, 'the network: a training directory (its newest whole checkpoint), a '
-                             'checkpoint prefix such as DIR/model.ckpt-600000, or a frozen graph (.pb)', common=True,
+                             'checkpoint prefix such as DIR/model.ckpt-600000, or a frozen graph (.pb; of an export in '
+                             'parts any of its files)', common=True,
                              shown='checkpoint')
     use_ema: bool = option(True, 'use the averaged weights where the checkpoint has them')
-    fill: str = option('reflection_circle', 'what stands in for frames before the first and after the last of a clip',
+    fill: str = option('reflection_circle', 'which frames replace those before the first and after the last of a clip',
                        choices=FILLS)
     cached: bool = option(True, 'compute the features of each frame once and keep them for the windows that need them; '
-                          'without, every window is computed whole (slower, same result)')
+                          'without it every window is computed whole (slower, same result)')
     cache_gb: float = option(4., 'memory in GB that kept features may take; where more is needed (large frames in '
                              'tiles, ensemble) every window is computed whole', low=0.)
     tile: str = option('0', 'restore in overlapping square tiles with this side in LQ pixels, to bound memory; 0 '
                        'restores whole frames; auto takes the largest that --memory_gb allows', common=True)
-    tile_overlap: int = option(64, 'LQ pixels that neighbouring tiles share; less is faster, more hides seams better',
+    tile_overlap: int = option(64, 'LQ pixels that neighbouring tiles share; fewer are faster, more hide seams better',
                                low=0)
     memory_gb: float = option(8., 'memory in GB that --tile=auto may use, features included', low=0.1)
     ensemble: bool = option(False, 'restore the 8 flipped and transposed versions and average them: 8 times the work '
                             'for a little more quality', common=True)
-    device: str = option('cpu', 'what computes: npu (Ascend), gpu or cpu; auto takes npu where there is an Ascend '
-                         'adapter or card, else the GPUs that TensorFlow sees, else the CPU', choices=DEVICES,
+    device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto takes npu where there is an '
+                         'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU', choices=DEVICES,
                          common=True, auto=True)
     dcn_impl: str = option('auto', 'deformable convolution: npu, native (compiled CPU operator), tf (stock '
                            'operations; an exported graph as it is), auto (the fastest available)',
                            choices=('auto', 'npu', 'tf', 'native'))
+    exact: bool = option(False, "compute all convolutions by the definition; without, the compiled operators take "
+                         "Winograd's way where it is faster, within 1e-5 of the same values in [0, 1]")
+    compute: str = option('float32', 'precision of the products: float32; bf16 (bfloat16 factors, float32 sums) is '
+                          'faster and needs a CPU with AVX512_BF16 and the compiled operators',
+                          choices=('float32', 'bf16'))
     intra_op_threads: int = option(0, 'threads that compute inside one operation; 0 means one per core', low=0)
 
     def problems(self):
         if self.tile != 'auto' and not self.tile.isdigit():
             yield "tile is %r; it must be a number of LQ pixels, 0 (whole frames) or auto" % self.tile
+        if self.exact and self.compute != 'float32':
+            yield 'exact is set and compute is %s; exact results need --compute=float32' % self.compute
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig(ShotConfig, MadeLqConfig):
-    """What is restored and compared, and where the numbers go."""
+    """What is restored and compared, and where the results are written."""
 
     TITLE = 'evaluation'
 

@@ -9,12 +9,12 @@ DEVICES = ('cpu', 'gpu', 'npu')
 
 @dataclasses.dataclass(frozen=True)
 class DeviceConfig(Config):
-    """What computes, with how many threads and replicas, and in which precision."""
+    """The device, its threads and replicas, and the precision."""
 
     TITLE = 'device'
 
-    device: str = option('cpu', 'what computes: npu (Ascend), gpu or cpu; auto takes npu where there is an Ascend '
-                                'adapter or card, else the GPUs that TensorFlow sees, else the CPU',
+    device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto takes npu where there is an '
+                                'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU',
                          choices=DEVICES, common=True, auto=True)
     dcn_impl: str = option('auto', 'deformable convolution: npu (the Ascend operator), native (the compiled CPU '
                                    'operator, see scripts/build_ops.sh), tf (stock operations, everywhere), auto '
@@ -22,10 +22,10 @@ class DeviceConfig(Config):
                            choices=('auto', 'npu', 'tf', 'native'))
 
     num_devices: int = option(1, 'devices to train on in each host, each with its own --batch_size; 0 takes all of the '
-                              'host. On a CPU: processes that train together, to try out what several devices do',
+                              'host. On a CPU: processes that train together, to try a job of several devices',
                               low=0, common=True)
     cpu_replicas: int = option(1, 'model replicas on --device=cpu, each with its own --batch_size; above 1 only to try '
-                               'the behaviour of several GPUs on a machine without any', low=1,
+                               'a job of several GPUs on a machine without GPUs', low=1,
                                devices=('cpu',))
     mixed_precision: bool = option(False, 'on GPU: float16 where it is safe (automatic graph rewrite); switch on '
                                           'for cards with tensor cores, together with --loss_scale=dynamic',
@@ -48,7 +48,7 @@ class DeviceConfig(Config):
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeConfig(NpuConfig, DeviceConfig):
-    """Where a run happens. None of it changes what is computed, except the precision options."""
+    """The machine of a run. Only the precision options change what is computed."""
 
     TITLE = 'runtime'
     TOPICS = (DeviceConfig, NpuConfig)

@@ -1,4 +1,4 @@
-"""Training: the recipe, what watches over it, what it saves and shows."""
+"""Options of training: recipe, optimizer, guard, checkpoints, log and curves."""
 import dataclasses
 from typing import Tuple
 
@@ -56,16 +56,16 @@ class OptimizerConfig(Config):
 
 @dataclasses.dataclass(frozen=True)
 class GuardConfig(Config):
-    """When an update is refused, and what follows."""
+    """When an update is skipped, and what follows."""
 
     TITLE = 'guard'
 
     offset_limit: float = option(100., 'LQ pixels: an update is skipped when the mean |offset| of a DCN level '
-                                 'exceeds this, or when loss or gradients are not finite; 0: no limit', low=0.)
+                                 'exceeds this, or when loss or gradients contain NaN or Inf; 0: no limit', low=0.)
     bad_steps: int = option(20, 'skipped updates in a row after which the run goes back to its last checkpoint with a '
                             'lower --offset_rate', low=1)
-    rollback_factor: float = option(.5, 'factor on the offset rate at each return', low=0., high=1.)
-    max_rollbacks: int = option(3, 'returns after which the run stops instead', low=0)
+    rollback_factor: float = option(.5, 'factor on the offset rate at each such rollback', low=0., high=1.)
+    max_rollbacks: int = option(3, 'rollbacks after which the run stops instead', low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +81,13 @@ class SavingConfig(Config):
     keep_every_hours: float = option(0., 'hours between checkpoints that are kept permanently beside the last ones; 0 '
                                          'keeps none',
                                      low=0.)
-    override_config: bool = option(False, 'continue the run of --model_dir although its configuration differs; also '
-                                   'lets a run go on that the guard has stopped')
+    override_config: bool = option(False, 'continue the run of --model_dir although its configuration differs, or '
+                                   'although the guard stopped it')
 
 
 @dataclasses.dataclass(frozen=True)
 class WatchConfig(Config):
-    """What the run shows."""
+    """The log, the curves and the validation."""
 
     TITLE = 'watching'
 
@@ -102,8 +102,8 @@ class WatchConfig(Config):
     val_clips: str = option('auto', 'clips of --val_dir to validate on: names separated by commas, REDS4, or '
                             '@FILE.json; empty takes all, auto those that the data set holds out, else all')
     eval_every: int = option(0, 'updates between validations: PSNR over the frames of --val_dir, beside bicubic; the '
-                             'best checkpoint is kept in MODEL_DIR/best. Checkpoints are what is validated: it happens '
-                             'at the first one after each multiple; 0 is off', low=0, common=True)
+                             'best checkpoint is kept in MODEL_DIR/best. A validation reads a checkpoint: it follows '
+                             'the first one after each multiple; 0 is off', low=0, common=True)
     eval_frames: int = option(10, 'frames of each validation clip to restore, from its start; 0 takes all', low=0)
     image_every: int = option(0, 'updates between pictures (LQ, bicubic, restored, GT) of a validation window in '
                               'TensorBoard, at checkpoints too; 0 is off', low=0)
@@ -111,7 +111,7 @@ class WatchConfig(Config):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(WatchConfig, SavingConfig, GuardConfig, OptimizerConfig, RecipeConfig):
-    """All of the above in one; TOPICS are its parts, for flags listed by topic."""
+    """All options of training; TOPICS are its parts, so that flags are listed by topic."""
 
     TITLE = 'training'
     TOPICS = (RecipeConfig, OptimizerConfig, GuardConfig, SavingConfig, WatchConfig)

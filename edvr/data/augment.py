@@ -1,21 +1,21 @@
-"""Crop, flips, transpose and reversal as arithmetic on pixel numbers: pure, and nothing is copied until the end.
+"""Crop, flips, transpose and reversal as arithmetic on the indices of pixels; pixels are copied once, at the end.
 
-A crop of a stack is one gather of pixels. Which pixels is told by three vectors: a number per row, per column and per
-frame, whose sum is the pixel's place in the stack's bytes. Flips reverse a vector; the transpose swaps two of them.
+A crop of a stack is one gather of pixels. Three vectors give their indices: one number per row, per column and per
+frame, whose sum is the index of the pixel in the bytes of the stack. Flips reverse a vector; the transpose swaps two.
 """
 import tensorflow.compat.v1 as tf
 
 
 def reverse_if(vector, condition):
-    """The vector, backwards where `condition` (bool scalar) holds."""
+    """The vector, reversed where `condition` (bool scalar) is true."""
     return tf.cond(condition, lambda: vector[::-1], lambda: tf.identity(vector))
 
 
 def pixel_numbers(frames, rows, columns, horizontal, vertical, transpose, backwards):
-    """Places of a crop's pixels after augmentation.
+    """Indices of the pixels of a crop after augmentation.
 
     Args:
-      frames, rows, columns: int32 [F], [h], [w]: what frame, row and column add to a pixel's place.
+      frames, rows, columns: int32 [F], [h], [w]: the terms of frame, row and column in the index of a pixel.
       horizontal, vertical, transpose, backwards: bool scalars: flip columns, flip rows, then swap rows and columns (the
         crop must be square for a static shape), reverse the frames.
     Returns:
@@ -24,6 +24,6 @@ def pixel_numbers(frames, rows, columns, horizontal, vertical, transpose, backwa
     frames = reverse_if(frames, backwards)
     rows = reverse_if(rows, vertical)
     columns = reverse_if(columns, horizontal)
-    # one branch-free sum serves both: when transposed, columns run down and rows across
+    # one sum computes both cases: after a transpose, columns run down and rows run across
     down, across = tf.cond(transpose, lambda: (columns, rows), lambda: (rows, columns))
     return frames[:, None, None] + (down[:, None] + across[None, :])[None]

@@ -1,4 +1,4 @@
-"""Damaged records in training: found by name, or skipped, counted and reported."""
+"""Reports the damaged records that training meets by shard and number, or skips and counts them."""
 import os
 import re
 import sys
@@ -11,7 +11,7 @@ from data_tools.record import layout, shard_reader
 from data_tools.record.manifest import Manifest
 from edvr.data import record_reader
 
-NOTHING_LEFT = 'skip_corrupt_records: every record of'   # begins the error, by which `explain` knows it
+NOTHING_LEFT = 'skip_corrupt_records: every record of'   # the error begins with it, so that `explain` detects it
 
 
 class Skipped:
@@ -21,12 +21,12 @@ class Skipped:
         self._lock, self._seen = threading.Lock(), {}
 
     def add(self, folder, name, index, records, error):
-        """Notes `records` records lost from number `index` of a shard."""
+        """Counts `records` lost records of a shard, from number `index` on."""
         with self._lock:
             seen = self._seen.setdefault(folder, {}).setdefault(name, set())
             before = len(seen)
             seen.update(range(index, index + records))
-            if len(seen) == before:   # a later epoch meets it again
+            if len(seen) == before:   # a later epoch reads it again
                 return
             total = self.count(folder)
         what = 'record %d' % index if records == 1 else 'the last %d records' % records
@@ -34,7 +34,7 @@ class Skipped:
               % (what, os.path.join(folder, name), error, total), file=sys.stderr, flush=True)
 
     def count(self, folder):
-        """Different damaged or missing records met so far in a set."""
+        """Number of distinct damaged or missing records of a set so far."""
         return sum(map(len, self._seen.get(folder, {}).values()))
 
 
@@ -42,18 +42,18 @@ skipped = Skipped()
 
 
 class Passes:
-    """Notices when no record of a set is sound: then reading it would go on forever without a batch."""
+    """Detects that no record of a set is sound: reading would otherwise continue forever without a batch."""
 
     def __init__(self, folder, shards):
-        """folder: str, of the set. shards: int, how many it has."""
+        """folder: str, of the set. shards: int, the number of its shards."""
         self._folder, self._shards = folder, shards
         self._lock, self._barren = threading.Lock(), set()
 
     def ended(self, shard, sound):
-        """Takes note of a pass over a whole shard (its number), in which there were sound records or not.
+        """Records a pass over a whole shard. shard: int, its number. sound: bool, whether it has sound records.
 
         Raises:
-          UserError: the latest passes over all shards had none.
+          UserError: the latest passes over all shards found no sound record.
         """
         with self._lock:
             (self._barren.discard if sound else self._barren.add)(shard)
@@ -63,14 +63,14 @@ class Passes:
 
 
 def undamaged_records(config, manifest, shard, first, passes):
-    """The records of a shard that are sound; the others go to `skipped`.
+    """The sound records of a shard; the others are added to `skipped`.
 
     Args:
-      shard: int32 scalar, number of the shard. first: int64 scalar, index of the first record to give.
+      shard: int32 scalar, number of the shard. first: int64 scalar, index of the first record to read.
       passes: Passes.
     Returns:
-      tf.data.Dataset of (shard, index, record), as `sampler.records`. Slower than TensorFlow's own reader, which cannot
-      go on behind a damaged record.
+      tf.data.Dataset of (shard, index, record), as `sampler.records`. It is slower than TensorFlow's own reader, which
+      cannot continue after a damaged record.
     """
     def generate(number, start):
         entry, sound = manifest.shards[int(number)], False
@@ -88,9 +88,10 @@ def undamaged_records(config, manifest, shard, first, passes):
 
 
 def checked_records(folder, manifest, shard, first=0):
-    """What `shard_reader.walk` yields for a Shard of a set, checked against the manifest as well.
+    """Yields what `shard_reader.walk` yields for a Shard of a set, also checked against the manifest.
 
-    The indices end where the manifest says. A shard that cannot be read is an error of its first record.
+    The indices end at the number of records of the manifest. A shard that cannot be read is an error of its first
+    record.
     """
     try:
         for index, at, record, error in shard_reader.walk(os.path.join(folder, shard.name), first=first,
@@ -106,10 +107,10 @@ def checked_records(folder, manifest, shard, first=0):
 
 
 def explain(error, config):
-    """The UserError that says which record of which shard is damaged, for an error that TensorFlow raised; else None.
+    """The UserError that names the damaged record and its shard, or None if the error has another cause.
 
     Args:
-      error: tf.errors.OpError out of a session run.
+      error: tf.errors.OpError that a session run raised.
       config: DataConfig.
     Raises:
       UserError: shards are missing or have another size than when packed.
@@ -141,7 +142,7 @@ _NOW_SOUND = 'it is sound now, so it was changed while it was read'
 
 def _damaged(config, shard, index, problem):
     return UserError('record %d of %s is damaged (%s): copy that shard again or pack the set again; '
-                     'python -m data_tools.check_tfrecords --data_dir=%s finds all such, '
+                     'python -m data_tools.check_tfrecords --data_dir=%s finds all damaged records, '
                      '--skip_corrupt_records trains without them'
                      % (index, os.path.join(config.data_dir, shard.name), problem, config.data_dir))
 
@@ -151,8 +152,8 @@ def _problem_at(folder, manifest, shard, offset):
     for index, at, _, error in shard_reader.walk(os.path.join(folder, shard.name), whole=False):
         if error is not None:
             return index, error
-        if offset in (at, at + shard_reader.FRAME_HEAD):   # TensorFlow names where the damaged part of the frame begins
-            # sound here: TensorFlow met the damage at the same place of another shard
+        if offset in (at, at + shard_reader.FRAME_HEAD):   # TensorFlow reports the damaged part of the frame
+            # this record is sound: TensorFlow reported the same offset of another shard
             return next(((index, error) for _, _, _, error in checked_records(folder, manifest, shard, index)),
                         (None, None))
     return None, None

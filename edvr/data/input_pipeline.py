@@ -1,4 +1,4 @@
-"""Shards of TFRecords -> batches of crops, uint8, with every random decision a function of seed and sample number."""
+"""Reads batches of uint8 crops from shards of TFRecords. Seed and sample number determine every random decision."""
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -13,18 +13,18 @@ def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_s
 
     Args:
       config: DataConfig.
-      num_frames: T, frames in a window, as the model wants them.
-      scale: s, size of GT over size of LQ, as the model wants it.
+      num_frames: T, frames in a window of the model.
+      scale: s, size of GT over size of LQ of the model.
       batch_size: N, samples in a batch of this device.
-      rank, size: this device's number among how many; each window is used by one of them in an epoch.
-      start_step: step that the first batch is for. With `config.deterministic` the batches are those an uninterrupted
-        run would have had, and the samples of all devices together depend on batch_size * size only; otherwise new
-        random ones, starting about where that run would have been.
+      rank, size: the number of this device, and the number of devices; each window goes to one of them in an epoch.
+      start_step: step of the first batch. With `config.deterministic` the batches are those of an uninterrupted run,
+        and the samples of all devices together depend on batch_size * size only. Otherwise the batches are new random
+        ones, and reading starts near the position of an uninterrupted run.
     Returns:
       tf.data.Dataset of ({'lq': uint8 [N, T, p, p, 3]}, uint8 [N, s*p, s*p, 3]), p = config.patch_size.
     Raises:
-      UserError: no such set, another version, shards missing, num_frames or scale other than the model's, crop larger
-        than a frame, fewer shards than devices.
+      UserError: there is no such set, its version is another, shards are missing, num_frames or scale differ from the
+        model, a crop is larger than a frame, or there are fewer shards than devices.
     """
     if config.input == 'null':
         return _null_dataset(config, num_frames, scale, batch_size)
@@ -46,7 +46,7 @@ def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_s
 
 
 def open_set(config, num_frames, scale, size=1):
-    """The Manifest of the set, after all checks that need no record. Raises UserError."""
+    """Reads the Manifest of the set, and does all checks that need no record. Raises UserError."""
     if not config.data_dir:
         raise UserError('--data_dir is not given: it is the folder with the TFRecords of data_tools.make_tfrecords')
     manifest = Manifest.read(config.data_dir)
@@ -54,7 +54,7 @@ def open_set(config, num_frames, scale, size=1):
         packed = getattr(manifest, key)
         if packed != wanted:
             advice = '--%s=%d' % (key, packed)
-            if key == 'scale':   # 1: LQ has GT's size, and a model with hr_in restores it
+            if key == 'scale':   # 1: LQ has the size of GT, and a model with hr_in restores it
                 advice = '--hr_in' if packed == 1 else advice + (' without --hr_in' if wanted == 1 else '')
             raise UserError('%s was packed with %s=%d, the model has %s=%d: give the model %s, or pack the set again'
                             % (config.data_dir, key, packed, key, wanted, advice))
@@ -64,19 +64,20 @@ def open_set(config, num_frames, scale, size=1):
                             'the frame' % (config.patch_size, config.data_dir, height, width))
     manifest.check_shards(config.data_dir)
     if len(manifest.shards) < size and not config.deterministic:
-        raise UserError('%s has %d shards for %d devices; each needs its own: pack the set again with --num_shards=%d '
-                        'or more' % (config.data_dir, len(manifest.shards), size, size))
+        raise UserError('%s has %d shards for %d devices; each device needs at least one: pack the set again with '
+                        '--num_shards=%d or more' % (config.data_dir, len(manifest.shards), size, size))
     return manifest
 
 
 def sample(config, manifest, rank, start_step, number, serialized, shard=None, index=None):
-    """One augmented crop of a record.
+    """Cuts and augments one crop of a record.
 
     Args:
       config, manifest, rank, start_step: see `train_dataset`.
-      number: int64 scalar, of the sample in this device's sequence; with `config.deterministic` in that of all.
+      number: int64 scalar, number of the sample in the sequence of this device; with `config.deterministic` in the
+        sequence of all devices.
       serialized: string scalar, the record.
-      shard, index: int32, int64 scalars, where the record is from; None if it is not known.
+      shard, index: int32, int64 scalars, position of the record; None if unknown.
     Returns:
       lq uint8 [T, p, p, 3], gt uint8 [s*p, s*p, 3].
     """
@@ -107,7 +108,7 @@ def sample(config, manifest, rank, start_step, number, serialized, shard=None, i
 
 
 def _below(uniform, end):
-    """A whole number in [0, end), from a number in [0, 1)."""
+    """Converts a number in [0, 1) to an integer in [0, end)."""
     return tf.minimum(tf.cast(uniform * tf.cast(end, tf.float32), tf.int32), end - 1)
 
 

@@ -17,21 +17,21 @@ _THUMBNAIL = 120   # height, pixels
 
 
 def look(config, data):
-    """Does what an InspectConfig says; `shots.json` of the source is written into its output_dir.
+    """Makes the contact sheets of an InspectConfig, and writes `shots.json` of the source into its output_dir.
 
     Args:
       config: InspectConfig. data: DataConfig, whose `data_dir` is the packed set ('' for none).
     Returns:
       ({'crops' or 'clips': uint8 [H, W, 3]}, list of str: the table of the clips).
     Raises:
-      UserError: no set and no source given, or one that cannot be read.
+      UserError: neither a set nor a source is given, or one of them cannot be read.
     """
     sheets, lines = {}, []
     if not (data.data_dir or config.source):
         raise UserError('give --data_dir, a set of make_tfrecords, or --source, a folder with clips or videos')
+    manifest = Manifest.read(data.data_dir) if data.data_dir else None
     files.make_dir(config.output_dir)
-    if data.data_dir:
-        manifest = Manifest.read(data.data_dir)
+    if manifest:
         lines.append(describe_set(data.data_dir, manifest))
         sheets['crops'] = crop_sheet(data, manifest, config.crops)
         cells = set_cells(data.data_dir, manifest, config.most_clips)
@@ -47,7 +47,7 @@ def look(config, data):
 
 
 def describe_set(folder, manifest):
-    """What a packed set holds, str."""
+    """Describes a packed set: str."""
     lengths = [length for _, length in manifest.job['clips']]
     return '%s: %d windows of %d frames, scale %d, %d clips of %d to %d frames, %s, %.2f GB' % (
         folder, manifest.records, manifest.num_frames, manifest.scale, len(lengths), min(lengths), max(lengths),
@@ -67,7 +67,7 @@ def source_clips(config):
 
 
 def crop_sheet(data, manifest, count):
-    """Random crops after augmentation: of LQ the first, the centre and the last frame of the window, then GT.
+    """Random crops after augmentation: the first, centre and last LQ frame of the window, then GT.
 
     Args:
       data: DataConfig. manifest: Manifest of its set. count: int.
@@ -88,7 +88,7 @@ def crop_sheet(data, manifest, count):
 
 
 def set_cells(folder, manifest, most):
-    """Cells (see `contact_sheet.sheet`) with one GT frame of each clip of a packed set, at most so many."""
+    """Cells (see `contact_sheet.sheet`) with one GT frame of each clip of a packed set, at most `most` cells."""
     cells, wanted = {}, min(most, len(manifest.job['clips']))
     for shard in manifest.shards:
         path = os.path.join(folder, shard.name)
@@ -107,7 +107,7 @@ def set_cells(folder, manifest, most):
 
 
 def source_cells(found, most):
-    """Cells with the first and the last frame of each clip or shot: missed and wrong cuts are visible there."""
+    """Cells with the first and the last frame of each clip or shot, which show missed and wrong cuts."""
     cells = []
     for group in clips.groups(found[:most]):
         with Decoder() as decoder:

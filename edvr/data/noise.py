@@ -3,15 +3,15 @@ import tensorflow.compat.v1 as tf
 
 
 def add_noise(lq, draw, seed, kinds, probability, strength):
-    """LQ with noise, or as it was.
+    """LQ with noise, or unchanged.
 
     Args:
       lq: uint8 [T, H, W, 3].
-      draw: float32 [3] in [0, 1): whether, which kind, how strong.
+      draw: float32 [3] in [0, 1): they decide whether to add noise, its kind, and its strength.
       seed: int64 [2], of the noise itself.
       kinds: tuple of 'gaussian', 'salt_pepper', 'speckle'.
       probability: float, share of samples that get noise.
-      strength: float, the most: see `DataConfig.noise_strength`.
+      strength: float, the largest noise, see `DataConfig.noise_strength`.
     Returns:
       uint8 [T, H, W, 3], rounded and clipped to 0..255.
     """

@@ -1,4 +1,4 @@
-"""A crop out of a record, in the graph: only the bytes under it are touched. The format is `data_tools.record.layout`.
+"""Reads a crop of a record in the graph, without the other bytes of the record. Format: `data_tools.record.layout`.
 
 Letters: T frames, F frames of a stack (T for LQ, 1 for GT), p side of the crop in pixels, t side of a tile.
 """
@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.record import layout
 
-MISFIT = 'a record does not fit its manifest'   # of the error in the graph, which also says which record
+MISFIT = 'a record does not fit its manifest'   # the error in the graph begins with it and names the record
 
 
 class Record:
@@ -17,9 +17,9 @@ class Record:
         """
         Args:
           serialized: string scalar.
-          num_frames, lq_tile, gt_tile: as in the manifest; they decide the graph, so a record must agree with them.
-          shard, index: int scalars, where the record is from, for the error.
-          crc: int32 scalar, what the manifest says of the record's checksum; None for any.
+          num_frames, lq_tile, gt_tile: values of the manifest; the graph depends on them, so a record must have them.
+          shard, index: int scalars, the position of the record, for the error.
+          crc: int32 scalar, the checksum of the record in the manifest; None accepts any.
         """
         self.serialized = serialized
         header = self._integers(0, len(layout.HEADER))
@@ -42,14 +42,14 @@ class Record:
         return self._fields[key]
 
     def pixels(self, side, y, x, size):
-        """The bytes under a crop, and where its pixels are in them.
+        """The pixels that hold a crop, and the indices of the crop in them.
 
         Args:
           side: 'lq' or 'gt'.
           y, x: int32 scalars, the crop's first row and column.
           size: int, the crop's side (p).
         Returns:
-          uint8 [P, 3], and int32 [F], [p], [p]: what frame, row and column add to a pixel's place among the P.
+          uint8 [P, 3], and int32 [F], [p], [p]: the terms of frame, row and column in the index of one of the P pixels.
         """
         return (self._tiled if self._tile[side] else self._raw)(side, y, x, size)
 
@@ -63,10 +63,10 @@ class Record:
 
     def _tiled(self, side, y, x, size):
         frames, tile = self._frames[side], self._tile[side]
-        most = (size + tile - 2) // tile + 1   # tiles along a side that a crop can touch, in the worst place
+        most = (size + tile - 2) // tile + 1   # the largest number of tiles along a side that a crop can touch
         grid = self._grid(side)
         starts = self._integers(self._at[side], grid[0] * grid[1] + 1)
-        # near the end of the frame there may be fewer; then the last one is decoded twice
+        # near the end of the frame there may be fewer tiles; then the last one is decoded twice
         rows, columns = (tf.minimum(first // tile + tf.range(most), count - 1) for first, count in zip((y, x), grid))
         numbers = tf.reshape(rows[:, None] * grid[1] + columns[None, :], [-1])
         begins, ends = tf.gather(starts, numbers), tf.gather(starts, numbers + 1)
@@ -91,12 +91,12 @@ class Record:
 
 
 def expected_crc(manifest, shard, index):
-    """What a Manifest says of a record's checksum.
+    """The checksum of a record in a Manifest.
 
     Args:
       manifest: Manifest. shard: int32 scalar. index: int64 scalar.
     Returns:
-      int32 scalar, the bits of the field `crc`; None if the manifest does not say it.
+      int32 scalar, the bits of the field `crc`; None if the manifest has none.
     """
     if not manifest.has_record_crcs:
         return None
@@ -108,7 +108,7 @@ def expected_crc(manifest, shard, index):
 def recorrelate(image):
     """Undoes `tile_codec.decorrelate`: uint8 [..., R-G, G, B-G] -> [..., RGB] modulo 256; static shape.
 
-    Eight bytes at a time, in int64: slices and sums of single channels take as long as decoding a third of the crop.
+    It computes eight bytes at a time, in int64: slices and sums of single channels need a third of the decoding time.
     """
     shape = image.shape.as_list()
     count = int(np.prod(shape))
@@ -121,9 +121,9 @@ def recorrelate(image):
         flat = tf.concat([flat, np.zeros(padded - count, np.uint8)], 0)
     values = _words(flat)
     both, either = tf.bitwise.bitwise_and, tf.bitwise.bitwise_xor
-    # to red the byte behind it is added, to blue the one before
+    # red adds the next byte, blue the previous one
     green = either(both(_words(after), _mask(channel == 0)), both(_words(before), _mask(channel == 2)))
-    # without a carry into the next byte: seven bits as numbers, the highest by exclusive or
+    # add without a carry into the next byte: the low seven bits by +, the highest bit by exclusive or
     low, high = _mask(np.full(8, 0x7f)), _mask(np.full(8, 0x80))
     total = either(both(values, low) + both(green, low), both(either(values, green), high))
     flat = tf.reshape(tf.bitcast(total, tf.uint8), [padded])

@@ -1,4 +1,4 @@
-"""The order of records: shards or records are assigned to devices; the sequence can start at any position."""
+"""The order of records: assigns shards or records to devices. The sequence can start at any position."""
 import hashlib
 import os
 
@@ -9,26 +9,26 @@ from data_tools.base.worker_pool import available_cores
 from data_tools.record import layout
 from edvr.data import damage
 
-_TABLE_LENGTH = 65536   # shards in the sequence before it repeats: hundreds of epochs, and small in a graph
-_RECORDS_AHEAD = 2       # of each shard that is open: at 720p a raw record is 3.6 MB
+_TABLE_LENGTH = 65536   # shards in the sequence before it repeats: hundreds of epochs, and small in the graph
+_RECORDS_AHEAD = 2       # records read ahead of each open shard; a raw record of 720p has 3.6 MB
 FOREVER = 2 ** 62
-MISSING = b'\0' * layout.HEADER_BYTES   # in place of a record; no record begins like this
+MISSING = b'\0' * layout.HEADER_BYTES   # replaces a missing record; no record begins like this
 
 
 def mix(*numbers):
-    """One seed out of several numbers: int in [0, 2**31), the same on every machine."""
+    """One seed from several numbers: int in [0, 2**31), the same on every machine."""
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], 'little') >> 1
 
 
 def shard_sequence(count, seed, rank, size):
     """Numbers of the shards that a device reads, one epoch after another.
 
-    In each epoch the shards are assigned again: together the devices read all, and none is read twice.
+    The shards are assigned again in each epoch. Together the devices read every shard once.
 
     Args:
-      count: shards in the set.
+      count: number of shards in the set.
       seed: int.
-      rank, size: this device's number among how many.
+      rank, size: the number of this device, and the number of devices.
     Returns:
       int32 [n].
     """
@@ -40,13 +40,12 @@ def shard_sequence(count, seed, rank, size):
 def records(config, manifest, batch_size, rank, size, start_step):
     """The records for a device, each `config.crops_per_record` times.
 
-    With `config.deterministic` all devices go through one sequence and each takes every size-th record of it, so that
-    the records of a step, and their numbers, do not depend on the number of devices but only on batch_size * size.
-    Without, each device reads its own shards.
+    With `config.deterministic` all devices share one sequence, and each reads every size-th record of it. Then the
+    records of a step and their numbers depend only on batch_size * size. Otherwise each device reads its own shards.
 
     Returns:
       tf.data.Dataset of (number in the sequence int64, shard int32, index in the shard int64, record string), scalars.
-      A record that is missing in its shard is MISSING.
+      MISSING replaces a record that its shard lacks.
     """
     sequence = shard_sequence(len(manifest.shards), config.seed, *(0, 1) if config.deterministic else (rank, size))
     counts = np.array([shard.records for shard in manifest.shards])[sequence]
@@ -54,7 +53,7 @@ def records(config, manifest, batch_size, rank, size, start_step):
     if config.deterministic:
         entry, inside = find_place(counts, start_step // crops * batch_size * size)
     else:
-        entry, inside = find_place(counts, start_step * batch_size // crops)[0], 0   # no need to step over records
+        entry, inside = find_place(counts, start_step * batch_size // crops)[0], 0   # no records to skip
     shards = tf.data.Dataset.from_tensor_slices(np.roll(sequence, -entry)).repeat()
     shards = tf.data.Dataset.zip((shards, tf.data.Dataset.range(FOREVER)))
     read_shard = _shard_reader(config, manifest)
@@ -66,17 +65,17 @@ def records(config, manifest, batch_size, rank, size, start_step):
     if config.deterministic:
         found = shards.flat_map(read).shard(size, rank)
         if crops > 1:
-            # crops of one window go to different batches: batch_size records give K batches, each with all the windows
+            # crops of one window go to different batches: batch_size records fill K batches, each has all the windows
             found = found.window(batch_size, drop_remainder=True).flat_map(
                 lambda *parts: tf.data.Dataset.zip(parts).repeat(crops)).skip(start_step % crops * batch_size)
         numbers = tf.data.Dataset.range(start_step * batch_size * size + rank, FOREVER, size)
     else:
         streams = min(config.read_threads or min(16, available_cores()), max(1, len(manifest.shards) // size))
-        # Each shard is read ahead by a thread of its own, which ends before its iterator does. The threads of a
-        # parallel interleave let go of their shard later: in TensorFlow 1.15 after the session, which crashes it.
+        # A separate thread reads each shard ahead, and ends before its iterator ends. The threads of a parallel
+        # interleave release their shard later: in TensorFlow 1.15 after the session, which crashes the process.
         def read_ahead(shard, turn):
             items = read(shard, turn)
-            if crops > 1:   # here, in the shard's thread: a function called later would queue behind the decoding
+            if crops > 1:   # here, in the thread of the shard: a later function would wait for the decoding
                 items = items.flat_map(lambda *item: tf.data.Dataset.from_tensors(item).repeat(crops))
             return items.prefetch(_RECORDS_AHEAD * crops)
         found = shards.interleave(read_ahead, streams, 1)
@@ -94,7 +93,7 @@ def _shard_reader(config, manifest):
 
     def read(shard, first):
         found = tf.data.TFRecordDataset(tf.gather(names, shard), buffer_size=config.read_buffer_kb * 1024).skip(first)
-        # TensorFlow takes a shard that was cut between two records for a shorter one
+        # TensorFlow reads a shard that was cut between two records without an error
         found = found.concatenate(tf.data.Dataset.from_tensors(MISSING).repeat())
         same = tf.data.Dataset.from_tensors(shard).repeat()
         return tf.data.Dataset.zip((same, tf.data.Dataset.range(first, tf.gather(counts, shard)), found))
@@ -102,7 +101,7 @@ def _shard_reader(config, manifest):
 
 
 def find_place(counts, position):
-    """Where the record at `position` of an endless sequence is: (entry of `counts`, index in that shard)."""
+    """The record at `position` of an endless sequence: (entry of `counts`, index in that shard)."""
     ends = np.cumsum(counts)
     position %= int(ends[-1])
     entry = int(np.searchsorted(ends, position, 'right'))

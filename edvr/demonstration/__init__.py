@@ -1,1 +1,1 @@
-"""The whole line from clips to a frozen graph, as one demonstration."""
+"""The demonstration: all programs from clips to a frozen graph."""

@@ -1,4 +1,4 @@
-"""A line of programs: each is run once, again when its command changes, and what follows it then too."""
+"""Runs a sequence of programs: a program whose command changed runs again, and so do all after it."""
 import os
 import signal
 import subprocess
@@ -8,11 +8,11 @@ import time
 from data_tools.base.errors import UserError
 from data_tools.base.files import read_json, remove, write_json
 
-MARK = '.edvr_demo'           # a folder without it is not ours to delete
+MARK = '.edvr_demo'           # a folder without it is not deleted
 
 
 class Station:
-    """One program of the line: its command, and what it makes that a changed input would turn stale."""
+    """One program of the sequence: its command, and its results, which a changed input makes stale."""
 
     def __init__(self, name, module, arguments, stale=()):
         self.name, self.module, self.stale = name, module, stale
@@ -20,7 +20,7 @@ class Station:
 
 
 def prepare(out, fresh):
-    """Makes the folder, or empties it when `fresh` and an earlier demonstration made it."""
+    """Makes the folder; with `fresh`, empties the folder of an earlier demonstration."""
     marks = os.path.join(out, MARK)
     if os.path.isdir(out) and os.listdir(out) and not os.path.isdir(marks):
         raise UserError('--output_dir=%s holds files that no demonstration made; name another folder' % out)
@@ -30,22 +30,22 @@ def prepare(out, fresh):
 
 
 def run_line(out, line):
-    """Runs the stations that are not done, and all after them; returns the seconds that the whole line has taken."""
+    """Runs the stations that are not done, and all after them; returns the seconds of the whole sequence."""
     for number, station in enumerate(line):
         mark = _mark(out, station)
         if os.path.exists(mark) and read_json(mark)['command'] == station.command:
             print('== %s: done before' % station.name, flush=True)
             continue
-        if os.path.exists(mark):     # by another command; without a mark it was interrupted, and continues
+        if os.path.exists(mark):     # of another command; without a mark it was interrupted, and continues
             forget(out, station)
-        for later in line[number + 1:]:     # first: if this process is killed, no old result is taken for a new one
+        for later in line[number + 1:]:     # first, so that after a kill no old result is used as a new one
             forget(out, later)
         run_station(out, station)
     return sum(read_json(_mark(out, station))['seconds'] for station in line)
 
 
 def forget(out, station):
-    """Removes what a station has made and the mark that it is done."""
+    """Removes the results of a station, and the mark that it is done."""
     for name in station.stale:
         remove(os.path.join(out, name))
     remove(_mark(out, station))
@@ -56,7 +56,7 @@ def _mark(out, station):
 
 
 def run_station(out, station):
-    """Runs one program and marks it as done; what it prints is also kept in NAME.log. Raises UserError if it fails."""
+    """Runs one program and marks it as done; NAME.log holds its output. Raises UserError if it fails."""
     print('== %s: python %s' % (station.name, ' '.join(station.command)), flush=True)
     start = time.time()
     log = os.path.join(out, station.name + '.log')
@@ -68,9 +68,9 @@ def run_station(out, station):
 
 
 def run_logged(command, log):
-    """Runs a command, shows what it prints and appends it to the file `log`; returns its exit code.
+    """Runs a command, shows its output and appends it to the file `log`; returns its exit code.
 
-    Ctrl-C and SIGTERM are passed on: the program saves what it can and has the last word.
+    Ctrl-C and SIGTERM are forwarded: the program saves what it can, and its exit code is returned.
     """
     with open(log, 'a') as file:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,

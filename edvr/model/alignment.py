@@ -5,7 +5,16 @@ import tensorflow.compat.v1 as tf
 
 from edvr.model import native_ops
 from edvr.model.deform_conv import deform_conv
-from edvr.model.layers import conv2d, conv2d_with_reference, lrelu, shape_of, uniform, upsample, variable
+from edvr.model.layers import (
+    conv2d,
+    conv2d_with_reference,
+    lrelu,
+    mean_magnitude,
+    shape_of,
+    uniform,
+    upsample,
+    variable,
+)
 
 SCOPE = 'pcd_align'
 LEVELS = ('l3', 'l2', 'l1', 'cas')   # in the order of computation
@@ -37,7 +46,7 @@ def align(features, config, dcn_impl='tf'):
                 feature = lrelu(feature)
             if index > 0:
                 # twice the size, so twice the distance in pixels
-                up_offset, up_feature = upsample(offset, 2) * 2.0, upsample(feature, 2)
+                up_offset, up_feature = upsample(offset, 2, gain=2.0), upsample(feature, 2)
         offset = conv2d_with_reference(feature, references[0], C, T, 'cas_offset_conv1', 'lrelu')
         offset = conv2d(offset, C, 'cas_offset_conv2', activation='lrelu')
         feature, means['cas'] = dcn_pack(feature, offset, 'cas_dcnpack', config, dcn_impl)
@@ -84,4 +93,4 @@ def dcn_pack(x, offset_features, name, config, dcn_impl='tf'):
             # no slices: their gradients would be padded to the full size and added
             offset, mask = tf.split(packed, [18 * G, 9 * G], axis=-1)
             y = deform_conv(x, offset, tf.sigmoid(mask), weight, bias, G, impl=dcn_impl)
-    return y, tf.reduce_mean(tf.abs(offset))
+    return y, mean_magnitude(offset)

@@ -1,7 +1,7 @@
-"""The Ascend operator of the deformable convolution as a node of a graph that is only written, for conversion by atc.
+"""The Ascend operator of the deformable convolution as a node of a graph that is written for atc and never run.
 
-The operator's registration comes with the adapter, and its CPU kernel there is empty. The nodes of an exported graph
-are written without either: a call of a function holds the place of each, and `complete` makes it the operator.
+Only the adapter registers the operator, and its CPU kernel there is empty. So the graph is built without the operator:
+a call of a function takes the place of each node, and `complete` replaces the call by the operator.
 """
 import tensorflow.compat.v1 as tf
 
@@ -50,7 +50,7 @@ def attributes(kernel, groups):
 
 
 def complete(graph_def):
-    """A copy of a frozen graph in which the operator has taken its places; functions are gone."""
+    """A copy of a frozen graph with the operator in place of the calls, and without functions."""
     result = tf.GraphDef(node=graph_def.node, versions=graph_def.versions)
     for node in result.node:
         if '_edvr_kernel' in node.attr:

@@ -1,10 +1,12 @@
 """Modulated deformable convolution (DCNv2, arXiv 1811.11168): one definition, several implementations.
 
 Point k of output (y, x) samples its group's channels of the input at (y - p + k // K + dy, x - p + k % K + dx),
-p = (K - 1) / 2, bilinearly. The image is zero outside its borders: a point less than one pixel outside still
+p = (K - 1) / 2, bilinearly. The image is zero outside its borders, so a point less than one pixel outside still
 gets the share of the corners inside. Derivatives at whole coordinates are those towards the right and the bottom
-(floor and floor + 1), as in torchvision's operator: zero offsets, from which every training starts, must get a
-gradient. A NaN coordinate is treated as far outside.
+(floor and floor + 1), as in torchvision's operator: offsets are zero when training starts, and need a gradient there,
+also at points at exactly -1, which every border pixel then has. A NaN coordinate is treated as far outside. The
+gradient of Ascend's operator at exactly -1 is known from its sources only (BUILD.md, "Ascend"): its AI CPU kernel gives
+the same, the kernel of the Ascend 950 gives 0, other kernels were not found.
 
 Letters: N batch, H W size, C channels in, G deform groups, K kernel size, P = K*K points.
 """
@@ -13,7 +15,7 @@ import tensorflow.compat.v1 as tf
 from edvr.model import ascend_nodes, sampler
 
 IMPLS = ('tf', 'native', 'npu')
-EXPORTED = 'npu_nodes'   # the nodes of 'npu' for a graph that is written and not run, see ascend_nodes
+EXPORTED = 'npu_nodes'   # the nodes of 'npu' in a graph that is written and never run, see ascend_nodes
 
 
 def deform_conv(x, offset, mask, weight, bias, deform_groups, impl='tf'):

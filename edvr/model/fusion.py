@@ -10,7 +10,7 @@ SCOPE = 'fusion'
 
 
 def fuse(aligned, config):
-    """One feature map out of the T aligned ones.
+    """Fuses the T aligned feature maps into one.
 
     Args:
       aligned: float32 [N, T, H, W, C], all aligned to the centre frame; H, W multiples of 4 for TSA.
@@ -33,7 +33,7 @@ def stack_frames(aligned):
 
 
 def temporal_attention(aligned, config):
-    """Each frame times the sigmoid of its embedding's correlation with the centre frame's; shape kept."""
+    """Each frame times the sigmoid of the correlation of its embedding with that of the centre frame; same shape."""
     N, T, H, W, C = shape_of(aligned)
     reference = conv2d(aligned[:, config.num_frames // 2], C, 'temporal_attn1')
     embedding = conv2d(tf.reshape(aligned, [N * T, H, W, C]), C, 'temporal_attn2')

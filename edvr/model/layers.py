@@ -14,6 +14,8 @@ import tensorflow.compat.v1 as tf
 from edvr.model import conv_cpu, native_ops
 
 _GRADIENTS = {'way': 'stock'}
+_MEASURES = {'scope': contextlib.nullcontext}
+_COMPUTE = {'way': 'exact'}
 _SLOPES = {None: 1.0, 'relu': 0.0, 'lrelu': 0.1}   # activation -> slope below zero
 
 
@@ -50,7 +52,7 @@ def lrelu(x):
 
 @contextlib.contextmanager
 def convolution_gradients(way):
-    """Context: stride-1 convolutions made in it get their gradients in this way (see conv_cpu).
+    """A context whose stride-1 convolutions get their gradients in this way (see conv_cpu).
 
     Args:
       way: 'stock', TensorFlow's own, for every device; 'forward', faster on CPUs; 'native', the fastest on CPUs, which
@@ -64,9 +66,42 @@ def convolution_gradients(way):
         _GRADIENTS['way'] = before
 
 
+@contextlib.contextmanager
+def restoring(compute):
+    """Context: convolutions made in it serve restoring only, and may trade exactness for speed.
+
+    Args:
+      compute: 'exact', 'fast' or 'bf16', see `native_ops.conv`. Other ones than 'exact' change convolutions of the way
+        'native': the compiled operator computes them all, on every TensorFlow.
+    """
+    before = _COMPUTE['way']
+    _COMPUTE['way'] = compute
+    try:
+        yield
+    finally:
+        _COMPUTE['way'] = before
+
+
 def gradients_way():
     """The way that `convolution_gradients` has set."""
     return _GRADIENTS['way']
+
+
+@contextlib.contextmanager
+def measures_in(scope):
+    """Context: the operations of `mean_magnitude` are made in `scope()`, a context that keeps them in float32."""
+    before = _MEASURES['scope']
+    _MEASURES['scope'] = scope
+    try:
+        yield
+    finally:
+        _MEASURES['scope'] = before
+
+
+def mean_magnitude(x):
+    """The mean of |x|, float32 scalar. Its sum may exceed the largest float16, see `measures_in`."""
+    with _MEASURES['scope']():
+        return tf.reduce_mean(tf.abs(x))
 
 
 def convolve(x, weight, stride=1):
@@ -83,7 +118,7 @@ def convolve(x, weight, stride=1):
 
 
 def pad_border(x, pad, mode='CONSTANT'):
-    """`x` [B, H, W, C] with `pad` pixels more on each of the four sides."""
+    """`x` [B, H, W, C] with `pad` pixels of zeros on each of the four sides."""
     return tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]], mode)
 
 
@@ -107,8 +142,8 @@ def fused_conv(inputs, weight, bias=None, activation=None, residual=None, frames
     Returns:
       float32 [B, block * H, block * W, C_out / block^2].
     """
-    if gradients_way() == 'native' and conv_cpu.NATIVE_FORWARD:
-        return native_ops.conv(inputs, weight, bias, _SLOPES[activation], residual, block)
+    if gradients_way() == 'native' and (conv_cpu.NATIVE_FORWARD or _COMPUTE['way'] != 'exact'):
+        return native_ops.conv(inputs, weight, bias, _SLOPES[activation], residual, block, _COMPUTE['way'])
     y = convolve(inputs[0] if len(inputs) == 1 else tf.concat(inputs, axis=-1), weight)
     if bias is not None:
         y = tf.nn.bias_add(y, bias)
@@ -186,19 +221,23 @@ def residual_blocks(x, count, name, first=0):
     return x
 
 
-def upsample(x, factor):
+def upsample(x, factor, gain=1.0):
     """Bilinear enlargement by a whole factor with half-pixel centres, borders replicated.
 
-    Output pixel s*i + r lies at i + (r + 0.5) / s - 0.5 of the input, so each of the s phases is one fixed mix of two
-    neighbours; shifts do it in any dtype, with static or dynamic sizes, on every device.
+    Output pixel s*i + r lies at i + (r + 0.5) / s - 0.5 of the input, so each of the s phases is a fixed weighted sum
+    of two neighbours. Shifts compute it in any dtype, with static or dynamic sizes, on every device.
 
     Args:
       x: float [B, H, W, C].
       factor: int s.
+      gain: float, what the result is multiplied by.
     Returns:
       [B, s*H, s*W, C].
     """
-    return _upsample_axis(_upsample_axis(x, factor, axis=1), factor, axis=2)
+    if gradients_way() == 'native':
+        return native_ops.upsample(x, factor, gain)
+    y = _upsample_axis(_upsample_axis(x, factor, axis=1), factor, axis=2)
+    return y if gain == 1.0 else y * gain
 
 
 def _upsample_axis(x, factor, axis):

@@ -28,7 +28,7 @@ FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fassociative-math', '-f
          '-fno-math-errno', '-shared', '-fPIC']
 DIGEST_BYTES = hashlib.sha256().digest_size
 
-_state = {}   # of this process: 'module' or 'failure' (text) once settled; 'noticed'
+_state = {}   # state of this process: 'module' or 'failure' (text) after the first attempt; 'noticed'
 
 
 class BuildError(UserError):
@@ -55,7 +55,7 @@ def _output_of(command):
 
 
 def _processor():
-    """What -march=native may depend on: architecture, model and instruction sets (str)."""
+    """The properties on which -march=native depends: architecture, model and instruction sets (str)."""
     lines = [platform.machine()]
     with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
         wanted = ('model name', 'flags', 'Features', 'CPU part')
@@ -71,7 +71,7 @@ def _compile_flags():
 
 
 def library_path(compiler_path):
-    """Where the library of this source, TensorFlow, processor and compiler belongs (str)."""
+    """The path of the library of this source, TensorFlow, processor and compiler (str)."""
     source = b''
     for name in sorted(os.listdir(SOURCE)):
         with open(os.path.join(SOURCE, name), 'rb') as file:
@@ -183,7 +183,7 @@ def _load():
     path = build()
     try:
         return tf.load_op_library(path)
-    except (tf.errors.OpError, RuntimeError):   # it needs something that this TensorFlow or system does not have
+    except (tf.errors.OpError, RuntimeError):   # the library needs what this TensorFlow or system lacks
         path = build(force=True)
     try:
         return tf.load_op_library(path)
@@ -205,6 +205,24 @@ def load():
     if 'failure' in _state:
         raise BuildError(_state['failure'])
     return _state['module']
+
+
+def has_bfloat16():
+    """Whether this processor multiplies bfloat16 as the compiled operators do (AVX512_BF16)."""
+    return 'avx512_bf16' in _processor().split()
+
+
+def check_bfloat16(dcn_impl):
+    """Raises UserError where bfloat16 products cannot be computed.
+
+    Args:
+      dcn_impl: what computes the deformable convolution; 'native' where the compiled operators are used.
+    """
+    if dcn_impl != 'native':
+        raise UserError('--compute=bf16 needs the compiled operators, which a CPU has with --dcn_impl=native; '
+                        '--dcn_impl is %s here' % dcn_impl)
+    if not has_bfloat16():
+        raise UserError('--compute=bf16: this CPU lacks AVX512_BF16; use --compute=float32')
 
 
 def available():

@@ -1,4 +1,4 @@
-"""EDVR, wired: features of every frame, alignment to the centre frame, fusion, reconstruction.
+"""The network EDVR: features of every frame, alignment to the centre frame, fusion, reconstruction.
 
 Conventions: NHWC; frames of a window are one batch through extraction and alignment; frames are RGB in [0, 1] (uint8
 is normalised here); every variable is below `edvr/`, named as the reference implementation's layers.
@@ -21,7 +21,7 @@ from edvr.model.reconstruction import reconstruct
 SCOPE = 'edvr'
 
 Outputs = collections.namedtuple('Outputs', 'sr offset_means')
-Outputs.__doc__ = """What the network gives.
+Outputs.__doc__ = """The outputs of the network.
 
 sr: float32 [N, s*H, s*W, 3], in [0, 1] but not clipped.
 offset_means: {'l3', 'l2', 'l1', 'cas'} -> float32 scalar, mean |offset| in pixels of that deformable convolution.
@@ -36,8 +36,8 @@ def edvr(lq, config, dcn_impl='tf', recompute_alignment=False):
         multiples of config.size_multiple.
       config: ModelConfig.
       dcn_impl: 'tf', 'native' or 'npu', see `deform_conv.resolve_impl`.
-      recompute_alignment: bool; forget the alignment's inner values and compute them again in the backward pass
-        (less memory, more time).
+      recompute_alignment: bool; compute the intermediate values of the alignment again in the backward pass instead of
+        keeping them (less memory, more time).
     Returns:
       Outputs.
     Raises:
@@ -62,7 +62,7 @@ def _convolutions(dcn_impl):
 
 
 def extract_features(frames, config, dcn_impl='tf'):
-    """The feature pyramid of each frame; depends on nothing but that frame, so a clip's can be kept.
+    """The feature pyramid of each frame. It depends only on that frame, so the pyramids of a clip can be kept.
 
     Args:
       frames: uint8, or float32 in [0, 1], [B, H, W, 3].

@@ -1,4 +1,4 @@
-"""What may stand in front of the feature extraction: a predeblur module, a way down from full-size input, or both.
+"""The layers before the feature extraction: a predeblur module, a reduction of full-size input, or both.
 
 Layer names are those of the public checkpoints: the predeblur module's of the reference implementation, conv_first_1
 to 3 (full-size input without predeblur) of the authors' first release.
@@ -9,7 +9,7 @@ from edvr.model.layers import conv2d, residual_block, residual_blocks, upsample
 
 
 def first_features(frames, config):
-    """Features before the extraction's residual blocks.
+    """The features that enter the residual blocks of the extraction.
 
     Args:
       frames: float32 [B, H, W, 3] in [0, 1].

@@ -1,6 +1,6 @@
-"""Trading time for memory: values forgotten after the forward pass and computed again for the backward pass.
+"""Less memory for more time: values are freed after the forward pass and computed again for the backward pass.
 
-tf.recompute_grad refuses the reference variables of TensorFlow 1.15, hence this one.
+tf.recompute_grad does not accept the reference variables of TensorFlow 1.15; this function does.
 """
 import itertools
 
@@ -12,7 +12,7 @@ _COUNTER = itertools.count()
 
 
 def recompute(function, inputs):
-    """`function(*inputs)`, whose inner values do not outlive the forward pass.
+    """`function(*inputs)`, whose intermediate values are freed after the forward pass.
 
     Args:
       function: (*tensors) -> (list of float tensors, anything); makes its variables by tf.get_variable, and is
@@ -25,7 +25,7 @@ def recompute(function, inputs):
     used = {}
 
     def remember(getter, name, *args, **kwargs):
-        # every use of a variable goes through this one tensor, so that its gradient can be handed over below
+        # every use of a variable reads this one tensor, so that its gradient can be returned below
         if name not in used:
             used[name] = tf.identity(getter(name, *args, **kwargs))
         return used[name]
@@ -39,13 +39,13 @@ def recompute(function, inputs):
 
     def gradient(op, *dy):
         dy = list(dy[:len(outputs)])
-        with tf.control_dependencies(dy):   # not before the backward pass has come this far
+        with tf.control_dependencies(dy):   # not before the backward pass reaches this point
             again = [tf.identity(argument) for argument in arguments]
         values = dict(zip(names, again[len(inputs):]))
         with layers.convolution_gradients(way), \
                 tf.variable_scope(scope, custom_getter=lambda getter, name, *args, **kwargs: values[name]):
             outputs_again, _ = function(*again[:len(inputs)])
-        # None: nothing flows back into the forward pass's own graph, so none of its values is kept for it
+        # None: no gradient enters the graph of the forward pass, so none of its values is kept for one
         return [None] * len(outputs) + tf.gradients(outputs_again, again, dy)
 
     name = 'EdvrRecompute%d' % next(_COUNTER)

@@ -1,7 +1,7 @@
-"""From the fused features to the frame: residual blocks, sub-pixel enlargement, and the enlarged input added."""
+"""Reconstruction of the frame from the fused features: residual blocks, sub-pixel convolutions, enlarged input."""
 from edvr.model.layers import conv2d, residual_blocks, upsample
 
-OUTPUT_CHANNELS = 64   # of the last sub-pixel stage and conv_hr; they do not grow with the network's channels
+OUTPUT_CHANNELS = 64   # channels of the last sub-pixel stage and of conv_hr; they do not grow with those of the network
 
 
 def reconstruct(feature, centre, config):

@@ -1,10 +1,10 @@
-"""The deformable convolution in stock operations, piece by piece so that intermediate values stay in the cache.
+"""The deformable convolution in stock operations, in pieces so that intermediate values stay in the cache.
 
-A loop takes one piece of the output's pixels after the other: the samples, P*C values a pixel, never exist as a
-whole. Forward, four gathers take the corners, with the mask folded into their weights. The backward pass samples
-again instead of keeping the samples, by `tf.image.crop_and_resize` with crops of one pixel: a bilinear sampler with
-kernels for both gradients, on CPU and GPU, much faster than the gradient of a gather. For it, groups become images of
-their own, a border of zeros stands for the outside, and coordinates are clipped to that border.
+A loop processes the pixels of the output in pieces, so that the samples, P*C values a pixel, never exist as a whole.
+Forward, four gathers read the corners, and the mask is a factor of their weights. The backward pass samples again
+instead of keeping the samples, with `tf.image.crop_and_resize` and crops of one pixel: a bilinear sampler with
+kernels for both gradients, on CPU and GPU, much faster than the gradient of a gather. For this, each group is an image,
+a border of zeros represents the outside, and coordinates are clipped to that border.
 
 Letters as in `deform_conv`: N batch, H W size, C channels in, G deform groups, P kernel points.
 """
@@ -17,7 +17,7 @@ from edvr.model.layers import shape_of
 
 BEFORE, BEHIND = 2, 2   # zeros around the image: coordinates end up in [-2, size], and have a neighbour at size + 1
 POINTS = 2048           # output pixels in a piece of the forward pass
-PARALLEL = 2            # pieces in work at a time: some of the kernels use one thread
+PARALLEL = 2            # pieces in parallel: some of the kernels use one thread
 
 _Sizes = collections.namedtuple('_Sizes', 'N H W C G K C_out')
 
@@ -35,7 +35,7 @@ def sample_and_multiply(x, offset, mask, kernel):
     """
     if x.dtype.base_dtype == tf.float32:
         return _in_pieces(x, offset, mask, kernel)
-    # crop_and_resize knows float32 only: all at once, and TensorFlow's own gradients
+    # crop_and_resize takes float32 only; other types use one piece and TensorFlow's own gradients
     sizes = _sizes(x, kernel)
     total = sizes.N * sizes.H * sizes.W
     y = _multiply(_table(x, sizes), tf.reshape(offset, [total, -1]), tf.reshape(mask, [total, -1]), tf.range(total),
@@ -128,7 +128,7 @@ def _backward(x, offset, mask, kernel, dy):
                                                     image_size=tf.shape(images), T=tf.float32)
         dboxes = tf.raw_ops.CropAndResizeGradBoxes(grads=dsamples, image=images, box_ind=group,
                                                    boxes=_boxes(_off_kinks(ys, sizes.H), _off_kinks(xs, sizes.W), one))
-        # a box's two ends lie together, and each got half of the gradient, in units of the image's size
+        # the two ends of a box coincide; each has half of the gradient, in units of the image's size
         dys, dxs = dboxes[:, 0] * (2.0 / _extent(sizes.H)), dboxes[:, 1] * (2.0 / _extent(sizes.W))
         doffset = tf.concat([tf.reshape(dxs, [points, GP]), tf.reshape(dys, [points, GP])], axis=-1)
         return (_images_gradient(dimages, one), tf.reshape(doffset, [sizes.H, sizes.W, 2 * GP]),
@@ -157,15 +157,15 @@ def _images_gradient(dimages, sizes):
 
 
 def _coordinates(offset, pixels, sizes):
-    """Where to sample.
+    """The sampling points.
 
     Args:
       offset: [M, 2*G*P] of M output pixels.
       pixels: int32 [M], which ones, counted over [N, H, W].
       sizes: _Sizes.
     Returns:
-      ys, xs: [M, G*P], pixels of the padded image; what is far outside, or NaN, is at its first, among zeros.
-      frames: int32 [M], place in the batch.
+      ys, xs: [M, G*P], pixels of the padded image; points far outside, or NaN, are at its first pixel, among zeros.
+      frames: int32 [M], index in the batch.
     """
     _, H, W, _, G, K, _ = sizes
     dtype = offset.dtype
@@ -179,7 +179,7 @@ def _coordinates(offset, pixels, sizes):
 
 def _clip(position, size):
     limit = tf.cast(size, position.dtype)
-    # comparisons with NaN are false, so it ends where everything far outside does
+    # comparisons with NaN are false, so NaN is moved to the same place as points far outside
     inside = tf.where_v2(position >= -1, tf.minimum(position, limit), tf.constant(-BEFORE, position.dtype))
     return inside + BEFORE
 
@@ -195,10 +195,10 @@ def _boxes(ys, xs, sizes):
 
 
 def _off_kinks(position, size):
-    """Moves positions off whole pixels, where the kernel takes both neighbours for the same pixel: no gradient.
+    """Moves positions off whole pixels: there the kernel takes one pixel for both neighbours, and gives no gradient.
 
-    The slope along an axis is the same wherever between two pixels it is taken, so this costs no exactness there; the
-    distance is just above what the conversion to boxes and back rounds.
+    The slope along an axis is the same everywhere between two pixels, so the result stays exact. The distance is just
+    above the rounding of the conversion to boxes and back.
     """
     kink = _extent(size) * 2.0 ** -20
     whole = tf.floor(position)

@@ -1,9 +1,9 @@
-"""Reading .pth files without running what is in them: they are pickles, which may name any function to call."""
+"""Reads .pth files without running code in them: they are pickles, which may name any function to call."""
 import inspect
 
 from data_tools.base.errors import UserError
 
-MIN_TORCH = '1.13'   # the first whose torch.load takes nothing but tensors when asked to
+MIN_TORCH = '1.13'   # the first release whose torch.load can be restricted to tensors
 
 
 def load(path):
@@ -22,7 +22,7 @@ def load(path):
     except OSError as error:
         raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
     except Exception as error:   # torch raises its own, pickle's and zipfile's
-        # the rest advises to allow code in the file, which nobody should for a file that does not load
+        # the rest of the message advises to allow code in the file, which is dangerous
         reason = str(error).split('\n')[0].split('. ')[0]
         raise UserError('%s: not a PyTorch checkpoint of plain tensors: %s' % (path, reason)) from None
     return _arrays(checkpoint)

@@ -1,4 +1,4 @@
-"""An imported network beside the reference implementation, where that is installed."""
+"""Compares an imported network with the reference implementation, if that is installed."""
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -7,7 +7,7 @@ from edvr import checkpoints
 from edvr.model import network
 from edvr.pytorch import pth_file
 
-EXACT = 1e-4   # largest difference allowed: float32 sums in another order
+EXACT = 1e-4   # the largest allowed difference; float32 sums are in another order
 
 
 def restore_frame(prefix, config, window):
@@ -19,10 +19,10 @@ def restore_frame(prefix, config, window):
 
 
 def verify(prefix, state, config):
-    """Compares a small forward pass with the reference implementation's; returns what to print.
+    """Compares a small forward pass with that of the reference implementation; returns the line to print.
 
     Raises:
-      UserError: when they differ.
+      UserError: they differ.
     """
     torch = pth_file.import_torch()
     try:

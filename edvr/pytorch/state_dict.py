@@ -1,4 +1,4 @@
-"""PyTorch checkpoints of EDVR and the variables of this project: names, layouts, and the architecture behind them.
+"""PyTorch checkpoints of EDVR and the variables of this project: names, layouts, and the architecture.
 
 Both sides are dicts of NumPy arrays: `state` has the public key names (pcd_align.dcn_pack.l1.weight), `weights` the
 variable names below `edvr/` (pcd_align/dcn_pack/l1/weight). Three families of keys are read: today's reference
@@ -21,7 +21,7 @@ from edvr.model.reconstruction import stages
 POINTS = 9
 PREFIXES = ('module.', 'generator.', 'module.generator.')
 
-# The authors' first release and mmediting, as (pattern, replacement) on whole keys; the reference's pass unchanged.
+# The authors' first release and mmediting, as (pattern, replacement) on whole keys; those of the reference stay.
 _RENAMES = [(re.compile(pattern), replacement) for pattern, replacement in [
     # mmediting: activated convolutions hold theirs as `.conv`
     (r'^(.*)\.conv\.(weight|bias)$', r'\1.\2'),
@@ -52,19 +52,19 @@ _RENAMES = [(re.compile(pattern), replacement) for pattern, replacement in [
     (r'^pre_deblur\.RB_L3_1\.', 'predeblur.resblock_l3.'),
     (r'^pre_deblur\.', 'predeblur.'),
 ]]
-_IGNORED = re.compile(r'^(step_counter|.*\.num_batches_tracked)$')   # mmediting counts its steps in the checkpoint
+_IGNORED = re.compile(r'^(step_counter|.*\.num_batches_tracked)$')   # the step counter of mmediting
 
 
 def state_of(checkpoint, source):
     """The arrays of a loaded PyTorch checkpoint under the reference implementation's names.
 
     Args:
-      checkpoint: what torch.load gave: the state itself, or a dict with it under params_ema, params or state_dict.
+      checkpoint: the result of torch.load: the state itself, or a dict with it under params_ema, params or state_dict.
       source: str, the file's name for errors.
     Returns:
       dict, name -> float32 array.
     Raises:
-      UserError: when it holds no state, or two keys mean the same.
+      UserError: it holds no state, or two keys mean the same.
     """
     for key in ('params_ema', 'params', 'state_dict'):
         if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict):
@@ -180,7 +180,7 @@ def _to_torch(value):
 
 
 def _permute(key, value, config, inverse):
-    """Brings the output channels (last axis) of some layers into this project's order, or back."""
+    """Converts the output channels (last axis) of some layers to this project's order, or back."""
     order = channel_order(key, config)
     if order is None:
         return value
@@ -188,7 +188,7 @@ def _permute(key, value, config, inverse):
 
 
 def channel_order(key, config):
-    """Where each output channel of a layer lies in PyTorch's (int array), or None where the orders are the same."""
+    """The index of each output channel of a layer in PyTorch's order (int array), or None if the orders are equal."""
     layer = key.rsplit('/', 1)[0]
     if layer.endswith('/conv_offset'):
         pairs = np.arange(2 * POINTS * config.deform_groups).reshape(-1, 2)   # a (dy, dx) per group and point

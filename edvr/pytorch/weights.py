@@ -1,4 +1,4 @@
-"""Checkpoints of this project from and to PyTorch files, as calls: what edvr.import_weights and export_weights do."""
+"""Converts checkpoints of this project from and to PyTorch files, for edvr.import_weights and edvr.export_weights."""
 import os
 
 import numpy as np
@@ -12,7 +12,7 @@ from edvr.pytorch import pth_file, state_dict
 
 
 def import_weights(source, output_dir):
-    """Turns a PyTorch checkpoint of EDVR into a model directory.
+    """Converts a PyTorch checkpoint of EDVR to a model directory.
 
     Args:
       source: str, the .pth file. output_dir: str, the directory to make.
@@ -29,7 +29,7 @@ def import_weights(source, output_dir):
 
 
 def export_weights(checkpoint, output, use_ema=True):
-    """Turns a checkpoint into a PyTorch file that BasicSR's EDVR loads.
+    """Converts a checkpoint to a PyTorch file that BasicSR's EDVR loads.
 
     Args:
       checkpoint: str, model directory or prefix. output: str, the .pth file to write.
@@ -57,7 +57,7 @@ def save(weights, config, output_dir):
     Returns:
       str, the checkpoint's prefix.
     Raises:
-      UserError: when the directory has a checkpoint already, or cannot be written.
+      UserError: the directory has a checkpoint already, or cannot be written.
     """
     if os.path.isdir(output_dir) and checkpoints.prefixes(output_dir):
         raise UserError('%s already holds a checkpoint (%s); give another --output_dir'
@@ -81,7 +81,7 @@ def load(path, use_ema=True):
     """Weights of a checkpoint: (dict of names below `edvr/` -> float32 arrays, ModelConfig).
 
     Raises:
-      UserError: when there is no such checkpoint, it is damaged, or it lacks a weight of its network.
+      UserError: there is no such checkpoint, it is damaged, or it lacks a weight of its network.
     """
     prefix = checkpoints.chosen(path)
     config = checkpoints.load_model_config(path)

@@ -1,4 +1,4 @@
-"""Where frames to restore come from: folders of images and videos in every layout of data_tools.media.clips."""
+"""The sources of frames to restore: folders of images and videos in every layout of data_tools.media.clips."""
 import contextlib
 import functools
 import itertools
@@ -22,8 +22,8 @@ class Source(typing.NamedTuple):
     name: str. length: int, frames. names: file names for the restored frames, without suffix.
     read: function(start) -> iterator of uint8 or uint16 [H, W, 3] from frame `start` on.
     video: VideoInfo, None for images. path: str, the video file or the folder of the images.
-    shots: tuple of (first, end), stretches of frames that are restored each by itself; they follow one another and
-    cover all frames. () stands for a single one.
+    shots: tuple of (first, end), consecutive stretches of frames that cover all frames, each restored separately; ()
+    means a single one. size: (height, width) of the frames.
     """
     name: str
     length: int
@@ -32,6 +32,7 @@ class Source(typing.NamedTuple):
     video: typing.Optional[video.VideoInfo]
     path: str
     shots: typing.Tuple[typing.Tuple[int, int], ...] = ()
+    size: typing.Tuple[int, int] = (1, 1)
 
 
 def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progress=None, shots=None,
@@ -41,18 +42,18 @@ def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progr
     Args:
       path: a video file, a folder of images, a folder of clips or videos, a dataset or a list of such, see
         `data_tools.media.clips`.
-      scale: int, tells the LQ folders of a dataset (blur4, X4).
+      scale: int, decides which folders of a dataset hold LQ (blur4, X4).
       clips: list of names to take, None for all.
       allow_gaps: accept holes in the numbering of images.
-      allow_damaged: restore what decodes of a damaged video.
+      allow_damaged: restore the frames of a damaged video that can be decoded.
       progress: see `video.inspect`.
-      shots: ShotRule; None splits videos where the picture cuts, and no images.
-      deinterlace: make whole frames of interlaced videos; without, they are an error.
+      shots: ShotRule; None splits videos at cuts, and does not split images.
+      deinterlace: make whole frames of interlaced videos; without it they are an error.
       deep: read videos of more than 8 bits as uint16.
     Returns:
       list of Source, not empty.
     Raises:
-      UserError: nothing there, not a video, frames of unequal size, a damaged or interlaced video, ...
+      UserError: nothing found, not a video, frames of unequal size, a damaged or interlaced video, ...
     """
     if not os.path.exists(path):
         raise UserError('%s: no such file or folder; give a video, a folder of images or a folder of clips' % path)
@@ -68,7 +69,8 @@ def _source(clip, deinterlace, deep):
     frames = clip.lq
     info = frames.info if isinstance(frames, VideoFrames) else None
     if info and info.interlaced and not deinterlace:
-        raise UserError('%s is interlaced, so its frames mix two moments: restore it with --deinterlace' % info.path)
+        raise UserError('%s is interlaced: each frame combines fields of two moments; restore it with --deinterlace'
+                        % info.path)
     names = tuple(frames.name(index) for index in range(clip.length))
     seen = {}
     for index, name in enumerate(names):
@@ -79,7 +81,8 @@ def _source(clip, deinterlace, deep):
     read = frames.read
     if info:
         read = functools.partial(_read_video, frames, 16 if deep and info.bits > 8 else 8, info.interlaced)
-    return Source(clip.name, clip.length, names, read, info, frames.path, covering(clip.shots, clip.length))
+    return Source(clip.name, clip.length, names, read, info, frames.path, covering(clip.shots, clip.length),
+                  frames.size)
 
 
 def _read_video(frames, bits, deinterlace, start):
@@ -89,7 +92,7 @@ def _read_video(frames, bits, deinterlace, start):
 
 
 def restore(restorer, source, first=0):
-    """Restores a Source shot by shot: no frame is restored with the help of one beyond a cut.
+    """Restores a Source shot by shot, so that no window crosses a cut.
 
     Args:
       restorer: Restorer.
@@ -111,8 +114,8 @@ def restore(restorer, source, first=0):
             yield from restorer.restore_clip(frames, end - begin, max(first - begin, 0))
 
 
-def restore_into(put, restorer, source, first, progress):
-    """Restores a Source from frame `first` on.
+def restore_into(put, restorer, source, first, end, progress):
+    """Restores the frames of a Source from `first` to `end` (not included).
 
     Args:
       put: function (index, sr) that takes each restored frame, see `restore`.
@@ -122,7 +125,7 @@ def restore_into(put, restorer, source, first, progress):
     """
     try:
         with contextlib.closing(restore(restorer, source, first)) as restored:
-            for index, sr in enumerate(restored, first):
+            for index, sr in zip(range(first, end), restored):
                 put(index, sr)
                 progress.update()
     except UserError as error:
@@ -130,12 +133,12 @@ def restore_into(put, restorer, source, first, progress):
 
 
 def shots_record(source):
-    """The shots of a Source for a record of what decides its restored frames: dict, empty where there is one shot."""
+    """The shots of a Source, for the record of the settings of restored frames: dict, empty for a single shot."""
     return {'shots': [list(shot) for shot in source.shots]} if len(source.shots) > 1 else {}
 
 
 def read_ahead(items, depth=4):
-    """Yields the items of an iterator that runs in a thread, at most `depth` items ahead; its error is raised here."""
+    """Yields the items of an iterator that a thread runs, at most `depth` items ahead; raises the iterator's error."""
     waiting, stopped = queue.Queue(depth), threading.Event()
 
     def hand_over(item, error):

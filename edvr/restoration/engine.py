@@ -1,23 +1,23 @@
-"""The network of a checkpoint as plain functions on NumPy arrays, for restoring."""
+"""The network of a checkpoint as functions on NumPy arrays, for restoring."""
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config.runtime import RuntimeConfig
-from edvr.model import network
+from edvr.model import layers, native_library, network
 from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import devices
 
 
 class NetworkEngine:
-    """A graph of the network in a session of its own; subclasses say where its weights come from.
+    """A graph of the network in its own session; subclasses load the weights.
 
     Attributes:
       config: ModelConfig.
     """
 
-    def __init__(self, config, dcn_impl='auto', device='cpu', intra_op_threads=0):
+    def __init__(self, config, dcn_impl='auto', device='cpu', intra_op_threads=0, compute='fast'):
         """Builds the graph and loads the weights.
 
         Args:
@@ -25,9 +25,14 @@ class NetworkEngine:
           dcn_impl: see `edvr.model.deform_conv`.
           device: 'cpu', 'gpu' or 'npu'.
           intra_op_threads: 0 for one per core.
+          compute: how the compiled operators compute convolutions, see `native_ops.conv`.
+        Raises:
+          UserError: 'bf16' without compiled operators or on a processor without it.
         """
-        self.config = config
+        self.config, self._compute = config, compute
         self._impl = resolve_impl(dcn_impl, device)
+        if compute == 'bf16':
+            native_library.check_bfloat16(self._impl)
         # the runtime of an NPU compiles a graph for one shape; elsewhere one graph serves all sizes
         self._static = device == 'npu'
         self._nodes = {}
@@ -49,7 +54,7 @@ class NetworkEngine:
         self._session.close()
 
     def features(self, frame):
-        """The feature pyramid of a frame, to be given to `restore`.
+        """The feature pyramid of a frame, an argument of `restore`.
 
         Args:
           frame: uint8 or uint16 [H, W, 3], height and width multiples of `config.size_multiple`.
@@ -75,7 +80,7 @@ class NetworkEngine:
         return self._session.run(nodes['restored'], feed)[0]
 
     def run(self, windows):
-        """Restores whole windows, keeps nothing.
+        """Restores whole windows, without kept features.
 
         Args:
           windows: uint8 or uint16 [N, T, H, W, 3].
@@ -86,11 +91,11 @@ class NetworkEngine:
         return self._session.run(nodes['sr'], {nodes['windows']: _as_input(windows)})
 
     def _nodes_for(self, build, frame):
-        """What `build` adds to the graph for frames of this size, added when it is first needed."""
+        """The nodes that `build` adds to the graph for frames of this size, added at their first use."""
         size = frame.shape[:2] if self._static else (None, None)
         key = build, size, frame.dtype
         if key not in self._nodes:
-            with self._graph.as_default():
+            with self._graph.as_default(), layers.restoring(self._compute):
                 self._nodes[key] = build(tf.uint8 if frame.dtype == np.uint8 else tf.float32, *size)
         return self._nodes[key]
 
@@ -119,19 +124,19 @@ class CheckpointEngine(NetworkEngine):
       prefix: str, the checkpoint's path without suffix.
     """
 
-    def __init__(self, path, dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0):
+    def __init__(self, path, dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0, compute='fast'):
         """Loads the weights.
 
         Args:
           path: training directory or checkpoint prefix.
           use_ema: whether averaged weights are taken where the checkpoint has them.
-          dcn_impl, device, intra_op_threads: see `NetworkEngine`.
+          dcn_impl, device, intra_op_threads, compute: see `NetworkEngine`.
         Raises:
           UserError: no whole checkpoint there, one of another architecture, or weights that are not finite.
         """
         self.prefix, self._use_ema = checkpoints.chosen(path), use_ema
         self.step = checkpoints.step_of(self.prefix)
-        super().__init__(checkpoints.load_model_config(path), dcn_impl, device, intra_op_threads)
+        super().__init__(checkpoints.load_model_config(path), dcn_impl, device, intra_op_threads, compute)
 
     def _load(self, variables):
         names = checkpoints.restore_map(self.prefix, variables, self._use_ema)
@@ -143,5 +148,5 @@ class CheckpointEngine(NetworkEngine):
 
 
 def _as_input(frames):
-    """What the network reads: uint8 as it is, uint16 as float32 in [0, 1]."""
+    """The input of the network: uint8 unchanged, uint16 as float32 in [0, 1]."""
     return frames if frames.dtype == np.uint8 else frames.astype(np.float32) / np.float32(65535)

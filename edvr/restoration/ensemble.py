@@ -1,4 +1,4 @@
-"""The eight flips and transpositions of an image, for self-ensemble: restore all, turn back, average."""
+"""The eight flips and transpositions of an image, for self-ensemble: all are restored, undone and averaged."""
 import numpy as np
 
 NUM_TRANSFORMS = 8

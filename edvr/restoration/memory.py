@@ -1,4 +1,4 @@
-"""Memory of this process, and what restoring a pixel takes of it."""
+"""The memory of this process, and the memory that restoring takes per pixel."""
 import contextlib
 import ctypes
 import os
@@ -12,13 +12,13 @@ _INTERVAL_S = 0.002
 
 
 def resident():
-    """Bytes of memory that the process occupies now."""
+    """The resident memory of this process in bytes."""
     with open('/proc/self/statm') as file:
         return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
 class Peak:
-    """Context that watches the process: `bytes` is the most memory it occupied inside."""
+    """A context that measures the process: `bytes` is its largest resident memory inside the context."""
 
     def __enter__(self):
         self.bytes, self._stop = resident(), threading.Event()
@@ -37,10 +37,10 @@ class Peak:
 
 
 def bytes_per_pixel(engine):
-    """Memory that restoring a window takes for each pixel of an input frame, measured on a small window.
+    """The memory that restoring a window takes for each pixel of an input frame, measured on a small window.
 
-    A smaller window goes first and pays for what is taken once. Memory that the C library keeps for later is given back
-    before measuring, so that it is not counted as free of charge. Larger windows take a little less per pixel.
+    A smaller window is restored first, so that what is allocated once does not count. Memory that the C library keeps
+    is returned to the system before measuring, so that its reuse counts. Larger windows take a little less per pixel.
 
     Args:
       engine: has `config` and `run`.
@@ -58,6 +58,6 @@ def bytes_per_pixel(engine):
 
 
 def trim():
-    """Gives the memory that the C library keeps for later back to the system."""
+    """Returns the memory that the C library keeps to the system."""
     with contextlib.suppress(OSError, AttributeError):   # another C library: the result is a little too small
         ctypes.CDLL('libc.so.6').malloc_trim(0)

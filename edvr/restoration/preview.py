@@ -1,4 +1,4 @@
-"""A look at what a restoration will give: a few comparison pictures, and an estimate of its time and size."""
+"""The preview of a restoration: a few comparison pictures, and an estimate of time and size."""
 import contextlib
 import os
 import tempfile
@@ -52,7 +52,7 @@ def places(length, count):
 def _restore_two(restorer, source, index):
     """Frame `index` (uint8), it and the next one restored (uint8), seconds of each; one where it is the last.
 
-    The second takes as long as any frame of a long clip; the first also pays for the frames before it.
+    The second takes as long as any frame of a long clip; the time of the first includes the frames before it.
     """
     with contextlib.closing(source.read(index)) as frames:
         lq = next(frames)
@@ -69,7 +69,7 @@ def _restore_two(restorer, source, index):
 
 
 def _size(frames, output, codec, crf):
-    """Bytes that a frame takes in the output, about: of a PNG file, or of a video with a key frame in each segment."""
+    """The approximate bytes of a frame in the output: in a PNG file, or in a video with a key frame per segment."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'size')
         if os.path.splitext(output)[1].lower() not in containers.CONTAINERS:

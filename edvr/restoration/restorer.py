@@ -1,51 +1,79 @@
-"""One clip in, restored frames out, as a stream, from a checkpoint or a frozen graph."""
+"""Restores the frames of a clip as a stream, with a checkpoint or an exported graph."""
+import os
+import typing
+
 import numpy as np
 
 from data_tools.base.errors import UserError
 from data_tools.media.windows import window_indices
-from edvr.config import RuntimeConfig
+from edvr import checkpoints
+from edvr.config import ModelConfig, RuntimeConfig
 from edvr.config.export import OPEN
 from edvr.restoration import ensemble, memory, tiling
 from edvr.restoration.engine import CheckpointEngine
 from edvr.restoration.evaluation.metrics import to_uint8
-from edvr.restoration.graph.loading import is_exported
+from edvr.restoration.graph import parts, signature
+from edvr.restoration.graph.loading import is_exported, read_bytes
 from edvr.restoration.graph.substitution import load_graph
 from edvr.runtime import devices
+
+
+class Network(typing.NamedTuple):
+    """What is known of a network that is not loaded; the fields are those of a Restorer."""
+    path: str
+    config: ModelConfig
+    step: typing.Optional[int]
+    reads_uint16: bool
+
+    @classmethod
+    def at(cls, path):
+        """The Network of a training directory, a checkpoint or an exported graph. Raises UserError as `Restorer`."""
+        if not is_exported(path):
+            prefix = checkpoints.chosen(path)
+            return cls(prefix, checkpoints.load_model_config(path), checkpoints.step_of(prefix), True)
+        stem = parts.stem_of(path)
+        if stem is not None:
+            return cls(path, parts.read(stem)[1], None, False)
+        data = read_bytes(os.path.join(path, 'saved_model.pb') if os.path.isdir(path) else path)
+        return cls(path, signature.read(path, data)[0], None, False)
 
 
 class Restorer:
     """Restores clips of any length and size in bounded memory.
 
     Attributes:
-      config: what is known of the network; at least num_frames, scale, upscale, size_multiple.
+      config: the known properties of the network; at least num_frames, scale, upscale, size_multiple.
       path: the checkpoint's prefix, or the exported graph's path.
       step: training step of the checkpoint; None for an exported graph.
       reads_uint16: bool, whether frames may be uint16; exported graphs read uint8.
     """
 
     def __init__(self, path, fill='reflection_circle', tile=0, tile_overlap=64, memory_gb=8., use_ensemble=False,
-                 cached=True, cache_gb=4., dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0):
+                 cached=True, cache_gb=4., dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0,
+                 exact=False, compute='float32'):
         """Loads the network; the arguments are the options of `RestoreConfig`.
 
         Args:
-          path: training directory, checkpoint prefix, or exported graph (.pb or SavedModel).
+          path: training directory, checkpoint prefix, or exported graph (.pb, SavedModel, or a file of an export in
+            parts).
           tile: side of the tiles in LQ pixels, 0 for whole frames, or 'auto'.
         Raises:
-          UserError: see `CheckpointEngine` and `FrozenGraph`.
+          UserError: see `CheckpointEngine`, `FrozenGraph` and `FrozenParts`.
         """
         if not path:
             raise UserError('--checkpoint is not given; name a training directory, a checkpoint or an exported graph')
+        way = 'bf16' if compute == 'bf16' else 'exact' if exact else 'fast'
         if is_exported(path):
-            self._engine = load_graph(path, dcn_impl, device, intra_op_threads)
+            self._engine = load_graph(path, dcn_impl, device, intra_op_threads, way)
         else:
-            self._engine = CheckpointEngine(path, dcn_impl, device, use_ema, intra_op_threads)
+            self._engine = CheckpointEngine(path, dcn_impl, device, use_ema, intra_op_threads, way)
         self.path = getattr(self._engine, 'prefix', path)
         self.config = self._engine.config
         self.reads_uint16 = isinstance(self._engine, CheckpointEngine)
         self.step = getattr(self._engine, 'step', None)
         self._fill, self._tile, self._overlap = fill, tile, tile_overlap
         self._memory = memory_gb * 2 ** 30
-        # a graph that runs as it is has no features to keep
+        # a whole graph that is not substituted has no features to keep
         self._cache_bytes = cache_gb * 2 ** 30 if cached and hasattr(self._engine, 'features') else 0
         self._versions = range(ensemble.NUM_TRANSFORMS if use_ensemble else 1)
         self._device = device
@@ -55,11 +83,11 @@ class Restorer:
     def from_config(cls, config):
         """The Restorer that a RestoreConfig describes; UserError too when it asks for a GPU and there is none."""
         if config.device == 'gpu':
-            devices.gpus(RuntimeConfig(device='gpu'))   # TensorFlow would compute on the CPU and say nothing
+            devices.gpus(RuntimeConfig(device='gpu'))   # TensorFlow would compute on the CPU without a message
         tile = config.tile if config.tile == 'auto' else int(config.tile)
         return cls(config.checkpoint, config.fill, tile, config.tile_overlap, config.memory_gb, config.ensemble,
                    config.cached, config.cache_gb, config.dcn_impl, config.device, config.use_ema,
-                   config.intra_op_threads)
+                   config.intra_op_threads, config.exact, config.compute)
 
     def __enter__(self):
         return self
@@ -92,15 +120,15 @@ class Restorer:
         return np.stack([convert(sr) for sr in self.restore_clip(frames, len(frames))])
 
     def restore_clip(self, frames, length=None, start=0):
-        """Restores a clip, frame by frame as they are asked for.
+        """Restores a clip frame by frame, as a generator.
 
-        Whatever the clip's length, at most num_frames frames are held at a time; reading runs num_frames // 2 frames
-        ahead (at the clip's start, num_frames).
+        It holds at most num_frames frames, whatever the length of the clip, and reads num_frames // 2 frames ahead
+        (num_frames at the start of the clip).
 
         Args:
           frames: iterable of uint8 [H, W, 3], all of one size; or of uint16, whose 65535 is white.
           length: number of frames where it is known; a clip that ends earlier is then an error.
-          start: index of the first frame to restore; those before are read and only looked at.
+          start: index of the first frame to restore; the frames before it are read and not restored.
         Yields:
           float32 [s*H, s*W, 3] for each frame from `start` on, in [0, 1] up to overshoot (not clipped).
         Raises:
@@ -128,7 +156,7 @@ class Restorer:
         if tile == 'auto':
             tile = 0 if all(fixed) else self._auto_tile(*frame)
         sides = [side or tile or length for side, length in zip(fixed, frame)]
-        # a graph exported for one size leaves no choice of the tile, so its overlap gives way
+        # a graph exported for one size fixes the tile, so the overlap is reduced
         overlap = min([self._overlap] + [side // 2 for side in fixed if side])
         return tiling.Tiling(frame, sides, overlap, multiple, self.config.upscale)
 
@@ -156,10 +184,9 @@ class Restorer:
 
 
 def windows(frames, num_frames, fill, length=None, start=0):
-    """The windows of a clip of unknown length, reading only as far ahead as each window needs.
+    """The windows of a clip of unknown length; each is yielded as soon as its frames are read.
 
-    The border fills look at most num_frames frames away from an end, so the last num_frames frames read are all
-    that is ever needed.
+    The border fills use frames at most num_frames away from an end, so only the last num_frames frames are held.
 
     Args:
       frames: iterable of frames.
@@ -210,14 +237,14 @@ def _check_frame(frame, index, buffer):
 
 
 class _Plan:
-    """How frames of one size are restored: padded, transformed, cut into tiles, and all that undone."""
+    """Restores frames of one size: pads, transforms and tiles them, and undoes it on the result."""
 
     def __init__(self, engine, shape, tiles, versions, cache_bytes):
         self._engine, self._tiles, self._versions = engine, tiles, versions
         self._shape, self._scale = shape, engine.config.upscale
         self._kept = {}          # frame index -> {(tile, version): features}
         self._cache_bytes = cache_bytes
-        self._cached = None if cache_bytes else False   # None: not known before the first features are there
+        self._cached = None if cache_bytes else False   # None: unknown before the first features are computed
 
     def restore(self, index, window, buffer):
         """float32 [s*H, s*W, 3] of frame `index`; `window` and `buffer` as `windows` yields them."""

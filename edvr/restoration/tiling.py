@@ -1,8 +1,8 @@
-"""Cutting a frame into overlapping tiles of one size, and putting restored tiles together without seams.
+"""Splits a frame into overlapping tiles of one size, and merges restored tiles without seams.
 
-A tile sees zeros where the frame goes on, so its result is wrong near a cut and right further in. Of the pixels that
-two tiles share, the outer three eighths of each are not used at all; over the middle quarter one tile fades into
-the other.
+A tile is padded with zeros where the frame continues, so its result is wrong near a cut and right further inside. Of
+the pixels that two tiles share, the outer three eighths of each are not used; in the middle quarter the weights of the
+two tiles change linearly.
 """
 import numpy as np
 
@@ -12,7 +12,7 @@ _UNUSED, _FADE = 3 / 8, 1 / 4   # parts of the overlap
 
 
 def padded_size(height, width, multiple, minimum=(0, 0)):
-    """The size `pad` gives: multiples of `multiple`, at least `minimum` (height, width)."""
+    """The size of the result of `pad`: multiples of `multiple`, at least `minimum` (height, width)."""
     return tuple(max(-(-size // multiple) * multiple, least) for size, least in zip((height, width), minimum))
 
 
@@ -23,7 +23,7 @@ def pad(frame, size):
       frame: [H, W, C] of any size from 1x1 (where the pad is larger than the frame, it is reflected repeatedly).
       size: (height, width) of the result, at least the frame's.
     Returns:
-      [height, width, C]; the frame itself where nothing is to do.
+      [height, width, C]; the frame itself if it has that size.
     """
     pads = [wanted - side for wanted, side in zip(size, frame.shape)]
     if not any(pads):
@@ -32,7 +32,7 @@ def pad(frame, size):
 
 
 def starts(length, tile, overlap, multiple):
-    """Where tiles begin along an axis: evenly spread, all of one size, each two sharing at least `overlap` pixels.
+    """The starts of tiles along an axis: evenly spread, of one size, neighbours share at least `overlap` pixels.
 
     Args:
       length: pixels along the axis, a multiple of `multiple`.
@@ -50,7 +50,7 @@ def starts(length, tile, overlap, multiple):
 
 
 def check(tile, overlap, multiple):
-    """Raises UserError for a tile that leaves too little between the overlaps at its sides."""
+    """Raises UserError for a tile that is too small for the overlaps at its sides."""
     if tile % multiple:
         raise UserError('tile is %d; it must be a multiple of %d, the granularity of the network' % (tile, multiple))
     if tile < 2 * overlap or tile - overlap < multiple:
@@ -59,7 +59,7 @@ def check(tile, overlap, multiple):
 
 
 def weights(begin, tile, length, overlap, scale):
-    """How much each pixel of a restored tile counts along one axis, before normalisation.
+    """The weight of each pixel of a restored tile along one axis, before normalisation.
 
     Args:
       begin, tile, length, overlap: LQ pixels, as `starts`.
@@ -84,7 +84,7 @@ class Tiling:
     """
 
     def __init__(self, frame, tile, overlap, multiple, scale):
-        """Cuts.
+        """Computes the boxes.
 
         Args:
           frame, tile: (height, width) in LQ pixels; a tile larger than the frame is cut down to it.
@@ -105,7 +105,7 @@ class Tiling:
         self._weights = [(row, column) for row in rows for column in columns]
 
     def blend(self, tiles):
-        """Puts restored tiles together.
+        """Merges restored tiles.
 
         Args:
           tiles: iterable of float32 [s*h, s*w, C], in the order of `boxes`.

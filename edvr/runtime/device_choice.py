@@ -4,24 +4,24 @@ import glob
 import importlib.util
 import typing
 
-ADAPTERS = ('npu_bridge', 'npu_device')   # of TensorFlow 1.15 and of TensorFlow 2.6
+ADAPTERS = ('npu_bridge', 'npu_device')   # the adapters of TensorFlow 1.15 and of TensorFlow 2.6
 NPU_FILES = '/dev/davinci[0-9]*'
-# NVIDIA's driver; WSL 2; AMD's driver. Where none of them is there, TensorFlow need not be loaded to see no GPU.
+# NVIDIA's driver; WSL 2; AMD's driver. Without any of them there is no GPU, and TensorFlow is not loaded to find out.
 GPU_FILES = ('/dev/nvidia[0-9]*', '/dev/nvidiactl', '/dev/dxg', '/dev/kfd')
 
 
 class Choice(typing.NamedTuple):
-    """A device, 'npu', 'gpu' or 'cpu', and the reason for it in words."""
+    """A device, 'npu', 'gpu' or 'cpu', and the reason for it as text."""
     device: str
     reason: str
 
 
 @functools.lru_cache(maxsize=None)
 def choose(asked='auto'):
-    """The device of this process: the one that is asked for, or for 'auto' the first that the host has.
+    """The device of this process: the requested one, or for 'auto' the first that the host has.
 
-    A host with an Ascend adapter or an Ascend card gets 'npu' even where the two do not work together: training on the
-    CPU instead would be a surprise that takes hours to notice. The GPUs are those that TensorFlow sees.
+    A host with an Ascend adapter or an Ascend card gets 'npu' even where the two do not work together: a user would
+    notice only after hours that training runs on the CPU instead. The GPUs are those that TensorFlow sees.
 
     Returns:
       Choice.

@@ -1,4 +1,4 @@
-"""What differs between CPU, GPU and NPU: rank and size, session, Estimator, optimizer, and talking between replicas.
+"""The differences between CPU, GPU and NPU: rank and size, session, Estimator, optimizer, exchange between replicas.
 
 A *rank* is a process of the job: it reads its own share of the data. A *replica* is a copy of the model: one per rank,
 except where one process drives several GPUs. Every replica has its own `--batch_size`. The rule everywhere: a loss
@@ -17,7 +17,7 @@ from edvr.runtime.ranks import tf_config
 
 
 def rank_and_size(config):
-    """This process's number (0-based) and how many there are: `(rank, size)`, ints.
+    """The number of this process (0-based) and the number of processes: `(rank, size)`, ints.
 
     NPU: RANK_ID and RANK_SIZE. CPU and GPU: the place in TF_CONFIG's cluster; alone without TF_CONFIG.
     Raises UserError when these variables cannot be understood.
@@ -36,7 +36,7 @@ def num_replicas(config):
 
 
 def loss_factor(reduction, config):
-    """What a replica's loss is multiplied with, so that the replicas' mean is the loss of the whole batch.
+    """The factor on a replica's loss with which the mean over replicas is the loss of the whole batch.
 
     Args:
       reduction: 'sum' or 'mean', how the loss treats the samples of one batch.
@@ -48,7 +48,7 @@ def loss_factor(reduction, config):
 
 def gpus(config):
     """Names of the GPUs to use, such as ['/gpu:0', '/gpu:1']. Raises UserError when they are not there."""
-    # asked before any session exists, and without claiming the memory, unlike device_lib.list_local_devices
+    # before any session exists, and without allocating memory, unlike device_lib.list_local_devices
     found = len(tf.config.experimental.list_physical_devices('GPU'))
     if not found:
         raise UserError('--device=gpu, but TensorFlow %s sees no GPU: check nvidia-smi, CUDA_VISIBLE_DEVICES and '
@@ -72,10 +72,10 @@ def session_config(config):
 
 
 def _base_config(config):
-    """Also for an NPUEstimator, which adds its own options to it."""
+    """The same for an NPUEstimator, which adds its own options."""
     proto = tf.ConfigProto(allow_soft_placement=True, intra_op_parallelism_threads=config.intra_op_threads,
                            inter_op_parallelism_threads=config.inter_op_threads)
-    # TensorFlow 2.15's memory optimizer logs a screenful for operators whose sizes are open, and gains nothing here
+    # the memory optimizer of TensorFlow 2.15 logs many lines for operators of open sizes, and gains nothing here
     proto.graph_options.rewrite_options.memory_optimization = proto.graph_options.rewrite_options.NO_MEM_OPT
     if config.device == 'gpu':
         proto.gpu_options.allow_growth = config.gpu_memory_growth
@@ -108,8 +108,8 @@ def strategy(config):
 def make_estimator(model_fn, model_dir, config, seed=None):
     """The Estimator that trains `model_fn` on the device.
 
-    It saves, logs and summarises nothing by itself: the model_fn's hooks do, the same on every device, and on rank 0
-    only (`is_writer`). All ranks use the same `model_dir`, so that all restore the same checkpoint.
+    It saves, logs and summarises nothing itself: the hooks of the model_fn do that, in the same way on every device and
+    on rank 0 only (`is_writer`). All ranks use the same `model_dir`, so that all restore the same checkpoint.
 
     Args:
       model_fn: model_fn(features, labels, mode) -> EstimatorSpec.
@@ -117,13 +117,13 @@ def make_estimator(model_fn, model_dir, config, seed=None):
       config: RuntimeConfig.
       seed: int or None, graph-level random seed; on several ranks the initial weights are rank 0's.
     Raises:
-      UserError: when the device is not there.
+      UserError: the device is not there.
     """
     if config.device == 'npu':
         return npu.make_estimator(model_fn, model_dir, config, _base_config(config), seed)
 
     def as_written(features, labels, mode):
-        # strategies rewrite Python control flow (autograph), which a graph builder has no use for
+        # strategies rewrite Python control flow (autograph), which this model_fn does not need
         return tf.autograph.experimental.do_not_convert(model_fn)(features, labels, mode)
 
     run_config = tf.estimator.RunConfig(
@@ -134,7 +134,7 @@ def make_estimator(model_fn, model_dir, config, seed=None):
 
 
 def train(estimator, input_fn, hooks, max_steps, config):
-    """Runs the Estimator of `make_estimator` until `max_steps` or until a hook asks to stop.
+    """Runs the Estimator of `make_estimator` until `max_steps` or until a hook requests a stop.
 
     Args:
       input_fn: function without arguments -> tf.data.Dataset of this rank's batches for one replica.
@@ -143,11 +143,11 @@ def train(estimator, input_fn, hooks, max_steps, config):
       config: RuntimeConfig.
     """
     hooks = list(hooks) + training_hooks(config)
-    # TensorFlow 2's Estimator asks data sets for their options in an old way, and warns of itself
+    # the Estimator of TensorFlow 2 reads the options of data sets in a deprecated way, and warns about itself
     warnings.filterwarnings('ignore', 'To make it possible to preserve tf.data options')
     if estimator.config.cluster_spec:
         atexit.register(_forget_server)
-        # the way that a strategy over several processes wants; the second specification serves evaluator tasks only,
+        # a strategy over several processes needs this call; the second specification is for evaluator tasks only,
         # which `cluster` refuses
         tf.estimator.train_and_evaluate(
             estimator, tf.estimator.TrainSpec(input_fn, max_steps, hooks), tf.estimator.EvalSpec(input_fn))
@@ -156,7 +156,7 @@ def train(estimator, input_fn, hooks, max_steps, config):
 
 
 def _forget_server():
-    """Lets TensorFlow 1.15 stop its server while it can: later in the interpreter's end it prints a traceback."""
+    """Stops the server of TensorFlow 1.15 in time: at the end of the interpreter it would print a traceback."""
     from tensorflow.python.distribute import distribute_coordinator
     vars(distribute_coordinator._thread_local).pop('server', None)
 
@@ -183,16 +183,16 @@ def wrap_optimizer(optimizer, config):
 
 
 def loss_scale(optimizer, config):
-    """The loss scale of this step, float32 tensor [], of what `wrap_optimizer` returned; None without loss scaling."""
+    """The loss scale of this step, float32 tensor [], of a result of `wrap_optimizer`; None without loss scaling."""
     if config.loss_scale == 'off':
         return None
     if config.device == 'npu':
         return npu.loss_scale(optimizer)
-    return tf.cast(optimizer._loss_scale(), tf.float32)   # TensorFlow has no public way to it
+    return tf.cast(optimizer._loss_scale(), tf.float32)   # TensorFlow has no public access to it
 
 
 def _create_state(optimizer):
-    """Makes the optimizer's variables now: loss scaling would make them inside tf.cond, which changes their names."""
+    """Creates the variables of the optimizer: loss scaling would create them inside tf.cond, with other names."""
     variables = tf.trainable_variables()
 
     def create(strategy):
@@ -211,8 +211,8 @@ def _gpu_loss_scale(config):
 def average(tensors, config):
     """The mean over all replicas of each tensor (float32, static shape), the same on every replica.
 
-    Call it in model_fn on every replica, outside tf.cond: it waits for all of them. Decisions that must agree (skip
-    this update, roll back) are made from averaged values.
+    Call it in model_fn on every replica, outside tf.cond: it waits for all of them. Decisions on which the replicas
+    must agree (skip this update, roll back) use averaged values.
     """
     if num_replicas(config) == 1:
         return list(tensors)
@@ -222,10 +222,10 @@ def average(tensors, config):
 
 
 def training_hooks(config):
-    """Hooks that the device wants in training, beside the model_fn's own."""
+    """Hooks that the device needs in training, beside those of the model_fn."""
     return npu.training_hooks() if config.device == 'npu' else []
 
 
 def full_precision_scope(config):
-    """Context: operations made in it keep float32 under all precision options (the loss's large sums)."""
+    """A context whose operations keep float32 under all precision options (the large sums of the loss)."""
     return npu.full_precision_scope() if config.device == 'npu' else contextlib.nullcontext()

@@ -20,9 +20,9 @@ def all_reduce(reduce_op, tensors):
 class WholeBatchOptimizer(tf.train.Optimizer):
     """Makes `compute_gradients` return the mean over replicas, as NPUDistributedOptimizer does.
 
-    A TensorFlow 1 optimizer under a strategy reduces only inside `apply_gradients`; clipping or judging gradients
-    before that would treat each replica's part for itself and differ from one process with the whole batch. The price
-    is a second all-reduce, of values that are equal already.
+    A TensorFlow 1 optimizer under a strategy reduces only inside `apply_gradients`. Clipping or checking gradients
+    before that would use the part of one replica, and differ from one process with the whole batch. The cost is a
+    second all-reduce, of values that are already equal.
     """
 
     def __init__(self, optimizer):

@@ -3,6 +3,7 @@
 The adapter is npu_bridge for TensorFlow 1.15; for TensorFlow 2.6 the same modules are below npu_device.compat.v1,
 without loss scaling.
 """
+import functools
 import importlib
 import os
 import sys
@@ -10,6 +11,7 @@ import sys
 import numpy as np
 
 from data_tools.base.errors import UserError
+from edvr.config.npu import MAX_WIDTH
 from edvr.graph_mode import tf
 from edvr.runtime import npu_options
 
@@ -34,19 +36,30 @@ def prefix():
     return 'npu_device.compat.v1' if tf.__version__.startswith('2.6.') else 'npu_bridge'
 
 
+@functools.lru_cache(maxsize=None)
+def _enable_v1(package):
+    """Makes the device of npu_device serve graphs of TensorFlow 1; once, for it resets TensorFlow's behaviour."""
+    package.compat.enable_v1()
+
+
 def _bridge(module, name):
     """The attribute `name` of an adapter's module ('' is the package); UserError naming what is missing."""
     module = '.'.join(filter(None, [prefix(), module]))
     try:
         if prefix() != 'npu_bridge':
-            importlib.import_module('npu_device').compat.enable_v1()
+            _enable_v1(importlib.import_module('npu_device'))
         return getattr(importlib.import_module(module), name)
     except Exception as error:   # a half-installed adapter fails in many ways, all of which end here
         raise UserError(
             '--device=npu needs %s of %s, which does not load: %s: %s. It comes with the TensorFlow adapter of Ascend '
             'CANN, for TensorFlow 1.15 with Python 3.7 or TensorFlow 2.6 with Python 3.7 to 3.9 (here: Python %d.%d, '
             'TensorFlow %s): install it and source its set_env.sh, or choose --device=gpu or --device=cpu'
-            % ((name, module, type(error).__name__, error) + sys.version_info[:2] + (tf.__version__,))) from error
+            % ((name, module, type(error).__name__, _one_line(error)) + sys.version_info[:2] + (tf.__version__,))
+        ) from error
+
+
+def _one_line(error):
+    return ' '.join(str(error).split())
 
 
 def require(config=None):
@@ -69,7 +82,7 @@ def require(config=None):
                             'TensorFlow 1.15' % config.loss_scale)
         _bridge(_LOSS_SCALE_OPTIMIZER, 'NPULossScaleOptimizer')
         _bridge(_LOSS_SCALE_MANAGER, 'ExponentialUpdateLossScaleManager')
-    _options(config)
+    _run_config('.', config, None)   # the adapter looks at values when it makes one
 
 
 def _variable(name, default=None):
@@ -93,7 +106,7 @@ def rank_and_size():
 
 
 def prepare_session_config(proto):
-    """Switches off what disturbs the adapter: fused CPU kernels that it does not know."""
+    """Switches off the fused CPU kernels, which the adapter does not know."""
     rewrite_options = proto.graph_options.rewrite_options
     rewrite_options.remapping = rewrite_options.OFF
 
@@ -101,7 +114,7 @@ def prepare_session_config(proto):
 def offload(proto, config):
     """Lets a tf.Session with this tf.ConfigProto compute on the NPU, as NPUEstimator does for its own.
 
-    Raises UserError without npu_bridge: its library, once loaded, is what takes the graphs.
+    Raises UserError without npu_bridge, because its library, when it is loaded, takes over the graphs.
     """
     _bridge('', '__version__')
     options = proto.graph_options.rewrite_options.custom_optimizers.add(name='NpuOptimizer').parameter_map
@@ -122,8 +135,18 @@ def make_estimator(model_fn, model_dir, config, session_config, seed=None):
       session_config: a fresh tf.ConfigProto: the adapter writes into it.
     """
     require(config)
-    run_config = _bridge(_CONFIG, 'NPURunConfig')(**run_config_arguments(model_dir, config, session_config, seed))
+    run_config = _run_config(model_dir, config, session_config, seed)
     return _bridge(_ESTIMATOR, 'NPUEstimator')(model_fn=model_fn, config=run_config)
+
+
+def _run_config(model_dir, config, session_config, seed=None):
+    """An NPURunConfig; UserError with what the adapter says against the value of an option."""
+    run_config = _bridge(_CONFIG, 'NPURunConfig')
+    try:
+        return run_config(**run_config_arguments(model_dir, config, session_config, seed))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise UserError('NPURunConfig of the installed adapter refuses an option, or a variable of the environment: '
+                        '%s: %s' % (type(error).__name__, _one_line(error))) from error
 
 
 def run_config_arguments(model_dir, config, session_config, seed=None):
@@ -131,10 +154,10 @@ def run_config_arguments(model_dir, config, session_config, seed=None):
     arguments = dict(
         model_dir=model_dir, session_config=session_config,
         tf_random_seed=None if seed is None else int(seed),
-        # the adapter insists on Python ints
+        # the adapter accepts only Python ints
         iterations_per_loop=int(config.iterations_per_loop),
-        # Every rank believes itself chief and all share one model directory, so nothing of the Estimator's own may
-        # write there: 0 is "never" here (None would mean every 100 steps), and None stops its step counter.
+        # Every rank acts as chief and all share one model directory, so the Estimator's own hooks must not write
+        # there: 0 means never here (None would mean every 100 steps), and None stops its step counter.
         save_checkpoints_steps=0, save_summary_steps=0, log_step_count_steps=None)
     arguments.update(_options(config))
     if config.profiling:
@@ -212,7 +235,7 @@ def training_hooks():
 
 
 class SameStepHook(tf.train.SessionRunHook):
-    """Refuses to train when the ranks restored different checkpoints: in the end they would wait for ever.
+    """Refuses to train when the ranks restored different checkpoints: they would wait for each other forever.
 
     The adapter broadcasts the weights of rank 0, not the step nor the optimizer's state.
     """
@@ -243,19 +266,22 @@ def deformable_conv2d(x, offset, mask, weight, deform_groups, name=None):
     Returns:
       [N, H, W, C_out], dtype of x.
     Raises:
-      UserError: without npu_bridge; ValueError: sizes that the device could not run.
+      UserError: without npu_bridge, or wider than the operator takes; ValueError: sizes that the device could not run.
     """
     offsets = tf.concat([offset, mask], axis=-1)
     kh, kw = weight.shape.as_list()[:2]
     _check_offsets(x, offsets, kh * kw * deform_groups * 3)
-    # a new list at each call: the operator's wrapper writes into it
+    if offsets.shape.as_list()[2] > MAX_WIDTH // kw:
+        raise UserError('features of %d pixels of width: the Ascend operator takes at most %d (%d / kernel width %d); '
+                        'restore in tiles (--tile=640)' % (offsets.shape.as_list()[2], MAX_WIDTH // kw, MAX_WIDTH, kw))
+    # a new list at each call, because the operator's wrapper writes into it
     return _bridge(_CUBE, 'deformable_conv2d')(
         x, weight, offsets, strides=[1, 1, 1, 1], pads=(kh // 2, kh // 2, kw // 2, kw // 2), data_format='NHWC',
         dilations=(1, 1, 1, 1), groups=1, deformable_groups=int(deform_groups), modulated=True, name=name)
 
 
 def _check_offsets(x, offsets, channels):
-    """The adapter does not compare these while the graph is built; on the device a mistake ends the process."""
+    """Checks what the adapter does not check while the graph is built; on the device a mistake ends the process."""
     height, width, depth = offsets.shape.as_list()[1:]
     if height is None or width is None:
         raise ValueError('the offsets of the Ascend deformable convolution have shape %s; it needs static height and '

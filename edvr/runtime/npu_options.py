@@ -1,21 +1,34 @@
-"""Options for NPURunConfig: what the adapter that is installed knows, told from its signature."""
+"""Options of NPURunConfig in the installed adapter, found from its signature."""
 import inspect
 
 from data_tools.base.errors import UserError
 from edvr.config.npu import NpuConfig
 
-# An argument that came with a release, newest first: the adapter does not say its own release.
-RELEASES = (('oo_level', '9'), ('ac_parallel_enable', 'r1.15.0'), ('precision_mode_v2', 'r1.13.0'),
-            ('deterministic', 'r1.12.0'), ('aoe_config_file', 'r1.11.0'), ('topo_sorting_mode', 'r1.10.0'),
-            ('op_debug_config', 'r1.9.0'), ('soc_config', 'r1.8.0'), ('hccl_timeout', 'r1.7.0'),
-            ('aoe_mode', 'r1.5.0'), ('session_device_id', 'r1.3.0'), ('work_path', 'r1.2.0'),
-            ('precision_mode', 'r1.1.1'))
-SINCE = {'modify_mixlist': 'r1.5.0', 'op_precision_mode': 'r1.5.0', 'op_compiler_cache_mode': 'r1.2.0',
-         'op_compiler_cache_dir': 'r1.2.0'}
-SINCE.update(RELEASES)
+# The arguments that came with a release, oldest first. The adapter does not say its own release: the first name of each
+# line, which all later ones have too, tells it. Releases between r1.15.0 and 9 were not looked at.
+RELEASES = (
+    ('r1.1.1', 'precision_mode'),
+    ('r1.2.0', 'work_path buffer_optimize compress_weight_conf debug_dir dynamic_input_config enable_compress_weight '
+               'enable_small_channel fusion_switch_file mstune_mode op_compiler_cache_dir op_compiler_cache_mode'),
+    ('r1.3.0', 'session_device_id distribute_config dynamic_graph_execute_mode dynamic_input '
+               'dynamic_inputs_shape_range eval_distribute hcom_multi_mode local_device_list local_rank_id '
+               'op_tune_mode train_distribute'),
+    ('r1.5.0', 'aoe_mode modify_mixlist op_precision_mode'),
+    ('r1.7.0', 'hccl_timeout device_type op_execute_timeout op_wait_timeout'),
+    ('r1.8.0', 'soc_config HCCL_algorithm'),
+    ('r1.9.0', 'op_debug_config customize_dtypes experimental_config memory_config'),
+    ('r1.10.0', 'topo_sorting_mode'),
+    ('r1.11.0', 'aoe_config_file external_weight insert_op_file'),
+    ('r1.12.0', 'deterministic event_sync_timeout frozen_variable stream_sync_timeout variable_placement'),
+    ('r1.13.0', 'precision_mode_v2 es_cluster_config jit_compile'),
+    ('r1.15.0', 'ac_parallel_enable'),
+    ('9', 'oo_level all_tensor_not_empty aicore_num auto_multistream_parallel_mode compile_dynamic_mode '
+          'export_compile_stat graph_max_parallel_model_num input_batch_cpy input_fusion_size oo_constant_folding '
+          'optimization_switch quant_dumpable shape_generalization_mode'))
+SINCE = {name: release for release, names in RELEASES for name in names.split()}
 REMOVED = {'auto_tune_mode': ('r1.11.0', 'use --aoe_mode'), 'mstune_mode': ('r1.5.0', 'use --aoe_mode'),
-           'op_tune_mode': ('r1.5.0', 'use --aoe_mode')}
-# what the program itself decides, and with which flag
+           'op_tune_mode': ('r1.5.0', 'use --aoe_mode'), 'es_cluster_config': ('9', 'nothing stands in for it')}
+# arguments that the program itself sets, and their flag
 OURS = {'model_dir': '--model_dir', 'tf_random_seed': '--seed', 'save_checkpoints_steps': '--save_every',
         'save_checkpoints_secs': '--save_every', 'save_summary_steps': '--summary_every',
         'log_step_count_steps': '--log_every', 'keep_checkpoint_max': '--keep_last',
@@ -29,8 +42,8 @@ FORBIDDEN = ('mix_compile_mode', 'horovod_mode', 'enable_data_pre_proc', 'graph_
 
 def release_of(defaults):
     """The release of an adapter, str, by the arguments of its NPURunConfig; raises UserError where it knows too few."""
-    for name, release in RELEASES:
-        if name in defaults:
+    for release, names in reversed(RELEASES):
+        if names.split()[0] in defaults:
             return release
     raise UserError('the NPURunConfig of the installed adapter has no precision_mode: this is no release that the '
                     'program knows (r1.1.1 to 9)')

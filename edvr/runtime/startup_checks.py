@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong before a run starts, reported at once."""
+"""Checks before a run starts; all problems are reported together."""
 import json
 import os
 
@@ -17,8 +17,8 @@ def check(config, counts=None, readings=()):
     Args:
       config: RuntimeConfig.
       counts: {flag: int}, the numbers of steps that must be multiples of iterations_per_loop; 0 means off.
-      readings: functions(rank, size) that look at what is to be read and raise UserError. Where the environment does
-        not tell who this is, they look for rank 0 of 1.
+      readings: functions(rank, size) that check the input and raise UserError. Where the environment does not define
+        rank and size, they are called for rank 0 of 1.
     """
     found = problems(config, counts)
     rank, size = (0, 1) if found else devices.rank_and_size(config)
@@ -27,7 +27,7 @@ def check(config, counts=None, readings=()):
     if len(found) == 1:
         raise UserError(found[0])
     if found:
-        raise UserError('%d things are wrong, and nothing was started:\n%s'
+        raise UserError('%d problems, and nothing was started:\n%s'
                         % (len(found), '\n'.join('  - ' + text for text in found)))
 
 
@@ -64,7 +64,7 @@ def _npu_environment():
     found = []
 
     def number(name, low=0, hint=''):
-        """The variable as int, or None after noting what is wrong with it."""
+        """The variable as int, or None after a problem with it was recorded."""
         text = os.environ.get(name)
         if text is not None and text.isdigit() and int(text) >= low:
             return int(text)
@@ -91,6 +91,9 @@ def _npu_environment():
     if leftovers:
         found.append('set in the environment: %s; the adapter takes these and RANK_SIZE for two jobs at once. Ranks '
                      'come from the rank table here: unset %s' % (', '.join(leftovers), ' '.join(leftovers)))
+    if os.environ.get('POD_NAME') and os.environ.get('RANK_TABLE_FILE'):
+        found.append('the environment variable POD_NAME is set (%r): the adapter would look for this name in the rank '
+                     'table, and not for RANK_ID; unset it for this process' % os.environ['POD_NAME'])
     if 'TF_CONFIG' in os.environ:
         found.append('the environment variable TF_CONFIG is set (%r): on NPU ranks come from the rank table; unset it'
                      % os.environ['TF_CONFIG'])

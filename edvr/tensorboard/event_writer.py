@@ -1,4 +1,4 @@
-"""TensorBoard events of numbers and pictures that Python already has; nothing is added to any graph."""
+"""Writes TensorBoard events of numbers and pictures from Python; nothing is added to any graph."""
 import itertools
 import os
 import socket
@@ -13,16 +13,16 @@ _WRITERS = itertools.count()
 
 
 class EventWriter:
-    """Writes events into a folder; `None` as folder writes nowhere. A context; what is written is visible at once."""
+    """A context that writes events into a folder, visible at once; the folder `None` writes nothing."""
 
     def __init__(self, folder):
         self._writer = None
         if folder:
             files.make_dir(folder)
-            # two writers of one second must not share a file: the second would empty it
+            # two writers of the same second must not share a file: the second would empty it
             self._path = os.path.join(folder, 'events.out.tfevents.%010d.%s.%d.%d' % (
                 time.time(), socket.gethostname(), os.getpid(), next(_WRITERS)))
-            # tf.summary.FileWriter writes in a thread, which dies of a full disk without a word or with a traceback
+            # tf.summary.FileWriter writes in a thread, which a full disk ends without a message or with a traceback
             with files.explained(self._path):
                 self._writer = tf.io.TFRecordWriter(self._path)
             self._write(file_version='brain.Event:2')

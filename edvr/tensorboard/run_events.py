@@ -5,7 +5,7 @@ import tensorflow.compat.v1 as tf
 
 from edvr.tensorboard.event_writer import EventWriter
 
-# what TensorBoard shows beside a curve
+# the description that TensorBoard shows beside a curve
 DESCRIPTIONS = {
     'train/loss': 'Loss of the whole batch, before the update; with --loss_reduction=sum of all its values.',
     'train/loss_per_pixel': 'The loss divided by the number of values that it sums.',
@@ -41,7 +41,7 @@ class RunEvents(EventWriter):
         self._write(step=step + 1, session_log=tf.SessionLog(status=tf.SessionLog.START))
 
     def scalars(self, step, values):
-        """As EventWriter's; the first point of a curve carries its description."""
+        """As in EventWriter; the first point of a curve has its description."""
         points = [tf.Summary.Value(tag=tag, simple_value=value, metadata=self._description(tag))
                   for tag, value in sorted(values.items())]
         self._values(step, points)
@@ -59,7 +59,7 @@ class RunEvents(EventWriter):
           values: {name: bool, number or str}.
           name: str, of the run.
         """
-        # beside TensorFlow, which needs it; its import takes a second
+        # installed with TensorFlow; its import takes a second
         from tensorboard.plugins.hparams import summary
         row = summary.session_start_pb(hparams=values, group_name=name, start_time_secs=time.time())
         self._write(step=step, summary=tf.Summary.FromString(row.SerializeToString()))

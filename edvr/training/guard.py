@@ -1,8 +1,8 @@
-"""Judges each step inside the graph, with numbers only: is its update fit to be applied?
+"""Decides inside the graph, with numeric operations only, whether the update of a step is applied.
 
-A bad step changes nothing but the global step, which goes on: the order of the data and the learning rate are
-functions of it, and a loop on the device counts on it. Two local variables count bad steps: they are not in
-checkpoints, because none is written between the first bad step and the next good one.
+A bad step changes only the global step: the order of the data and the learning rate are functions of the global step,
+and a loop on the device relies on its increment. Two local variables count bad steps. They are not in checkpoints,
+because no checkpoint is written between the first bad step and the next good one.
 """
 import collections
 
@@ -30,9 +30,9 @@ def faults_of(loss, norm, offset_means, limit):
       loss, norm: float32 tensors [], the loss and the norm of the gradients.
       offset_means: list of float32 tensors [], mean |offset| of each level in LQ pixels.
       limit: float, LQ pixels; 0 means none.
-      All of them must be averages over the replicas, so that all replicas judge alike.
+      All tensors must be averages over the replicas, so that all replicas decide alike.
     Returns:
-      float32 tensor [], a sum of LOSS, GRADIENTS, OFFSETS; an update is fit to be applied where it is 0.
+      float32 tensor [], a sum of LOSS, GRADIENTS, OFFSETS; the update is applied where it is 0.
     """
     faults = LOSS * _not(tf.is_finite(loss)) + GRADIENTS * _not(tf.is_finite(norm))
     if limit:
@@ -46,24 +46,28 @@ def overflows(faults, applied, scale, dynamic):
 
     Gradients that overflow while the scale can still fall are normal: the next step has a lower scale. In INF/NaN mode
     and on GPUs the gradients are then infinite; in saturation mode they look finite, and only the update is missing.
+    Where a dynamic scale did ask for the update, the norm alone exceeds float32: that is a fault of the training.
 
     Args:
       faults: of `faults_of`.
-      applied: bool tensor [], whether the optimizer inside the loss scaling was asked to update.
+      applied: bool tensor [], whether the optimizer inside the loss scaling was asked to update; None where unknown.
       scale: float32 tensor [], the loss scale of the step.
       dynamic: bool, whether the scale falls on overflow.
     Returns:
       float32 tensor []: as `faults`, where an overflow is OVERFLOW, or LOWEST when the scale cannot fall.
     """
-    overflow = tf.logical_or(tf.equal(faults, GRADIENTS), tf.logical_and(tf.equal(faults, 0.), tf.logical_not(applied)))
+    overflow = tf.equal(faults, GRADIENTS)
+    if applied is not None:
+        missing = tf.logical_and(tf.logical_or(overflow, tf.equal(faults, 0.)), tf.logical_not(applied))
+        overflow = missing if dynamic else tf.logical_or(overflow, missing)
     kind = tf.where(scale > 1., tf.constant(float(OVERFLOW)), tf.constant(float(LOWEST))) if dynamic else float(LOWEST)
     return tf.where(overflow, kind * tf.ones_like(faults), faults)
 
 
 def verdict(faults):
-    """The Verdict over a step with these faults; its counters are updated by evaluating it.
+    """The Verdict on a step with these faults; evaluating it updates its counters.
 
-    OVERFLOW skips a step, and neither counts to the streak nor ends it.
+    OVERFLOW skips a step. It neither adds to the streak nor ends it.
     """
     bad = tf.cast(faults > 0, tf.float32)
     overflow = tf.cast(tf.equal(faults, OVERFLOW), tf.float32)

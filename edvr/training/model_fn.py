@@ -1,12 +1,12 @@
-"""What the Estimator runs: network, loss, guarded update, and the numbers that the hooks watch.
+"""The model_fn of training: network, loss, guarded update, and the numbers that the hooks read.
 
-Numeric operations only, so that all of it can be on an accelerator.
+It contains only numeric operations, so that all of it can run on an accelerator.
 """
 import tensorflow.compat.v1 as tf
 
 from edvr.model import losses
 from edvr.model.deform_conv import resolve_impl
-from edvr.model.layers import convolution_gradients
+from edvr.model.layers import convolution_gradients, measures_in
 from edvr.model.network import edvr
 from edvr.runtime import devices
 from edvr.training import guard, optimizer
@@ -24,19 +24,20 @@ STEP_KEY, WATCHED_KEY = 'edvr/step', 'edvr/watched'   # graph collections; the f
 def make_model_fn(model_config, training_config, runtime_config, offset_rate=None):
     """A model_fn for `devices.make_estimator`.
 
-    Features are {'lq': uint8 [N, T, h, w, 3]} and, where it is measured, 'data_wait'; labels are gt, uint8
-    [N, s*h, s*w, 3].
+    The features are {'lq': uint8 [N, T, h, w, 3]} and, where it is measured, 'data_wait'; the labels are the GT frames,
+    uint8 [N, s*h, s*w, 3].
 
     Args:
       model_config, training_config, runtime_config: ModelConfig, TrainingConfig, RuntimeConfig.
-      offset_rate: float that stands in for training_config.offset_rate after a rollback, or None.
+      offset_rate: float that replaces training_config.offset_rate after a rollback, or None.
     """
     if offset_rate is None:
         offset_rate = training_config.offset_rate
     impl = resolve_impl(runtime_config.dcn_impl, runtime_config.device)
 
     def model_fn(features, labels, mode):
-        with convolution_gradients('forward' if runtime_config.device == 'cpu' else 'stock'):
+        with convolution_gradients('forward' if runtime_config.device == 'cpu' else 'stock'), \
+                measures_in(lambda: devices.full_precision_scope(runtime_config)):
             outputs = edvr(features['lq'], model_config, impl, training_config.recompute_alignment)
         if mode == tf.estimator.ModeKeys.PREDICT:
             return tf.estimator.EstimatorSpec(mode, predictions={'sr': outputs.sr})
@@ -49,13 +50,15 @@ def make_model_fn(model_config, training_config, runtime_config, offset_rate=Non
         shadows = begin_weights(training_config)
         train_op, gate = _update(loss, psnr, outputs.offset_means, features.get(DATA_WAIT), shadows, offset_rate,
                                  training_config, runtime_config)
-        # the Estimator ends a run whose loss is NaN; here the guard decides, and sees the true loss
-        return tf.estimator.EstimatorSpec(mode, loss=tf.math.multiply_no_nan(loss, gate), train_op=train_op)
+        with devices.full_precision_scope(runtime_config):
+            # the Estimator ends a run whose loss is NaN; here the guard decides, and it gets the true loss
+            shown = tf.math.multiply_no_nan(loss, gate)
+        return tf.estimator.EstimatorSpec(mode, loss=shown, train_op=train_op)
     return model_fn
 
 
 def begin_weights(config):
-    """Makes the trainable variables begin with the weights of `init_from`, and makes their moving averages.
+    """Initialises the trainable variables with the weights of `init_from`, and creates their moving averages.
 
     Args:
       config: TrainingConfig.
@@ -70,11 +73,15 @@ def begin_weights(config):
 
 
 def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, runtime_config):
-    """The guarded update: (train_op, gate)."""
+    """The guarded update: (train_op, gate).
+
+    Numbers of steps and sums exceed the largest float16: all that is not a gradient of the network keeps float32.
+    """
     global_step = tf.train.get_global_step()
     # `+ 0` copies: a plain read of the variable may show its value after the update
     step = global_step.read_value() + 0
-    rate = learning_rate(step, config)
+    with devices.full_precision_scope(runtime_config):
+        rate = learning_rate(step, config)
     rates = optimizer.rates(step, config, offset_rate)
     adam = optimizer.GatedAdam(rate, config, rates)
     wrapped = devices.wrap_optimizer(adam, runtime_config)
@@ -82,25 +89,25 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, r
     _require_gradients(gradients)
     with devices.full_precision_scope(runtime_config):
         norm = optimizer.global_norm(gradients, rates)
-    means = devices.average([loss, psnr] + [offset_means[level] for level in LEVELS], runtime_config)
-    with devices.full_precision_scope(runtime_config):
+        means = devices.average([loss, psnr] + [offset_means[level] for level in LEVELS], runtime_config)
         faults = guard.faults_of(means[0], norm, means[2:], config.offset_limit)
         gate = adam.gate = tf.cast(tf.equal(faults, 0.), tf.float32)
-    # a dynamic loss scale looks for infinities itself, to lower its scale; a fixed one applies what it gets
+    # a dynamic loss scale detects infinities itself, to lower its scale; a fixed one applies any gradient
     dynamic = runtime_config.loss_scale == 'dynamic'
     scale = devices.loss_scale(wrapped, runtime_config)
-    if scale is not None:
-        scale += 0.   # copied before the update, as the step
-        calls = _counted_calls(adam, runtime_config)
-    # the factor of a closed gate is 0 even where the norm, and with it the clipping, is NaN
-    factor = tf.math.multiply_no_nan(optimizer.clip_factor(norm, config.clip_norm), gate)
-    gradients = optimizer.scale(gradients, factor, exact_zero=not dynamic)
+    with devices.full_precision_scope(runtime_config):
+        if scale is not None:
+            scale += 0.   # copied before the update, as the step
+            calls = _counted_calls(adam, runtime_config)
+        # the factor of a closed gate is 0 even where the norm, and so the clipping factor, is NaN
+        factor = tf.math.multiply_no_nan(optimizer.clip_factor(norm, config.clip_norm), gate)
+        gradients = optimizer.scale(gradients, factor, exact_zero=not dynamic)
     before = [] if scale is None else [scale, calls]
     with tf.control_dependencies(before):
         update = wrapped.apply_gradients(gradients)
     with tf.control_dependencies([update]), devices.full_precision_scope(runtime_config):
         if scale is not None:
-            applied = adam.calls.read_value() > calls if adam.calls is not None else tf.constant(True)
+            applied = None if adam.calls is None else adam.calls.read_value() > calls
             faults = guard.overflows(faults, applied, scale, dynamic)
         verdict = guard.verdict(tf.identity(faults))
         averages = optimizer.update_shadows(shadows, tf.trainable_variables(), step, config.ema_decay, verdict.gate)
@@ -114,7 +121,7 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, r
 
 
 def _counted_calls(adam, runtime_config):
-    """The updates that Adam has done before this one: float32 tensor []; 0 where only infinities show an overflow."""
+    """The updates that Adam did before this one: float32 tensor []; 0 where only infinities show an overflow."""
     if runtime_config.device != 'npu':
         return tf.constant(0.)
     adam.count_calls()

@@ -1,7 +1,7 @@
-"""Adam that can let a step pass without a trace, with a learning rate for each group of variables; EMA of weights.
+"""Adam with a gate that skips updates and a learning rate for each group of variables; moving averages of weights.
 
-Skipping a step takes no control flow, which accelerators handle badly: with a closed gate (0) the decays become 1, the
-learning rate and the gradients 0, and each update adds exactly nothing: weights, slots and powers keep their bits.
+Skipping an update uses no control flow, which accelerators handle badly. With a closed gate (0) the decays are 1 and
+the learning rate and the gradients are 0, so each update adds exactly 0: weights, slots and powers keep their bits.
 """
 import tensorflow.compat.v1 as tf
 
@@ -15,9 +15,9 @@ class GatedAdam(tf.train.AdamOptimizer):
     """Adam (arXiv 1412.6980) with the slots and checkpoint names of tf.train.AdamOptimizer.
 
     Attributes:
-      gate: float32 tensor [], 1 lets the update happen, 0 lets nothing change; set before `apply_gradients`.
+      gate: float32 tensor [], 1 applies the update, 0 changes nothing; set before `apply_gradients`.
       calls: float32 variable [] that counts the updates, or None. Loss scaling runs `apply_gradients` only where
-        nothing overflowed: what does not count was skipped by it.
+        nothing overflowed, so a step without a count was skipped by it.
     """
 
     def __init__(self, learning_rate, config, rates):
@@ -33,7 +33,7 @@ class GatedAdam(tf.train.AdamOptimizer):
         self.calls = None
 
     def count_calls(self):
-        """Makes `calls`, outside the control flow of loss scaling."""
+        """Creates `calls`, outside the control flow of loss scaling."""
         self.calls = tf.get_variable('guard/updates', [], tf.float32, tf.zeros_initializer(), trainable=False,
                                      collections=[tf.GraphKeys.LOCAL_VARIABLES])
 
@@ -63,7 +63,7 @@ def rates(step, config, offset_rate):
 
     Args:
       step: int tensor [], updates done before this one.
-      config: TrainingConfig; during its first `tsa_only_steps` only the fusion learns.
+      config: TrainingConfig; during its first `tsa_only_steps` only the fusion is trained.
       offset_rate: float, factor for the convolutions that compute DCN offsets.
     Returns:
       function(variable) -> float or float32 tensor [].
@@ -78,7 +78,7 @@ def rates(step, config, offset_rate):
 
 
 def global_norm(gradients, rates):
-    """L2 norm over the gradients of all variables that learn at this step, float32 tensor [].
+    """L2 norm over the gradients of all variables that are trained at this step, float32 tensor [].
 
     Args:
       gradients: list of (gradient, variable).
@@ -93,20 +93,20 @@ def global_norm(gradients, rates):
 
 
 def clip_factor(norm, limit):
-    """What gradients are multiplied with so that their norm is at most `limit` (0 = no limit), float32 tensor []."""
+    """The factor that reduces the norm of the gradients to at most `limit` (0: no limit), float32 tensor []."""
     return limit / tf.maximum(norm, limit) if limit else tf.constant(1.)
 
 
 def scale(gradients, factor, exact_zero=True):
-    """Gradients times `factor` (float32 tensor []); with exact_zero, NaN and infinity times 0 is 0."""
+    """Gradients times `factor` (float32 tensor []); with exact_zero, NaN times 0 and infinity times 0 are 0."""
     multiply = tf.math.multiply_no_nan if exact_zero else tf.multiply
     return [(multiply(gradient, factor), variable) for gradient, variable in gradients]
 
 
 def shadow_variables(variables):
-    """The moving average of each variable, made if new, named `<variable>/ExponentialMovingAverage`, float32.
+    """The moving average of each variable, created if new, named `<variable>/ExponentialMovingAverage`, float32.
 
-    They begin with the very tensor that initialises their variable: one run of the initialisers gives both one value.
+    An average is initialised with the same tensor as its variable, so one run of the initialisers gives both one value.
     """
     with tf.variable_scope(tf.get_variable_scope(), reuse=tf.AUTO_REUSE):
         return [tf.get_variable(
@@ -121,13 +121,13 @@ def ema_decay(step, decay):
 
 
 def update_shadows(shadows, variables, step, decay, gate):
-    """Moves averages towards their variables; call it under control dependencies on the variables' update.
+    """Updates the averages; call it under control dependencies on the update of the variables.
 
     Args:
       shadows, variables: lists of variables, float32.
       step: int tensor [], updates done before this one: at the start the decay is (1 + step) / (10 + step).
       decay: float.
-      gate: float32 tensor [], 0 lets nothing change.
+      gate: float32 tensor [], 0 changes nothing.
     Returns:
       Operation.
     """

@@ -1,4 +1,4 @@
-"""Where a run comes from: what must be known, beside its configuration, to repeat it."""
+"""The origin of a run: what is needed, beside its configuration, to repeat it."""
 import glob
 import os
 import platform
@@ -9,15 +9,17 @@ import sys
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from edvr.runtime.device_choice import ADAPTERS
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# files in which CANN names its version, the first that is there
+# files in which CANN states its version; the first that exists is read
 CANN_VERSION = ('{home}/version.cfg', '{home}/version.info', '{home}/*/version.info',
                 '{home}/*/ascend_toolkit_install.info')
 CANN_HOMES = ('ASCEND_TOOLKIT_HOME', 'ASCEND_HOME_PATH')
 
 
 def describe(device, replicas, manifest, command=None):
-    """What a session of a run is made with, for JSON.
+    """Describes what a session of a run is started with, for JSON.
 
     Args:
       device: str. replicas: int.
@@ -31,21 +33,27 @@ def describe(device, replicas, manifest, command=None):
         'host': '%s, %s, %d cores' % (socket.gethostname(), platform.platform(), os.cpu_count() or 0),
         'device': '%d x %s' % (replicas, device),
         'data': manifest,
-        'command': [os.path.basename(sys.argv[0])] + command.typed if command else None,
+        'command': _program() + command.typed if command else None,
         'flagfiles': dict(command.flagfiles) if command else {},
     }
 
 
+def _program():
+    spec = sys.modules['__main__'].__spec__
+    return ['python', '-m', spec.name] if spec else [os.path.basename(sys.argv[0])]
+
+
 def _versions():
-    # an adapter that is used has been loaded by now; its package need not be loaded to describe a CPU run
-    return {'python': platform.python_version(), 'tensorflow': tf.__version__, 'numpy': np.__version__,
-            'npu_bridge': getattr(sys.modules.get('npu_bridge'), '__version__', None), 'cann': cann_version()}
+    # an adapter in use is loaded by now; a CPU run does not load it only to describe itself
+    adapters = {name: getattr(sys.modules.get(name), '__version__', None) for name in ADAPTERS}
+    return dict(adapters, python=platform.python_version(), tensorflow=tf.__version__, numpy=np.__version__,
+                cann=cann_version())
 
 
 def revision(root=ROOT):
     """The git revision of the code, with '+' behind it where files differ from it; None outside of a checkout."""
     if not os.path.exists(os.path.join(root, '.git')):
-        return None   # installed; a repository around it is another one's
+        return None   # an installed package; a repository around it belongs to something else
 
     def git(*arguments):
         return subprocess.run(('git', '-C', root) + arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -57,9 +65,9 @@ def revision(root=ROOT):
 
 
 def cann_version():
-    """The version of CANN by its own files: str, or None where there is none."""
+    """The version of CANN, read from its own files: str, or None without CANN."""
     homes = [os.environ[name] for name in CANN_HOMES if os.environ.get(name)]
-    for home in homes + ['/usr/local/Ascend/ascend-toolkit/latest']:
+    for home in homes + ['/usr/local/Ascend/cann', '/usr/local/Ascend/ascend-toolkit/latest']:
         for pattern in CANN_VERSION:
             for path in sorted(glob.glob(pattern.format(home=glob.escape(home)))):
                 text = _first_version(path)

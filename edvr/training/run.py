@@ -1,4 +1,4 @@
-"""A training run from its directory's state to its last step: sessions, rollbacks, resumes."""
+"""A training run, from the state of its directory to its last step: sessions, rollbacks, resumes."""
 import contextlib
 import os
 import sys
@@ -28,19 +28,19 @@ from edvr.training.model_fn import make_model_fn
 
 DATA_ADVICE = 'raise --crops_per_record or --map_threads, or use a faster disk'
 
-# counts of steps that must fit the loops of the device
+# numbers of steps that must be multiples of the loops of the device
 LOOPED = ('steps', 'save_every', 'log_every', 'summary_every', 'eval_every', 'image_every')
 
 
 class Run:
-    """One run: `train` does what is left of it."""
+    """One run; `train` performs its remaining steps."""
 
     def __init__(self, model, data, training, runtime, ranks=None, command=None):
         """
         Args:
           model, data, training, runtime: ModelConfig, DataConfig, TrainingConfig, RuntimeConfig.
           ranks: RanksConfig, or None for its defaults.
-          command: data_tools.base.command_line.CommandLine, to be kept with the run, or None.
+          command: data_tools.base.command_line.CommandLine, saved with the run, or None.
         """
         self.command = command
         self.model, self.data, self.training = model, data, training
@@ -66,7 +66,7 @@ class Run:
         with signals.signals(control), self._held_directory():
             self.state = run_dir.RunState(self.directory, self.writes)
             if self.training.override_config:
-                # on every rank: the offset rate, and so the update, depends on the rollbacks
+                # on every rank, because the offset rate, and so the update, depends on the rollbacks
                 self.state.forget_rollbacks()
             self._settle()
             with signals.waiting(control):
@@ -75,10 +75,10 @@ class Run:
                 control.rollback = None
                 self._session(control)
                 if not control.rollback:
-                    # a rank that does not write may be ahead of the last checkpoint: it must not ask the directory
+                    # a rank that does not write may be ahead of the last checkpoint, so it must not read the directory
                     break
                 self._roll_back(control.rollback)
-        if self.writes:   # the other ranks may be done before the last checkpoint is there
+        if self.writes:   # the other ranks may end before the last checkpoint is written
             print(self._outcome(control.signal), flush=True)
         return 0 if control.signal is None else 128 + control.signal
 
@@ -121,12 +121,12 @@ class Run:
 
     def _held_directory(self):
         if not self.writes:
-            return contextlib.nullcontext()   # the directory is rank 0's
+            return contextlib.nullcontext()   # only rank 0 writes the directory
         files.make_dir(self.directory)
         return run_dir.lock(self.directory)
 
     def _settle(self):
-        """Leaves the directory in order: configuration agreed on, leftovers gone, the latest whole checkpoint named."""
+        """Prepares the directory: compares configurations, removes partial files, names the latest whole checkpoint."""
         self.config = run_config.resolved(self.model, self.data, self.training, self.runtime, self.size, self.replicas)
         if not self.writes:
             print('rank %d of %d; rank 0 reports' % (self.rank, self.size), flush=True)
@@ -134,7 +134,7 @@ class Run:
         for note in self.notes:
             print(note, flush=True)
         trained = bool(checkpoints.prefixes(self.directory))
-        # a run that ended before its first checkpoint, by a wrong option perhaps, binds nobody to its options
+        # the options of a run that ended before its first checkpoint are not compared: they may be why it ended
         self.origin = origin.describe(self.runtime.device, self.replicas, self._manifest_checksum(), self.command)
         changed, dealt = run_config.settle(self.directory, self.config, self.training.override_config or not trained,
                                            self.origin)
@@ -149,7 +149,7 @@ class Run:
             print('continuing %s at step %d' % (self.directory, self._step()), flush=True)
 
     def _agree(self):
-        """Waits until all ranks have started, after rank 0 has the directory in order; compares what they train."""
+        """Waits until all ranks have started and rank 0 has prepared the directory; compares what the ranks train."""
         address = launch.meeting_point(self.ranks, self.size)
         if address:
             values = dict(run_config.shared(self.config), **{
@@ -160,7 +160,7 @@ class Run:
         return Manifest.checksum(self.data.data_dir) if self.data.input == 'tfrecords' else None
 
     def _step(self):
-        """Updates done, as far as the directory remembers: int."""
+        """Updates done, according to the directory: int."""
         if not checkpoints.prefixes(self.directory):
             return 0
         return checkpoints.step_of(checkpoints.latest(self.directory))
@@ -196,7 +196,7 @@ class Run:
         listeners = []
         if self.val_clips:
             device = 'gpu' if self.runtime.device == 'gpu' else 'cpu'
-            # a separate run of TensorBoard: both lines appear in one chart
+            # a separate run of TensorBoard, so that both lines appear in one chart
             bicubic = stack.enter_context(RunEvents(os.path.join(self.directory, 'bicubic'), step))
             listeners.append(Validation(self.val_clips, self.training, device, events, bicubic, store))
         return [skips, LogLine(self.training, batch, DATA_ADVICE),
@@ -204,9 +204,9 @@ class Run:
                 checkpoint_saver.Checkpoints(self.training, control, store, listeners)]
 
     def _dataset(self, step):
-        # after a rollback other batches come: those that led into trouble would lead there again
+        # after a rollback the batches are others: the same batches would cause the same fault again
         data = self.data.replace(seed=self.data.seed + 7919 * len(self.state.rollbacks))
-        # a strategy in one process takes a batch for each of its replicas
+        # a strategy in one process takes one batch for each of its replicas
         per_step = self.replicas // self.size
         dataset = train_dataset(data, self.model.num_frames, self.model.upscale, data.batch_size, self.rank, self.size,
                                 step * per_step)
@@ -216,7 +216,7 @@ class Run:
         return self.runtime.device != 'npu' and self.replicas == 1
 
     def _roll_back(self, reason):
-        """Takes note of a rollback; the next session starts from the latest checkpoint, older than the trouble."""
+        """Records a rollback; the next session starts from the latest checkpoint, which is older than the fault."""
         done, step = len(self.state.rollbacks), self._step()
         if done >= self.training.max_rollbacks:
             raise UserError(
@@ -231,8 +231,9 @@ class Run:
 def reproducible(runtime):
     """The RuntimeConfig under which a step gives the same bits each time, on CPU.
 
-    What races is the gradient of `tf.image.crop_and_resize`, by which the 'tf' deformable convolution samples: its
-    threads add to the same pixels. The compiled operator does not race, nor does any other operation of the network.
+    Only the gradient of `tf.image.crop_and_resize`, with which the 'tf' deformable convolution samples, depends on the
+    timing of threads: several threads add to the same pixels. The compiled operator and all other operations of the
+    network do not depend on it.
     """
     if runtime.device == 'cpu' and resolve_impl(runtime.dcn_impl, runtime.device) == 'tf':
         return runtime.replace(intra_op_threads=1)
@@ -241,7 +242,7 @@ def reproducible(runtime):
 
 @contextlib.contextmanager
 def explained_failures(data):
-    """Turns what users can mend, of all that TensorFlow may raise in training, into UserError.
+    """Converts the errors of TensorFlow that the user can fix into UserError.
 
     Args:
       data: DataConfig, to find the damaged record.
@@ -256,8 +257,8 @@ def explained_failures(data):
         if damaged:
             raise damaged from error
         if 'RestoreV2' in str(error):
-            raise UserError('a checkpoint was damaged between its check and its use (%s): start again, it is checked '
-                            'anew' % _first_line(error)) from error
+            raise UserError('a checkpoint was damaged between its check and its use (%s): start again, it is '
+                            'then checked anew' % _first_line(error)) from error
         if isinstance(error, tf.errors.DataLossError):
             raise UserError('a TFRecord is damaged (%s): run data_tools.check_tfrecords on --data_dir'
                             % _first_line(error)) from error

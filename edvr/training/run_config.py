@@ -10,17 +10,17 @@ CONFIG = schema.Record(
     data=schema.Record(_others=True, batch_size=schema.Integer(1)),
     job=schema.Record(_others=True, _optional={'replicas': schema.Integer(1)}, ranks=schema.Integer(1)),
     **dict.fromkeys(('model', 'training', 'runtime'), schema.MapOf(schema.Anything())))
-# options that may change between sessions of one run: they say where, how fast and how often, not what is computed
+# options that may change between sessions of one run: they do not change what is computed
 FREE = {
     'data': {'data_dir', 'read_threads', 'map_threads', 'read_buffer_kb', 'prefetch', 'shuffle_buffer'},
     'training': {'model_dir', 'override_config', 'steps', 'save_every', 'keep_last', 'keep_every_hours', 'log_every',
                  'summary_every', 'val_dir', 'val_clips', 'eval_every', 'eval_frames', 'image_every',
                  'recompute_alignment'},
 }
-# of the machine's options, only those that change what is computed are compared
+# of the runtime options, only those that change what is computed are compared
 RUNTIME = {'mixed_precision', 'precision_mode', 'loss_scale', 'loss_scale_value'}
 COMPARED = ('data', 'model', 'runtime', 'training')
-# options that may differ between the ranks of a job: where files are on each host, and its threads
+# options that may differ between the ranks of a job: the paths on each host, and its threads
 OF_A_HOST = {'data_dir', 'model_dir', 'val_dir', 'read_threads', 'map_threads', 'read_buffer_kb', 'prefetch',
              'intra_op_threads', 'inter_op_threads', 'op_compiler_cache_dir', 'dump_path'}
 
@@ -35,7 +35,7 @@ def resolved(model, data, training, runtime, ranks, replicas=None):
     """
     values = {'model': model.to_dict(), 'data': data.to_dict(), 'training': training.to_dict(),
               'runtime': runtime.to_dict(), 'job': {'ranks': ranks, 'replicas': replicas or ranks}}
-    # the default period follows `steps`, which may change, but the schedule may not
+    # the default period is `steps`, which may change between sessions; the schedule may not
     values['training'].update(cosine_periods=training.periods, restart_weights=training.weights)
     return _plain(values)
 
@@ -47,13 +47,13 @@ def _plain(value):
 
 
 def shared(config):
-    """What all ranks of a job must have in common: {'--option': value} of a resolved configuration (dict)."""
+    """The options that must be equal on all ranks of a job: {'--option': value} of a resolved configuration (dict)."""
     return {'--' + name: value for topic in ('model', 'data', 'training', 'runtime')
             for name, value in config[topic].items() if name not in OF_A_HOST}
 
 
 def hparams(config):
-    """What TensorBoard compares runs by: {option: bool, number or str} of a resolved configuration (dict)."""
+    """The hyperparameters that TensorBoard shows: {option: bool, number or str} of a resolved configuration (dict)."""
     values = {name: value for topic in ('model', 'data', 'training') for name, value in config[topic].items()
               if name not in OF_A_HOST and name not in FREE.get(topic, ())}
     values.update(steps=config['training']['steps'], whole_batch=_whole_batch(config),
@@ -62,7 +62,7 @@ def hparams(config):
 
 
 def differences(old, new):
-    """Texts of the options in which two resolved configurations differ, except those free to change: list of str."""
+    """Describes the options in which two resolved configurations differ, except those that may change: list of str."""
     texts = []
     for topic in COMPARED:
         before, after = old.get(topic, {}), new[topic]
@@ -78,7 +78,7 @@ def differences(old, new):
 
 
 def _hint(name, before, after):
-    """The advice for a raised --steps without --cosine_periods."""
+    """The advice when --steps is raised without --cosine_periods."""
     if name != 'cosine_periods' or after[name] != [after['steps']] or not isinstance(before.get(name), list):
         return ''
     return (' (left empty, it is all --steps: --cosine_periods=%s keeps the schedule, whose rate then stays at its '
@@ -110,9 +110,10 @@ def settle(directory, config, override, session=None):
     Args:
       config: dict of `resolved`.
       session: dict of `origin.describe`, or None; the file keeps those of all sessions that differ.
-      override: bool, take the new one although it differs.
+      override: bool, use the new configuration although it differs.
     Returns:
-      (list of str: the differences overridden; str: how the whole batch is shared otherwise than before, or '').
+      (list of str: the differences overridden; str: how the whole batch is now divided among devices, if that has
+      changed, else '').
     Raises:
       UserError: naming the options that differ.
     """

@@ -1,6 +1,6 @@
-"""The directory of a run: one process at a time, and what must be remembered beside checkpoints.
+"""The directory of a run: its lock, and the state beside the checkpoints.
 
-`run_state.json`: rollbacks, checkpoints kept permanently, the best one.
+`run_state.json` holds the rollbacks, the checkpoints kept permanently, and the best one.
 """
 import os
 
@@ -28,10 +28,10 @@ def lock(directory):
 
 
 class RunState:
-    """What the run remembers. Only rank 0 writes it.
+    """The state of a run beside its checkpoints. Only rank 0 writes it.
 
     Attributes:
-      rollbacks: list of dict, each return of the guard.
+      rollbacks: list of dict, one for each rollback of the guard.
       best: dict(step, psnr), or None.
     """
 
@@ -60,7 +60,7 @@ class RunState:
         return str(step) in self._kept
 
     def due_to_keep(self, written, interval):
-        """Whether a checkpoint is `interval` seconds younger than the last one kept (or the first ever judged)."""
+        """Whether a checkpoint is `interval` seconds younger than the last one kept, or than the first one examined."""
         if self._kept_since is None:
             self._kept_since = written
             self._save()

@@ -1,4 +1,4 @@
-"""The learning rate, a pure function of the global step: a resumed run is right by construction."""
+"""The learning rate as a pure function of the global step, so that a resumed run has the right one."""
 import math
 
 import numpy as np
@@ -23,7 +23,7 @@ def learning_rate(step, config):
     step = tf.cast(step, tf.float32)
     position = tf.minimum(step, ends[-1])
     starts = ends - periods
-    # a vector over periods, in which exactly one element is the current one: no gather, no control flow
+    # a vector over the periods with exactly one current element needs no gather and no control flow
     current = tf.cast(tf.logical_and(tf.logical_or(position > starts, starts == 0), position <= ends), tf.float32)
     fraction = tf.clip_by_value((position - starts) / periods, 0., 1.)
     span = config.learning_rate - config.learning_rate_min

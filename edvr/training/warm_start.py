@@ -12,7 +12,7 @@ def missing_variables(path, variables):
     """Names of the variables that the checkpoint lacks, sorted list of str.
 
     Raises:
-      UserError: when one that is not of the fusion is missing: then it is another network's checkpoint.
+      UserError: a variable outside the fusion is missing; the checkpoint is then of another network.
     """
     prefix = checkpoints.chosen(path)
     shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
@@ -25,7 +25,7 @@ def missing_variables(path, variables):
 
 
 def initialise_from(path, variables, use_ema=True):
-    """Makes `variables` begin with a checkpoint's values (in the graph being built).
+    """Initialises `variables` with the values of a checkpoint (in the graph being built).
 
     Args:
       path: str, directory or prefix.

@@ -13,7 +13,7 @@ from data_tools.base.errors import UserError
 # what may come of a fault; the last three are defects
 OUTCOMES = ('reported', 'resumed', 'harmless', 'silent', 'hung', 'traceback')
 DEFECTS = ('silent', 'hung', 'traceback')
-PROPERTY = 'campaign'
+PROPERTY, NOTE = 'campaign', 'campaign note'
 
 
 class Campaign:
@@ -25,7 +25,7 @@ class Campaign:
 
     def __init__(self, name, whole):
         self.rng, self._whole = np.random.RandomState(zlib.crc32(name.encode())), whole
-        self._counts, self._defects = collections.Counter(), []
+        self._counts, self._defects, self._notes = collections.Counter(), [], []
 
     def amount(self, share, whole):
         """How many faults to try: `share` in every run, `whole` with --faults."""
@@ -45,6 +45,10 @@ class Campaign:
         self._counts[kind, outcome] += 1
         if outcome in DEFECTS:
             self._defects.append('%s: %s: %s' % (kind, outcome, description))
+
+    def note(self, text):
+        """Adds a line below the table."""
+        self._notes.append(text)
 
     def attempt(self, kind, function, sound, description='', names=()):
         """Calls `function` and records what comes of it.
@@ -85,18 +89,20 @@ class Campaign:
         """Hands the counts to the table, and fails the test for defects."""
         node.user_properties.append((PROPERTY, [[kind, outcome, count] for (kind, outcome), count
                                                 in self._counts.items()]))
+        node.user_properties.extend((NOTE, text) for text in self._notes)
         assert self._counts, 'no fault was tried'
         assert not self._defects, '%d defects:\n%s' % (len(self._defects), '\n'.join(self._defects[:20]))
 
 
 def table(reports):
-    """The lines of the table, from the test reports of a run: list of str, empty without a campaign."""
-    counts = collections.Counter()
+    """The lines of the table and the notes below it, from the test reports of a run: list of str, empty without."""
+    counts, notes = collections.Counter(), []
     for report in reports:
-        if getattr(report, 'when', None) == 'teardown':
-            for name, rows in getattr(report, 'user_properties', ()):
-                for kind, outcome, count in rows if name == PROPERTY else ():
-                    counts[kind, outcome] += count
+        for name, value in getattr(report, 'user_properties', ()) if report_of_end(report) else ():
+            if name == NOTE:
+                notes.append(value)
+            for kind, outcome, count in value if name == PROPERTY else ():
+                counts[kind, outcome] += count
     kinds = sorted({kind for kind, _ in counts})
     if not kinds:
         return []
@@ -107,4 +113,8 @@ def table(reports):
         numbers = [sum(count for (name, result), count in counts.items()
                        if result == outcome and kind in (name, 'total')) for outcome in OUTCOMES]
         lines.append(row % ((kind, sum(numbers)) + tuple(numbers)))
-    return lines
+    return lines + notes
+
+
+def report_of_end(report):
+    return getattr(report, 'when', None) == 'teardown'

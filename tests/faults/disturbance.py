@@ -1,14 +1,16 @@
 """Faults that a training process brings upon itself, described by a text such as `signal:17:9;slow:0.2`.
 
-    signal:N:S   sends itself signal S just before the N-th file operation
-    count        prints the number of file operations at the end, to stderr
+    signal:N:S   sends itself signal S just before the N-th moment
+    count        prints the number of moments at the end, to stderr
     slow:S       each flush to the disk takes S seconds more
-    clock:S      the system's clock jumps by S seconds at the tenth file operation
+    clock:S      the system's clock jumps by S seconds at the tenth moment
+    rank:R       only the process that is rank R of its job does what is said behind
 
-A file operation is a call of Python's that creates, renames, removes or flushes a file or folder. TensorFlow's own
-writes lie between them.
+A moment is a call of Python's that creates, renames, removes or flushes a file or folder, or a run of a TensorFlow
+session. TensorFlow's own writes lie between them.
 """
 import atexit
+import json
 import os
 import sys
 import time
@@ -16,16 +18,18 @@ import time
 OPERATIONS = ('replace', 'rename', 'remove', 'unlink', 'rmdir', 'mkdir', 'fsync', 'open')
 
 
-class Operations:
-    """Counts file operations, and disturbs them."""
+class Moments:
+    """Counts moments, and disturbs them."""
 
     def __init__(self):
+        from tensorflow.python.client import session
         self.count, self.signal, self.pause, self.jump = 0, None, 0., None
         for name in OPERATIONS:
             setattr(os, name, self._disturbed(name, getattr(os, name)))
+        session.BaseSession.run = self._disturbed('run', session.BaseSession.run)
 
     def _disturbed(self, name, function):
-        def operation(*args, **kwargs):
+        def disturbed(*args, **kwargs):
             if name == 'open' and not (len(args) > 1 and args[1] & (os.O_WRONLY | os.O_RDWR)):
                 return function(*args, **kwargs)
             self.count += 1
@@ -36,7 +40,7 @@ class Operations:
             if name == 'fsync':
                 time.sleep(self.pause)
             return function(*args, **kwargs)
-        return operation
+        return disturbed
 
 
 def shift_clock(seconds):
@@ -46,18 +50,25 @@ def shift_clock(seconds):
 
 def apply(text):
     """Disturbs this process as `text` says."""
-    if not text:
+    items = [item.split(':') for item in (text or '').split(';') if item]
+    if items and items[0][0] == 'rank' and int(items.pop(0)[1]) != rank():
         return
-    operations = Operations()
-    for item in text.split(';'):
-        kind, *values = item.split(':')
+    if not items:
+        return
+    moments = Moments()
+    for kind, *values in items:
         if kind == 'signal':
-            operations.signal = int(values[0]), int(values[1])
+            moments.signal = int(values[0]), int(values[1])
         elif kind == 'count':
-            atexit.register(lambda: print('file operations: %d' % operations.count, file=sys.stderr, flush=True))
+            atexit.register(lambda: print('moments: %d' % moments.count, file=sys.stderr, flush=True))
         elif kind == 'slow':
-            operations.pause = float(values[0])
+            moments.pause = float(values[0])
         elif kind == 'clock':
-            operations.jump = float(values[0])
+            moments.jump = float(values[0])
         else:
-            raise ValueError('no such disturbance: %s' % item)
+            raise ValueError('no such disturbance: %s' % kind)
+
+
+def rank():
+    """The rank of this process in a job on CPUs; None for a process that is no rank."""
+    return json.loads(os.environ['TF_CONFIG'])['task']['index'] if 'TF_CONFIG' in os.environ else None

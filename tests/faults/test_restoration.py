@@ -5,14 +5,13 @@ import os
 import shutil
 import signal
 import struct
-import subprocess
-import sys
 import time
 import zlib
 
+import forked
 import numpy as np
 import pytest
-from conftest import FAULTS
+import restore_slowly
 from helpers import smooth_frames, tiny_checkpoint
 from small_disk import small_disk
 from test_video import make
@@ -20,7 +19,6 @@ from test_video import make
 from data_tools.media.images import read_image, write_png
 from edvr.restoration import clip_source, run
 
-PATIENCE = 120   # seconds after which a program counts as hung
 LENGTH = 8
 
 
@@ -41,21 +39,9 @@ def sources(tmp_path_factory):
 
 
 def start(checkpoint, source, output, pause=0., limit=None):
-    return subprocess.Popen(
-        [sys.executable, os.path.join(FAULTS, 'restore_slowly.py'), '--checkpoint=' + checkpoint, '--input=' + source,
-         '--output=%s' % output, '--device=cpu', '--dcn_impl=tf'], env=dict(os.environ, RESTORE_PAUSE=str(pause)),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, preexec_fn=limit)
-
-
-def finish(process):
-    """The finished process with its text; None for one that had to be killed after its time."""
-    try:
-        output, error = process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return None
-    return subprocess.CompletedProcess(process.args, process.returncode, output, error)
+    return forked.Program(restore_slowly.main, ['--checkpoint=' + checkpoint, '--input=' + source,
+                                                '--output=%s' % output, '--device=cpu', '--dcn_impl=tf'],
+                          dict(RESTORE_PAUSE=str(pause)), limit)
 
 
 def content(output):
@@ -79,7 +65,7 @@ def undisturbed(checkpoint, sources, tmp_path_factory):
     @functools.lru_cache(maxsize=None)
     def of(kind):
         output = str(root / name_of(kind))
-        done = finish(start(checkpoint, sources[kind], output))
+        done = start(checkpoint, sources[kind], output).finish()
         assert done is not None and done.returncode == 0, done.stderr
         return content(output)
     return of
@@ -103,7 +89,7 @@ def wait_for_frames(process, folder, count):
 
 def judge_resumed(campaign, kind, description, checkpoint, source, output, want):
     """Starts the same command again; its result has to equal the undisturbed one and nothing else may be left."""
-    done = finish(start(checkpoint, source, output))
+    done = start(checkpoint, source, output).finish()
     if done is None or done.returncode:
         campaign.judge(kind, done, description + ', resumed')
         return
@@ -124,7 +110,7 @@ def test_killed_runs_resume(campaign, checkpoint, sources, undisturbed, tmp_path
         wait_for_frames(process, folder, count)
         time.sleep(campaign.rng.uniform(0, .2))
         process.send_signal(signum)
-        first = finish(process)
+        first = process.finish()
         name = 'restoration to a %s: %s' % (kind, signal.Signals(signum).name)
         if first is None or (signum != signal.SIGKILL and 'Traceback' in first.stderr):
             campaign.judge(name, first, str(count))
@@ -141,10 +127,10 @@ def test_two_runs_on_one_output(campaign, checkpoint, sources, undisturbed, tmp_
         process = start(checkpoint, sources[kind], folder / name_of(kind), .5)
         wait_for_frames(process, folder, 1)
         process.send_signal(signal.SIGSTOP)   # so that it is surely at work while the second one starts
-        second = finish(start(checkpoint, sources[kind], folder / name_of(kind)))
+        second = start(checkpoint, sources[kind], folder / name_of(kind)).finish()
         campaign.judge('restoration to a %s: two runs' % kind, second, names=['process %d on' % process.pid])
         process.send_signal(signal.SIGCONT)
-        first = finish(process)
+        first = process.finish()
         same = first.returncode == 0 and content(str(folder / name_of(kind))) == undisturbed(kind)
         campaign.record('restoration to a %s: two runs' % kind, 'harmless' if same else 'silent')
 
@@ -157,7 +143,7 @@ def test_full_disk(campaign, checkpoint, sources, undisturbed, tmp_path):
         kilobytes = int(max(4, whole * campaign.rng.uniform(.1, 1.) / 1024))
         name = 'restoration to a %s: disk full' % kind
         with small_disk(tmp_path / ('disk%d' % turn), kilobytes) as (disk, limit):
-            first = finish(start(checkpoint, sources[kind], os.path.join(disk, name_of(kind)), limit=limit))
+            first = start(checkpoint, sources[kind], os.path.join(disk, name_of(kind)), limit=limit).finish()
             if first is not None and first.returncode == 0:
                 campaign.record(name, 'harmless', '%d kB' % kilobytes)
                 continue
@@ -228,7 +214,7 @@ def test_malformed_images(campaign, sources, tmp_path):
         started = time.time()
         campaign.attempt('restoration: malformed image, ' + kind, read,
                          lambda result: np.array_equal(result, frames), repr(data[:40]), [path])
-        assert time.time() - started < PATIENCE
+        assert time.time() - started < forked.PATIENCE
 
 
 def test_malformed_videos(campaign, sources, tmp_path):

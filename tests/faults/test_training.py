@@ -8,40 +8,31 @@ import shutil
 import signal
 import subprocess
 
+import forked
 import numpy as np
 import pytest
 import tiny_training
+from packed import write_clips
 from small_disk import small_disk
-from training_runs import RECIPE, environment, program, steps, tensors
+from training_runs import RECIPE, steps, tensors
 
 from edvr import checkpoints
-
-PATIENCE = 120   # seconds after which a run counts as hung
 
 
 def run(folder, model_dir, disturbance='', limit=None, nan='', **fields):
     """One session; returns the finished process, or None for one that had to be killed after its time."""
-    process = subprocess.Popen(
-        program() + tiny_training.arguments(folder, model_dir, **dict(RECIPE, **fields)),
-        env=environment(TINY_TRAINING_FAULT=disturbance, TINY_TRAINING_NAN=nan), preexec_fn=limit,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
-    try:
-        output, error = process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return None
-    return subprocess.CompletedProcess(process.args, process.returncode, output, error)
+    return forked.run(tiny_training.main, tiny_training.arguments(folder, model_dir, **dict(RECIPE, **fields)),
+                      dict(TINY_TRAINING_FAULT=disturbance, TINY_TRAINING_NAN=nan), limit)
 
 
 @pytest.fixture(scope='module')
 def undisturbed(tmp_path_factory):
-    """(set, log lines, tensors of the last checkpoint, number of file operations) of a run from start to end."""
+    """(set, log lines, tensors of the last checkpoint, number of moments) of a run from start to end."""
     root = tmp_path_factory.mktemp('undisturbed')
     folder = tiny_training.make_set(root / 'set')
     done = run(folder, root / 'run', 'count')
     assert done.returncode == 0, done.stderr
-    return folder, steps(done.stdout), tensors(root / 'run'), int(done.stderr.split('file operations: ')[1].split()[0])
+    return folder, steps(done.stdout), tensors(root / 'run'), int(done.stderr.split('moments: ')[1].split()[0])
 
 
 def judge(campaign, kind, description, first, model_dir, undisturbed):
@@ -71,41 +62,90 @@ def judge(campaign, kind, description, first, model_dir, undisturbed):
     campaign.record(kind, 'resumed' if same and not left else 'silent', '%s; left behind: %s' % (description, left))
 
 
-def test_signals_at_any_file_operation(campaign, undisturbed, tmp_path):
+def test_signals_at_any_moment(campaign, undisturbed, tmp_path):
     """Most file operations are inside saving: its writes, its renames, its removals of older checkpoints."""
-    folder, _, _, operations = undisturbed
-    numbers = campaign.rng.permutation(operations)[:campaign.amount(2, 75)]
+    numbers = campaign.rng.permutation(undisturbed[3])[:campaign.amount(1, 70)]
     for turn, number in enumerate(numbers):
         signum = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[turn % 4]
         model_dir = tmp_path / str(turn)
-        first = run(folder, model_dir, 'signal:%d:%d' % (number + 1, signum))
-        description = '%s at file operation %d' % (signal.Signals(signum).name, number + 1)
+        first = run(undisturbed[0], model_dir, 'signal:%d:%d' % (number + 1, signum))
+        description = '%s at moment %d' % (signal.Signals(signum).name, number + 1)
         if signum == signal.SIGKILL and first is not None:
             first.stderr = ''   # whatever was cut off
         judge(campaign, 'training: ' + signal.Signals(signum).name, description, first, model_dir, undisturbed)
         shutil.rmtree(str(model_dir))
 
 
-@pytest.mark.faults
-def test_signals_while_validating_and_rolling_back(campaign, undisturbed, tmp_path):
-    """Kills in bad steps, in the two rollbacks and in the sessions after them."""
-    folder = undisturbed[0]
-    fields = dict(bad_steps=2, max_rollbacks=3, offset_limit=100.)
-    whole = run(folder, tmp_path / 'whole', 'count', nan='20-22:some', **fields)
-    assert whole.returncode == 0 and 'ROLLBACK 2 of 3' in whole.stderr, whole.stderr
-    expected = tensors(tmp_path / 'whole')
-    operations = int(whole.stderr.split('file operations: ')[1].split()[0])
-    for turn, number in enumerate(campaign.rng.permutation(operations)[:campaign.amount(1, 25)]):
-        model_dir = tmp_path / str(turn)
-        run(folder, model_dir, 'signal:%d:9' % (number + 1), nan='20-22:some', **fields)
-        done = run(folder, model_dir, nan='20-22:some', **fields)
+def killed_and_resumed(campaign, kind, folder, root, share, whole, session, wanted='', **fields):
+    """Kills runs at moments of an undisturbed one; resumed, the last checkpoints must have equal tensors.
+
+    Args:
+      session: function (model_dir, disturbance, **fields) -> finished process.
+      share, whole: numbers of kills, see Campaign.amount.
+      wanted: text that the undisturbed run prints.
+    """
+    expected = session(root / 'whole', 'count', **fields)
+    assert expected.returncode == 0 and wanted in expected.stdout + expected.stderr, expected.stderr
+    last = tensors(root / 'whole')
+    moments = int(expected.stderr.split('moments: ')[1].split()[0])
+    for turn, number in enumerate(campaign.rng.permutation(moments)[:campaign.amount(share, whole)]):
+        model_dir = root / str(turn)
+        session(model_dir, 'signal:%d:9' % (number + 1), **fields)
+        done = session(model_dir, **fields)
         if done is None or done.returncode:
-            campaign.judge('training: killed around a rollback', done, 'operation %d' % (number + 1))
+            campaign.judge(kind, done, 'moment %d' % (number + 1))
             continue
         after = tensors(model_dir)
-        same = all(np.array_equal(after[name], expected[name]) for name in expected)
-        # a kill between the bad steps and the note of the rollback repeats them: the same rollback follows
-        campaign.record('training: killed around a rollback', 'resumed' if same else 'silent', str(number + 1))
+        same = set(after) == set(last) and all(np.array_equal(after[name], last[name]) for name in last)
+        campaign.record(kind, 'resumed' if same else 'silent', 'moment %d of %d' % (number + 1, moments))
+        shutil.rmtree(str(model_dir))
+
+
+@pytest.mark.faults
+def test_kills_around_rollbacks(campaign, undisturbed, tmp_path):
+    """In bad steps, in the two rollbacks and in the sessions after them.
+
+    A kill between the bad steps and the note of the rollback repeats them: the same rollback follows.
+    """
+    def session(model_dir, disturbance='', **fields):
+        return run(undisturbed[0], model_dir, disturbance, nan='20-22:some', **fields)
+    killed_and_resumed(campaign, 'training: killed around a rollback', undisturbed[0], tmp_path, 1, 15, session,
+                       'ROLLBACK 2 of 3', bad_steps=2, max_rollbacks=3, offset_limit=100.)
+
+
+@pytest.mark.faults
+def test_kills_around_validation(campaign, undisturbed, tmp_path):
+    """In the restoration of the clips, and while the best checkpoint is kept."""
+    clips = write_clips(tmp_path / 'clips', (4,), (32, 48))
+
+    def session(model_dir, disturbance='', **fields):
+        return run(undisturbed[0], model_dir, disturbance, **fields)
+    killed_and_resumed(campaign, 'training: killed around validation', undisturbed[0], tmp_path, 1, 15, session,
+                       'validation: step 8', val_dir=clips, eval_every=8, image_every=8, eval_frames=3, steps=24)
+
+
+@pytest.mark.faults
+def test_one_rank_of_two_is_killed(campaign, undisturbed, tmp_path):
+    """The other one ends as well, the command reports the rank, and the job goes on from its last checkpoint."""
+    folder, fields = undisturbed[0], dict(num_devices=2, batch_size=1, steps=12)
+    whole = run(folder, tmp_path / 'whole', **fields)
+    assert whole is not None and whole.returncode == 0, whole and whole.stderr
+    last = tensors(tmp_path / 'whole')
+    for turn in range(campaign.amount(1, 4)):
+        model_dir, number = tmp_path / str(turn), int(campaign.rng.randint(10, 50))
+        described = 'rank %d at moment %d' % (turn % 2, number)
+        first = run(folder, model_dir, 'rank:%d;signal:%d:9' % (turn % 2, number), **fields)
+        if first is not None and first.returncode == 0:   # the rank had ended before that moment
+            campaign.record('training: one rank of two is killed', 'harmless', described)
+            continue
+        campaign.judge('training: one rank of two is killed', first, described, ['rank %d' % (turn % 2)])
+        done = run(folder, model_dir, **fields)
+        if done is None or done.returncode:
+            campaign.judge('training: one rank of two, resumed', done, described)
+            continue
+        after = tensors(model_dir)
+        same = all(np.allclose(after[name], last[name], 1e-4, 1e-6) for name in last)
+        campaign.record('training: one rank of two, resumed', 'resumed' if same else 'silent', described)
 
 
 def test_full_disk(campaign, undisturbed, tmp_path):

@@ -24,6 +24,7 @@ class DeformConvGradOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     Sizes sizes;
     OP_REQUIRES_OK(context, ReadSizes(context, groups_, packed_, false, &sizes));
+    const bool empty = sizes.images * sizes.Area() * sizes.cout == 0 || sizes.channels == 0;
     Call call(sizes, packed_);
     for (int i = 0; i < 5; ++i) call.in[i] = Data<T>(context->input(i));
     for (int i = 0; i < 5; ++i) {
@@ -31,9 +32,10 @@ class DeformConvGradOp : public OpKernel {
       Tensor* result = nullptr;
       OP_REQUIRES_OK(context, context->allocate_output(i, shape, &result));
       call.out[i] = MutableData<T>(result);
-      std::memset(call.out[i], 0, result->tensor_data().size());
+      // units write every value of the first three: clearing them would keep one thread busy and the others waiting
+      if (empty || i >= 3) std::memset(call.out[i], 0, result->tensor_data().size());
     }
-    if (sizes.images * sizes.Area() * sizes.cout == 0 || sizes.channels == 0) return;
+    if (empty) return;
     InParallel(context, call.image_runs * call.group_runs, int64_t{1} << 40, [&](int64_t begin, int64_t end) {
       for (int64_t unit = begin; unit < end; ++unit) RunUnit(call, unit / call.group_runs, unit % call.group_runs);
     });
@@ -62,7 +64,7 @@ class DeformConvGradOp : public OpKernel {
     const int64_t per_group = sizes.Kernel() * sizes.Run(), columns = groups * per_group, cout = sizes.cout;
     const int64_t first_column = group * per_group, first_point = group * sizes.Kernel();
     const int64_t points = sizes.Points(), offsets = (call.packed ? 3 : 2) * points, own = groups * sizes.Kernel();
-    const int64_t area = sizes.Area(), first_channel = group * sizes.Run();
+    const int64_t area = sizes.Area(), channels = groups * sizes.Run();
     const T *weight = call.in[3];
     T* d_weight = &call.d_weight[(image_run * sizes.Columns() + first_column) * cout];
     T* d_bias = group == 0 ? &call.d_bias[image_run * cout] : nullptr;
@@ -75,11 +77,18 @@ class DeformConvGradOp : public OpKernel {
       return weight[sizes.WeightRow(first_column + j) * cout + p];
     });
     Corners<T> at(sizes, first_point, own);
+    // The unit's own channels, copied: a pixel of all channels is far from the next one in the cache.
+    Sizes compact = sizes;
+    compact.channels = channels;
+    compact.groups = groups;
+    Buffer<T> x(area * channels), d_x(area * channels);
     const auto gradient = Routines<T>::For(sizes.Run()).gradient;
 
     const int64_t image_end = std::min((image_run + 1) * call.images_per_run, sizes.images);
     for (int64_t image = image_run * call.images_per_run; image < image_end; ++image) {
-      const int64_t channels_at = image * area * sizes.channels + first_channel;
+      const int64_t channels_at = image * area * sizes.channels + group * sizes.Run();
+      CopyChannels(area, channels, call.in[0] + channels_at, sizes.channels, x.get(), channels);
+      std::memset(d_x.get(), 0, area * channels * sizeof(T));
       for (int64_t start = 0; start < area; start += kTile) {
         const int64_t count = std::min(kTile, area - start);
         const T* grad = call.in[4] + (image * area + start) * cout;
@@ -94,8 +103,8 @@ class DeformConvGradOp : public OpKernel {
             mask = sigmoid.get();
           }
           at.Compute(pixel / sizes.width, pixel % sizes.width, offset);
-          gradient(at, call.in[0] + channels_at, sizes, mask, &d_column[i * columns], &column[i * columns], dots.get(),
-                   call.out[0] + channels_at, d_dx, d_dx + points, d_mask);
+          gradient(at, x.get(), compact, mask, &d_column[i * columns], &column[i * columns], dots.get(), d_x.get(), d_dx,
+                   d_dx + points, d_mask);
           if (call.packed) {
             for (int64_t j = 0; j < own; ++j) d_mask[j] *= mask[j] * (T(1) - mask[j]);
           }
@@ -106,7 +115,13 @@ class DeformConvGradOp : public OpKernel {
         for (int64_t i = 0; i < count; ++i)
           for (int64_t j = 0; j < cout; ++j) d_bias[j] += grad[i * cout + j];
       }
+      CopyChannels(area, channels, d_x.get(), channels, call.out[0] + channels_at, sizes.channels);
     }
+  }
+
+  // Copies `channels` values of each of `count` pixels between images of from_row and to_row values a pixel.
+  static void CopyChannels(int64_t count, int64_t channels, const T* from, int64_t from_row, T* to, int64_t to_row) {
+    for (int64_t i = 0; i < count; ++i) std::copy_n(from + i * from_row, channels, to + i * to_row);
   }
 
   static void AddSums(const Call& call) {

@@ -1,6 +1,8 @@
-"""Evaluating a set of clips: every clip measured, the lines, pictures and files of the result."""
+"""Evaluates a set of clips: measures each clip, prints lines, writes pictures and files."""
+import contextlib
 import os
 import sys
+import typing
 
 import numpy as np
 from tqdm import tqdm
@@ -15,6 +17,7 @@ from data_tools.media.images import write_png
 from data_tools.media.shots import ShotRule
 from edvr.restoration.evaluation import measure, metrics, report
 from edvr.restoration.evaluation.comparison import bicubic, side_by_side
+from edvr.restoration.sharing import splitting
 from edvr.tensorboard.event_writer import EventWriter
 
 
@@ -53,23 +56,23 @@ def make_folders(config):
             files.make_dir(path)
 
 
-def evaluate_and_write(restorer, clips, restore_config, config):
-    """`evaluate`, followed by the table and the files that are asked for. Arguments and result as there."""
-    step = restorer.step or 0
+def evaluate_and_write(workers, clips, restore_config, config):
+    """As `evaluate`, then prints the table and writes the requested files."""
+    network, step = workers.network, workers.network.step or 0
     with EventWriter(config.summary_dir) as events:
-        results = evaluate(restorer, clips, config, events, restore_config.device != 'cpu')
+        results = evaluate(workers, clips, config, events, restore_config.device != 'cpu')
         events.scalars(step, measure.overall(results))
     print('\n' + '\n'.join(report.table(results, config.crop_border)))
-    print('network: %s' % restorer.path, flush=True)
-    write(results, restorer, restore_config, config)
+    print('network: %s' % network.path, flush=True)
+    write(results, network, restore_config, config)
     return results
 
 
-def evaluate(restorer, clips, config, events, concurrent_metrics=False):
+def evaluate(workers, clips, config, events, concurrent_metrics=False):
     """Evaluates clips, printing the lines of each when it is done.
 
     Args:
-      restorer: Restorer.
+      workers: sharing.workers.ThisProcess or WorkerProcesses.
       clips: list of data_tools.media.clips.Clip with LQ and GT.
       config: EvaluateConfig.
       events: EventWriter, which gets the comparison pictures.
@@ -77,33 +80,68 @@ def evaluate(restorer, clips, config, events, concurrent_metrics=False):
     Returns:
       list of ClipResult.
     """
+    counts = [measure.num_frames(clip, config) for clip in clips]
+    whole = [splitting.Stretch(number, 0, count) for number, count in enumerate(counts)]
+    shares = splitting.split(whole, workers.size, [clip.gt.size[0] * clip.gt.size[1] for clip in clips],
+                             least=workers.network.config.num_frames)
+    tasks = [_Task(config, concurrent_metrics, [(clips[number], first, end) for number, first, end in share])
+             for share in shares]
     results = []
-    total = sum(_count(clip, config) for clip in clips)
-    with tqdm(total=total, unit='frame', disable=None, file=sys.stderr) as progress, Decoder() as lq_decoder, \
-            Decoder() as gt_decoder:
-        for clip in clips:
-            chosen = comparison_frames(clip, config) if config.comparison_dir or config.summary_dir else ()
-
-            def on_frame(index, lq, sr, gt, numbers, clip=clip, chosen=chosen):
-                progress.update()
-                if index in chosen:
-                    _compare(clip, index, lq, sr, gt, numbers, restorer, config, events)
-
-            results.append(measure.evaluate_clip(restorer, clip, config, on_frame, concurrent_metrics,
-                                                 (lq_decoder, gt_decoder)))
-            for line in report.clip_lines(results[-1]):
-                progress.write(line)
+    with tqdm(total=sum(counts), unit='frame', disable=None, file=sys.stderr) as bar, \
+            contextlib.closing(workers.do(_evaluate, tasks, bar)) as parts:
+        for result in _whole_clips(parts, counts, workers.network.step or 0, events):
+            results.append(result)
+            for line in report.clip_lines(result):
+                bar.write(line)
     print('PSNR = %s' % report.quality(measure.overall(results)), flush=True)
     return results
 
 
-def write(results, restorer, restore_config, config):
-    """Writes the JSON and CSV files that are asked for."""
+class _Task(typing.NamedTuple):
+    """What one process evaluates. parts: list of (Clip, first, end), consecutive frames."""
+    config: typing.Any
+    concurrent_metrics: bool
+    parts: list
+
+
+def _evaluate(restorer, task, progress):
+    """Yields (ClipResult of a part, list of (name, picture) for TensorBoard) for each part of a _Task."""
+    config = task.config
+    with Decoder() as lq_decoder, Decoder() as gt_decoder:
+        for clip, first, end in task.parts:
+            chosen = comparison_frames(clip, config) if config.comparison_dir or config.summary_dir else ()
+            pictures = []
+
+            def on_frame(index, lq, sr, gt, numbers, clip=clip, chosen=chosen, pictures=pictures):
+                progress.update()
+                if index in chosen:
+                    pictures += _compare(clip, index, lq, sr, gt, numbers, restorer, config)
+
+            result = measure.evaluate_clip(restorer, clip, config, on_frame, task.concurrent_metrics,
+                                           (lq_decoder, gt_decoder), first, end)
+            yield result, pictures if config.summary_dir else []
+
+
+def _whole_clips(parts, counts, step, events):
+    """Yields the ClipResult of each clip; `parts` yields those of its parts, `counts` are the frames of the clips."""
+    for count in counts:
+        frames, seconds = [], []
+        while len(frames) < count:
+            part, pictures = next(parts)
+            frames += part.frames
+            seconds += part.seconds
+            for name, picture in pictures:
+                events.image(step, 'comparison/' + name, picture)
+        yield part._replace(frames=frames, seconds=seconds)
+
+
+def write(results, network, restore_config, config):
+    """Writes the requested JSON and CSV files."""
     if config.json:
-        about = dict(checkpoint=restorer.path, step=restorer.step, data_dir=config.data_dir, fill=restore_config.fill,
+        about = dict(checkpoint=network.path, step=network.step, data_dir=config.data_dir, fill=restore_config.fill,
                      tile=restore_config.tile, ensemble=restore_config.ensemble, crop_border=config.crop_border,
-                     scale=restorer.config.upscale, num_frames=restorer.config.num_frames, lq_folder=config.lq_folder)
-        degradation = Degradation.if_wanted(config, restorer.config.upscale)
+                     scale=network.config.upscale, num_frames=network.config.num_frames, lq_folder=config.lq_folder)
+        degradation = Degradation.if_wanted(config, network.config.upscale)
         about['degradation'] = degradation and degradation.to_job()
         report.write_json(config.json, report.to_dict(results, **about))
     if config.csv:
@@ -112,15 +150,12 @@ def write(results, restorer, restore_config, config):
 
 def comparison_frames(clip, config):
     """Indices of the frames that pictures are made of, spread over the clip: set of int."""
-    places = np.linspace(0, _count(clip, config), config.comparison_frames + 2)[1:-1]
+    places = np.linspace(0, measure.num_frames(clip, config), config.comparison_frames + 2)[1:-1]
     return {int(place) for place in places}
 
 
-def _count(clip, config):
-    return min(config.max_frames or clip.length, clip.length)
-
-
-def _compare(clip, index, lq, sr, gt, numbers, restorer, config, events):
+def _compare(clip, index, lq, sr, gt, numbers, restorer, config):
+    """Writes the picture of a frame where config wants one; returns [(its name, uint8 [H, W, 3])]."""
     name = '%s_%s' % (clip.name, clip.gt.name(index))
     captions = ['LQ', 'bicubic', 'restored %.2f dB' % numbers['edvr_psnr'], 'GT']
     if config.bicubic:
@@ -128,5 +163,4 @@ def _compare(clip, index, lq, sr, gt, numbers, restorer, config, events):
     picture = side_by_side(list(zip(captions, [lq, bicubic(lq, restorer.config.upscale), metrics.to_uint8(sr), gt])))
     if config.comparison_dir:
         write_png(os.path.join(config.comparison_dir, name + '.png'), picture)
-    if config.summary_dir:
-        events.image(restorer.step or 0, 'comparison/' + name, picture)
+    return [(name, picture)]

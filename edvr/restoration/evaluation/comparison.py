@@ -1,4 +1,4 @@
-"""Pictures that show what restoring does: LQ | bicubic | restored | GT, side by side."""
+"""Comparison pictures: LQ | bicubic | restored | GT, side by side."""
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -13,7 +13,7 @@ def bicubic(lq, scale):
 
 
 def side_by_side(panels):
-    """Puts images into one, each under its caption.
+    """Joins images into one, each below its caption.
 
     Args:
       panels: list of (str, uint8 [h, w, 3]); smaller images are enlarged to the last one's size, pixels kept visible.

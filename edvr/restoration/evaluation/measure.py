@@ -1,4 +1,4 @@
-"""Restoring clips that have a ground truth, and measuring each frame.
+"""Restores clips with ground truth, and measures each frame.
 
 Numbers of one frame, one clip and all clips are dicts with the same keys: `edvr_psnr`, `edvr_ssim` compare the image
 rounded to uint8, as files store it, in RGB; `..._y` compares luma; `..._unrounded` the float image, clipped to [0, 1];
@@ -8,7 +8,6 @@ mean over clips.
 import collections
 import concurrent.futures
 import contextlib
-import itertools
 import time
 
 import numpy as np
@@ -25,7 +24,7 @@ ClipResult.__doc__ = """Numbers of one clip.
 name: str; frames: list of dict of numbers, in order; seconds: list of float, time to restore each frame.
 """
 
-_PENDING = 4   # frames that may wait for their numbers while the next ones are restored
+_PENDING = 4   # frames that may wait to be measured while the next ones are restored
 
 
 def measure(sr, gt, lq, scale, crop_border=0, with_ssim=True, with_bicubic=True):
@@ -66,18 +65,24 @@ def median_ms(results):
     return 1000 * float(np.median(seconds[1:] or seconds))
 
 
-def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=False, decoders=None):
-    """Restores a clip and measures its frames.
+def num_frames(clip, config):
+    """How many frames of a clip are evaluated."""
+    return min(config.max_frames or clip.length, clip.length)
+
+
+def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=False, decoders=None, first=0, end=None):
+    """Restores a clip, or the frames of it from `first` to `end` (not included), and measures its frames.
 
     Args:
       restorer: Restorer.
       clip: data_tools.media.clips.Clip with LQ and GT.
       config: EvaluateConfig.
       on_frame: called as on_frame(index, lq, sr, gt, numbers) for each frame, in order.
-      concurrent_metrics: measure frames while the next ones are restored; for accelerators. On a CPU that would make
-        restoring look slower than it is.
+      concurrent_metrics: measure frames while the next ones are restored; for accelerators. On a CPU the measurement
+        would slow the restoring that is timed.
       decoders: two data_tools.media.frames.Decoder, for LQ and GT, that also read the clips before and after: so a
         video is decoded once for all its shots. None reads this clip alone.
+      first, end: int; None ends where config says.
     Returns:
       ClipResult.
     Raises:
@@ -85,20 +90,23 @@ def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=Fals
     """
     if decoders is None:
         with Decoder() as lq_decoder, Decoder() as gt_decoder:
-            return evaluate_clip(restorer, clip, config, on_frame, concurrent_metrics, (lq_decoder, gt_decoder))
+            return evaluate_clip(restorer, clip, config, on_frame, concurrent_metrics, (lq_decoder, gt_decoder), first,
+                                 end)
     lq_decoder, gt_decoder = decoders
     held = collections.deque(maxlen=restorer.config.num_frames + 1)   # LQ frames read and not yet measured
     reading = _Stopwatch()
 
+    before = max(0, first - (restorer.config.num_frames - 1))   # the first frame that a window may need
+
     def frames():
-        stream = lq_decoder.read(clip.lq)
-        for index in range(clip.length):
+        stream = clip.lq.read(before) if before else lq_decoder.read(clip.lq)
+        for index in range(before, clip.length):
             with reading:
                 frame = next(stream)
             held.append((index, frame))
             yield frame
 
-    count = min(config.max_frames or clip.length, clip.length)
+    end = num_frames(clip, config) if end is None else end
     rows, seconds, pending = [], [], collections.deque()
 
     def collect(limit):
@@ -109,11 +117,11 @@ def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=Fals
             if on_frame:
                 on_frame(index, lq, sr, gt, row)
 
-    gt_frames = gt_decoder.read(clip.gt)
+    gt_frames = clip.gt.read(first) if first else gt_decoder.read(clip.gt)
     gt_frames = read_ahead(gt_frames) if concurrent_metrics else gt_frames
     with contextlib.closing(gt_frames), concurrent.futures.ThreadPoolExecutor(2) as pool:
-        restored = itertools.islice(restorer.restore_clip(frames(), clip.length), count)
-        for index in range(count):
+        restored = restorer.restore_clip(frames(), clip.length - before, first - before)
+        for index in range(first, end):
             started, read_before = time.perf_counter(), reading.seconds
             sr = next(restored)
             seconds.append(time.perf_counter() - started - (reading.seconds - read_before))
@@ -133,7 +141,7 @@ def _measure_frame(sr, gt, lq, scale, config):
 
 
 class _Stopwatch:
-    """Adds up the time spent inside its `with` blocks."""
+    """Sums the time spent inside its `with` blocks."""
 
     def __init__(self):
         self.seconds = 0.

@@ -1,4 +1,4 @@
-"""The numbers of an evaluation as text, JSON and CSV."""
+"""The results of an evaluation as text, JSON and CSV."""
 import csv
 import json
 import math
@@ -27,7 +27,7 @@ def quality(numbers):
 
 
 def clip_lines(result):
-    """What is printed when a clip is done: list of str."""
+    """The lines to print for an evaluated clip: list of str."""
     return ['Video %s PSNR = %s' % (result.name, quality(mean(result.frames))),
             'Inference time: %.2f ms per frame (median of %d)' % (median_ms([result]), len(result.frames))]
 
@@ -51,7 +51,7 @@ def table(results, crop_border):
 
 
 def to_dict(results, **about):
-    """Everything, for JSON: the overall numbers at the top, then `clips`, each with its numbers and `frames`."""
+    """All results, for JSON: the overall numbers at the top, then `clips`, each with its numbers and `frames`."""
     clips = [dict(mean(result.frames), name=result.name, num_frames=len(result.frames),
                   ms_per_frame=median_ms([result]),
                   frames=[dict(row, ms=1000 * second) for row, second in zip(result.frames, result.seconds)])

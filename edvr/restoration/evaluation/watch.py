@@ -1,8 +1,8 @@
-"""Following a training: each new whole checkpoint is evaluated, the best one is kept.
+"""Follows a training: evaluates each new whole checkpoint, and keeps the best one.
 
-In the training directory DIR everything goes below `eval/`: TensorBoard events; results.json, what was found, so that
-a restart goes on where it ended; `best/`, the checkpoint with the highest PSNR and its model.json, usable like any
-training directory. (`DIR/best` belongs to the training's own validation.)
+It writes below `eval/` in the training directory DIR: TensorBoard events; results.json, the results so far, so that a
+restart continues after them; `best/`, the checkpoint with the highest PSNR and its model.json, usable like any training
+directory. (`DIR/best` belongs to the validation of the training itself.)
 """
 import contextlib
 import os
@@ -27,9 +27,10 @@ class Watch:
     """
 
     def __init__(self, directory):
-        """Raises UserError when `directory` is none, or its results cannot be read."""
+        """Raises UserError if `directory` is not a directory, or its results cannot be read."""
         if not os.path.isdir(directory):
-            raise UserError('--watch follows a training directory; %s is none (it must exist)' % (directory or "''"))
+            raise UserError('--watch follows a training directory; %s is not a directory (it must exist)'
+                            % (directory or "''"))
         self.directory = directory
         self._eval = os.path.join(directory, 'eval')
         self.best_folder = os.path.join(self._eval, 'best')
@@ -45,7 +46,7 @@ class Watch:
 
     @property
     def last_step(self):
-        """Step of the newest checkpoint that was looked at; -1 before the first."""
+        """Step of the newest checkpoint evaluated; -1 before the first."""
         return max([result['step'] for result in self.results], default=-1)
 
     def waiting(self):
@@ -56,7 +57,7 @@ class Watch:
                 if checkpoints.step_of(prefix) > self.last_step and checkpoints.is_whole(prefix)]
 
     def add(self, prefix, numbers):
-        """Notes a checkpoint's overall numbers, in the record and in TensorBoard; keeps it when it is the best."""
+        """Records the overall numbers of a checkpoint, also in TensorBoard; keeps the checkpoint if it is the best."""
         step, before = checkpoints.step_of(prefix), self.best
         if before is None or numbers['edvr_psnr'] > before['edvr_psnr']:
             checkpoints.keep_only(prefix, self.best_folder)
@@ -65,7 +66,7 @@ class Watch:
         self._note(dict(numbers, step=step, checkpoint=os.path.basename(prefix)))
 
     def refuse(self, prefix, error):
-        """Notes a checkpoint that cannot be evaluated, so that it is not tried again."""
+        """Records a checkpoint that cannot be evaluated, so that it is not tried again."""
         self._note({'step': checkpoints.step_of(prefix), 'checkpoint': os.path.basename(prefix), 'error': str(error)})
 
     def _note(self, result):
@@ -74,7 +75,7 @@ class Watch:
 
 
 def follow(restore_config, config, load_clips, evaluate):
-    """Evaluates each new checkpoint of a training directory until told to end.
+    """Evaluates each new checkpoint of a training directory until it is stopped.
 
     Args:
       restore_config: RestoreConfig; `checkpoint` is the training directory.
@@ -98,7 +99,7 @@ def follow(restore_config, config, load_clips, evaluate):
             told = False
             clips = _evaluate_one(watch, waiting[0], restore_config, config, load_clips, evaluate, clips)
     best = watch.best
-    print('%d checkpoints looked at%s' % (len(watch.results), '' if best is None else
+    print('%d checkpoints evaluated%s' % (len(watch.results), '' if best is None else
                                           '; best: step %d with PSNR = %.4f, kept in %s'
                                           % (best['step'], best['edvr_psnr'], watch.best_folder)))
     return watch
@@ -111,7 +112,7 @@ def _evaluate_one(watch, prefix, restore_config, config, load_clips, evaluate, c
             clips = clips or load_clips(config, restorer.config.upscale)
             results = evaluate(restorer, clips)
     except UserError as error:
-        if clips is None:   # the data is wrong, not this checkpoint
+        if clips is None:   # the data is at fault, not this checkpoint
             raise
         if not os.path.exists(prefix + '.index'):
             print('%s: removed by the training before it could be evaluated' % prefix, file=sys.stderr, flush=True)
@@ -125,7 +126,7 @@ def _evaluate_one(watch, prefix, restore_config, config, load_clips, evaluate, c
 
 @contextlib.contextmanager
 def _terminated_as_interrupt():
-    """Inside, SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
+    """A context in which SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
     def interrupt(number, frame):
         raise KeyboardInterrupt
 

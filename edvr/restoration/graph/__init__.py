@@ -1,1 +1,1 @@
-"""Frozen graphs: made, described, checked, loaded."""
+"""Exported graphs: freezing, description, verification, loading."""

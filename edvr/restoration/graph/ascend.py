@@ -1,24 +1,26 @@
-"""Exported graphs for Ascend: which nodes they may have, what is checked of them here, how atc converts them."""
+"""Exported graphs for Ascend: the allowed operations, the checks on the host, the atc command."""
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr.config.export import OPEN
+from edvr.config.npu import MAX_WIDTH
 from edvr.model import ascend_nodes
 from edvr.model.deform_conv import deform_conv
 from edvr.restoration.graph.signature import INPUT, OUTPUT
 
-MAX_WIDTH = 4096 // 3   # of the operator, divided by the kernel's width; documented by the vendor
-CHECKED = ('the same weights through stock operations give what the checkpoint gives',
-           'nodes, wiring and constants outside the deformable convolutions equal those of that graph',
-           'this graph, its deformable convolutions computed by stock operations, gives the same values',
-           'every %s node carries all its attributes' % ascend_nodes.OPERATOR,
-           'no operation outside the list that Ascend graphs are known to take')
+KERNEL = 3              # width of the network's deformable convolutions
+CHECKED = ('the same weights give the values of the checkpoint through stock operations',
+           'nodes, wiring and constants outside the deformable convolutions equal those of the stock graph',
+           'this graph gives the same values when stock operations compute its deformable convolutions',
+           'every %s node has all its attributes' % ascend_nodes.OPERATOR,
+           'every operation is in the list of those that Ascend graphs support')
+DIFFERS = 'the graph for Ascend gives other values than the same network in stock operations'
 DEVICE_ONLY = ('whether atc of your CANN release converts it', 'the values of the operator on the chip, in float16 too',
                'speed and memory')
 
-# Ops that Ascend's graph engine takes whole: numeric, on tensors whose shapes follow from the input's. Nothing with
-# strings, files, tables, Python, resources or control flow, which would cut the graph in pieces.
+# Ops that Ascend's graph engine compiles: numeric, on tensors whose shapes follow from the shape of the input. Strings,
+# files, tables, Python, resources and control flow are excluded: they would split the graph.
 NPU_OPS = frozenset([
     'Add', 'AddN', 'AddV2', 'AvgPool', 'BatchToSpaceND', 'BiasAdd', 'Cast', 'ConcatV2', 'Const', 'Conv2D',
     'DeformableOffsets', 'DepthToSpace', 'ExpandDims', 'Fill', 'Identity', 'LeakyRelu', 'MatMul', 'MaxPool',
@@ -30,35 +32,34 @@ _DCN = ('/dcn_pack/', '/cas_dcnpack/')   # scopes of the deformable convolutions
 
 
 def check_width(model, width):
-    """Raises UserError for frames that are wider than the operator takes.
+    """Raises UserError for frames wider than the limit of the operator.
 
     Args:
       model: ModelConfig. width: int, of the input in pixels.
     """
-    reduction = model.size_multiple // 4   # hr_in: features have a quarter of the input's size
-    if width > MAX_WIDTH * reduction:
+    reduction = model.size_multiple // 4   # hr_in: features have a quarter of the size of the input
+    limit = MAX_WIDTH // KERNEL
+    if width > limit * reduction:
+        of_input = ', which for this network is a width of %d' % (limit * reduction) if reduction > 1 else ''
         raise UserError(
-            '--width=%d: the Ascend operator takes at most %d pixels (4096 / kernel width 3)%s. Export a tile, such as '
-            '--width=640, and restore frames tile by tile: edvr.infer cuts frames into overlapping tiles of a graph\'s '
-            'fixed size and blends them (--tile_overlap)'
-            % (width, MAX_WIDTH, ', which for this network is a width of %d' % (MAX_WIDTH * reduction)
-               if reduction > 1 else ''))
+            '--width=%d: the Ascend operator takes at most %d pixels (%d / kernel width %d)%s. Export a tile, such as '
+            '--width=640 with a --height that fits, and give the device frames in overlapping tiles of that size: '
+            'edvr.restoration.tiling cuts and blends them. edvr.infer --device=npu --tile=640 restores from the '
+            'checkpoint in tiles without an export' % (width, limit, MAX_WIDTH, KERNEL, of_input))
 
 
 def check_nodes(graph_def):
-    """Checks what can be read from the nodes of a graph for Ascend alone.
+    """Checks the nodes of a graph for Ascend, without running it.
 
     Raises:
-      UserError: it lacks its operator or one of its attributes, an operator is wired to the offsets of another layer,
-        or an operation is none that the chip's graph takes.
+      UserError: the operator or one of its attributes is missing, an operator is wired to the offsets of another
+        layer, or Ascend graphs do not support an operation.
     """
     nodes = {node.name: node for node in graph_def.node}
     operators = [node for node in graph_def.node if node.op == ascend_nodes.OPERATOR]
     if not operators:
         raise UserError('the graph has no %s node' % ascend_nodes.OPERATOR)
-    foreign = sorted({node.op for node in graph_def.node} - NPU_OPS)
-    if foreign:
-        raise UserError('the graph has ops that an Ascend graph does not take: %s' % ', '.join(foreign))
+    check_operations(graph_def)
     for node in operators:
         wanted = ascend_nodes.attributes(node.attr['ksize'].list.i[0] if 'ksize' in node.attr else 3,
                                          node.attr['deformable_groups'].i)
@@ -71,14 +72,21 @@ def check_nodes(graph_def):
                 raise UserError('%s: its offsets or masks come from another layer, %s' % (node.name, name))
 
 
+def check_operations(graph_def):
+    """Raises UserError if a graph has an operation that Ascend graphs do not support."""
+    foreign = sorted({node.op for node in graph_def.node} - NPU_OPS)
+    if foreign:
+        raise UserError('the graph has ops that an Ascend graph does not support: %s' % ', '.join(foreign))
+
+
 def check_against(graph_def, twin):
     """Compares the graph for Ascend with that of the same network in stock operations, node by node.
 
     Args:
-      graph_def, twin: GraphDef of the one and of the other.
+      graph_def: GraphDef for Ascend. twin: GraphDef in stock operations.
     Raises:
-      UserError: naming a node outside the deformable convolutions that one lacks or that differs: its operation,
-        inputs, attributes, constants.
+      UserError: a node outside the deformable convolutions is missing in one graph, or its operation, inputs,
+        attributes or constants differ. The text names the node.
     """
     ours, theirs = (_common(definition) for definition in (graph_def, twin))
     for name in sorted(set(ours) | set(theirs)):
@@ -87,23 +95,23 @@ def check_against(graph_def, twin):
 
 
 def _common(graph_def):
-    """{name: node} outside the deformable convolutions; from inside, their constants: weights and biases."""
+    """{name: node} of all nodes outside the deformable convolutions, and of their weights and biases."""
     return {node.name: node for node in graph_def.node if not any(scope in node.name for scope in _DCN)
             or (node.op == 'Const' and node.name.endswith(('/weight', '/bias')))}
 
 
-def run_on_host(graph_def, windows):
-    """What the graph gives when stock operations compute its deformable convolutions.
+def run_on_host(graph_def, feeds):
+    """Runs the graph, with stock operations for its deformable convolutions.
 
-    Each operator is followed by a convolution whose stride is its kernel; the two are replaced together.
+    A convolution whose stride equals its kernel follows each operator; the two are replaced together.
 
     Args:
       graph_def: GraphDef.
-      windows: list of arrays as the graph's input takes them.
+      feeds: list of dict, names of inputs -> arrays of their types and shapes.
     Returns:
-      list of float32 arrays, the restored frames for each, in 0..1 and before they are rounded.
+      list of float32 arrays, the restored frames of each feed, in 0..1 and before rounding.
     Raises:
-      UserError: an operator is not followed by such a convolution.
+      UserError: no such convolution follows an operator.
     """
     operators = {node.name: node for node in graph_def.node if node.op == ascend_nodes.OPERATOR}
     convolutions = [node for node in graph_def.node if node.op == 'Conv2D' and node.input[0] in operators]
@@ -127,31 +135,49 @@ def run_on_host(graph_def, windows):
         steps = [(tensor(node.name), _stock_pair(operators[node.input[0]], tensor, tensor(node.input[1])))
                  for node in convolutions]
         results = []
-        for given in windows:
-            values = {tensor(INPUT): given}
-            for place, pair in steps:   # each needs those before it
+        for feed in feeds:
+            values = {tensor(name): value for name, value in feed.items()}
+            for place, pair in steps:   # each needs the values of those before it
                 values[place] = session.run(pair, values)
             results.append(session.run(tensor(restored), values) / np.float32(levels))
         return results
 
 
 def _stock_pair(operator, tensor, weight):
-    """[N, H, W, C_out]: what an operator and its convolution compute."""
+    """[N, H, W, C_out]: the result of an operator and its convolution, in stock operations."""
     G, K = operator.attr['deformable_groups'].i, operator.attr['ksize'].list.i[0]
     offset, mask = tf.split(tensor(operator.input[1]), [2 * G * K * K, G * K * K], axis=-1)
     return deform_conv(tensor(operator.input[0]), offset, mask, weight, None, G)
 
 
+def report(difference, log):
+    """Logs the checks of a graph for Ascend, and what only a device can check; difference: see `facts`."""
+    log('verified    nodes and attributes; max abs difference %.3g with the operator in stock operations' % difference)
+    log('not run     on a device: %s' % '; '.join(DEVICE_ONLY))
+
+
+def facts(difference):
+    """The checks for the description, dict; difference: float, to the same network in stock operations."""
+    return dict(max_abs_diff_to_stock_graph=difference, checked=list(CHECKED), only_on_the_device=list(DEVICE_ONLY))
+
+
 def atc_command(path, model, interface, soc_version):
-    """The call that converts a frozen graph for Ascend; None where height or width is open, which atc cannot take."""
+    """The command that converts a frozen graph for Ascend; None if height or width is open, which atc rejects."""
     if OPEN in (interface.height, interface.width):
         return None
-    shape = ','.join(str(size) for size in interface.input_shape(model.num_frames))
-    options = ['--framework=3', '--model=' + path, '--output=' + path[:-len('.pb')], '--soc_version=' + soc_version,
-               '--input_format=' + ('ND' if interface.input_rank == 5 else 'NHWC'),
-               '--input_shape="%s:%s"' % (INPUT, shape), '--out_nodes="%s:0"' % OUTPUT]
+    command = atc_call(path, soc_version, 'ND' if interface.input_rank == 5 else 'NHWC',
+                       {INPUT: interface.input_shape(model.num_frames)}, [OUTPUT])
     if interface.batch_size == OPEN:   # profiles to choose from when it runs
         batches = (1, 2, 4, 8)
-        options.append('--dynamic_dims="%s"' % ';'.join(map(str, batches)) if interface.input_rank == 5 else
-                       '--dynamic_batch_size="%s"' % ','.join(str(batch * model.num_frames) for batch in batches))
-    return 'atc ' + ' '.join(options)
+        command += (' --dynamic_dims="%s"' % ';'.join(map(str, batches)) if interface.input_rank == 5 else
+                    ' --dynamic_batch_size="%s"' % ','.join(str(batch * model.num_frames) for batch in batches))
+    return command
+
+
+def atc_call(path, soc_version, layout, inputs, outputs):
+    """The atc command, str. layout: 'ND' or 'NHWC'. inputs: dict, names -> lists of int. outputs: list of names."""
+    shapes = ';'.join('%s:%s' % (name, ','.join(map(str, shape))) for name, shape in inputs.items())
+    return 'atc ' + ' '.join([
+        '--framework=3', '--model=' + path, '--output=' + path[:-len('.pb')], '--soc_version=' + soc_version,
+        '--input_format=' + layout, '--input_shape="%s"' % shapes,
+        '--out_nodes="%s"' % ';'.join('%s:0' % name for name in outputs)])

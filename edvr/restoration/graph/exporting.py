@@ -1,4 +1,4 @@
-"""Exports a checkpoint as one graph, verified before it gets its name."""
+"""Exports a checkpoint as one graph, and verifies it before the file gets its name."""
 import os
 
 import tensorflow.compat.v1 as tf
@@ -9,11 +9,14 @@ from edvr import checkpoints
 from edvr.config.export import OPEN
 from edvr.model import ascend_nodes
 from edvr.model.deform_conv import EXPORTED
-from edvr.restoration.graph import ascend, freezing, graph_files, loading, signature, verification
+from edvr.restoration.graph import ascend, freezing, graph_files, loading, onnx_files, signature, verification
+from edvr.restoration.graph.onnx_network import OPSET
+from edvr.restoration.graph.parts_exporting import export_parts
+from edvr.restoration.graph.signature import INPUT
 
 
 def export(config, log=print):
-    """Exports one graph.
+    """Exports one graph, or two with `config.parts`.
 
     Args:
       config: ExportConfig.
@@ -26,18 +29,22 @@ def export(config, log=print):
     prefix = checkpoints.chosen(config.checkpoint)
     model = checkpoints.load_model_config(config.checkpoint)
     _check_size(model, config)
+    if config.parts:
+        return export_parts(prefix, model, config, log)
     destination = os.path.normpath(config.destination)
     graph_files.check_destination(destination, config.format)
     log('checkpoint  %s' % prefix)
     graph_def, averaged = freezing.freeze(prefix, model, config.interface, 'tf', config.use_ema)
     facts = dict(checkpoint=os.path.basename(prefix), moving_average=averaged, tensorflow=tf.__version__)
-    with graph_files.workshop(destination) as folder:
+    with graph_files.draft_folder(destination) as folder:
         draft = os.path.join(folder, os.path.basename(destination))
         if config.dcn_impl == 'npu':
             content = _make_npu(draft, destination, graph_def, prefix, model, config, facts, log)
+        elif config.format == 'onnx':
+            content = _make_onnx(draft, destination, graph_def, prefix, model, config, facts, log)
         else:
             content = _write(draft, destination, graph_def, model, config, facts)
-            content['verification'], _ = verification.verify(draft, prefix, config.use_ema, log)
+            content['verification'], _ = _verify(draft, prefix, config, log)
         with files.explained(destination):
             graph_files.write_description(signature.sidecar_path(draft), content)
             graph_files.publish(draft, destination, folder)
@@ -47,7 +54,7 @@ def export(config, log=print):
 
 
 def _write(draft, destination, graph_def, model, config, facts, dcn_impl='tf'):
-    """Writes a graph and its description, returned as a dict, in the workshop."""
+    """Writes a graph and its description to the draft's folder; returns the description as a dict."""
     facts = dict(facts, dcn_impl=dcn_impl, ops=sorted({node.op for node in graph_def.node}))
     if config.format == 'frozen':
         facts['atc'] = ascend.atc_command(destination, model, config.interface, config.soc_version)
@@ -57,29 +64,47 @@ def _write(draft, destination, graph_def, model, config, facts, dcn_impl='tf'):
 
 
 def _make_npu(draft, destination, stock, prefix, model, config, facts, log):
-    """Writes the graph for Ascend in the workshop; returns its description.
+    """Writes the graph for Ascend to the draft's folder; returns its description.
 
-    No host can run the operator: what can be checked is checked against the same network in stock operations.
+    No host can run the operator, so the graph is compared with the same network in stock operations.
 
     Args:
-      stock: GraphDef of that network.
+      stock: GraphDef of the network in stock operations.
     """
     twin = os.path.join(os.path.dirname(draft), 'stock.pb')
     _write(twin, destination, stock, model, config, facts)
-    facts_of_twin, windows = verification.verify(twin, prefix, config.use_ema, log)
+    facts_of_twin, windows = _verify(twin, prefix, config, log)
     graph_def = ascend_nodes.complete(freezing.freeze(prefix, model, config.interface, EXPORTED, config.use_ema)[0])
     ascend.check_nodes(graph_def)
     ascend.check_against(graph_def, stock)
-    given = [loading.as_input(loading.filled(batch, config.batch_size), config.interface) for batch in windows]
+    given = [{INPUT: loading.as_input(loading.filled(batch, config.batch_size), config.interface)}
+             for batch in windows]
     same = verification.compare(ascend.run_on_host(graph_def, given), ascend.run_on_host(stock, given),
-                                verification.LIMITS['float32'],
-                                'the graph for Ascend gives other values than the same network in stock operations')
-    log('verified    nodes and attributes; max abs difference %.3g with the operator in stock operations' % same)
-    log('not run     on a device: %s' % '; '.join(ascend.DEVICE_ONLY))
+                                verification.LIMITS['float32'], ascend.DIFFERS)
+    ascend.report(same, log)
     content = _write(draft, destination, graph_def, model, config, facts, 'npu')
-    content['verification'] = dict(facts_of_twin, max_abs_diff_to_stock_graph=same, checked=list(ascend.CHECKED),
-                                   only_on_the_device=list(ascend.DEVICE_ONLY))
+    ascend.check_nodes(loading.parse_graph(draft, loading.read_bytes(draft)))   # as they are in the file
+    content['verification'] = dict(facts_of_twin, **ascend.facts(same))
     return content
+
+
+def _make_onnx(draft, destination, stock, prefix, model, config, facts, log):
+    """Writes the ONNX file to the draft's folder and runs it; returns its description.
+
+    Args:
+      stock: GraphDef of the network in stock operations; it holds the weights.
+    """
+    with files.explained(destination):
+        checksum = onnx_files.write(draft, stock, model, config.interface)
+    verified, _ = verification.verify(onnx_files.OnnxGraph(draft, model, config.interface), prefix, config.use_ema,
+                                      log, onnx_files.LIMITS)
+    return signature.describe(model, config.interface, sha256=checksum, opset=OPSET, verification=verified,
+                              **dict(facts, dcn_impl='onnx'))
+
+
+def _verify(path, prefix, config, log):
+    with loading.FrozenGraph(path) as graph:
+        return verification.verify(graph, prefix, config.use_ema, log)
 
 
 def _check_size(model, config):
@@ -91,12 +116,8 @@ def _check_size(model, config):
 
 
 def _report(log, content):
-    if content['moving_average']:
-        log('weights     moving averages')
+    signature.report_weights(log, content)
     for end in ('input', 'output'):
-        facts = content[end]
-        shape = ', '.join('?' if size == OPEN else str(size) for size in facts['shape'])
-        log('%-11s %s %s [%s] %s, %s, %s' % (end, facts['name'], facts['dtype'], shape, facts['axes'],
-                                             facts['channels'], facts['values']))
+        signature.report_end(log, end, content[end])
     if content['dcn_impl'] == 'npu':
         log('convert     %s' % content['atc'])

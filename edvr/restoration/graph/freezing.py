@@ -1,4 +1,4 @@
-"""From a checkpoint to a graph with constants, and what the checkpoint itself gives."""
+"""Converts a checkpoint to a graph with constants, and computes the reference values of the checkpoint."""
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -17,19 +17,26 @@ def build(model, interface, dcn_impl):
 
     Args:
       model: ModelConfig. interface: InterfaceConfig. dcn_impl: 'tf', or deform_conv.EXPORTED for Ascend.
-    Returns:
-      the output tensor, [N, sH, sW, 3] of interface.output_dtype.
     """
-    shape = [None if size == OPEN else size for size in interface.input_shape(model.num_frames)]
-    lq = tf.placeholder(interface.input_dtype, shape, name=INPUT)
+    lq = placeholder(interface.input_dtype, interface.input_shape(model.num_frames), INPUT)
     sr = network.edvr(lq if interface.input_rank == 5 else _windows(lq, model.num_frames), model, dcn_impl=dcn_impl).sr
+    name_output(sr, interface)
+
+
+def placeholder(dtype, shape, name):
+    """A named input; shape: list of int, OPEN for sizes that are not fixed."""
+    return tf.placeholder(dtype, [None if size == OPEN else size for size in shape], name=name)
+
+
+def name_output(sr, interface):
+    """Adds the output node: converts float32 [N, sH, sW, 3] to the type of the interface."""
     if interface.output_dtype == 'uint8':
         sr = tf.cast(tf.clip_by_value(tf.round(sr * 255), 0, 255), tf.uint8)
-    return tf.identity(sr, name=OUTPUT)
+    tf.identity(sr, name=OUTPUT)
 
 
 def _windows(frames, num_frames):
-    """[N*T, H, W, 3] -> [N, T, H, W, 3], keeping every size that is known."""
+    """[N*T, H, W, 3] -> [N, T, H, W, 3]; known sizes stay static."""
     count, height, width, channels = frames.shape.as_list()
     batch = None if count is None else count // num_frames
     target = [OPEN if batch is None else batch, num_frames, height, width, channels]
@@ -42,23 +49,30 @@ def _windows(frames, num_frames):
 
 
 def freeze(prefix, model, interface, dcn_impl='tf', use_ema=True):
-    """The graph of a checkpoint with its weights as constants.
+    """The graph of a checkpoint with its weights as constants; see `build` and `freeze_built`."""
+    return freeze_built(prefix, lambda: build(model, interface, dcn_impl), [OUTPUT], use_ema)
+
+
+def freeze_built(prefix, add_nodes, outputs, use_ema=True):
+    """A graph with the weights of a checkpoint as constants.
 
     Args:
-      prefix: of the checkpoint. model, interface, dcn_impl: see build.
-      use_ema: whether to take the moving averages where the checkpoint has them.
+      prefix: of the checkpoint.
+      add_nodes: function without arguments that adds the network, or a part of it, to the default graph.
+      outputs: list of str, names of its last nodes.
+      use_ema: whether to use the moving averages, if the checkpoint has them.
     Returns:
-      (GraphDef, whether moving averages were taken).
+      (GraphDef, whether moving averages were used).
     Raises:
-      UserError: a variable missing, of another shape or not finite.
+      UserError: a variable is missing, has another shape or is not finite.
     """
     with tf.Graph().as_default() as graph, tf.Session() as session:
-        build(model, interface, dcn_impl)
+        add_nodes()
         averaged = _restore(session, prefix, use_ema)
-        # without attributes that only repeat defaults: an older TensorFlow does not know the newer of them
+        # without attributes that have their default values: an older TensorFlow does not know all of them
         graph_def = tf.train.export_meta_graph(graph=graph, strip_default_attrs=True).graph_def
         with no_deprecations():
-            return tf.graph_util.convert_variables_to_constants(session, graph_def, [OUTPUT]), averaged
+            return tf.graph_util.convert_variables_to_constants(session, graph_def, outputs), averaged
 
 
 def _restore(session, prefix, use_ema):
@@ -73,7 +87,7 @@ def _restore(session, prefix, use_ema):
 
 
 def reference(prefix, model, batches, use_ema=True):
-    """What the checkpoint itself gives, in a graph of its own.
+    """Runs the checkpoint in a separate graph.
 
     Args:
       prefix, model, use_ema: see freeze.

@@ -1,4 +1,4 @@
-"""The files of an exported graph: written in a folder beside their place, moved when they were verified."""
+"""The files of an exported graph: written to a folder beside their destination, and moved after verification."""
 import contextlib
 import json
 import os
@@ -14,8 +14,8 @@ from edvr.restoration.graph.loading import no_deprecations
 
 
 def check_destination(destination, kind):
-    """Raises UserError, before the work, where something else than an export of this kind would be replaced."""
-    if kind == 'frozen' and os.path.isdir(destination):
+    """Raises UserError if the destination holds something other than an export of this kind."""
+    if kind != 'saved_model' and os.path.isdir(destination):
         raise UserError('%s is a folder: give the name of a file' % destination)
     if kind == 'saved_model' and os.path.exists(destination) and not os.path.isfile(
             os.path.join(destination, 'saved_model.pb')):
@@ -24,8 +24,8 @@ def check_destination(destination, kind):
 
 
 @contextlib.contextmanager
-def workshop(destination):
-    """A folder beside the destination to work in, gone afterwards."""
+def draft_folder(destination):
+    """A temporary folder beside the destination."""
     with files.explained(destination):
         folder = tempfile.mkdtemp(prefix='.export-', dir=os.path.dirname(destination) or '.')
     try:
@@ -34,11 +34,16 @@ def workshop(destination):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_frozen(path, graph_def, model, interface, facts):
+def write_graph(path, graph_def):
+    """Writes a GraphDef; returns the checksum of its bytes, str."""
     data = graph_def.SerializeToString()
     with open(path, 'wb') as file:
         file.write(data)
-    content = signature.describe(model, interface, sha256=signature.checksum(data), **facts)
+    return signature.checksum(data)
+
+
+def write_frozen(path, graph_def, model, interface, facts):
+    content = signature.describe(model, interface, sha256=write_graph(path, graph_def), **facts)
     write_description(signature.sidecar_path(path), content)
     return content
 
@@ -67,7 +72,7 @@ def write_description(path, content):
 
 
 def publish(draft, destination, folder):
-    """Moves the verified graph and its description to their names; between the two moves their checksums differ."""
+    """Moves the verified graph and its description to the destination; between the two moves their checksums differ."""
     if os.path.isdir(draft):
         if os.path.exists(destination):
             os.replace(destination, os.path.join(folder, 'replaced'))
@@ -75,3 +80,13 @@ def publish(draft, destination, folder):
         return
     os.replace(signature.sidecar_path(draft), signature.sidecar_path(destination))
     os.replace(draft, destination)
+
+
+def publish_parts(draft, destination):
+    """Moves two verified graphs and their description to the destination; between the moves their checksums differ.
+
+    Args:
+      draft, destination: parts.Paths.
+    """
+    for old, new in zip(draft, destination):
+        os.replace(old, new)

@@ -1,4 +1,4 @@
-"""Runs an exported graph: windows of uint8 frames in, float frames out, whatever the graph's own ends are."""
+"""Runs an exported graph: windows of uint8 frames in, float frames out, for every type of graph input and output."""
 import contextlib
 import os
 
@@ -16,11 +16,11 @@ from edvr.runtime import devices
 
 
 class NotRunnableError(UserError):
-    """A sound graph with operators that only an Ascend device runs."""
+    """The graph is valid, but only an Ascend device runs its operators."""
 
 
 class FrozenGraph:
-    """An exported graph in a session of its own.
+    """An exported graph in its session.
 
     Attributes:
       config: ModelConfig (num_frames, scale, size_multiple, ...).
@@ -29,14 +29,15 @@ class FrozenGraph:
     """
 
     def __init__(self, path, session_config=None, device='cpu'):
-        """Loads a `.pb` or a SavedModel's folder and the description written with it.
+        """Loads a `.pb` or the folder of a SavedModel, and the description written with it.
 
         Args:
           path: str.
           session_config: tf.ConfigProto; None for one that uses all cores.
-          device: 'cpu', 'gpu' or 'npu': where the session computes.
+          device: 'cpu', 'gpu' or 'npu', the device of the session.
         Raises:
-          UserError: not such a graph; nodes, description or checksum missing or wrong; ops unknown to this TensorFlow.
+          UserError: the path is not such a graph; nodes, description or checksum are missing or wrong; this TensorFlow
+            does not know an operation.
         """
         self.path = path = str(path)
         saved_model = os.path.isdir(path)
@@ -44,7 +45,7 @@ class FrozenGraph:
         if not saved_model:
             graph_def = parse_graph(path, data)
             if device != 'npu':
-                _refuse_ascend(path, graph_def)
+                refuse_ascend(path, graph_def)
         self.config, self.interface, self.content = signature.read(path, data)
         graph = tf.Graph()
         self._session = tf.Session(graph=graph, config=session_config or devices.session_config(RuntimeConfig()))
@@ -53,23 +54,26 @@ class FrozenGraph:
                 with no_deprecations():
                     tf.saved_model.loader.load(self._session, [tf.saved_model.tag_constants.SERVING], path)
             else:
-                _import(path, graph_def)
+                import_graph(path, graph_def)
         self._input, self._output = (_tensor(graph, path, name) for name in (INPUT, OUTPUT))
 
     def run(self, windows):
-        """Restores windows, in runs of the batch size the graph is fixed to.
+        """Restores windows; a graph with a fixed batch size runs several times.
 
         Args:
           windows: uint8 [N, T, H, W, 3], RGB.
         Returns:
-          float32 [N, sH, sW, 3]; from a float graph unclipped, from a uint8 graph multiples of 1/255.
+          float32 [N, sH, sW, 3]: not clipped from a float graph, multiples of 1/255 from a uint8 graph.
         Raises:
-          UserError: a size the graph does not take.
+          UserError: the graph was exported for another size.
         """
         windows = np.asarray(windows)
         if windows.dtype != np.uint8 or windows.ndim != 5 or windows.shape[4] != 3:
             raise ValueError('windows are %s %s; they must be uint8 [N, T, H, W, 3]' % (windows.dtype, windows.shape))
-        self._check_sizes(*windows.shape[1:4])
+        if windows.shape[1] != self.config.num_frames:
+            raise UserError('a window of %d frames, but %s takes %d'
+                            % (windows.shape[1], self.path, self.config.num_frames))
+        check_size(self.path, self.config, self.interface, *windows.shape[2:4])
         fixed = self.interface.batch_size
         if fixed == OPEN or not len(windows):
             return self._run(windows)
@@ -85,45 +89,47 @@ class FrozenGraph:
     def __exit__(self, *unused):
         self.close()
 
-    def _check_sizes(self, num_frames, height, width):
-        if num_frames != self.config.num_frames:
-            raise UserError('a window of %d frames, but %s takes %d' % (num_frames, self.path, self.config.num_frames))
-        fixed = (self.interface.height, self.interface.width)
-        if any(want not in (OPEN, size) for want, size in zip(fixed, (height, width))):
-            raise UserError('frames of %dx%d (height x width), but %s was exported for %s: export with --height and '
-                            '--width of the frames, or with -1 for any size'
-                            % (height, width, self.path, 'x'.join('any' if size == OPEN else str(size)
-                                                                  for size in fixed)))
-        multiple = self.config.size_multiple
-        if height % multiple or width % multiple:
-            raise UserError('frames of %dx%d (height x width), but %s takes multiples of %d'
-                            % (height, width, self.path, multiple))
-
     def _run(self, windows):
         return as_float(self._session.run(self._output, {self._input: as_input(windows, self.interface)}))
 
 
+def check_size(path, model, interface, height, width):
+    """Raises UserError if a graph was exported for another size of frames.
+
+    Args:
+      path: of the graph. model: ModelConfig. interface: InterfaceConfig. height, width: ints, pixels.
+    """
+    fixed = (interface.height, interface.width)
+    if any(want not in (OPEN, size) for want, size in zip(fixed, (height, width))):
+        raise UserError('frames of %dx%d (height x width), but %s was exported for %s: export with --height and '
+                        '--width of the frames, or with -1 for any size'
+                        % (height, width, path, 'x'.join('any' if size == OPEN else str(size) for size in fixed)))
+    if height % model.size_multiple or width % model.size_multiple:
+        raise UserError('frames of %dx%d (height x width), but %s takes multiples of %d'
+                        % (height, width, path, model.size_multiple))
+
+
 def filled(windows, count):
-    """`count` windows: the last one is repeated where there are fewer; any number where count is OPEN."""
+    """Repeats the last window until there are `count` windows; does nothing if count is OPEN."""
     missing = max(0, count - len(windows))
     return np.concatenate([windows] + [windows[-1:]] * missing) if missing else windows
 
 
 def as_input(windows, interface):
-    """uint8 [N, T, H, W, 3] in the type and rank that a graph's input takes; interface: InterfaceConfig."""
+    """Converts uint8 [N, T, H, W, 3] to the type and rank of the graph's input; interface: InterfaceConfig."""
     if interface.input_dtype == 'float32':
         windows = windows.astype(np.float32) / np.float32(255)
     return windows.reshape((-1,) + windows.shape[2:]) if interface.input_rank == 4 else windows
 
 
 def as_float(sr):
-    """A graph's output, uint8 in 0..255 or float32 in 0..1, as float32."""
+    """Converts the output of a graph, uint8 in 0..255 or float32 in 0..1, to float32 in 0..1."""
     return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
 
 
 @contextlib.contextmanager
 def no_deprecations():
-    """TensorFlow warns the user of calls that have no successor in graph mode; the warnings help nobody here."""
+    """Suppresses TensorFlow's warnings about deprecated calls; graph mode has no replacement for them."""
     verbosity = tf.logging.get_verbosity()
     tf.logging.set_verbosity(tf.logging.ERROR)
     try:
@@ -133,16 +139,19 @@ def no_deprecations():
 
 
 def is_exported(path):
-    """Whether a path is an exported graph (a `.pb` file or a SavedModel's folder), by its look; it may not be there."""
+    """Whether a path names an exported graph, which need not exist.
+
+    An exported graph is a `.pb` file, the description of an export in parts, or the folder of a SavedModel.
+    """
     path = str(path)
-    return path.endswith('.pb') or os.path.isfile(os.path.join(path, 'saved_model.pb'))
+    return path.endswith(('.pb', '_parts.json')) or os.path.isfile(os.path.join(path, 'saved_model.pb'))
 
 
-def parse_graph(path, data):
+def parse_graph(path, data, ends=(INPUT, OUTPUT)):
     """GraphDef from a frozen graph's bytes.
 
     Raises:
-      UserError: not a GraphDef, or without the two nodes this project names.
+      UserError: the bytes are not a GraphDef, or the input or output node of this project is missing.
     """
     graph_def = tf.GraphDef()
     try:
@@ -150,7 +159,7 @@ def parse_graph(path, data):
     except DecodeError:
         raise UserError('%s is not a frozen graph (a binary GraphDef): give the .pb that edvr.export wrote'
                         % path) from None
-    missing = sorted({INPUT, OUTPUT} - {node.name for node in graph_def.node})
+    missing = sorted(set(ends) - {node.name for node in graph_def.node})
     if missing:
         raise UserError('%s has no node %s: it is not a graph that edvr.export wrote'
                         % (path, ' and no node '.join(missing)))
@@ -158,7 +167,7 @@ def parse_graph(path, data):
 
 
 def read_bytes(path):
-    """The bytes of a file; UserError when it cannot be read."""
+    """The bytes of a file. Raises UserError if it cannot be read."""
     try:
         with open(path, 'rb') as file:
             return file.read()
@@ -166,16 +175,17 @@ def read_bytes(path):
         raise UserError('%s cannot be read: %s' % (path, error.strerror)) from None
 
 
-def _refuse_ascend(path, graph_def):
-    """With the adapter installed the operator is known to TensorFlow, but its CPU kernel is empty."""
+def refuse_ascend(path, graph_def):
+    """Raises NotRunnableError for a graph for Ascend: the adapter registers the operator with an empty CPU kernel."""
     if any(node.op == OPERATOR for node in graph_def.node):
         raise NotRunnableError('%s was exported for Ascend (--dcn_impl=npu) and runs only there, converted by atc: '
                                'export with --dcn_impl=tf to run it with TensorFlow %s' % (path, tf.__version__))
 
 
-def _import(path, graph_def):
+def import_graph(path, graph_def, name=''):
+    """Adds a GraphDef to the default graph, below a name. Raises UserError if TensorFlow does not know an operation."""
     try:
-        tf.import_graph_def(graph_def, name='')
+        tf.import_graph_def(graph_def, name=name)
     except (ValueError, tf.errors.NotFoundError) as error:
         raise UserError('TensorFlow %s cannot load %s: %s' % (tf.__version__, path, error)) from None
 

@@ -5,42 +5,66 @@ import sys
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from data_tools.base.errors import UserError
 from edvr.config import RuntimeConfig
 from edvr.model.deform_conv import resolve_impl
 from edvr.restoration.engine import NetworkEngine
-from edvr.restoration.graph import freezing, loading, signature
+from edvr.restoration.graph import freezing, loading, parts, signature
 from edvr.restoration.graph.loading import FrozenGraph
+from edvr.restoration.graph.parts_loading import FrozenParts
 from edvr.runtime import devices
 
 _VARIABLES = ('VariableV2', 'VarHandleOp')
 _READS = ('Identity', 'ReadVariableOp')
 
 
-def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0):
+def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute='fast'):
     """An exported graph, ready to restore with.
 
     Args:
-      path: str, a `.pb` or a SavedModel's folder.
+      path: str, a `.pb`, a SavedModel's folder, or one of the files of an export in parts.
       dcn_impl: 'tf' runs the graph as it is. 'auto' and 'native' take its weights, where this program builds the same
         network node by node, and compute with the compiled operators.
       device: 'cpu', 'gpu' or 'npu'; only on a CPU anything is replaced. intra_op_threads: 0 for one per core.
+      compute: see `NetworkEngine`.
     Returns:
-      CompiledGraph, or FrozenGraph for a graph that runs as it is.
+      CompiledGraph, or FrozenGraph or FrozenParts for graphs that run as they are.
     Raises:
-      UserError: see `FrozenGraph`.
+      UserError: see `FrozenGraph` and `FrozenParts`; or 'bf16' for a graph that runs unchanged.
     """
-    runtime = RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
-    if device == 'cpu' and not os.path.isdir(str(path)) and dcn_impl != 'tf' and resolve_impl(dcn_impl) == 'native':
-        data = loading.read_bytes(str(path))
-        graph_def = loading.parse_graph(str(path), data)
-        config, interface, content = signature.read(str(path), data)
+    path, runtime = str(path), RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
+    in_parts = parts.stem_of(path) is not None
+    if device == 'cpu' and not os.path.isdir(path) and dcn_impl != 'tf' and resolve_impl(dcn_impl) == 'native':
+        config, interface, content, weights = (_weights_of_parts if in_parts else _weights)(path)
+        if weights is not None:
+            return CompiledGraph(config, interface, weights, intra_op_threads, compute)
         if content['dcn_impl'] == 'tf':
-            weights = same_network(graph_def, config, interface)
-            if weights is not None:
-                return CompiledGraph(config, interface, weights, intra_op_threads)
-            print('notice: %s was made by another version and runs as it is (slower); export it again to use the '
+            print('notice: %s was made by another version and runs unchanged (slower); export it again to use the '
                   'compiled operators' % path, file=sys.stderr, flush=True)
-    return FrozenGraph(path, devices.session_config(runtime), device)
+    if compute == 'bf16':
+        raise UserError('--compute=bf16 needs the compiled operators, and %s runs unchanged; use --compute=float32'
+                        % path)
+    return (FrozenParts if in_parts else FrozenGraph)(path, devices.session_config(runtime), device)
+
+
+def _weights(path):
+    """(ModelConfig, InterfaceConfig, description, weights or None) of a frozen graph."""
+    data = loading.read_bytes(path)
+    graph_def = loading.parse_graph(path, data)
+    config, interface, content = signature.read(path, data)
+    weights = same_network(graph_def, config, interface) if content['dcn_impl'] == 'tf' else None
+    return config, interface, content, weights
+
+
+def _weights_of_parts(path):
+    """The same of an export in parts."""
+    graphs, config, interface, content = parts.read(parts.stem_of(path))
+    if content['dcn_impl'] != 'tf':
+        return config, interface, content, None
+    features = same_graph(graphs['features'], lambda: parts.build_features(config, interface))
+    restore = same_graph(graphs['restore'], lambda: parts.build_restore(config, interface, 'tf'))
+    weights = None if features is None or restore is None else dict(features, **restore)
+    return config, interface, content, weights
 
 
 class CompiledGraph(NetworkEngine):
@@ -50,15 +74,15 @@ class CompiledGraph(NetworkEngine):
       interface: InterfaceConfig of the graph: its fixed sizes stay in force.
     """
 
-    def __init__(self, config, interface, weights, intra_op_threads=0):
+    def __init__(self, config, interface, weights, intra_op_threads=0, compute='fast'):
         """
         Args:
           config: ModelConfig. interface: InterfaceConfig.
           weights: dict, names of variables -> float32 arrays.
-          intra_op_threads: 0 for one per core.
+          intra_op_threads, compute: see `NetworkEngine`.
         """
         self.interface, self._weights = interface, weights
-        super().__init__(config, 'native', 'cpu', intra_op_threads)
+        super().__init__(config, 'native', 'cpu', intra_op_threads, compute)
 
     def _load(self, variables):
         self._session.run([variable.initializer for variable in variables],
@@ -79,16 +103,26 @@ class CompiledGraph(NetworkEngine):
 
 
 def same_network(graph_def, config, interface):
-    """The weights of a frozen graph, if it is the network that this program builds.
+    """The weights of a frozen graph, if it is the network that this program builds; see `same_graph`.
 
     Args:
       graph_def: GraphDef. config: ModelConfig. interface: InterfaceConfig.
+    """
+    return same_graph(graph_def, lambda: freezing.build(config, interface, 'tf'))
+
+
+def same_graph(graph_def, add_nodes):
+    """The weights of a frozen graph, if it is the one that this program builds.
+
+    Args:
+      graph_def: GraphDef.
+      add_nodes: function without arguments that adds the network, or a part of it, to the default graph.
     Returns:
       dict, names of variables -> float32 arrays; None when a node, its operation, its inputs, a constant or another
       attribute differs.
     """
     with tf.Graph().as_default() as graph:
-        freezing.build(config, interface, 'tf')
+        add_nodes()
         built = {node.name: node for node in
                  tf.train.export_meta_graph(graph=graph, strip_default_attrs=True).graph_def.node}
     weights = {}

@@ -1,1 +1,1 @@
-"""Restored frames on their way to disk: PNG folders and video files."""
+"""Writes restored frames: PNG folders and video files."""

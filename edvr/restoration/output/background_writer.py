@@ -6,8 +6,8 @@ import threading
 class BackgroundWriter:
     """Calls a function in threads, for items that come in order, with a bounded queue.
 
-    The first error of the function ends the work: the next `put`, or leaving the `with` block, raises it. Leaving the
-    block waits until everything is written; with an exception, what is still waiting is dropped.
+    The first error of the function ends the work: the next `put`, or the end of the `with` block, raises it. The end of
+    the block waits until everything is written; after an exception, the waiting items are dropped.
     """
 
     def __init__(self, write, threads=2, depth=4):
@@ -43,9 +43,9 @@ class BackgroundWriter:
             item = self._queue.get()
             if item is None:
                 return
-            if self._dropped:   # go on emptying the queue, or `put` would wait forever
+            if self._dropped:   # keep emptying the queue, or `put` would wait forever
                 continue
             try:
                 self._write(*item)
-            except BaseException as error:   # whatever it is, the thread that computes must hear of it
+            except BaseException as error:   # any error must reach the thread that computes
                 self._error, self._dropped = self._error or error, True

@@ -1,4 +1,4 @@
-"""What the containers of written videos hold, and which streams of a source go into one."""
+"""The containers of written videos, and the streams of a source that each of them can hold."""
 import collections
 import os
 
@@ -12,9 +12,9 @@ _PCM = ('pcm_s16le', 'pcm_s16be', 'pcm_s24le', 'pcm_s24be', 'pcm_s32le', 'pcm_s3
 Container = collections.namedtuple('Container', 'muxer codec audio audio_encoder subtitles text_encoder attachments')
 Container.__doc__ = """A kind of file.
 
-muxer: ffmpeg's name. codec: its usual video encoder. audio: codecs that it takes as they are, None for any.
-audio_encoder: for the others. subtitles: codecs that it takes as they are. text_encoder: for other subtitles of text.
-attachments: bool, whether it holds fonts and the like.
+muxer: ffmpeg's name. codec: its usual video encoder. audio: codecs that are copied into it, None for any.
+audio_encoder: for the others. subtitles: codecs that are copied into it. text_encoder: for other subtitles of text.
+attachments: bool, whether it can hold attachments such as fonts.
 """
 CONTAINERS = {
     '.mp4': Container('mp4', 'libx264', _QUICKTIME_AUDIO, 'aac', ('mov_text',), 'mov_text', False),
@@ -25,7 +25,7 @@ CONTAINERS = {
     '.webm': Container('webm', 'libvpx-vp9', ('opus', 'vorbis'), 'libopus', ('webvtt',), 'webvtt', False)}
 
 Plan = collections.namedtuple('Plan', 'streams encoded lost')
-Plan.__doc__ = """What becomes of the streams of a source, its picture excepted.
+Plan.__doc__ = """How each stream of a source except its picture is written.
 
 streams: list of (index in the source, kind, codec, encoder: 'copy' or ffmpeg's name), in the order of the output.
 encoded, lost: lists of str, streams that change their codec and streams that do not fit, for messages.
@@ -33,7 +33,7 @@ encoded, lost: lists of str, streams that change their codec and streams that do
 
 
 def container_of(path):
-    """The Container that a file name asks for. Raises UserError for another suffix."""
+    """The Container of a file name. Raises UserError for another suffix."""
     suffix = os.path.splitext(str(path))[1].lower()
     if suffix not in CONTAINERS:
         raise UserError('%s: videos are written as %s' % (path, ' '.join(sorted(CONTAINERS))))
@@ -46,7 +46,7 @@ def plan(source, container, audio=True):
     Args:
       source: VideoInfo, or None.
       container: Container.
-      audio: whether its audio is taken over.
+      audio: whether its audio is copied.
     """
     result = Plan([], [], [])
     pictures = 0
@@ -67,7 +67,7 @@ def plan(source, container, audio=True):
 
 
 def _encoder(kind, codec, container):
-    """How a stream is taken over: 'copy', the name of an encoder, None if it cannot be."""
+    """How a stream is written: 'copy', the name of an encoder, or None if the container cannot hold it."""
     if kind == 'audio':
         return 'copy' if container.audio is None or codec in container.audio else container.audio_encoder
     if kind == 'subtitle':

@@ -1,5 +1,7 @@
-"""How pictures are encoded: 4:2:0, BT.709, limited range, tagged so."""
+"""The encoding of pictures: 4:2:0, BT.709, limited range, with these tags."""
 import typing
+
+import numpy as np
 
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
@@ -26,8 +28,16 @@ class Encoding(typing.NamedTuple):
 
     @property
     def input_format(self):
-        """Of the frames that come in: those of 10 bits are made from 16."""
+        """Bits of the frames to encode: frames of 16 bits for an encoding of 10."""
         return 'rgb48le' if self.bits == 10 else 'rgb24'
+
+    def converted(self, frame):
+        """A frame, uint8 or uint16 [H, W, 3], in the depth that the encoder reads."""
+        if self.bits == 10:
+            return frame if frame.dtype == np.uint16 else frame.astype(np.uint16) * np.uint16(257)
+        if frame.dtype == np.uint16:
+            raise ValueError('frames of 16 bits for a video of 8')
+        return frame
 
     def arguments(self, constant_rate):
         """Options of ffmpeg. With a variable rate frames keep their order: decoding times of segments then never
@@ -41,5 +51,5 @@ class Encoding(typing.NamedTuple):
         return result + ([] if constant_rate else ['-bf', '0'])
 
     def to_json(self):
-        """What decides the bytes, for a record: dict."""
+        """The settings on which the bytes depend, for a record: dict."""
         return dict(codec=self.codec, crf=self.crf, bits=self.bits, ffmpeg=ffmpeg.version())

@@ -1,4 +1,4 @@
-"""Segments, and what a source has beside its picture, into one file."""
+"""Joins segments, and the streams of a source beside its picture, to one file."""
 import os
 import re
 import subprocess
@@ -47,14 +47,14 @@ def join(folder, total, timing, target, container, source=None, plan=None):
 
 
 def lost_metadata(source, path):
-    """Keys of the metadata of a source (VideoInfo or None) that a written file does not hold: sorted list of str."""
+    """Keys of the metadata of a source (VideoInfo or None) that a written file lacks: sorted list of str."""
     if source is None:
         return []
     return sorted(set(_metadata_keys(source.path)) - set(_metadata_keys(path)) - set(_NOT_COPIED))
 
 
 def _metadata_keys(path):
-    """Keys of the whole file, not of its streams and chapters."""
+    """Metadata keys of the whole file, without those of its streams and chapters."""
     process = ffmpeg.start(ffmpeg.command('-loglevel', 'error', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
                                           '-c', 'copy', '-f', 'ffmetadata', 'pipe:1'),
                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -87,7 +87,7 @@ def _streams(plan):
 
 
 def _shift(folder, timing, source, plan):
-    """Seconds by which all streams are moved so that no time is below zero."""
+    """Seconds by which all streams are delayed so that no time is below zero."""
     lowest = timing.start + packets.first_decoding_time(folder.file(0))
     audio = [stream for stream in plan.streams if stream[1] == 'audio'] if plan else []
     if audio:

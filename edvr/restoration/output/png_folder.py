@@ -5,15 +5,16 @@ from data_tools.base import files
 from data_tools.media.images import write_png
 from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.output.records import check_unchanged
+from edvr.restoration.sharing import splitting
 
 
 class PngFolder:
-    """A folder of restored frames that an interrupted run can go on filling.
+    """A folder of restored frames that a later run can complete.
 
-    RECORD in it keeps what the frames were restored with, so that frames of two networks never mix.
+    The file RECORD in it holds the settings of the frames, so that frames of two networks never mix.
 
     Attributes:
-      first: int, index of the first frame that is missing; the number of frames if none is.
+      missing: list of (first, end), the stretches of frames that were missing when the folder was opened.
     """
 
     RECORD = '.restoration.json'
@@ -21,10 +22,10 @@ class PngFolder:
     def __init__(self, folder, names, settings, overwrite=False):
         """Args:
           folder: str, made if absent. names: file names of all frames, without suffix.
-          settings: dict of JSON values: all that makes these frames what they are.
-          overwrite: start anew, whatever is there.
+          settings: dict of JSON values on which the frames depend.
+          overwrite: remove existing frames.
         Raises:
-          UserError: the folder cannot be written, or has frames by these names of other settings or of unknown origin.
+          UserError: the folder cannot be written, or has frames of these names with other or unknown settings.
         """
         self.folder, self._paths = folder, [os.path.join(folder, name + '.png') for name in names]
         files.make_dir(folder)
@@ -35,8 +36,13 @@ class PngFolder:
                 files.remove(path)
         else:
             self._check(record, settings)
-        self.first = next((index for index, path in enumerate(self._paths) if not os.path.exists(path)), len(names))
+        self.missing = self.missing_between(0, len(names))
         files.write_json(record, settings)
+
+    def missing_between(self, first, end):
+        """The stretches of missing frames from `first` to `end` (not included), now: list of (first, end)."""
+        return [(first + begin, first + stop)
+                for begin, stop in splitting.missing(os.path.exists(path) for path in self._paths[first:end])]
 
     def write(self, index, sr):
         """Writes frame number `index`, float [H, W, 3] in [0, 1]."""

@@ -6,13 +6,17 @@ from tqdm import tqdm
 
 def bar(total, what):
     """A tqdm bar of frames on stderr; with total=None one that only counts, shown after 2 s."""
-    # into a log file a line now and then is enough
-    return tqdm(total=total, desc=what, unit='frame', file=sys.stderr, mininterval=0.1 if sys.stderr.isatty() else 30,
-                delay=0 if total else 2)
+    # a log file gets a line every 30 s
+    return _Frames(total=total, desc=what, unit='frame', file=sys.stderr,
+                   mininterval=0.1 if sys.stderr.isatty() else 30, delay=0 if total else 2)
 
 
-def announce_end(progress):
-    """Says that only writing is left, once all frames of a bar are restored."""
-    if progress.n >= progress.total:
-        progress.refresh()
-        progress.write('all frames are restored; the last files are still being written', file=sys.stderr)
+class _Frames(tqdm):
+    """A bar that says when all frames are restored and only writing is left."""
+
+    def update(self, n=1):
+        shown = super().update(n)
+        if n and self.total and self.n >= self.total:
+            self.refresh()
+            self.write('all frames are restored; the last files are still being written', file=sys.stderr)
+        return shown

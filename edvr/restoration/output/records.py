@@ -1,4 +1,4 @@
-"""Records beside unfinished work: what decides its bytes, so that work of different settings never mixes."""
+"""Records beside unfinished work: the settings on which its bytes depend, so that different work never mixes."""
 import os
 
 from data_tools.base import files
@@ -11,13 +11,13 @@ def check_unchanged(record, settings, what, place, foreign=None):
     Args:
       record: str, a JSON file. settings: dict of JSON values.
       what: str, such as 'frames'. place: str, the folder, for the error.
-      foreign: str, a file that is there, named when there is no record; None names the folder.
+      foreign: str, an existing file, named when there is no record; None names the folder.
     Raises:
       UserError: there is no record, or the settings differ.
     """
     known = files.read_json(record) if os.path.exists(record) else None
     if not isinstance(known, dict):
-        raise UserError('%s is there already, and not from a restoration that could continue: give another --output, '
+        raise UserError('%s exists already, and not from a restoration that could continue: give another --output, '
                         'or --overwrite to replace it' % (foreign or place))
     changed = ['%s %s, now %s' % (key, known.get(key), settings[key]) for key in sorted(settings)
                if known.get(key) != settings[key]]

@@ -1,10 +1,11 @@
-"""The segments of a video that is being written: each is encoded by itself, so an interrupted run loses only one.
+"""The segments of a video that is being written: each is encoded separately, so an interrupted run loses only one.
 
-Segments are MP4 files of pictures alone, in a hidden folder beside the video, with a record of what decides their
-bytes.
+Segments are MP4 files without sound, in a hidden folder beside the video, with a record of the settings on which their
+bytes depend.
 """
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 
@@ -14,6 +15,7 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
 from edvr.restoration.output.records import check_unchanged
+from edvr.restoration.sharing import splitting
 
 FRAMES = 240   # of a segment: about one interval between key frames
 
@@ -25,29 +27,29 @@ class SegmentFolder:
     """The segments of one video.
 
     Attributes:
-      path: str, the folder.
-      first: int, index of the first frame whose segment is missing.
+      path: str, the folder. frames: int, frames of a segment.
+      first: int, index of the first frame whose segment was missing when the folder was opened.
     """
 
     RECORD = 'record.json'
 
     def __init__(self, video, settings, overwrite=False, frames=FRAMES):
-        """Opens the folder, or makes it.
+        """Opens or creates the folder.
 
         Args:
           video: str, path of the video.
-          settings: dict of JSON values: all that decides the bytes of the segments.
+          settings: dict of JSON values on which the bytes of the segments depend.
           overwrite: remove segments of other settings.
           frames: int, frames of a segment.
         Raises:
           UserError: the folder cannot be written, or has segments of other settings.
         """
         folder, name = os.path.split(os.path.abspath(video))
-        self.path, self._frames = os.path.join(folder, '.%s.segments' % name), frames
+        self.path, self.frames = os.path.join(folder, '.%s.segments' % name), frames
         settings = dict(settings, segment_frames=frames)
         files.make_dir(folder)
         record = os.path.join(self.path, self.RECORD)
-        if self._count():
+        if self._present():
             try:
                 check_unchanged(record, settings, 'segments', self.path)
             except UserError:
@@ -57,7 +59,13 @@ class SegmentFolder:
         files.make_dir(self.path)
         files.remove_partials(self.path)
         files.write_json(record, settings)
-        self.first = self._count() * frames
+        self.first = self.missing(len(self._present()) * frames + 1)[0][0]
+
+    def missing(self, total):
+        """The stretches of frames without a segment in a video of `total` frames: list of (first, end)."""
+        there = set(self._present())
+        numbers = splitting.missing(number in there for number in range(-(-total // self.frames)))
+        return [(self.bounds(first, total)[0], self.bounds(end - 1, total)[1]) for first, end in numbers]
 
     def file(self, number):
         """Path of segment `number`."""
@@ -65,29 +73,63 @@ class SegmentFolder:
 
     def bounds(self, number, total):
         """(first, end) of the frames of a segment in a video of `total` frames."""
-        return number * self._frames, min((number + 1) * self._frames, total)
+        return number * self.frames, min((number + 1) * self.frames, total)
 
     def number(self, index):
         """(number of the segment of a frame, whether the frame is its first)."""
-        return index // self._frames, index % self._frames == 0
+        return index // self.frames, index % self.frames == 0
 
     def close(self):
         """Removes the folder if it holds no whole segment."""
-        if not self._count():
+        if not self._present():
             files.remove(self.path)
 
     def remove(self):
         files.remove(self.path)
 
-    def _count(self):
-        number = 0
-        while os.path.exists(self.file(number)):
-            number += 1
-        return number
+    def _present(self):
+        """Numbers of the existing segments: list of int."""
+        names = files.listing(self.path)
+        return [int(name[:6]) for name in names if re.match(r'[0-9]{6}\.mp4$', name)]
+
+
+class SegmentWriter:
+    """Writes consecutive frames to segments; a context manager that ends the last one. It can be pickled before."""
+
+    def __init__(self, folder, first, timing, encoding, pixel_aspect=1):
+        """
+        Args:
+          folder: SegmentFolder. first: int, index of the first frame to write, which begins a segment.
+          timing, encoding, pixel_aspect: see `SegmentEncoder`.
+        """
+        self._folder, self._arguments, self._pixel_aspect = folder, (timing, encoding), pixel_aspect
+        self.next, self._shape, self._encoder = first, None, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        encoder, self._encoder = self._encoder, None
+        if encoder:
+            encoder.__exit__(*error)
+
+    def write(self, frame):
+        """Adds frame number `next`: uint8 or uint16 [H, W, 3], RGB; all of one size."""
+        if self._shape not in (None, frame.shape):
+            raise ValueError('a frame of shape %s after frames of %s' % (frame.shape, self._shape))
+        self._shape = frame.shape
+        number, begins = self._folder.number(self.next)
+        timing, encoding = self._arguments
+        if begins:
+            self.__exit__(None, None, None)
+            self._encoder = SegmentEncoder(self._folder.file(number), frame.shape, timing, self.next, encoding,
+                                           self._pixel_aspect).__enter__()
+        self._encoder.write(encoding.converted(frame))
+        self.next += 1
 
 
 class SegmentEncoder:
-    """Encodes frames into one file that gets its name when it is whole; a context manager."""
+    """Encodes frames to one file, which gets its name when it is whole; a context manager."""
 
     def __init__(self, path, shape, timing, first, encoding, pixel_aspect=1):
         """Starts ffmpeg when the block is entered.
@@ -109,7 +151,7 @@ class SegmentEncoder:
         partial = self._stack.enter_context(files.atomic_path(self._path))
         self._process = ffmpeg.start(self._command(partial), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                      stderr=self._log)
-        self._stack.push(self._stop)   # ends before the file gets its name, which it does not if this raises
+        self._stack.push(self._stop)   # an error of ffmpeg leaves the file without its name
         return self
 
     def __exit__(self, kind, error, trace):
@@ -118,14 +160,14 @@ class SegmentEncoder:
     def write(self, frame):
         """Adds one frame, uint8 or uint16 [H, W, 3] as the encoding has it.
 
-        An odd height or width, impossible in 4:2:0, grows by a repeated line.
+        An odd height or width, impossible in 4:2:0, is extended by a repeated line.
         """
         height, width, _ = frame.shape
         if height % 2 or width % 2:
             frame = np.pad(frame, [(0, height % 2), (0, width % 2), (0, 0)], 'edge')
         try:
             self._process.stdin.write(np.ascontiguousarray(frame).data.cast('B'))
-        except OSError:   # ffmpeg has ended; its log holds the reason
+        except OSError:   # ffmpeg has ended; its log contains the reason
             self._process.wait()
             raise UserError(self._failure()) from None
 
@@ -165,7 +207,7 @@ class SegmentEncoder:
 def _at_times(timing, first, count):
     """Filters that give frame N of a segment of `count` frames its time, counted from the segment's first frame.
 
-    The expression is a binary search: ffmpeg limits how deep one may be.
+    The expression is a binary search, because ffmpeg limits the depth of expressions.
     """
     zero = timing.units(first)
 

@@ -1,4 +1,4 @@
-"""When the frames of a written video are shown."""
+"""The display times of the frames of a written video."""
 from fractions import Fraction
 
 _MICROSECOND = Fraction(1, 1000000)
@@ -28,7 +28,7 @@ class Timing:
 
     @classmethod
     def of_source(cls, source, rate):
-        """That of a VideoInfo; a `rate` of its own replaces the times of the source. `source` None starts at 0."""
+        """The Timing of a VideoInfo; another `rate` replaces the times of the source. `source` None starts at 0."""
         if source is None:
             return cls(rate)
         if source.constant_rate or rate != source.rate:
@@ -36,7 +36,7 @@ class Timing:
         return cls(rate, source.start, source.times, source.time_base)
 
     def units(self, index):
-        """Time of a frame after the first, in units; for the frame behind the last, one average duration later."""
+        """Time of a frame after the first, in units; after the last frame, one average duration later."""
         if self.constant:
             return index
         if index < len(self._times):
@@ -48,5 +48,5 @@ class Timing:
         return self.units(index) * self.unit
 
     def microseconds(self, index):
-        """The same, rounded to int; differences of rounded times do not add up errors."""
+        """The same, rounded to int, so that rounding errors do not accumulate."""
         return round(self.seconds(index) / _MICROSECOND)

@@ -1,4 +1,4 @@
-"""A written video compared with what it should be, before it gets its name."""
+"""Compares a written video with its source before it gets its name."""
 from data_tools.base.errors import UserError
 from data_tools.media import packets
 
@@ -8,7 +8,7 @@ _ENCODED = 0.03     # where audio is encoded again: about one of its frames
 
 
 def verify(path, total, timing, source=None, plan=None):
-    """Compares frames, their times and the starts of the sound with those that were to be written.
+    """Compares the number of frames, their times and the starts of the sound with the expected ones.
 
     Args:
       path: str, the written file. total: int, frames. timing: Timing.

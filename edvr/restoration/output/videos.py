@@ -1,5 +1,6 @@
-"""Restoring a clip to a video file."""
+"""Restores a clip to a video file."""
 import os
+import typing
 from fractions import Fraction
 
 import numpy as np
@@ -11,20 +12,22 @@ from edvr.restoration import clip_source
 from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.output import output_lock, progress
 from edvr.restoration.output.background_writer import BackgroundWriter
+from edvr.restoration.output.segments import SegmentWriter
 from edvr.restoration.output.video_writer import VideoWriter
+from edvr.restoration.sharing import splitting
 
 RATE_OF_IMAGES = Fraction(25)
 
 
-def restore_to_video(restorer, source, path, settings, fps=0., crf=18, codec='auto', audio=True, bits=8,
+def restore_to_video(workers, source, path, settings, fps=0., crf=18, codec='auto', audio=True, bits=8,
                      overwrite=False):
-    """Restores one clip to a video; an interrupted restoration continues at the first missing segment.
+    """Restores one clip to a video; an interrupted restoration restores the segments that are missing.
 
     Args:
-      restorer: Restorer.
+      workers: sharing.workers.ThisProcess or WorkerProcesses.
       source: clip_source.Source.
-      path: str; its suffix tells the container.
-      settings: dict of JSON values, what decides how a restored frame looks.
+      path: str; its suffix decides the container.
+      settings: dict of JSON values on which restored frames depend.
       fps, crf, codec, audio, bits: see `InferConfig`.
       overwrite: replace a file of this name, and segments of other settings.
     Returns:
@@ -39,22 +42,42 @@ def restore_to_video(restorer, source, path, settings, fps=0., crf=18, codec='au
     files.make_dir(folder)
     encoder = VideoWriter(path, rate, crf, codec, source.video, audio, bits, _record(settings, source), overwrite,
                           source.length)
-    convert = to_uint16 if bits == 10 else to_uint8
     with output_lock.of_video(path):
         files.remove_partials(folder, name)   # of a run that was killed
         _print_changes(encoder.plan, path)
         with encoder:
-            first = encoder.first
-            if first:
-                print('%d frames are there already' % first)
-            with BackgroundWriter(lambda index, sr: encoder.write(convert(sr)), threads=1) as writer, \
-                    progress.bar(source.length - first, 'restoring') as bar:
-                clip_source.restore_into(writer.put, restorer, source, first, bar)
-                progress.announce_end(bar)
+            stretches = [splitting.Stretch(0, first, end) for first, end in encoder.missing]
+            missing = sum(end - first for _, first, end in stretches)
+            if missing < source.length:
+                print('%d frames exist already' % (source.length - missing))
+            shares = splitting.split(stretches, workers.size, unit=encoder.segment_frames)
+            with progress.bar(missing, 'restoring') as bar:
+                for _ in workers.do(_restore, [[_Part(source, first, end, encoder.segments(first), bits)
+                                                for _, first, end in share] for share in shares], bar):
+                    pass
         if encoder.lost_metadata:
             print('note: %s cannot hold this metadata of the input: %s'
                   % (os.path.splitext(path)[1], ', '.join(encoder.lost_metadata)))
-    return source.length - first
+    return missing
+
+
+class _Part(typing.NamedTuple):
+    """Frames `first` to `end` (not included) of a Source, which fill whole segments, and their writer."""
+    source: clip_source.Source
+    first: int
+    end: int
+    segments: SegmentWriter
+    bits: int
+
+
+def _restore(restorer, parts, bar):
+    """Restores a share (list of _Part); yields how many frames each part had."""
+    for source, first, end, segments, bits in parts:
+        convert = to_uint16 if bits == 10 else to_uint8
+        with segments, BackgroundWriter(lambda index, sr, segments=segments, convert=convert:
+                                        segments.write(convert(sr)), threads=1) as writer:
+            clip_source.restore_into(writer.put, restorer, source, first, end, bar)
+        yield end - first
 
 
 def to_uint16(sr):
@@ -63,7 +86,7 @@ def to_uint16(sr):
 
 
 def _record(settings, source):
-    """What decides the frames of the video."""
+    """The settings on which the frames of the video depend."""
     mark = dict(source=fingerprint.of_file(source.path, fingerprint.VIDEO_BLOCKS)) if source.video else {}
     return dict(settings, frames=source.length, **dict(clip_source.shots_record(source), **mark))
 

@@ -16,11 +16,11 @@ def is_local(host):
 
 
 def this_host(hosts, named, origin):
-    """Which of `hosts` this one is: its place in the list, int.
+    """The index of this host in `hosts`, int.
 
     Args:
       hosts: list of str, names or addresses.
-      named: str, the one that the user says it is, or ''.
+      named: str, the name that the user gives for this host, or ''.
       origin: str, where the list comes from, for errors.
     Raises:
       UserError: none of them is this host, or several are.
@@ -60,7 +60,7 @@ def own_address():
 
 
 def free_ports(count):
-    """Ports that nobody listens on right now, list of int."""
+    """Ports on which no process listens now, list of int."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -78,7 +78,7 @@ def require_free(ports):
 
 def _can_bind(address, port):
     with socket.socket() as one:
-        # a port that a job of a moment ago has used is free
+        # a port of a job that has just ended is free
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             one.bind((address, port))

@@ -1,4 +1,4 @@
-"""All ranks of a job must be started with the same options; what differs is named before anything is computed."""
+"""Checks that all ranks of a job have the same options; differences are reported before anything is computed."""
 import os
 import socket
 
@@ -15,7 +15,7 @@ def check(values, rank, size, address, timeout):
       values: {name: value that JSON can express} of this rank.
       rank, size, address, timeout: see `rendezvous.all_gather`.
     Raises:
-      UserError: on every rank, naming what differs, both values, and the hosts.
+      UserError: on every rank, with the differing options, both values, and the hosts.
     """
     mine = dict(host=socket.gethostname(), process=os.getpid(), values=values)
     everyone = rendezvous.all_gather(mine, rank, size, address, timeout)

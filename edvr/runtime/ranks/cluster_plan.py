@@ -1,8 +1,8 @@
 """Ranks on CPUs and GPUs, which find each other through TF_CONFIG.
 
-On a CPU each rank is a process. On GPUs one process drives all those of a host (MirroredStrategy): its replicas
-exchange gradients inside the process and share one input pipeline, and on one host there are no ports, no rank numbers
-and no processes to watch. Several hosts add a process each (MultiWorkerMirroredStrategy).
+On a CPU each rank is a process. On GPUs one process drives all GPUs of a host (MirroredStrategy): its replicas exchange
+gradients inside the process and share one input pipeline, and a single host needs no ports and no rank numbers. Several
+hosts have one process each (MultiWorkerMirroredStrategy).
 """
 import json
 import os
@@ -26,7 +26,7 @@ def on_cpu(runtime, ranks):
         workers = ['%s:%d' % (host, port) for host in hosts for port in ports]
     first = place * here
     environments = {rank: _tf_config(workers, rank) for rank in range(first, first + here)}
-    return Plan(environments, {}, ['%s on this CPU, which share its %s: slow, for trying things out'
+    return Plan(environments, {}, ['%s on this CPU, which share its %s: slow, for tests of a job only'
                                    % (plural(here, 'rank'), plural(len(os.sched_getaffinity(0)), 'core'))])
 
 

@@ -1,4 +1,4 @@
-"""Becoming a rank, or starting the ranks of this host: one command for any number of devices and hosts."""
+"""Makes this process a rank, or starts the ranks of this host: one command for any number of devices and hosts."""
 import json
 import os
 import sys
@@ -9,10 +9,11 @@ from edvr.runtime.ranks.plan import RANKS, Plan
 from edvr.runtime.ranks.processes import run_together
 
 LAUNCHED = 'EDVR_LAUNCHED'   # set in the environment of the ranks that `run` has started
+_SHARE_GRACE = 10.           # seconds for ranks that have nothing to save but the frame at hand
 
 
 def plan(runtime, ranks, batch_size, log_dir):
-    """What this process does: train as it is, train with a changed environment, or start the ranks of this host.
+    """Decides what this process does: train, train with a changed environment, or start the ranks of this host.
 
     A process whose environment says which rank it is (RANK_ID on an NPU, else TF_CONFIG) starts no others.
 
@@ -23,7 +24,7 @@ def plan(runtime, ranks, batch_size, log_dir):
     Returns:
       plan.Plan.
     Raises:
-      UserError: devices, hosts and ranks that do not fit each other.
+      UserError: devices, hosts and ranks do not match.
     """
     if 'RANK_ID' in os.environ if runtime.device == 'npu' else 'TF_CONFIG' in os.environ:
         return Plan({}, {}, _notes_of_a_rank(runtime))
@@ -59,13 +60,34 @@ def _notes_of_a_rank(runtime):
 
 def run(environments, ranks, log_dir, device):
     """Starts this very program once for each rank of this host, and waits for all. Returns an exit code."""
-    spec = sys.modules['__main__'].__spec__
-    program = ['-m', spec.name] if spec else [sys.argv[0]]
-    # all ranks must have the device that --device=auto has become
-    command = [sys.executable] + program + sys.argv[1:] + ['--device=' + device]
     print('rank 0 shows here; each rank writes %s' % os.path.join(log_dir, 'rank_N.log'), flush=True)
-    launched = {rank: dict(changes, **{LAUNCHED: str(os.getpid())}) for rank, changes in environments.items()}
-    return run_together(command, launched, log_dir, ranks.stop_timeout, bind_cores=ranks.bind_cores)
+    # all ranks must have the device that --device=auto has become
+    return run_together(_command(['--device=' + device]), _launched(environments), log_dir, ranks.stop_timeout,
+                        bind_cores=ranks.bind_cores)
+
+
+def run_shares(environments, log_dir, arguments, look):
+    """The same for ranks that do not wait for each other.
+
+    Args:
+      environments, look: see `processes.run_together`.
+      log_dir: str. arguments: list of str, that follow those of this process.
+    Returns:
+      int, an exit code.
+    """
+    # each sees all cores, as a process alone does: sums over threads, and so frames, are the same bit for bit
+    return run_together(_command(arguments), _launched(environments), log_dir, _SHARE_GRACE, bind_cores=False,
+                        leads=False, look=look)
+
+
+def _command(arguments):
+    """The command line of this process with `arguments` (list of str) added."""
+    spec = sys.modules['__main__'].__spec__
+    return [sys.executable] + (['-m', spec.name] if spec else [sys.argv[0]]) + sys.argv[1:] + arguments
+
+
+def _launched(environments):
+    return {rank: dict(changes, **{LAUNCHED: str(os.getpid())}) for rank, changes in environments.items()}
 
 
 def apply(changes):
@@ -77,9 +99,9 @@ def apply(changes):
 
 
 def meeting_point(config, size):
-    """Where the ranks of this process's job meet: (host, port); None for a job of one rank.
+    """The address at which the ranks of this job connect: (host, port); None for a job of one rank.
 
-    Ranks that were started by other means meet at the address of rank 0 in TF_CONFIG, or at its server in the rank
+    Ranks that another program started connect at the address of rank 0 in TF_CONFIG, or at its server in the rank
     table.
 
     Args:

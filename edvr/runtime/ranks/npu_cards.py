@@ -1,4 +1,4 @@
-"""The Ascend cards of this host: which there are, and the addresses of their network ports."""
+"""The Ascend cards of this host, and the addresses of their network ports."""
 import glob
 import os
 import re
@@ -8,6 +8,7 @@ import subprocess
 from data_tools.base.errors import UserError
 from edvr.runtime.device_choice import NPU_FILES
 from edvr.runtime.ranks import rank_table
+from edvr.runtime.ranks.plan import plural
 
 HCCN_CONF = '/etc/hccn.conf'
 HCCN_TOOL = '/usr/local/Ascend/driver/tools/hccn_tool'
@@ -16,6 +17,29 @@ HCCN_TOOL = '/usr/local/Ascend/driver/tools/hccn_tool'
 def present():
     """Ids of the cards that the driver shows, sorted list of int; empty where it shows none (or in a container)."""
     return sorted(int(re.search(r'\d+$', path).group()) for path in glob.glob(NPU_FILES))
+
+
+def choose(count, ids, advice):
+    """The cards of this host to use.
+
+    Args:
+      count: int, how many; 0 takes all. ids: the cards to take them from; empty for all that the driver shows.
+      advice: function(list of int, the cards that there are) -> str, what to do where they are too few.
+    Returns:
+      list of int. Where the driver shows none it is trusted that the host has as many.
+    Raises:
+      UserError: fewer cards than are asked for.
+    """
+    there = present()
+    found = list(ids or there or range(count or 1))
+    if count > len(found):
+        raise UserError('--num_devices=%d, but %s %s (%s); %s' % (
+            count, '--device_ids names' if ids else 'this host has', plural(len(found), 'NPU'),
+            ', '.join(map(str, found)), advice(found)))
+    absent = sorted(set(found) - set(there)) if there else []
+    if absent:
+        raise UserError('--device_ids names card %d, but this host has %s' % (absent[0], ', '.join(map(str, there))))
+    return found[:count or len(found)]
 
 
 def addresses(ids):
@@ -40,7 +64,7 @@ def addresses(ids):
 
 
 def _ask(ids):
-    """What hccn_tool says: {card id: address}, without the cards that have none."""
+    """The addresses that hccn_tool reports: {card id: address}, without the cards that have none."""
     tool = shutil.which('hccn_tool') or HCCN_TOOL
     if not os.access(tool, os.X_OK):
         raise UserError('several NPUs need the addresses of their network ports, and there is neither %s nor '

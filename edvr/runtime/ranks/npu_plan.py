@@ -7,12 +7,12 @@ from edvr.runtime.ranks import addresses, npu_cards, rank_table, rendezvous
 from edvr.runtime.ranks.plan import LAUNCHERS, RANKS, Plan, equal_recipe, hosts_of, plural
 
 TABLE_FILE = 'rank_table.json'
-RENDEZVOUS = 'EDVR_RENDEZVOUS'   # where the ranks meet, host:port
+RENDEZVOUS = 'EDVR_RENDEZVOUS'   # the address at which the ranks connect, host:port
 
 
 def on_npu(runtime, ranks, batch_size, log_dir):
     """The Plan of a job on NPUs; writes the rank table into `log_dir` (str) where none is given."""
-    # one NPU needs no table: a variable that all jobs of a host have does not turn it into a part of a job
+    # one NPU needs no table: the variable may be set for all jobs of a host
     several = runtime.num_devices != 1 or len(ranks.hosts) > 1
     path = ranks.rank_table or (os.environ.get('RANK_TABLE_FILE') if several and not ranks.hosts else None)
     if path:
@@ -38,7 +38,7 @@ def on_npu(runtime, ranks, batch_size, log_dir):
 
 
 def _alone(changes, ranks, path):
-    """The Plan of one NPU. The environment may name it, unless --device_ids does."""
+    """The Plan of one NPU, named by --device_ids or else by the environment."""
     named = [name for name in ('ASCEND_DEVICE_ID', 'DEVICE_ID') if name in os.environ]
     if named and not ranks.device_ids and not path:
         changes = {name: value for name, value in changes.items() if name not in ('ASCEND_DEVICE_ID', 'DEVICE_ID')}
@@ -69,7 +69,8 @@ def _given(path, count, ranks, batch_size):
 
 def _made(count, ranks, batch_size):
     """The same for a table that the hosts of the job make together from the addresses of their cards."""
-    ids = _cards(count, ranks.device_ids, batch_size)
+    ids = npu_cards.choose(count, ranks.device_ids, lambda found: 'the same whole batch is '
+                           + equal_recipe(count, len(found), batch_size))
     hosts, place = hosts_of(ranks)
     if len(hosts) * len(ids) == 1:
         alone = [rank_table.Rank(0, ids[0], '', hosts[0])]
@@ -82,17 +83,3 @@ def _made(count, ranks, batch_size):
     cards = [(card, address, host['server']) for host in everyone for card, address in host['cards']]
     table = [rank_table.Rank(number, *card) for number, card in enumerate(cards)]
     return table, [rank for rank in table if rank.server_id == own]
-
-
-def _cards(count, ids, batch_size):
-    """The cards of this host to use: `ids`, else the first `count` (0: all) of those that the driver shows."""
-    present = npu_cards.present()
-    found = list(ids or present or range(count or 1))
-    if count > len(found):
-        raise UserError('--num_devices=%d, but %s %s (%s); the same whole batch is %s' % (
-            count, '--device_ids names' if ids else 'this host has', plural(len(found), 'NPU'),
-            ', '.join(map(str, found)), equal_recipe(count, len(found), batch_size)))
-    absent = sorted(set(found) - set(present)) if present else []
-    if absent:
-        raise UserError('--device_ids names card %d, but this host has %s' % (absent[0], ', '.join(map(str, present))))
-    return found[:count or len(found)]

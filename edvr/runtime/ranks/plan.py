@@ -1,11 +1,11 @@
-"""What the process of a command becomes: a training on its own, one rank of a job, or the launcher of the ranks."""
+"""The plan of a process: it trains alone, is one rank of a job, or starts the ranks."""
 import typing
 
 from edvr.runtime.ranks import addresses
 
 
 class Plan(typing.NamedTuple):
-    """What to do with this process.
+    """The plan of this process.
 
     environments: {rank: {variable: value, or None to unset it}} of the processes to start here; empty where this
     process is the one that trains. changes: the same for this process. notes: list of str, lines to print.
@@ -15,7 +15,7 @@ class Plan(typing.NamedTuple):
     notes: list
 
 
-# what the ports from --port on are for: the launchers of several hosts, all ranks, the workers of a host one by one
+# the uses of the ports from --port on: the launchers of several hosts, all ranks, each worker of a host
 LAUNCHERS, RANKS, WORKERS = 0, 1, 2
 
 
@@ -40,4 +40,4 @@ def equal_recipe(asked, found, batch_size):
 
 
 def plural(count, noun):
-    return '%d %s%s' % (count, noun, '' if count == 1 else 's')
+    return '%d %s%s' % (count, noun, '' if count == 1 else 'es' if noun.endswith('s') else 's')

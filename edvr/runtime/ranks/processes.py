@@ -1,4 +1,4 @@
-"""Processes that live and end together."""
+"""Runs the processes of a job, which start and end together."""
 import contextlib
 import ctypes
 import os
@@ -11,20 +11,20 @@ import time
 from data_tools.base.errors import UserError
 
 TAIL = 25        # lines of a failed process's log to show
-_PAUSE = 0.1     # seconds between looks at the processes
-_DEATH_GRACE = 5.  # seconds for the others when one has failed: they wait for it and would save nothing new
+_PAUSE = 0.1     # seconds between two checks of the processes
+_DEATH_GRACE = 5.  # seconds for the others to end after one has failed: they wait for it and have nothing new to save
 _PR_SET_PDEATHSIG = 1
 
 
 class _Stopped(KeyboardInterrupt):
-    """The job was asked to stop, by `signum`."""
+    """The signal `signum` stops the job."""
 
     def __init__(self, signum):
         super().__init__()
         self.signum = signum
 
 
-def run_together(command, environments, log_dir, grace, bind_cores=True):
+def run_together(command, environments, log_dir, grace, bind_cores=True, leads=True, look=None):
     """Runs `command` once for each rank until all have ended well, or one has failed, or the job is told to stop.
 
     Args:
@@ -33,6 +33,9 @@ def run_together(command, environments, log_dir, grace, bind_cores=True):
       log_dir: str, directory for rank_N.log; made if needed.
       grace: float, seconds for processes to end by themselves when the job is stopped.
       bind_cores: give each process its share of the cores that this one may use.
+      leads: whether the first rank leads: what it writes shows here, and when the job is stopped it ends before the
+        others, which wait for it. Without, all are told to end at once.
+      look: function without arguments, called several times a second and at the end; or None.
     Returns:
       exit code: 0, that of the first rank that failed, or 128 + signal.
     """
@@ -46,13 +49,15 @@ def run_together(command, environments, log_dir, grace, bind_cores=True):
         try:
             for (rank, environment), cores in zip(sorted(environments.items()), shares):
                 log = os.path.join(log_dir, 'rank_%d.log' % rank)
-                ranks.append(_Rank(rank, command, environment, log, cores, show=not ranks))
-            return _watch(ranks)
+                ranks.append(_Rank(rank, command, environment, log, cores, show=leads and not ranks))
+            return _watch(ranks, look or (lambda: None))
         except _Stopped as stop:
-            print('stopping: rank %d saves, then all end (%g s at most)' % (ranks[0].number if ranks else 0, grace),
-                  file=sys.stderr, flush=True)
-            # a process that ends in the middle of a step leaves the others waiting for it: first the one that saves
-            _end(ranks[:1], grace)
+            # a process that ends within a step leaves the others waiting for it, so the one that saves ends first
+            first = ranks[:1] if leads else ranks
+            print('stopping: %s (%g s at most)' % (
+                'rank %d saves, then all end' % (ranks[0].number if ranks else 0) if leads else 'all processes end',
+                grace), file=sys.stderr, flush=True)
+            _end(first, grace)
             return 128 + stop.signum
         finally:
             _end(ranks, _DEATH_GRACE)
@@ -69,7 +74,7 @@ class _Rank:
     """A process of the job, its log file and the thread that fills it."""
 
     def __init__(self, number, command, changes, log, cores, show):
-        self.number, self.log = number, log
+        self.number, self.log, self.shows = number, log, show
         environment = dict(os.environ, PYTHONUNBUFFERED='1')
         for name, value in changes.items():
             environment.pop(name, None)
@@ -77,18 +82,19 @@ class _Rank:
                 environment[name] = value
         try:
             file = open(log, 'ab')   # noqa: SIM115 the thread that fills it closes it
+            self._begin = file.tell()   # behind the lines of earlier runs
         except OSError as error:
             raise UserError('the log %s cannot be written: %s' % (log, error.strerror)) from None
         libc = ctypes.CDLL(None)
 
         def prepare():
-            # the end of the launcher, however it comes, is the end of its processes
+            # any end of the launcher ends its processes
             if hasattr(libc, 'prctl'):
                 libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if cores:
                 os.sched_setaffinity(0, cores)
 
-        # a session of its own: Ctrl-C reaches the launcher only, which ends the ranks in order
+        # a separate session: Ctrl-C reaches only the launcher, which ends the ranks in order
         self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                          stderr=subprocess.STDOUT, preexec_fn=prepare, start_new_session=True)
         self._reader = threading.Thread(target=self._copy, args=(file, show), daemon=True)
@@ -100,7 +106,7 @@ class _Rank:
                 file.write(line)
                 file.flush()
                 if show:
-                    with contextlib.suppress(OSError):   # a closed terminal is no reason to stop
+                    with contextlib.suppress(OSError):   # a closed terminal does not stop the job
                         sys.stdout.buffer.write(line)
                         sys.stdout.buffer.flush()
 
@@ -116,20 +122,22 @@ class _Rank:
             self._process.terminate()
 
     def finish(self):
-        """Waits for the process and for the last of its output; nothing of its group survives."""
+        """Waits for the process and for the end of its output; kills the rest of its group."""
         self._process.wait()
         self.signal_group(signal.SIGKILL)
         self._reader.join(5)
 
     def tail(self):
         with open(self.log, 'rb') as file:
+            file.seek(self._begin)
             return file.read().decode(errors='replace').splitlines()[-TAIL:]
 
 
-def _watch(ranks):
-    """Waits until all have ended (0) or one has failed (its exit code)."""
+def _watch(ranks, look):
+    """Waits until all have ended (0) or one has failed (its exit code); calls `look()` meanwhile."""
     while True:
         codes = [(rank, rank.poll()) for rank in ranks]
+        look()
         for rank, code in codes:
             if code:
                 _report(rank, code)
@@ -142,12 +150,12 @@ def _watch(ranks):
 def _report(rank, code):
     rank.finish()
     how = 'ended with exit code %d' % code if code > 0 else 'was killed by %s' % signal.Signals(-code).name
-    print('error: rank %d %s; the end of %s:\n%s' % (
-        rank.number, how, rank.log, '\n'.join('  | ' + line for line in rank.tail())), file=sys.stderr, flush=True)
+    said = ' (see above)' if rank.shows else ':\n' + '\n'.join('  | ' + line for line in rank.tail())
+    print('error: rank %d %s; the end of %s%s' % (rank.number, how, rank.log, said), file=sys.stderr, flush=True)
 
 
 def _end(ranks, grace):
-    """Asks processes to end, and kills those that have not within `grace` seconds."""
+    """Sends SIGTERM to processes, and kills those that have not ended within `grace` seconds."""
     for rank in ranks:
         rank.terminate()
     deadline = time.monotonic() + grace

@@ -4,11 +4,17 @@ import ipaddress
 import json
 import re
 
+from data_tools.base import files, schema
 from data_tools.base.errors import UserError
 from data_tools.base.files import atomic_path
 from edvr.config import ConfigError
 
 Rank = collections.namedtuple('Rank', 'rank_id device_id device_ip server_id')
+_NUMBER = schema.Text('[0-9]{1,9}', 'a number in quotes')
+_DEVICE = schema.Record(_others=True, device_id=_NUMBER, device_ip=schema.Text(), rank_id=_NUMBER)
+_SERVER = schema.Record(_others=True, server_id=schema.Text(), device=schema.ListOf(_DEVICE, least=1))
+_TABLE = schema.Record(_others=True, version=schema.Text(), status=schema.Text(), server_count=_NUMBER,
+                       server_list=schema.ListOf(_SERVER, least=1))
 
 
 def write(config):
@@ -78,21 +84,17 @@ def read(path):
     Raises:
       UserError: naming the file and everything that HCCL would refuse.
     """
+    advice = 'scripts/rank_tables has examples and python -m edvr.rank_table makes one'
     try:
-        with open(path) as file:
-            table = json.load(file)
-    except (OSError, ValueError) as error:
-        raise UserError('the rank table %s cannot be read: %s; scripts/rank_tables has examples and python -m '
-                        'edvr.rank_table makes one' % (path, error)) from None
-    try:
-        ranks = [Rank(int(device['rank_id']), int(device['device_id']), device['device_ip'], server['server_id'])
-                 for server in table['server_list'] for device in server['device']]
-        header = [('version', table['version'], '1.0'), ('status', table['status'], 'completed'),
-                  ('server_count', int(table['server_count']), len(table['server_list']))]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError('the rank table %s is not of format 1.0 (%s: %s): it must have version, server_count, status, '
-                        'and in server_list for each server server_id and device, of device_id, device_ip, rank_id'
-                        % (path, type(error).__name__, error)) from None
+        with files.open_regular(path) as file:
+            table = json.loads(file.read().decode('utf-8'))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError('the rank table %s cannot be read: %s; %s' % (path, error, advice)) from None
+    schema.check(table, _TABLE, 'the rank table %s is not of format 1.0' % path, advice)
+    ranks = [Rank(int(device['rank_id']), int(device['device_id']), device['device_ip'], server['server_id'])
+             for server in table['server_list'] for device in server['device']]
+    header = [('version', table['version'], '1.0'), ('status', table['status'], 'completed'),
+              ('server_count', int(table['server_count']), len(table['server_list']))]
     wrong = ['%s is %r; it must be %r' % item for item in header if item[1] != item[2]] + problems(ranks)
     if wrong:
         raise UserError('the rank table %s: %s' % (path, '; '.join(wrong)))

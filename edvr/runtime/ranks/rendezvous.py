@@ -1,7 +1,7 @@
-"""The ranks of a job meet over TCP before anything is computed: each gets what every other one brings.
+"""The ranks of a job exchange values over TCP before anything is computed: each gets the values of all.
 
-Rank 0 listens; the others connect, send one line of JSON, and receive one line with the values of all. The protocol is
-not authenticated, and what arrives is only compared and shown; run it in networks that you trust, like the collectives.
+Rank 0 listens; the others connect, send one line of JSON, and receive one line with all values. The protocol is not
+authenticated, and the values are only compared and shown; use it in networks that you trust, like the collectives.
 """
 import contextlib
 import json
@@ -12,13 +12,13 @@ import time
 from data_tools.base.errors import UserError
 
 _PAUSE = .1         # seconds between attempts to connect
-_NOTE_EVERY = 30.   # seconds between lines that say who is missing
+_NOTE_EVERY = 30.   # seconds between lines that name the missing ranks
 _HELLO = 10.        # seconds that a connection has to say which rank it is: it may be none
 _MOST_BYTES = 2 ** 24
 
 
 def all_gather(value, rank, size, address, timeout):
-    """The values of all ranks: list in order of rank. Returns when all have brought theirs.
+    """The values of all ranks: list in order of rank. Returns when all values have arrived.
 
     Args:
       value: anything that JSON can express.
@@ -51,9 +51,9 @@ def _listen(value, size, address, deadline):
                 _welcome(guest, size, values, guests)
             answer = [values[rank] for rank in range(size)]
             for guest in guests.values():
-                with contextlib.suppress(OSError):   # a rank that died meanwhile is noticed by whoever started it
+                with contextlib.suppress(OSError):   # the process that started a rank detects its end
                     _send(guest, answer)
-                    guest.recv(1)   # until it closes: the side that closes first keeps its port busy for a while
+                    guest.recv(1)   # until it closes: the side that closes first keeps its port in use for a while
             return answer
         finally:
             for guest in guests.values():
@@ -78,7 +78,7 @@ def _accept(server, deadline, missing):
 
 
 def _welcome(guest, size, values, guests):
-    """Takes the value of a rank; what is no rank of this job is turned away."""
+    """Receives the value of a rank; refuses connections of anything else."""
     try:
         message = _receive(guest)
         rank, sizes = message['rank'], message['size']

@@ -1,4 +1,4 @@
-"""TF_CONFIG: which process of a multi-host CPU or GPU job this is."""
+"""TF_CONFIG: the rank of this process in a job on several CPU or GPU hosts."""
 import json
 import os
 

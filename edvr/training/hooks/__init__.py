@@ -1,1 +1,1 @@
-"""What happens around each step: log line, summaries, checkpoints, guard, signals, validation."""
+"""The hooks of a training step: log line, summaries, checkpoints, guard, signals, validation."""

@@ -1,4 +1,4 @@
-"""Saving: whole checkpoints or none, which of them stay, and the best one by validation."""
+"""Checkpoints of a run: written whole or not at all, a number of them kept, and the best one by validation."""
 import os
 import shutil
 import sys
@@ -21,9 +21,9 @@ class CheckpointStore:
         """
         Args:
           directory: str.
-          keep_last: int, checkpoints that stay.
+          keep_last: int, checkpoints to keep.
           keep_every_hours: float, hours between checkpoints that are kept permanently; 0 for none.
-          state: run_dir.RunState, which remembers those.
+          state: run_dir.RunState, which records those.
         """
         self._directory, self._keep_last, self._hours = directory, keep_last, keep_every_hours
         self._state = state
@@ -86,7 +86,7 @@ def _move(source, target):
 
 
 class Checkpoints(Part):
-    """Saves at the start, every `save_every` steps while updates are good, and at the end; then calls its listeners."""
+    """Saves at the start, every `save_every` steps while updates are good, and at the end; calls listeners after."""
 
     def __init__(self, config, control, store, listeners=()):
         """
@@ -108,7 +108,7 @@ class Checkpoints(Part):
 
     def after_run(self, report):
         self._streak = report.values['streak']
-        # a checkpoint between bad steps would be no good one to go back to; it is saved at the next good step
+        # a rollback must not return to a state between bad steps; the next good step is saved instead
         if not self._streak and reached(report._replace(previous=self._saved), self._config.save_every):
             self._save(report.session, report.step)
 

@@ -1,4 +1,4 @@
-"""Reports skipped updates and asks for a rollback."""
+"""Reports skipped updates and requests a rollback."""
 import sys
 
 from edvr.training import guard
@@ -7,7 +7,7 @@ from edvr.training.model_fn import LEVELS
 
 
 class Guard(Part):
-    """Reports skipped updates on stderr, and asks for a rollback after `bad_steps` of them in a row."""
+    """Reports skipped updates on stderr, and requests a rollback after `bad_steps` of them in a row."""
 
     def __init__(self, config, control, prints=True):
         """config: TrainingConfig; control: Control; prints: bool, whether this rank prints."""
@@ -21,7 +21,7 @@ class Guard(Part):
         streak, skipped, self._skipped = values['streak'], values['skipped'] - self._skipped, values['skipped']
         if skipped and self._prints:
             print('GUARD: step %d: %d update(s) skipped, %d in a row; %s (loss %g, gradient norm %g, |offset| %s)' % (
-                report.step, skipped, streak, guard.explain(values['faults']) or 'the last step was good again',
+                report.step, skipped, streak, guard.explain(values['faults']) or 'the last step was applied again',
                 values['loss'], values['gradient_norm'],
                 ' '.join('%s:%g' % (level, values['offset_' + level]) for level in LEVELS)),
                 file=sys.stderr, flush=True)

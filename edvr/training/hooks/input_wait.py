@@ -1,9 +1,9 @@
 """How long each step waits for its batch, measured by the input pipeline itself.
 
-The dataset becomes a zip of (clock, batch, clock). A zip asks its parts in their order, in the thread that wants the
-next element, so the difference of the clocks is the time for which the step stood still: near zero while the prefetch
-buffer has a batch ready. That holds where the session pulls batches itself. Where a thread reads ahead of the device
-(NPU, tf.distribute) it would be that thread's waiting, not the step's, and nothing is measured there.
+The dataset becomes a zip of (clock, batch, clock). A zip evaluates its parts in order, in the thread that requests the
+next element, so the difference of the clocks is the time that the step waits: near zero while the prefetch buffer has a
+batch ready. This holds where the session pulls batches itself. Where a thread reads ahead of the device (NPU,
+tf.distribute) the difference would be the waiting time of that thread, so nothing is measured there.
 """
 import tensorflow.compat.v1 as tf
 

@@ -6,7 +6,7 @@ from edvr.training.hooks.pace import Interval
 from edvr.training.hooks.step_hook import Part, reached
 from edvr.training.model_fn import LEVELS
 
-MUCH = .1   # share of the time above which waiting for data is worth a word of advice
+MUCH = .1   # share of the time above which the log line advises on waiting for data
 
 
 class LogLine(Part):
@@ -33,7 +33,7 @@ class LogLine(Part):
             print(self._line(report), flush=True)
             interval.clear()
         elif first:
-            interval.clear()   # the first run also optimises (on an accelerator: compiles) the graph
+            interval.clear()   # the first run also optimises the graph (an accelerator compiles it)
         if first:
             self._first_run, self._since = False, (self._clock(), report.step)
 
@@ -48,7 +48,7 @@ class LogLine(Part):
         return line + (', skipped:%d' % skipped if skipped else '')
 
     def _eta(self, report):
-        """From the pace since the session began, pauses for checkpoints and validation included."""
+        """The remaining time by the average pace since the session began, with checkpoints and validation."""
         if self._first_run or report.step == self._since[1]:
             pace = self._interval.step_seconds
         else:
@@ -57,7 +57,7 @@ class LogLine(Part):
 
 
 def describe_wait(share, advice):
-    """The share of time spent waiting for data, in words: str."""
+    """Describes the share of time spent waiting for data: str."""
     if share is None:
         return 'data wait not measured on this device'
     if share <= MUCH:

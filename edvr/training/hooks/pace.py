@@ -1,4 +1,4 @@
-"""How fast the steps since the last report were."""
+"""The speed of the steps since the last report."""
 from edvr.training.model_fn import DATA_WAIT
 
 
@@ -28,5 +28,5 @@ class Interval:
 
     @property
     def wait_share(self):
-        """Share of the time that went by waiting for data, float; None where it is not measured."""
+        """Share of the time spent waiting for data, float; None where it is not measured."""
         return None if self.wait < 0 else min(1., self.wait / self.seconds)

@@ -9,9 +9,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextlib.contextmanager
 def signals(control):
-    """While inside, SIGTERM and Ctrl-C set `control.signal`: the run ends after its step. A second one ends it now."""
+    """A context in which SIGTERM and Ctrl-C set `control.signal`: the run ends after its step. A second signal ends the
+    process at once."""
     if threading.current_thread() is not threading.main_thread():
-        yield   # Python takes signals in the main thread only
+        yield   # Python handles signals in the main thread only
         return
 
     def handle(number, frame):
@@ -32,7 +33,7 @@ def signals(control):
 
 @contextlib.contextmanager
 def waiting(control):
-    """While inside, before any step, the first signal ends what is waited for; `control.signal` is set then."""
+    """A context before the first step: the first signal interrupts a wait, and sets `control.signal`."""
     control.waits = True
     try:
         yield

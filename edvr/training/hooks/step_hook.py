@@ -1,8 +1,8 @@
-"""The one hook of training: fetches step and watched numbers with each session.run and hands them to its parts.
+"""The only SessionRunHook of training: fetches the step and the watched numbers, and passes them to its parts.
 
-One fetch and a fixed order of the parts, instead of many hooks: on an accelerator each fetched tensor costs, and the
-guard must have spoken before anything is saved. With iterations_per_loop > 1 a run of the session is several steps;
-what happens "every N steps" happens at the first run that reaches or passes a multiple of N.
+One hook makes one fetch and calls its parts in a fixed order: on an accelerator each fetched tensor costs time, and the
+guard must decide before anything is saved. With iterations_per_loop > 1 one session.run performs several steps; an
+action of "every N steps" happens at the first session.run that reaches or passes a multiple of N.
 """
 import collections
 import time
@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 from edvr.training.model_fn import STEP_KEY, WATCHED, WATCHED_KEY
 
 Report = collections.namedtuple('Report', 'step previous values seconds session')
-Report.__doc__ = """What a session.run did.
+Report.__doc__ = """The result of a session.run.
 
 step, previous: int, updates done after and before it; values: dict of float, by the names in model_fn.WATCHED, of its
 last step; seconds: float, host time it took; session: tf.Session.
@@ -20,15 +20,15 @@ last step; seconds: float, host time it took; session: tf.Session.
 
 
 def reached(report, every):
-    """Whether a run of the session came to or past a multiple of `every` steps (0: never)."""
+    """Whether a session.run reached or passed a multiple of `every` steps (0: never)."""
     return bool(every) and report.step // every > report.previous // every
 
 
 class Control:
-    """What the parts decide together.
+    """The state that the parts share.
 
     Attributes:
-      signal: int, the signal that asks the run to end, or None.
+      signal: int, the signal that ends the run, or None.
       waits: bool, whether this process waits for other ranks and has nothing to save.
       rollback: str, why the run must go back to its last checkpoint, or None.
     """
@@ -44,7 +44,7 @@ class Control:
 
 
 class Part:
-    """Base of the parts: what happens at the beginning, after each run of the session, and at an orderly end."""
+    """Base of the parts, with actions at the start, after each session.run, and at an orderly end."""
 
     def build(self):
         """May add to the graph."""
@@ -60,14 +60,14 @@ class Part:
 
 
 class LoopHook(tf.train.SessionRunHook):
-    """Drives the parts; ends the session when `control.stopping`."""
+    """Calls the parts; ends the session when `control.stopping`."""
 
     def __init__(self, parts, control):
         self._parts, self._control = list(parts), control
 
     def begin(self):
         graph = tf.get_default_graph()
-        # under a strategy every replica adds its own; they are equal
+        # under a strategy every replica adds its own tensor, and all are equal
         self._fetches = [graph.get_collection(key)[0] for key in (STEP_KEY, WATCHED_KEY)]
         for part in self._parts:
             part.build()

@@ -16,7 +16,7 @@ class Curves(Part):
         Args:
           config: TrainingConfig.
           batch: int, samples in a step, over all devices.
-          values_in_loss: int, numbers that a summed loss adds up; 1 for a mean.
+          values_in_loss: int, number of terms of a summed loss; 1 for a mean.
           events: RunEvents.
           runtime: RuntimeConfig, for the loss scale; None has none.
         """

@@ -1,4 +1,4 @@
-"""Looking at a checkpoint during training: PSNR of validation clips, and pictures of one window, on TensorBoard."""
+"""Validation of checkpoints during training: PSNR of clips, and pictures of one window, in TensorBoard."""
 import time
 
 from data_tools.media.frames import Decoder
@@ -9,14 +9,14 @@ from edvr.restoration.restorer import Restorer
 
 
 class Validation:
-    """A listener of `checkpoint_saver.Checkpoints`. It restores clips of checkpoints, in its own graph and session."""
+    """A listener of `checkpoint_saver.Checkpoints`. It restores clips with each checkpoint, in its own session."""
 
     def __init__(self, clips, training, device, events, bicubic_events, store):
         """
         Args:
           clips: list of data_tools.media.clips.Clip with LQ and GT, not empty.
           training: TrainingConfig.
-          device: str, what restores, 'cpu' or 'gpu'.
+          device: str, the device that restores, 'cpu' or 'gpu'.
           events: RunEvents.
           bicubic_events: RunEvents for the PSNR of bicubic interpolation, which does not change.
           store: CheckpointStore, which keeps the best checkpoint.

@@ -81,11 +81,12 @@ def _start_hub(size):
 class _Hub:
     """Rank 0's meeting point."""
 
-    def __init__(self, size, listener):
+    def __init__(self, size, listener=None):
         self._size, self._listener = size, listener
-        self._parts, self._answers, self._descriptions = {}, {}, {}
+        self._parts, self._answers, self._descriptions, self._failure = {}, {}, {}, ''
         self._arrived = threading.Condition()
-        threading.Thread(target=self._accept, daemon=True).start()
+        if listener:
+            threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
         while True:
@@ -99,14 +100,19 @@ class _Hub:
         with self._arrived:
             other = self._descriptions.setdefault(key[:2], description)
             if other != description:
-                return 'the ranks disagree on collective %s: %s here, %s elsewhere' % (key[0], description, other)
+                self._failure = 'the ranks disagree on collective %s: %s here, %s elsewhere' % (
+                    key[0], description, other)
+                self._arrived.notify_all()
+                return self._failure
             parts = self._parts.setdefault(key, {})
             parts[rank] = arrays
             if len(parts) == self._size:
                 ordered = [parts[index] for index in range(self._size)]
                 self._answers[key] = [combine(key[2], versions) for versions in zip(*ordered)]
                 self._arrived.notify_all()
-            if not self._arrived.wait_for(lambda: key in self._answers, PATIENCE):
+            if not self._arrived.wait_for(lambda: key in self._answers or self._failure, PATIENCE):
                 return 'only ranks %s came to %r' % (sorted(parts), key)
+            if key not in self._answers:
+                return self._failure
             parts.pop(rank)
             return self._answers[key] if parts else self._answers.pop(key)

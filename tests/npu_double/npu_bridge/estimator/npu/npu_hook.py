@@ -13,7 +13,9 @@ class NPUBroadcastGlobalVariablesHook(tf.train.SessionRunHook):
 
     def begin(self):
         variables = tf.trainable_variables()
-        values = hccl_ops.broadcast([variable.read_value() for variable in variables], self._root_rank)
+        # as in the adapter, what is exchanged has the variables' names: ranks may differ in other operations
+        values = hccl_ops.broadcast([tf.identity(variable, 'broadcast/' + variable.op.name) for variable in variables],
+                                    self._root_rank)
         self._operation = tf.group(*[variable.assign(value) for variable, value in zip(variables, values)])
 
     def after_create_session(self, session, coord):

@@ -31,13 +31,13 @@ class ExponentialUpdateLossScaleManager:
         return self._loss_scale.read_value()
 
     def update_loss_scale(self, finite_grads):
-        """Counts this step; changes the scale when a count is full."""
-        def counted(own, other, every, ratio):
+        """Counts this step; changes the scale when a count is full. A good step leaves the count of bad ones."""
+        def counted(own, every, ratio, further):
             def full():
                 scale = tf.maximum(self._loss_scale * ratio, 1.)
                 assign = tf.cond(tf.is_finite(scale), lambda: tf.group(self._loss_scale.assign(scale)), tf.no_op)
-                return tf.group(own.assign(0), other.assign(0), assign)
-            return tf.cond(own + 1 >= every, full, lambda: tf.group(own.assign_add(1), other.assign(0)))
+                return tf.group(self._good_steps.assign(0), self._bad_steps.assign(0), assign)
+            return tf.cond(own + 1 >= every, full, lambda: tf.group(own.assign_add(1), *further()))
         good, bad = self._good_steps, self._bad_steps
-        return tf.cond(finite_grads, lambda: counted(good, bad, self._every[0], self._ratios[0]),
-                       lambda: counted(bad, good, self._every[1], self._ratios[1]))
+        return tf.cond(finite_grads, lambda: counted(good, self._every[0], self._ratios[0], lambda: []),
+                       lambda: counted(bad, self._every[1], self._ratios[1], lambda: [good.assign(0)]))

@@ -1,0 +1,100 @@
+"""The runners of Apache Beam and their options, checked before anything is done.
+
+Beam is imported when a function is called: programs work without it as long as --runner is not given.
+"""
+import contextlib
+import io
+import logging
+import os
+import shlex
+
+from data_tools.base.errors import UserError
+
+INSTALL = "pip install 'edvr[beam]', in a checkout pip install '.[beam]'"
+_CLASSES = {'DaskRunner': 'apache_beam.runners.dask.dask_runner.DaskRunner'}   # those that Beam knows by class only
+
+
+def require():
+    """Raises UserError unless Beam is installed."""
+    try:
+        with quiet():
+            import apache_beam  # noqa: F401
+    except ImportError as error:
+        raise UserError('--runner needs Apache Beam (%s): %s' % (error, INSTALL)) from None
+
+
+def parse(config):
+    """A function that makes the PipelineOptions of a BeamConfig; a runner changes those that it gets.
+
+    Raises:
+      UserError: a runner that this Beam does not have, options that it does not know or that have a wrong value.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+    new_runner(config.runner)   # some runners define their options when they are loaded
+    try:
+        words = shlex.split(config.beam_options)
+    except ValueError as error:
+        raise UserError('--beam_options=%s: %s' % (config.beam_options, error)) from None
+    others = unknown(words)
+    if any(word.split('=')[0] == '--runner' for word in words):
+        raise UserError('--beam_options names a runner; --runner=NAME is an option of its own')
+    if others and config.runner in ('FlinkRunner', 'SparkRunner', 'PortableRunner', 'PrismRunner'):
+        print('passed on to the job server of %s: %s' % (config.runner, ' '.join(others)), flush=True)
+    elif others:
+        raise UserError('--beam_options: %s has no option %s' % (config.runner, ' '.join(others)))
+    return lambda: PipelineOptions(words + _usual(config.runner, words))
+
+
+def _usual(runner, words):
+    """Options that are added to those given."""
+    level = '--default_sdk_harness_log_level'
+    added = [] if any(word.startswith(level) for word in words) else [level + '=WARNING']
+    if runner == 'DirectRunner':
+        # without it newer ones download and take Prism, which has no worker processes that can be counted; the
+        # pipelines here have no triggers
+        added.append('--allow_unsafe_triggers')
+    return added
+
+
+def unknown(words):
+    """The words that are no option of this Beam. Raises UserError for a wrong value."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+    parsers, said = [], io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), quiet():
+            PipelineOptions(words).get_all_options(add_extra_args_fn=parsers.append)
+            return parsers[0].parse_known_args(words)[1]
+    except SystemExit:
+        text = said.getvalue().strip().splitlines()[-1].partition('error: ')[2]
+        raise UserError('--beam_options: %s' % text) from None
+
+
+@contextlib.contextmanager
+def quiet(level=logging.ERROR):
+    """Beam logs nothing below `level` inside the block; messages of a cluster come by the root logger."""
+    loggers = [logging.getLogger('apache_beam'), logging.getLogger()]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, own in zip(loggers, before):
+            logger.setLevel(own)
+
+
+def new_runner(name):
+    """A runner of Beam by its name. Raises UserError where it cannot be loaded."""
+    import apache_beam
+    from apache_beam.runners.runner import create_runner
+    try:
+        with quiet():
+            return create_runner(_CLASSES.get(name, name))
+    except Exception as error:   # packages that are missing show up as errors of many kinds
+        raise UserError('--runner=%s cannot be loaded by Apache Beam %s: %s'
+                        % (name, apache_beam.__version__, error)) from None
+
+
+def absolute(path):
+    """A path that means the same to workers, whose current folder is another; '' and gs://... as they are."""
+    return os.path.abspath(path) if path and '://' not in path else path

@@ -1,0 +1,41 @@
+"""The processes below this one, as Linux lists them."""
+import contextlib
+import os
+import signal
+
+
+def descendants(text):
+    """Ids of the processes that this one or its descendants started and whose command line contains `text`."""
+    children = {}
+    for name in os.listdir('/proc'):
+        if name.isdigit():
+            with contextlib.suppress(OSError):   # it has ended meanwhile
+                children.setdefault(_parent(name), []).append(int(name))
+    below, waiting = [], [os.getpid()]
+    while waiting:
+        found = children.get(waiting.pop(), [])
+        below += found
+        waiting += found
+    return [pid for pid in below if text in _command_line(pid)]
+
+
+def kill(pids):
+    """Sends SIGKILL to processes; those that have ended are passed over."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _parent(name):
+    """Id of the parent of a process; -1 for one that has ended and waits for its parent to notice."""
+    with open('/proc/%s/stat' % name) as file:
+        state, parent = file.read().rpartition(')')[2].split()[:2]   # the name before it may hold anything
+    return -1 if state == 'Z' else int(parent)
+
+
+def _command_line(pid):
+    try:
+        with open('/proc/%d/cmdline' % pid, 'rb') as file:
+            return file.read().replace(b'\0', b' ').decode(errors='replace')
+    except OSError:
+        return ''

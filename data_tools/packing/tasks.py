@@ -1,0 +1,60 @@
+"""The shards to write as tasks for workers, and what these need in the scratch."""
+from data_tools.packing import shard_writer
+from data_tools.packing.job import order_in_shards
+from data_tools.packing.scratch import frame_bytes
+from data_tools.packing.shard_writer import ShardTask
+
+
+def shard_tasks(found, job, folder, todo):
+    """A ShardTask for each of the shards `todo` (numbers); their `centres` are those of the shard alone."""
+    parts, tasks = order_in_shards(job), []
+    for index in todo:
+        windows = [tuple(window) for window in parts[index].tolist()]
+        kept = shard_writer.kept_clips(folder, index, job)
+        clips_here = {number: found[number] for number, _ in windows}
+        centres = {}
+        for number, centre in windows:
+            clip = found[number]
+            if clip.name not in kept and not clip.gt.direct:
+                centres.setdefault(clip.name, []).append(centre)
+        tasks.append(ShardTask(index, windows, clips_here, centres, kept))
+    return tasks
+
+
+def gt_bytes(task):
+    """Bytes of the GT frames that a shard needs in the scratch."""
+    return sum(len(task.centres.get(clip.name, ())) * frame_bytes(clip.gt)
+               for clip in task.clips.values())
+
+
+def centres_of(tasks):
+    """{name of clip: sorted list of the GT frames in the scratch} of several tasks."""
+    centres = {}
+    for task in tasks:
+        for name, frames in task.centres.items():
+            centres.setdefault(name, []).extend(frames)
+    return {name: sorted(frames) for name, frames in centres.items()}
+
+
+def with_centres(tasks, centres):
+    """The tasks with the `centres` of all that are packed together, which name the files in the scratch."""
+    return [task._replace(centres={name: centres[name] for name in task.centres}) for task in tasks]
+
+
+def rounds(tasks, room):
+    """Lists of tasks whose GT frames together take no more than `room` bytes; a single one may take more."""
+    some, used = [], 0
+    for task in tasks:
+        size = gt_bytes(task)
+        if some and used + size > room:
+            yield some
+            some, used = [], 0
+        some.append(task)
+        used += size
+    if some:
+        yield some
+
+
+def clips_to_decode(tasks):
+    """{clip number: Clip} of the windows that are encoded."""
+    return {number: clip for task in tasks for number, clip in sorted(task.clips.items()) if clip.name not in task.kept}

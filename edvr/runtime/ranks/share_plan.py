@@ -1,0 +1,62 @@
+"""Ranks that share work without talking to each other: a process for each device of this host."""
+import os
+
+from data_tools.base.errors import UserError
+from edvr.runtime.ranks import npu_cards
+from edvr.runtime.ranks.plan import Plan, plural
+
+_NAMES = ('ASCEND_DEVICE_ID', 'DEVICE_ID')   # variables that name the NPU of a process
+
+
+def plan(device, host):
+    """What this process does: work alone, perhaps with a changed environment, or start a process for each device.
+
+    Args:
+      device: 'npu', 'gpu' or 'cpu'. host: HostConfig.
+    Returns:
+      plan.Plan; no environments where there is one device.
+    Raises:
+      UserError: fewer devices than are asked for.
+    """
+    return {'npu': _npus, 'gpu': _gpus, 'cpu': _processes}[device](host)
+
+
+def _npus(host):
+    # each is a job of its own for the adapter
+    common = dict(JOB_ID=os.environ.get('JOB_ID') or 'edvr', RANK_ID='0', RANK_SIZE='1', RANK_TABLE_FILE=None,
+                  POD_NAME=None)
+    if host.num_devices < 2 and not host.device_ids and any(name in os.environ for name in _NAMES):
+        return Plan({}, common, [])
+    cards = npu_cards.choose(host.num_devices, host.device_ids, lambda found: _advice(len(found)))
+    environments = {number: dict(common, DEVICE_ID=str(card), ASCEND_DEVICE_ID=None)
+                    for number, card in enumerate(cards)}
+    return _of(environments, '%s: %s' % (plural(len(cards), 'NPU'), ', '.join(map(str, cards))))
+
+
+def _gpus(host):
+    from edvr.graph_mode import tf
+    found = len(tf.config.experimental.list_physical_devices('GPU'))
+    if host.num_devices > found > 0:
+        raise UserError('--num_devices=%d, but TensorFlow sees %s on this host (CUDA_VISIBLE_DEVICES can hide some); %s'
+                        % (host.num_devices, plural(found, 'GPU'), _advice(found)))
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+    names = visible.split(',') if visible else list(map(str, range(found)))
+    names = names[:host.num_devices or found]
+    return _of({number: dict(CUDA_VISIBLE_DEVICES=name) for number, name in enumerate(names)},
+               '%s: %s' % (plural(len(names), 'GPU'), ', '.join(names)))
+
+
+def _processes(host):
+    count = host.num_devices or 1
+    return _of({number: {} for number in range(count)}, '%s on this CPU, which share its %s' % (
+        plural(count, 'process'), plural(len(os.sched_getaffinity(0)), 'core')))
+
+
+def _of(environments, note):
+    if len(environments) < 2:
+        return Plan({}, environments.get(0, {}), [])
+    return Plan(environments, {}, [note])
+
+
+def _advice(found):
+    return 'give --num_devices=%d, or 0 for all' % found
