@@ -35,7 +35,10 @@ class Process:
     def __init__(self, status):
         self.returncode = None
         self._status = os.fdopen(status, 'rb')
-        self.pid = int(self._status.readline())
+        line = self._status.readline()
+        if not line:
+            raise RuntimeError('the process that has loaded TensorFlow, which programs are forked from, has ended')
+        self.pid = int(line)
 
     def wait(self, timeout=None):
         """The exit code, negative after a signal. Raises subprocess.TimeoutExpired."""
@@ -100,7 +103,7 @@ def run(program, arguments, timeout, **options):
     return subprocess.CompletedProcess([program] + list(arguments), process.returncode, *texts)
 
 
-def expect_deprecations():
+def skip_deprecation_checks():
     """Switches off TensorFlow's search for deprecated arguments, a fifth of the time that building a graph takes."""
     deprecation = sys.modules.get('tensorflow.python.util.deprecation')
     if deprecation:
@@ -174,7 +177,7 @@ def main():
     sys.path[0] = ROOT
     for name in MODULES:
         __import__(name)
-    expect_deprecations()
+    skip_deprecation_checks()
     import numpy as np
     gc.freeze()   # a collection in a forked process must not touch, and so copy, what they all share
     try:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_tools.base.errors import UserError
-from edvr.benchmarks import dcn, flops, measure, page, report, step
+from edvr.benchmarks import dcn, flops, measure, page, report, restore, step
 from edvr.config import BenchmarkConfig, ConfigError, DataConfig, ModelConfig, RuntimeConfig
 from edvr.config.benchmark import sizes
 from edvr.runtime import host_memory
@@ -78,6 +78,14 @@ def test_dcn_and_step_results(monkeypatch):
     result = step._measure(QUICK, TINY, DataConfig(batch_size=2, patch_size=8), RuntimeConfig(), 'tf')
     assert set(result) == keys | {'samples_per_s'} and result['implementation'] == 'tf'
     assert result['gflops'] * result['ms'] * 1e6 == pytest.approx(6 * 2 * flops.forward_macs(TINY, 8, 8))
+
+
+def test_ways_to_restore(monkeypatch):
+    monkeypatch.setattr(restore.native_library, 'has_bfloat16', lambda: False)
+    assert restore._ways('native') == [{}, dict(exact=True)]
+    monkeypatch.setattr(restore.native_library, 'has_bfloat16', lambda: True)
+    assert restore._ways('native') == [{}, dict(exact=True), dict(compute='bf16')]
+    assert restore._ways('tf') == [{}]
 
 
 def test_torchvision_row(monkeypatch):

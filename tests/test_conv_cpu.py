@@ -234,3 +234,115 @@ def test_network_of_compiled_operators_is_the_same(way, stock):
     """All of them together, deformable convolutions included."""
     for value, want in zip(network_gradients(way, impl='native')[0], stock):
         np.testing.assert_allclose(value, want, rtol=0, atol=2e-4 * max(1, np.abs(want).max()))
+
+
+WINOGRAD = [dict(channels=(16,), cout=16, H=16, W=16, N=1), dict(channels=(19,), cout=37, H=9, W=14, slope=.125),
+            dict(channels=(16, 3, 40), cout=72, H=6, W=11, slope=0., share=2), dict(channels=(16,), cout=18, block=3),
+            dict(channels=(17,), cout=3, H=8, W=9, share=4), dict(channels=(32,), cout=24, W=60, block=2),
+            dict(channels=(16,), cout=16, H=64, W=4, N=1),
+            dict(channels=(33,), cout=128, H=17, W=5, block=2, slope=.125, share=1)]
+
+
+@needs_compiler
+@pytest.mark.parametrize('options', WINOGRAD, ids=str)
+def test_winograd_values(options):
+    """Sizes of all remainders of a tile, vector and panel. Float32 loses at most twice what the direct way loses."""
+    case = fused_case(**options)
+    want = definition(*case)
+    for dtype, accuracy in ((tf.float64, 1e-13), (tf.float32, 1e-5)):
+        with tf.Graph().as_default(), tf.Session() as session:
+            inputs, weight, bias, residual, slope, block = tensors(case, dtype)
+            direct, fast = session.run([native_ops.conv(inputs, weight, bias, slope, residual, block, compute)
+                                        for compute in ('exact', 'fast')])
+        np.testing.assert_allclose(fast, want, rtol=0, atol=accuracy * np.abs(want).max())
+        assert not np.array_equal(direct, fast)   # it went the other way
+
+
+@needs_compiler
+@pytest.mark.parametrize('options', [dict(H=3, W=99), dict(kernel=(1, 3)), dict(kernel=(5, 5)), dict(channels=(15,)),
+                                     dict(N=1)], ids=str)
+def test_where_winograd_does_not_pay_the_direct_way_is_taken(options):
+    case = fused_case(**dict(dict(channels=(16,), cout=16, H=8, W=9), **options))
+    with tf.Graph().as_default(), tf.Session() as session:
+        inputs, weight, bias, residual, slope, block = tensors(case, tf.float32)
+        assert np.array_equal(*session.run([native_ops.conv(inputs, weight, bias, slope, residual, block, compute)
+                                            for compute in ('exact', 'fast')]))
+
+
+@needs_compiler
+def test_winograd_same_result_with_any_number_of_threads_and_past_the_caches():
+    """The second size is written past the caches: the same pixels all the same."""
+    rng = np.random.RandomState(0)
+    x, weight = rng.randn(1, 192, 180, 16).astype(np.float32), rng.randn(3, 3, 16, 64).astype(np.float32)
+    results = []
+    for threads, rows in ((1, 192), (3, 192), (1, 20)):
+        config = tf.ConfigProto(intra_op_parallelism_threads=threads)
+        with tf.Graph().as_default(), tf.Session(config=config) as session:
+            y = native_ops.conv([tf.constant(x[:, :rows])], tf.constant(weight), compute='fast')
+            results.append(session.run(y))
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0][:, :16], results[2][:, :16])
+
+
+def computes(graph):
+    return [op.get_attr('compute') for op in graph.get_operations() if op.type == 'EdvrConv']
+
+
+@needs_compiler
+@pytest.mark.parametrize('native_forward', [False, True])
+def test_fast_convolutions_are_those_of_the_context(monkeypatch, native_forward):
+    """On every TensorFlow; what is built elsewhere, as for training, is exact."""
+    monkeypatch.setattr(conv_cpu, 'NATIVE_FORWARD', native_forward)
+    x, weight = np.ones((1, 8, 8, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
+    with tf.Graph().as_default() as graph, layers.convolution_gradients('native'):
+        with layers.restoring('fast'):
+            layers.fused_conv([x], weight)
+        assert computes(graph) == [b'fast']
+        layers.fused_conv([x], weight)
+        assert computes(graph) == [b'fast'] + [b'exact'] * native_forward
+
+
+def rounded(x):
+    """To bfloat16, to nearest, ties to even; float32 that holds such values."""
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    bits = bits + np.uint32(0x7fff) + (bits >> np.uint32(16) & np.uint32(1))
+    return (bits & np.uint32(0xffff0000)).view(np.float32)
+
+
+def winograd_in_bfloat16(x, weight):
+    """The 3x3 convolution of x [N, H, W, C], H and W multiples of 4, by F(4x4, 3x3) with rounded factors, in NumPy."""
+    points = np.array([2 ** -.5, -2 ** -.5, 2 ** .5, -2 ** .5])
+    near, far = .5, 2.   # squares of the points
+    scale = np.where(points ** 2 == points[0] ** 2, 2 * near * (near - far), 2 * far * (far - near))[:, None]
+    G = np.concatenate([[[1, 0, 0]], np.stack([points ** k for k in range(3)], 1) / scale, [[0, 0, 1]]])
+    A = np.concatenate([[[1, 0, 0, 0]], np.stack([points ** k for k in range(4)], 1), [[0, 0, 0, 1]]])
+    B = [[1, 0, -2.5, 0, 1, 0]] + [np.poly([0] + [q for q in points if q != p])[::-1].tolist() + [0] for p in points]
+    B = np.array(B + [[0, 1, 0, -2.5, 0, 1]])
+    N, H, W, _ = x.shape
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], 'constant')
+    tiles = np.stack([np.stack([padded[:, i:i + H:4, j:j + W:4] for j in range(6)]) for i in range(6)])
+    V = rounded(np.einsum('ai,bj,ijnyxc->abnyxc', B, B, tiles))
+    U = rounded(np.einsum('ai,bj,ijco->abco', G, G, weight))
+    M = np.einsum('abnyxc,abco->abnyxo', V.astype(np.float64), U)
+    return np.einsum('ai,bj,abnyxo->nyixjo', A, A, M).reshape(N, H, W, -1)
+
+
+def test_emulated_bfloat16_is_a_convolution():
+    inputs, weight, bias = fused_case(N=1, H=8, W=12, channels=(17,))[:3]
+    want = definition(inputs, weight, 0 * bias, None, 1., 1)
+    error = np.abs(winograd_in_bfloat16(inputs[0], weight) - want) / want.std()
+    assert 1e-3 < error.mean() < 1e-2 and error.max() < .1
+
+
+@needs_compiler
+@pytest.mark.skipif(not native_library.has_bfloat16(), reason='this CPU lacks AVX512_BF16')
+@pytest.mark.parametrize('channels, cout', [(16, 16), (17, 40), (64, 3)])
+def test_bfloat16_equals_its_emulation(channels, cout):
+    """But for a few factors next to the middle of two bfloat16 values, which float32 puts on the other side."""
+    inputs, weight, bias = fused_case(N=1, H=16, W=20, channels=(channels,), cout=cout)[:3]
+    x, weight = inputs[0].astype(np.float32), weight.astype(np.float32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        got = session.run(native_ops.conv([tf.constant(x)], tf.constant(weight), compute='bf16'))
+    want, exact = winograd_in_bfloat16(x, weight), definition([x], weight, 0 * bias, None, 1., 1)
+    assert np.abs(got - want).mean() < 1e-4 * want.std() and np.abs(got - want).max() < 5e-3 * want.std()
+    assert np.abs(got - exact).mean() > 1e-3 * want.std()

@@ -1,9 +1,9 @@
 """Several replicas on CPUs compute what one computes with the whole batch: losses, clipped gradients, weights."""
 import json
 import os
-import sys
 
 import numpy as np
+import preloaded
 import pytest
 import tensorflow.compat.v1 as tf
 import toy_training
@@ -12,7 +12,9 @@ from npu_fixtures import DOUBLE, needs_tf1, no_job  # noqa: F401 fixture
 
 from edvr.config import RanksConfig, RuntimeConfig
 from edvr.runtime import devices
-from edvr.runtime.ranks import launch, processes, rank_table
+from edvr.runtime.ranks import launch, rank_table
+
+PROGRAM = os.path.join(ROOT, 'tests', 'toy_training.py')
 
 
 @pytest.fixture(autouse=True)
@@ -51,11 +53,19 @@ def test_two_replicas_in_one_process(alone, tmp_path, reduction):
 def run_ranks(tmp_path, runtime, ranks, environment, *fields):
     """Runs the toy as ranks of a job; returns the result of each."""
     plan = sorted(launch.plan(runtime, ranks, 4, str(tmp_path / 'logs')).environments.items())
-    environments = {rank: dict(changes, PYTHONPATH=os.pathsep.join([ROOT] + environment)) for rank, changes in plan}
-    program = os.path.join(ROOT, 'tests', 'toy_training.py')
-    code = processes.run_together([sys.executable, program, str(tmp_path / 'model'), str(tmp_path / 'result')]
-                                  + list(fields), environments, str(tmp_path / 'logs'), 10.)
-    assert code == 0, '\n'.join(path.read_text() for path in (tmp_path / 'logs').iterdir())
+    logs = [tmp_path / ('rank_%d.log' % rank) for rank, _ in plan]
+    started = []
+    try:
+        for log, (_, changes) in zip(logs, plan):
+            env = dict(os.environ, PYTHONPATH=os.pathsep.join([ROOT] + environment), **changes)
+            with log.open('w') as file:
+                started.append(preloaded.start(PROGRAM, [tmp_path / 'model', tmp_path / 'result'] + list(fields), file,
+                                               file, env={name: env[name] for name in env if env[name] is not None}))
+        codes = [process.wait(200) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert set(codes) == {0}, '\n'.join(log.read_text() for log in logs)
     results = [json.loads((tmp_path / ('result%d' % rank)).read_text()) for rank, _ in plan]
     assert [(result['rank'], result['size']) for result in results] == [(rank, len(plan)) for rank, _ in plan]
     written = os.listdir(str(tmp_path / 'model')) if (tmp_path / 'model').exists() else []

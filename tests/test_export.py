@@ -14,7 +14,7 @@ from edvr import checkpoints
 from edvr.config import ConfigError, ModelConfig
 from edvr.config.export import ExportConfig, InterfaceConfig
 from edvr.model import ascend_nodes, network
-from edvr.restoration.graph import ascend, exporting, freezing, verification
+from edvr.restoration.graph import ascend, exporting, freezing, graph_files, verification
 from edvr.restoration.graph.exporting import export
 from edvr.restoration.graph.loading import FrozenGraph
 from edvr.runtime import npu as runtime_npu
@@ -286,6 +286,22 @@ def test_a_graph_for_ascend_is_refused_for_nodes_and_attributes(npu_export):
         ascend.check_nodes(graph_def)
     with pytest.raises(UserError, match='no DeformableOffsets node'):
         ascend.check_nodes(tf.GraphDef())
+
+
+def test_the_ascend_graph_is_checked_as_it_is_in_the_file(checkpoint, tmp_path, monkeypatch):
+    """What writing takes away, as TensorFlow takes away attributes that are its defaults, is seen."""
+    write = graph_files.write_frozen
+
+    def stripped(path, graph_def, *args):
+        for node in graph_def.node:
+            if node.op == 'DeformableOffsets':
+                del node.attr['data_format']
+        return write(path, graph_def, *args)
+
+    monkeypatch.setattr(graph_files, 'write_frozen', stripped)
+    with pytest.raises(UserError, match='attributes missing or of another value: data_format'):
+        run(checkpoint, tmp_path / 'EDVR.pb', dcn_impl='npu', batch_size=1, height=16, width=16)
+    assert os.listdir(str(tmp_path)) == []
 
 
 @pytest.mark.parametrize('change', ['weight', 'wiring', 'missing'])

@@ -154,7 +154,7 @@ def test_parts_that_this_program_would_build_differently_run_as_they_are(pair, t
     (folder / 'EDVR_parts.json').write_text(json.dumps(content))
     with Restorer(str(folder / 'EDVR_parts.json')) as restorer:
         assert isinstance(restorer._engine, FrozenParts)
-    assert 'made by another version and runs as it is' in capfd.readouterr().err
+    assert 'made by another version and runs unchanged' in capfd.readouterr().err
 
 
 def test_a_pair_that_differs_is_not_written_and_the_old_one_stays(checkpoint, tmp_path, monkeypatch):

@@ -162,4 +162,6 @@ def test_a_graph_of_another_network_runs_as_it_is(exported, tmp_path, change, ca
     if change == 'attribute':
         with Restorer(str(tmp_path / 'EDVR.pb')) as restorer:
             assert isinstance(restorer._engine, FrozenGraph)
-        assert 'made by another version and runs as it is' in capfd.readouterr().err
+        assert 'made by another version and runs unchanged' in capfd.readouterr().err
+        with pytest.raises(UserError, match=r'bf16 needs the compiled operators, and .*EDVR\.pb runs unchanged'):
+            Restorer(str(tmp_path / 'EDVR.pb'), compute='bf16')

@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 from helpers import session as unoptimized_session
 from helpers import smooth_frames, tiny_checkpoint
 
+from data_tools.base.config import ConfigError
 from data_tools.base.errors import UserError
 from data_tools.media.windows import FILLS, window_indices
 from edvr import checkpoints
@@ -17,6 +18,7 @@ from edvr.config import ModelConfig
 from edvr.config.export import ExportConfig
 from edvr.config.restoration import FILLS as FLAG_FILLS
 from edvr.config.restoration import RestoreConfig
+from edvr.model import layers, native_library
 from edvr.restoration import ensemble, memory
 from edvr.restoration.graph.exporting import export
 from edvr.restoration.restorer import Restorer
@@ -282,3 +284,38 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(tf.config.experimental, 'list_physical_devices', lambda kind: [])
     with pytest.raises(UserError, match=r'--device=gpu, but TensorFlow .* sees no GPU'):
         Restorer.from_config(RestoreConfig(checkpoint=str(tmp_path), device='gpu'))
+
+
+def amplify_variables(engine, names=('conv_last', 'conv_hr', 'upconv'), factor=3.):
+    """`amplify` for a network that is loaded."""
+    with engine._graph.as_default():
+        for variable in tf.global_variables():
+            if any(part in variable.op.name for part in names):
+                variable.load(engine._session.run(variable) * factor, engine._session)
+
+
+@pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
+def test_exact_and_fast_convolutions_agree(tmp_path):
+    """A network as deep as the default one, wide enough for the fast way, with weights fresh and as after training."""
+    prefix = tiny_checkpoint(tmp_path, channels=32, deform_groups=4, num_extract_block=5, num_reconstruct_block=10)
+    frames = smooth_frames(3, 20, 28)
+    with tf.Graph().as_default(), tf.Session() as session:
+        base = session.run(layers.upsample(tf.constant(frames / np.float32(255)), 4))
+    with Restorer(prefix, dcn_impl='native', exact=True) as exact, Restorer(prefix, dcn_impl='native') as fast:
+        for share in (0., .1):   # of the network in the output: hardly any, and as much as after training
+            want, got = (restorer.restore(frames, np.float32) for restorer in (exact, fast))
+            assert np.abs(want - base).max() > share
+            np.testing.assert_allclose(got, want, atol=1e-5, rtol=0)
+            assert not np.array_equal(got, want)
+            for restorer in (exact, fast):
+                amplify_variables(restorer._engine)
+
+
+def test_bfloat16_is_refused_where_it_cannot_be_computed(checkpoint, monkeypatch):
+    with pytest.raises(UserError, match=r'needs the compiled operators.* --dcn_impl is tf'):
+        Restorer(checkpoint, dcn_impl='tf', compute='bf16')
+    monkeypatch.setattr(native_library, '_processor', lambda: 'x86_64\nflags : fma avx2')
+    with pytest.raises(UserError, match='this CPU lacks AVX512_BF16'):
+        native_library.check_bfloat16('native')
+    with pytest.raises(ConfigError, match='exact is set and compute is bf16'):
+        RestoreConfig(exact=True, compute='bf16')

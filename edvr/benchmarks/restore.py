@@ -1,4 +1,8 @@
-"""The time of restoring a frame: window by window, and with kept features."""
+"""The time of restoring a frame: window by window, and with kept features.
+
+The compiled operators are measured in each of their ways. The work is counted by the definition of a convolution, so
+the fast ways may exceed the peak.
+"""
 import itertools
 import os
 import tempfile
@@ -9,6 +13,7 @@ import tensorflow.compat.v1 as tf
 from edvr import checkpoints
 from edvr.benchmarks import flops, measure
 from edvr.config.benchmark import sizes
+from edvr.model import native_library
 from edvr.model.deform_conv import resolve_impl
 from edvr.model.network import edvr
 from edvr.restoration.restorer import Restorer
@@ -18,7 +23,7 @@ _OFFSET_STDDEV = 0.02   # scale of the weights of the offset convolutions: offse
 
 
 def run(benchmark, model, data, runtime):
-    """Measures each implementation, both ways, each in a process of its own.
+    """Measures each implementation, with and without kept features, each in a process of its own.
 
     Args:
       benchmark: BenchmarkConfig; frame_size, implementations, seconds, repeats.
@@ -30,20 +35,32 @@ def run(benchmark, model, data, runtime):
       share_of_peak, peak_rss_mb (the three of windows without kept features), gflops_cached, share_of_peak_cached,
       peak_rss_mb_cached. Handing the frame out as float32 on the host is part of the time; files are not.
     """
-    return [_both(benchmark, model, runtime, implementation)
-            for implementation in benchmark.compare or (runtime.dcn_impl,)]
+    results = []
+    for implementation in benchmark.compare or (runtime.dcn_impl,):
+        impl = resolve_impl(implementation, runtime.device)
+        results += [_both(benchmark, model, runtime, impl, compute) for compute in _ways(impl)]
+    return results
 
 
-def _both(benchmark, model, runtime, implementation):
-    result, cached = (measure.in_child(_measure, benchmark, model, runtime, implementation, kept,
+def _ways(impl):
+    """How convolutions can be computed here: of each, the options of Restorer."""
+    ways = [{}]
+    if impl == 'native':
+        ways.append(dict(exact=True))
+        if native_library.has_bfloat16():
+            ways.append(dict(compute='bf16'))
+    return ways
+
+
+def _both(benchmark, model, runtime, impl, compute):
+    result, cached = (measure.in_child(_measure, benchmark, model, runtime, impl, compute, kept,
                                        threads=runtime.intra_op_threads) for kept in (False, True))
     for name in ('ms_per_frame', 'gflops', 'share_of_peak', 'bound_ms', 'peak_rss_mb'):
         result[name + '_cached'] = cached[name]
     return result
 
 
-def _measure(benchmark, model, runtime, implementation, cached):
-    impl = resolve_impl(implementation, runtime.device)
+def _measure(benchmark, model, runtime, impl, compute, cached):
     height, width = sizes(benchmark.frame_size)
     peak = measure.matmul_peak(runtime)
     rng = np.random.RandomState(0)
@@ -51,7 +68,7 @@ def _measure(benchmark, model, runtime, implementation, cached):
     with tempfile.TemporaryDirectory() as folder:
         _random_checkpoint(folder, model)
         restorer = Restorer(folder, cached=cached, dcn_impl=impl, device=runtime.device,
-                            intra_op_threads=runtime.intra_op_threads)
+                            intra_op_threads=runtime.intra_op_threads, **compute)
     with restorer:
         restored = restorer.restore_clip(itertools.cycle(frames))
         # the first window of a clip costs more: the features of all its frames are new
@@ -63,7 +80,8 @@ def _measure(benchmark, model, runtime, implementation, cached):
         macs -= (model.num_frames - 1) * flops.extraction_macs(model, *padded)
     rates = measure.rates(seconds, 2 * macs, peak)
     shape = 'lq [%d, %d, %d, 3], C=%d, G=%d' % (model.num_frames, height, width, model.channels, model.deform_groups)
-    return dict(rates, what='restore', implementation=impl, shape=shape, ms_per_frame=rates.pop('ms'))
+    name = ' '.join([impl] + ['exact' if value is True else value for value in compute.values()])
+    return dict(rates, what='restore', implementation=name, shape=shape, ms_per_frame=rates.pop('ms'))
 
 
 def _random_checkpoint(folder, model):

@@ -40,11 +40,18 @@ class RestoreConfig(Config):
     dcn_impl: str = option('auto', 'deformable convolution: npu, native (compiled CPU operator), tf (stock '
                            'operations; an exported graph as it is), auto (the fastest available)',
                            choices=('auto', 'npu', 'tf', 'native'))
+    exact: bool = option(False, "compute all convolutions by the definition; without, the compiled operators take "
+                         "Winograd's way where it is faster, within 1e-5 of the same values in [0, 1]")
+    compute: str = option('float32', 'precision of the products: float32; bf16 (bfloat16 factors, float32 sums) is '
+                          'faster and needs a CPU with AVX512_BF16 and the compiled operators',
+                          choices=('float32', 'bf16'))
     intra_op_threads: int = option(0, 'threads that compute inside one operation; 0 means one per core', low=0)
 
     def problems(self):
         if self.tile != 'auto' and not self.tile.isdigit():
             yield "tile is %r; it must be a number of LQ pixels, 0 (whole frames) or auto" % self.tile
+        if self.exact and self.compute != 'float32':
+            yield 'exact is set and compute is %s; exact results need --compute=float32' % self.compute
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from edvr.model import conv_cpu, native_ops
 
 _GRADIENTS = {'way': 'stock'}
 _MEASURES = {'scope': contextlib.nullcontext}
+_COMPUTE = {'way': 'exact'}
 _SLOPES = {None: 1.0, 'relu': 0.0, 'lrelu': 0.1}   # activation -> slope below zero
 
 
@@ -63,6 +64,22 @@ def convolution_gradients(way):
         yield
     finally:
         _GRADIENTS['way'] = before
+
+
+@contextlib.contextmanager
+def restoring(compute):
+    """Context: convolutions made in it serve restoring only, and may trade exactness for speed.
+
+    Args:
+      compute: 'exact', 'fast' or 'bf16', see `native_ops.conv`. Other ones than 'exact' change convolutions of the way
+        'native': the compiled operator computes them all, on every TensorFlow.
+    """
+    before = _COMPUTE['way']
+    _COMPUTE['way'] = compute
+    try:
+        yield
+    finally:
+        _COMPUTE['way'] = before
 
 
 def gradients_way():
@@ -125,8 +142,8 @@ def fused_conv(inputs, weight, bias=None, activation=None, residual=None, frames
     Returns:
       float32 [B, block * H, block * W, C_out / block^2].
     """
-    if gradients_way() == 'native' and conv_cpu.NATIVE_FORWARD:
-        return native_ops.conv(inputs, weight, bias, _SLOPES[activation], residual, block)
+    if gradients_way() == 'native' and (conv_cpu.NATIVE_FORWARD or _COMPUTE['way'] != 'exact'):
+        return native_ops.conv(inputs, weight, bias, _SLOPES[activation], residual, block, _COMPUTE['way'])
     y = convolve(inputs[0] if len(inputs) == 1 else tf.concat(inputs, axis=-1), weight)
     if bias is not None:
         y = tf.nn.bias_add(y, bias)

@@ -207,6 +207,24 @@ def load():
     return _state['module']
 
 
+def has_bfloat16():
+    """Whether this processor multiplies bfloat16 as the compiled operators do (AVX512_BF16)."""
+    return 'avx512_bf16' in _processor().split()
+
+
+def check_bfloat16(dcn_impl):
+    """Raises UserError where bfloat16 products cannot be computed.
+
+    Args:
+      dcn_impl: what computes the deformable convolution; 'native' where the compiled operators are used.
+    """
+    if dcn_impl != 'native':
+        raise UserError('--compute=bf16 needs the compiled operators, which a CPU has with --dcn_impl=native; '
+                        '--dcn_impl is %s here' % dcn_impl)
+    if not has_bfloat16():
+        raise UserError('--compute=bf16: this CPU lacks AVX512_BF16; use --compute=float32')
+
+
 def available():
     """Whether `load` works. Builds if needed. If not, prints the reason in one line, once per process."""
     try:

@@ -5,7 +5,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config.runtime import RuntimeConfig
-from edvr.model import network
+from edvr.model import layers, native_library, network
 from edvr.model.deform_conv import resolve_impl
 from edvr.runtime import devices
 
@@ -17,7 +17,7 @@ class NetworkEngine:
       config: ModelConfig.
     """
 
-    def __init__(self, config, dcn_impl='auto', device='cpu', intra_op_threads=0):
+    def __init__(self, config, dcn_impl='auto', device='cpu', intra_op_threads=0, compute='fast'):
         """Builds the graph and loads the weights.
 
         Args:
@@ -25,9 +25,14 @@ class NetworkEngine:
           dcn_impl: see `edvr.model.deform_conv`.
           device: 'cpu', 'gpu' or 'npu'.
           intra_op_threads: 0 for one per core.
+          compute: how the compiled operators compute convolutions, see `native_ops.conv`.
+        Raises:
+          UserError: 'bf16' without compiled operators or on a processor without it.
         """
-        self.config = config
+        self.config, self._compute = config, compute
         self._impl = resolve_impl(dcn_impl, device)
+        if compute == 'bf16':
+            native_library.check_bfloat16(self._impl)
         # the runtime of an NPU compiles a graph for one shape; elsewhere one graph serves all sizes
         self._static = device == 'npu'
         self._nodes = {}
@@ -90,7 +95,7 @@ class NetworkEngine:
         size = frame.shape[:2] if self._static else (None, None)
         key = build, size, frame.dtype
         if key not in self._nodes:
-            with self._graph.as_default():
+            with self._graph.as_default(), layers.restoring(self._compute):
                 self._nodes[key] = build(tf.uint8 if frame.dtype == np.uint8 else tf.float32, *size)
         return self._nodes[key]
 
@@ -119,19 +124,19 @@ class CheckpointEngine(NetworkEngine):
       prefix: str, the checkpoint's path without suffix.
     """
 
-    def __init__(self, path, dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0):
+    def __init__(self, path, dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0, compute='fast'):
         """Loads the weights.
 
         Args:
           path: training directory or checkpoint prefix.
           use_ema: whether averaged weights are taken where the checkpoint has them.
-          dcn_impl, device, intra_op_threads: see `NetworkEngine`.
+          dcn_impl, device, intra_op_threads, compute: see `NetworkEngine`.
         Raises:
           UserError: no whole checkpoint there, one of another architecture, or weights that are not finite.
         """
         self.prefix, self._use_ema = checkpoints.chosen(path), use_ema
         self.step = checkpoints.step_of(self.prefix)
-        super().__init__(checkpoints.load_model_config(path), dcn_impl, device, intra_op_threads)
+        super().__init__(checkpoints.load_model_config(path), dcn_impl, device, intra_op_threads, compute)
 
     def _load(self, variables):
         names = checkpoints.restore_map(self.prefix, variables, self._use_ema)

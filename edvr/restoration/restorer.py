@@ -49,7 +49,8 @@ class Restorer:
     """
 
     def __init__(self, path, fill='reflection_circle', tile=0, tile_overlap=64, memory_gb=8., use_ensemble=False,
-                 cached=True, cache_gb=4., dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0):
+                 cached=True, cache_gb=4., dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0,
+                 exact=False, compute='float32'):
         """Loads the network; the arguments are the options of `RestoreConfig`.
 
         Args:
@@ -61,10 +62,11 @@ class Restorer:
         """
         if not path:
             raise UserError('--checkpoint is not given; name a training directory, a checkpoint or an exported graph')
+        way = 'bf16' if compute == 'bf16' else 'exact' if exact else 'fast'
         if is_exported(path):
-            self._engine = load_graph(path, dcn_impl, device, intra_op_threads)
+            self._engine = load_graph(path, dcn_impl, device, intra_op_threads, way)
         else:
-            self._engine = CheckpointEngine(path, dcn_impl, device, use_ema, intra_op_threads)
+            self._engine = CheckpointEngine(path, dcn_impl, device, use_ema, intra_op_threads, way)
         self.path = getattr(self._engine, 'prefix', path)
         self.config = self._engine.config
         self.reads_uint16 = isinstance(self._engine, CheckpointEngine)
@@ -85,7 +87,7 @@ class Restorer:
         tile = config.tile if config.tile == 'auto' else int(config.tile)
         return cls(config.checkpoint, config.fill, tile, config.tile_overlap, config.memory_gb, config.ensemble,
                    config.cached, config.cache_gb, config.dcn_impl, config.device, config.use_ema,
-                   config.intra_op_threads)
+                   config.intra_op_threads, config.exact, config.compute)
 
     def __enter__(self):
         return self

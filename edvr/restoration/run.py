@@ -116,7 +116,7 @@ def settings_of(config):
     with open(path, 'rb') as file:
         digest = hashlib.sha256(file.read()).hexdigest()[:16]
     return dict(network='%s (%s)' % (os.path.basename(path), digest), fill=config.fill, ensemble=config.ensemble,
-                use_ema=config.use_ema)
+                use_ema=config.use_ema, exact=config.exact, compute=config.compute)
 
 
 def find_sources(config, network):

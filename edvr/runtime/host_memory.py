@@ -5,7 +5,7 @@ import re
 import resource
 
 # names of glibc's malloc.h
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _KEEP_BYTES = 2 ** 31 - 1     # the most that mallopt's int takes
 _GROW_BYTES = 64 * 2 ** 20
 
@@ -22,8 +22,9 @@ def tune_malloc():
     if platform.libc_ver()[0] != 'glibc':
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    # no mmap for large blocks, whose threshold cannot be raised above 32 MB
-    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEEP_BYTES), (_M_TOP_PAD, _GROW_BYTES))
+    # no mmap for large blocks, whose threshold cannot be raised above 32 MB; no arenas of single threads, which consist
+    # of heaps of 64 MB that go back to the system when they are empty
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEEP_BYTES), (_M_TOP_PAD, _GROW_BYTES), (_M_ARENA_MAX, 1))
     accepted = [mallopt(name, value) for name, value in settings]
     return all(accepted)
 

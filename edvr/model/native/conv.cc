@@ -1,12 +1,14 @@
-// Plain convolutions: stride 1, "same" padding, odd kernels, with all that surrounds them in the network done while the
-// values are in the cache.
+// The operator of plain convolutions: stride 1, "same" padding, odd kernels, with all that surrounds them in the
+// network done while the values are in the cache.
 
-#include <algorithm>
 #include <cstdint>
-#include <vector>
+#include <string>
+#include <type_traits>
 
+#include "conv_call.h"
+#include "conv_direct.h"
+#include "conv_winograd.h"
 #include "kernel.h"
-#include "product.h"
 
 namespace edvr {
 
@@ -17,10 +19,8 @@ namespace edvr {
 //   y        [N, b*H, b*W, Cout/b/b]                   to each other share one
 //
 // activate(v) is v where v > 0, else slope * v. With `transposed`, weight is [kh, kw, Cout, C], and is flipped: this
-// is the gradient of such a convolution's input.
-//
-// Blocks of consecutive pixels of a row are multiplied with the kernel straight from the image: a pixel's neighbours
-// in a row, with their channels, are one piece of memory. Blocks at the left and right border are copied first.
+// is the gradient of such a convolution's input. `compute` says how: exact, by the
+// definition; fast, by Winograd's way where that saves time; bf16, with the products of that way in bfloat16.
 template <typename T>
 class ConvOp : public OpKernel {
  public:
@@ -28,69 +28,60 @@ class ConvOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("slope", &slope_));
     OP_REQUIRES_OK(context, context->GetAttr("block", &block_));
     OP_REQUIRES_OK(context, context->GetAttr("transposed", &transposed_));
+    std::string compute;
+    OP_REQUIRES_OK(context, context->GetAttr("compute", &compute));
+    fast_ = compute != "exact";
+    rounded_ = compute == "bf16";
+    OP_REQUIRES(context, !rounded_ || (kHasBFloat16 && std::is_same<T, float>::value),
+                InvalidArgument("conv: compute is bf16; that needs a processor with AVX512_BF16, and float32"));
   }
 
   void Compute(OpKernelContext* context) override {
-    Call call;
+    ConvCall<T> call;
     OP_REQUIRES_OK(context, Read(context, &call));
     Tensor* result = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(
-        0, TensorShape({call.images, call.height * block_, call.width * block_, call.cout / block_ / block_}), &result));
+        0, TensorShape({call.images, call.height * block_, call.width * block_, call.cout / block_ / block_}),
+        &result));
     if (result->NumElements() == 0) return;
     call.y = MutableData<T>(result);
-    // one matrix for each input and row of the kernel
-    int64_t depth = 0;
-    for (const Input& input : call.inputs) depth += input.channels * call.kernel_width;
-    Buffer<T> packed(PackedSize<T>(depth * call.kernel_height, call.cout));
-    T* to = packed.get();
-    int64_t first = 0;
-    for (Input& input : call.inputs) {
-      input.packed = to;
-      for (int64_t row = 0; row < call.kernel_height; ++row, to += input.RowSize(call)) {
-        Pack(input.channels * call.kernel_width, call.cout, to, [&](int64_t p, int64_t j) {
-          return call.Weight(row, p / input.channels, first + p % input.channels, j, transposed_);
-        });
+    if (fast_ && WinogradConv<T>::Saves(call)) {
+      if (rounded_) {
+        RunWinograd<WinogradConv<T, RoundedProducts<T>>>(context, call);
+      } else {
+        RunWinograd<WinogradConv<T>>(context, call);
       }
-      first += input.channels;
+    } else {
+      const DirectConv<T> way(call);
+      InParallel(context, way.Units(), way.UnitCost(), [&](int64_t begin, int64_t end) { way.Run(begin, end); });
     }
-    InParallel(context, call.images * call.height, call.width * depth * call.kernel_height * call.cout / 16,
-               [&](int64_t begin, int64_t end) { RunRows(call, begin, end); });
   }
 
  private:
-  struct Call;
-  struct Input {
-    const T* x;
-    int64_t channels;
-    const T* packed;
-    int64_t RowSize(const Call& call) const { return PackedSize<T>(channels * call.kernel_width, call.cout); }
-  };
-  struct Call {
-    std::vector<Input> inputs;
-    int64_t images, height, width, channels, kernel_height, kernel_width, cout, images_per_residual;
-    const T *weight, *bias, *residual;   // bias, residual: null for none
-    T* y;
-    T Weight(int64_t row, int64_t column, int64_t channel, int64_t j, bool transposed) const {
-      if (!transposed) return weight[((row * kernel_width + column) * channels + channel) * cout + j];
-      row = kernel_height - 1 - row;
-      column = kernel_width - 1 - column;
-      return weight[((row * kernel_width + column) * cout + j) * channels + channel];
-    }
-  };
+  template <typename Way>
+  static void RunWinograd(OpKernelContext* context, const ConvCall<T>& call) {
+    const Way way(call);
+    InParallel(context, way.WeightUnits(), way.WeightCost(),
+               [&](int64_t begin, int64_t end) { way.TransformWeights(begin, end); });
+    InParallel(context, way.Units(), way.UnitCost(), [&](int64_t begin, int64_t end) { way.Run(begin, end); });
+  }
 
-  Status Read(OpKernelContext* context, Call* call) const {
+  Status Read(OpKernelContext* context, ConvCall<T>* call) const {
     OpInputList inputs, residuals;
     TF_RETURN_IF_ERROR(context->input_list("x", &inputs));
     TF_RETURN_IF_ERROR(context->input_list("residual", &residuals));
     const Tensor &weight = context->input(inputs.size()), &bias = context->input(inputs.size() + 1);
     TF_RETURN_IF_ERROR(CheckWeight("conv", weight));
     call->channels = 0;
+    call->block = block_;
+    call->slope = T(slope_);
+    call->transposed = transposed_;
     for (const Tensor& x : inputs) {
       if (x.dims() != 4 || x.dim_size(0) != inputs[0].dim_size(0) || x.dim_size(1) != inputs[0].dim_size(1) ||
           x.dim_size(2) != inputs[0].dim_size(2))
         return InvalidArgument("conv: x has shapes ", inputs[0].shape().DebugString(), " and ",
                                x.shape().DebugString(), "; they must be [N, H, W, C] and differ in C only");
-      call->inputs.push_back({Data<T>(x), x.dim_size(3), nullptr});
+      call->inputs.push_back({Data<T>(x), x.dim_size(3)});
       call->channels += x.dim_size(3);
     }
     call->images = inputs[0].dim_size(0);
@@ -121,82 +112,9 @@ class ConvOp : public OpKernel {
     return Status();
   }
 
-  // Rows of the output, counted over the images.
-  void RunRows(const Call& call, int64_t begin, int64_t end) const {
-    int64_t most = 0;
-    for (const Input& input : call.inputs) most = std::max(most, input.channels);
-    Buffer<T> border(call.kernel_height * (kRows + call.kernel_width - 1) * most), line(kRows * call.cout);
-    const int64_t blocks = DivideUp(call.width, kRows);
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t image = row / call.height, y = row % call.height;
-      for (int64_t i = 0; i < blocks; ++i) {
-        // of equal size, but for one pixel
-        const int64_t x = call.width * i / blocks, count = call.width * (i + 1) / blocks - x;
-        T* sums = block_ == 1 ? call.y + (row * call.width + x) * call.cout : line.get();
-        Sums(call, image, y, x, count, border.get(), sums);
-        Finish(call, image, y, x, count, sums);
-        if (block_ > 1) Arrange(call, row, x, count, sums);
-      }
-    }
-  }
-
-  // The bare convolution at `count` pixels from (y, x) on: sums[count, Cout].
-  static void Sums(const Call& call, int64_t image, int64_t y, int64_t x, int64_t count, T* border, T* sums) {
-    const int64_t pad_y = call.kernel_height / 2, pad_x = call.kernel_width / 2;
-    const int64_t top = std::max<int64_t>(0, pad_y - y);
-    const int64_t bottom = std::min(call.kernel_height, call.height + pad_y - y);
-    const int64_t left = std::max<int64_t>(0, x - pad_x), right = std::min(call.width, x + count + pad_x);
-    const int64_t length = count + call.kernel_width - 1;
-    bool accumulate = false;
-    for (const Input& input : call.inputs) {
-      const int64_t channels = input.channels;
-      for (int64_t k = top; k < bottom; ++k) {
-        const int64_t row = (image * call.height + y + k - pad_y) * call.width;
-        const T* a = input.x + (row + left) * channels;
-        if (right - left < length) {
-          const int64_t before = (left - (x - pad_x)) * channels, inside = (right - left) * channels;
-          std::fill(border, border + before, T(0));
-          std::copy(a, a + inside, border + before);
-          std::fill(border + before + inside, border + length * channels, T(0));
-          a = border;
-        }
-        Multiply<T>(count, call.cout, channels * call.kernel_width, a, channels, 1,
-                    input.packed + k * input.RowSize(call), sums, call.cout, accumulate);
-        accumulate = true;
-      }
-    }
-  }
-
-  // Adds bias and residual, and activates.
-  void Finish(const Call& call, int64_t image, int64_t y, int64_t x, int64_t count, T* __restrict__ sums) const {
-    const int64_t cout = call.cout;
-    if (call.bias != nullptr) {
-      for (int64_t i = 0; i < count; ++i)
-        for (int64_t j = 0; j < cout; ++j) sums[i * cout + j] += call.bias[j];
-    }
-    if (call.residual != nullptr) {
-      const int64_t row = image / call.images_per_residual * call.height + y;
-      const T* residual = call.residual + (row * call.width + x) * cout;
-      for (int64_t j = 0; j < count * cout; ++j) sums[j] += residual[j];
-    }
-    if (slope_ != 1.f) {
-      const T slope = T(slope_);
-      for (int64_t j = 0; j < count * cout; ++j) sums[j] = sums[j] > T(0) ? sums[j] : slope * sums[j];
-    }
-  }
-
-  // Writes `count` pixels of a row as block_ rows of block_ times as many.
-  void Arrange(const Call& call, int64_t row, int64_t x, int64_t count, const T* sums) const {
-    const int64_t piece = call.cout / block_;
-    for (int64_t k = 0; k < block_; ++k)
-      for (int64_t i = 0; i < count; ++i)
-        std::copy_n(sums + i * call.cout + k * piece, piece,
-                    call.y + ((row * block_ + k) * call.width + x + i) * piece);
-  }
-
   float slope_;
   int block_;
-  bool transposed_;
+  bool transposed_, fast_, rounded_;
 };
 
 REGISTER_OP("EdvrConv")
@@ -206,6 +124,7 @@ REGISTER_OP("EdvrConv")
     .Attr("slope: float = 1.0")
     .Attr("block: int >= 1 = 1")
     .Attr("transposed: bool = false")
+    .Attr("compute: {'exact', 'fast', 'bf16'} = 'exact'")
     .Input("x: inputs * T").Input("weight: T").Input("bias: T").Input("residual: residuals * T")
     .Output("y: T")
     .SetShapeFn([](InferenceContext* context) -> Status {

@@ -77,6 +77,9 @@ void MultiplyBlock(int64_t depth, const T* a, int64_t a_row, int64_t a_col, cons
       for (int64_t j = 0; j < kWidth; ++j) row[j] += line[j];
     } else if (accumulate) {
       for (int64_t j = 0; j < width; ++j) row[j] += line[j];
+    } else if (width == kWidth) {   // straight from the registers
+      std::memcpy(row, &sum[i][0], sizeof(Vector));
+      std::memcpy(row + kHalf, &sum[i][1], sizeof(Vector));
     } else {
       std::memcpy(row, line, width * sizeof(T));
     }

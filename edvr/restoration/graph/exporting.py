@@ -83,6 +83,7 @@ def _make_npu(draft, destination, stock, prefix, model, config, facts, log):
                                 verification.LIMITS['float32'], ascend.DIFFERS)
     ascend.report(same, log)
     content = _write(draft, destination, graph_def, model, config, facts, 'npu')
+    ascend.check_nodes(loading.parse_graph(draft, loading.read_bytes(draft)))   # as they are in the file
     content['verification'] = dict(facts_of_twin, **ascend.facts(same))
     return content
 

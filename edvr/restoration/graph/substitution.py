@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from data_tools.base.errors import UserError
 from edvr.config import RuntimeConfig
 from edvr.model.deform_conv import resolve_impl
 from edvr.restoration.engine import NetworkEngine
@@ -17,7 +18,7 @@ _VARIABLES = ('VariableV2', 'VarHandleOp')
 _READS = ('Identity', 'ReadVariableOp')
 
 
-def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0):
+def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute='fast'):
     """An exported graph, ready to restore with.
 
     Args:
@@ -25,20 +26,24 @@ def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0):
       dcn_impl: 'tf' runs the graph as it is. 'auto' and 'native' take its weights, where this program builds the same
         network node by node, and compute with the compiled operators.
       device: 'cpu', 'gpu' or 'npu'; only on a CPU anything is replaced. intra_op_threads: 0 for one per core.
+      compute: see `NetworkEngine`.
     Returns:
       CompiledGraph, or FrozenGraph or FrozenParts for graphs that run as they are.
     Raises:
-      UserError: see `FrozenGraph` and `FrozenParts`.
+      UserError: see `FrozenGraph` and `FrozenParts`; or 'bf16' for a graph that runs unchanged.
     """
     path, runtime = str(path), RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
     in_parts = parts.stem_of(path) is not None
     if device == 'cpu' and not os.path.isdir(path) and dcn_impl != 'tf' and resolve_impl(dcn_impl) == 'native':
         config, interface, content, weights = (_weights_of_parts if in_parts else _weights)(path)
         if weights is not None:
-            return CompiledGraph(config, interface, weights, intra_op_threads)
+            return CompiledGraph(config, interface, weights, intra_op_threads, compute)
         if content['dcn_impl'] == 'tf':
-            print('notice: %s was made by another version and runs as it is (slower); export it again to use the '
+            print('notice: %s was made by another version and runs unchanged (slower); export it again to use the '
                   'compiled operators' % path, file=sys.stderr, flush=True)
+    if compute == 'bf16':
+        raise UserError('--compute=bf16 needs the compiled operators, and %s runs unchanged; use --compute=float32'
+                        % path)
     return (FrozenParts if in_parts else FrozenGraph)(path, devices.session_config(runtime), device)
 
 
@@ -69,15 +74,15 @@ class CompiledGraph(NetworkEngine):
       interface: InterfaceConfig of the graph: its fixed sizes stay in force.
     """
 
-    def __init__(self, config, interface, weights, intra_op_threads=0):
+    def __init__(self, config, interface, weights, intra_op_threads=0, compute='fast'):
         """
         Args:
           config: ModelConfig. interface: InterfaceConfig.
           weights: dict, names of variables -> float32 arrays.
-          intra_op_threads: 0 for one per core.
+          intra_op_threads, compute: see `NetworkEngine`.
         """
         self.interface, self._weights = interface, weights
-        super().__init__(config, 'native', 'cpu', intra_op_threads)
+        super().__init__(config, 'native', 'cpu', intra_op_threads, compute)
 
     def _load(self, variables):
         self._session.run([variable.initializer for variable in variables],
