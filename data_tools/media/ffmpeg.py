@@ -49,12 +49,12 @@ def version():
 
 
 def file_name(path):
-    """A name that ffmpeg cannot take for an option or a protocol."""
+    """A name that ffmpeg does not read as an option or a protocol."""
     return 'file:' + os.path.abspath(path)
 
 
 def start(arguments, **streams):
-    """Starts ffmpeg in a process group of its own: Ctrl-C is this program's to handle; ffmpeg ends when its pipe does.
+    """Starts ffmpeg in a separate process group: this program handles Ctrl-C, and ffmpeg ends when its pipe closes.
 
     Raises:
       UserError: it cannot be started.

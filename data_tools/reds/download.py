@@ -27,7 +27,7 @@ def get_subset(name, root_dir, base_url=BASE_URL, checksums=None, keep_zip=False
       retries, wait, timeout: see `http_fetch.fetch`.
     Raises:
       UserError: another process works on this archive, the download fails, or the archive is damaged (then it is
-        renamed, so that the next run downloads it anew).
+        renamed, so that the next run downloads it again).
     """
     folder = os.path.join(root_dir, 'downloads')
     archive, done = (os.path.join(folder, name + suffix) for suffix in ('.zip', '.done'))
@@ -59,7 +59,7 @@ def _folders(name):
 
 def _set_aside(archive, reason):
     os.replace(archive, archive + '.damaged')
-    raise UserError('%s; it was renamed to %s.damaged: start again to download it anew'
+    raise UserError('%s; it was renamed to %s.damaged: start again to download it again'
                     % (reason, os.path.basename(archive))) from None
 
 

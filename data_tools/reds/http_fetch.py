@@ -139,7 +139,7 @@ def _accept(answer, url, file, have, known):
     if (not have or start != have or size is None or size != known.size or length not in (None, end - start)
             or (version and known.version and version != known.version)):
         _restart(file)
-        raise _InterruptedError('the server offers another range or version than was asked for; starting over')
+        raise _InterruptedError('the server sent another range or version than requested; starting over')
     return known, end
 
 

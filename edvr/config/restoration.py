@@ -38,7 +38,7 @@ class RestoreConfig(Config):
                          'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU', choices=DEVICES,
                          common=True, auto=True)
     dcn_impl: str = option('auto', 'deformable convolution: npu, native (compiled CPU operator), tf (stock '
-                           'operations; an exported graph as it is), auto (the fastest available)',
+                           'operations; an exported graph unchanged), auto (the fastest available)',
                            choices=('auto', 'npu', 'tf', 'native'))
     exact: bool = option(False, "compute all convolutions by the definition; without, the compiled operators take "
                          "Winograd's way where it is faster, within 1e-5 of the same values in [0, 1]")
