@@ -1,4 +1,4 @@
-"""The ffmpeg program: where it is, how it is called, what it said. imageio-ffmpeg brings one; IMAGEIO_FFMPEG_EXE names
+"""Finds and calls the ffmpeg program, and reports its errors. imageio-ffmpeg contains one; IMAGEIO_FFMPEG_EXE selects
 another."""
 import contextlib
 import os
@@ -94,7 +94,7 @@ def feed(arguments, chunks, stdout=subprocess.DEVNULL):
 
 
 def end(process):
-    """Ends a process, however far it is."""
+    """Ends a process, whether it has finished or not."""
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream:
             with contextlib.suppress(OSError):

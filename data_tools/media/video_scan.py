@@ -56,7 +56,7 @@ class Scanner:
         self._save()
 
     def info(self, path):
-        """VideoInfo of a video that was looked through."""
+        """VideoInfo of a scanned video."""
         return self._infos[path]
 
     def shots(self, frames, rule):

@@ -29,7 +29,7 @@ class _InterruptedError(Exception):
 
 
 class _Note(typing.NamedTuple):
-    """What is known of the bytes in a partial file, kept in a file beside it."""
+    """The origin of the bytes in a partial file, kept in a file beside it."""
     url: str
     size: typing.Optional[int]   # of the whole file; None if the server does not declare it
     version: str                 # ETag or Last-Modified, '' for none
@@ -164,7 +164,7 @@ def _content_range(text):
 
 
 def _version(headers):
-    """What `If-Range` can be asked with: a strong ETag, else Last-Modified, else ''."""
+    """The value for `If-Range`: a strong ETag, else Last-Modified, else ''."""
     tag = headers.get('ETag') or ''
     text = headers.get('Last-Modified') or '' if not tag or tag.startswith('W/') else tag
     return text if _is_header_text(text) else ''
