@@ -1,4 +1,4 @@
-"""The packages; all else is in pyproject.toml, which cannot say that `flags/` becomes the package `edvr.flagfiles`."""
+"""Lists the packages. pyproject.toml has everything else, but cannot map `flags/` to the package `edvr.flagfiles`."""
 from setuptools import find_packages, setup
 
 setup(packages=find_packages(include=['data_tools*', 'edvr*']) + ['edvr.flagfiles'],

@@ -6,9 +6,9 @@
   python -m edvr.benchmark --what=dcn --compare=native,tf,torchvision --json=dcn.json
   python -m edvr.benchmark --what=all --json=benchmarks/MACHINE.json; python -m edvr.benchmark_page
 
-Each case runs in a process of its own, so that its peak memory is its own. Times depend on what else the machine does:
-compare implementations within one run, and machines by their share of the matrix-product peak. A step has 4 samples
-unless --batch_size says otherwise. Restrict the cores with taskset.
+Each case runs in a separate process, to measure its peak memory. Times depend on the load of the machine: compare
+implementations within one run, and machines by their share of the matrix-product peak. A step has 4 samples unless
+--batch_size is given. Restrict the cores with taskset.
 """
 import importlib
 

@@ -61,7 +61,7 @@ def _choice():
 
 
 def _value(field):
-    """The value of a field's flag; that of a list as it is written."""
+    """The value of the flag of a field; a list as text, separated by commas."""
     value = FLAGS[field.name].value
     return ','.join(value) if isinstance(value, list) else value
 

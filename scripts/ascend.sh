@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by the run_*.sh scripts, with $root set: the environment of an Ascend host.
-# ASCEND_SET_ENV: CANN's script that sets where its libraries are, when it is not at one of the usual places.
+# Sets the environment of an Ascend host. The run_*.sh scripts source this file, with $root set.
+# ASCEND_SET_ENV: path of CANN's environment script, if it is not in one of the usual folders.
 if [ -n "${ASCEND_SET_ENV:-}" ] && [ ! -f "$ASCEND_SET_ENV" ]; then
     printf 'error: ASCEND_SET_ENV is %s, which is not a file\n' "$ASCEND_SET_ENV" >&2
     exit 1
@@ -10,14 +10,14 @@ for file in "${ASCEND_SET_ENV:-}" /usr/local/Ascend/cann/set_env.sh /usr/local/A
         /usr/local/Ascend/nnae/set_env.sh "${HOME:-}/Ascend/cann/set_env.sh" \
         "${HOME:-}/Ascend/ascend-toolkit/set_env.sh"; do
     if [ -f "$file" ]; then
-        set +eu   # it is not written for these
+        set +eu   # CANN's script fails with these options
         # shellcheck disable=SC1090
         . "$file"
         set -eu
         break
     fi
 done
-# the TensorFlow plugin has a script of its own, beside the toolkit
+# the TensorFlow plugin has a separate script, beside the toolkit
 for file in /usr/local/Ascend/tfplugin/set_env.sh "${HOME:-}/Ascend/tfplugin/set_env.sh"; do
     if [ -f "$file" ]; then
         set +eu
@@ -29,8 +29,8 @@ for file in /usr/local/Ascend/tfplugin/set_env.sh "${HOME:-}/Ascend/tfplugin/set
 done
 export PYTHONPATH="${root:?}${PYTHONPATH:+:$PYTHONPATH}"
 
-# take_checkpoint [CHECKPOINT] [FLAGS...]: sets the arrays `chosen`, the flag of the checkpoint if one is named, and
-# `rest`. A name of the older port, DIRECTORY/EDVR-600000, stands for this port's checkpoint of that step.
+# take_checkpoint [CHECKPOINT] [FLAGS...]: sets the arrays `chosen`, the flag of the checkpoint if one is given, and
+# `rest`. A name of the older port, DIRECTORY/EDVR-600000, means this port's checkpoint of that step.
 take_checkpoint() {
     chosen=() rest=("$@")
     case "${1:-}" in
@@ -44,8 +44,8 @@ take_checkpoint() {
     chosen=(--checkpoint="$name") rest=("${@:2}")
 }
 
-# take_device [DEVICE_ID [CHECKPOINT]] [FLAGS...]: take_checkpoint, and the environment of a program that uses one device
-# alone where one is named. DEVICE names the kind of device.
+# take_device [DEVICE_ID [CHECKPOINT]] [FLAGS...]: as take_checkpoint; if DEVICE_ID is given, also sets the environment of a
+# program that uses only this device. DEVICE is the kind of device.
 take_device() {
     local named=
     case "${1:-}" in

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# From nothing to restored frames on this machine's CPU: makes .venv/, then runs every station of the line (edvr/demo.py).
+# Runs the demonstration on the CPU of this machine: makes .venv/, then runs all programs from clips to a frozen graph
+# (edvr/demo.py).
 #   bash scripts/demo.sh [--fresh] [--tensorflow=1.15|2.15] [--output_dir=demo_output] [--steps=N]
-# Running it again continues or skips what is done; --fresh starts over.
+# A second run skips finished parts and continues after them; --fresh starts over.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/environment.sh

@@ -1,16 +1,17 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: finds a Python that works and makes a virtual environment with one of the TensorFlows.
-# Python 3.7 carries TensorFlow 1.15 (the Ascend target), 3.8 TensorFlow 2.6 (Ascend's other), 3.9 to 3.11 TensorFlow 2.15.
+# Finds a Python that works, and makes a virtual environment with one of the TensorFlows. The other scripts source it.
+# Python 3.7 has TensorFlow 1.15 (for Ascend), 3.8 has TensorFlow 2.6 (also for Ascend), 3.9 to 3.11 have TensorFlow 2.15.
 
 say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# works PYTHON VERSION: does it start, is it that version, can it make environments? A version manager's shim may do none of it.
+# works PYTHON VERSION: succeeds if the interpreter starts, has this version and can make environments. The shim of a version
+# manager may fail in each of these.
 works() {
     "$1" -c "import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != '$2')" >/dev/null 2>&1
 }
 
-# find_python VERSION...: prints the first interpreter that works, looking on PATH, in pyenv and in uv.
+# find_python VERSION...: prints the first interpreter that works, from PATH, pyenv and uv.
 find_python() {
     local version candidate
     for version in "$@"; do
@@ -26,14 +27,14 @@ find_python() {
     return 1
 }
 
-# python_for TENSORFLOW: prints the interpreter for '1.15' or '2.15'; on failure says on stderr why there is none.
+# python_for TENSORFLOW: prints the interpreter for '1.15', '2.6' or '2.15'; on failure prints the reason to stderr.
 python_for() {
     local python
     case "$1" in
         1.15)
             python=$(find_python 3.7) || { echo "TensorFlow 1.15 needs Python 3.7, and none that works was found" >&2; return 1; }
             if [ "$(uname -m)" != x86_64 ] && ! "$python" -c 'import tensorflow' >/dev/null 2>&1; then
-                echo "TensorFlow 1.15 has no wheel for $(uname -m) on PyPI; install the one of your Ascend host for $python" >&2
+                echo "TensorFlow 1.15 has no wheel for $(uname -m) on PyPI; install the wheel of your Ascend host for $python" >&2
                 return 1
             fi ;;
         2.6)
@@ -46,7 +47,7 @@ python_for() {
     echo "$python"
 }
 
-# make_environment DIRECTORY PYTHON REQUIREMENTS...: makes it once; does nothing while the requirements stay the same.
+# make_environment DIRECTORY PYTHON REQUIREMENTS...: makes a virtual environment; does nothing if it has these requirements.
 make_environment() {
     local directory=$1 python=$2 wanted file pip_arguments=() venv_arguments=()
     shift 2
@@ -54,15 +55,15 @@ make_environment() {
     if [ "$(cat "$directory/.made_for" 2>/dev/null)" = "$wanted" ] && "$directory/bin/python" -c '' 2>/dev/null; then
         return 0
     fi
-    say "making $directory with $python ($("$python" --version 2>&1)): takes a minute or two"
-    # An Ascend host on aarch64 brings its own TensorFlow 1.15, which no package index has.
+    say "making $directory with $python ($("$python" --version 2>&1)): this takes a minute or two"
+    # An Ascend host on aarch64 has its own TensorFlow 1.15, which no package index has.
     [ "$(uname -m)" = x86_64 ] || venv_arguments=(--system-site-packages)
     rm -rf "$directory"
     "$python" -m venv ${venv_arguments[@]+"${venv_arguments[@]}"} "$directory" || die "$python could not make $directory"
     for file in "$@"; do pip_arguments+=(-r "$file"); done
     if ! "$directory/bin/python" -m pip install --quiet --upgrade 'pip>=22' \
             || ! "$directory/bin/python" -m pip install --quiet "${pip_arguments[@]}"; then
-        die "installing $* in $directory failed (see above); fix it and run this again"
+        die "installing $* in $directory failed (see above); remove the cause and run this again"
     fi
     echo "$wanted" > "$directory/.made_for"
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Trains on one Ascend device:  bash scripts/run_1p_train.sh [DEVICE_ID [RANK_SIZE]] [more flags of edvr.train]
-# RANK_SIZE above 1 makes this process one rank of a job instead, number RANK_ID (default DEVICE_ID) of RANK_TABLE_FILE
+# With RANK_SIZE above 1 this process is one rank of a job, number RANK_ID (default DEVICE_ID) of RANK_TABLE_FILE
 # (default scripts/rank_tables/${RANK_SIZE}p.json); scripts/run_8p_train.sh starts all ranks with one command.
 # From the environment: FLAGFILE (default flags/1p.cfg, or flags/8p.cfg for a rank), PYTHON (default python3).
 set -eu
 case "${1:-}" in -h | --help) sed -n '2,5s/^# //p' "$0"; exit ;; esac
-root=$(cd "$(dirname "$0")/.." && pwd)   # paths stay relative to where you are
+root=$(cd "$(dirname "$0")/.." && pwd)   # relative paths are relative to the current folder
 # shellcheck source=scripts/ascend.sh
 . "$root/scripts/ascend.sh"
 

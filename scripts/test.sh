@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs the linter and the whole test suite on TensorFlow 1.15 and on 2.15, each in its own environment below .venvs/.
+# Runs the linter and the whole test suite on TensorFlow 1.15 and on 2.15, each in a separate environment in .venvs/.
 #   bash scripts/test.sh [--torch] [--beam] [--tensorflow=1.15|2.6|2.15] [pytest arguments]
-# --tensorflow=2.6 runs the whole suite on TensorFlow 2.6.5, the second one of Ascend hosts (Python 3.8).
-# pytest arguments: --faults tries all faults of the campaign (hours), not a share; with it --long_run=0.1 does a tenth of
-# the long run, which is an hour of training and 20,000 frames; -k NAME runs some tests; ...
-# --torch also installs PyTorch beside TensorFlow 2.15, for the tests that compare with it (they are skipped without).
-# --beam also installs Apache Beam beside each TensorFlow, for the tests of --runner (most are skipped without).
-# A TensorFlow without a working interpreter is skipped, and said so; with CI=true it is a failure.
+# --tensorflow=2.6 runs the whole suite on TensorFlow 2.6.5, which is also for Ascend hosts (Python 3.8).
+# pytest arguments: --faults runs the whole fault campaign (hours) instead of a part; with it, --long_run=0.1 runs a tenth
+# of the long run, which is an hour of training and 20,000 frames; -k NAME runs some tests; ...
+# --torch also installs PyTorch beside TensorFlow 2.15, for the tests that compare with it (otherwise they are skipped).
+# --beam also installs Apache Beam beside each TensorFlow, for the tests of --runner (otherwise most are skipped).
+# A TensorFlow without a working interpreter is reported and skipped; with CI=true it is a failure.
 set -u
 cd "$(dirname "$0")/.." || exit
 . scripts/environment.sh
@@ -26,7 +26,7 @@ passed=0 failed=0 skipped=0 status=0 ran=0
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
-count() {  # count LOG WORD: the number before WORD in pytest's closing line
+count() {  # count LOG WORD: the number before WORD in the last line of pytest
     tail -n 1 "$1" | grep -oE "[0-9]+ $2" | grep -oE '^[0-9]+' || echo 0
 }
 
@@ -47,7 +47,7 @@ for tensorflow in $tensorflows; do
     ran=1
     say "TensorFlow $tensorflow: $("$environment/bin/python" --version)"
     log=$logs/$tensorflow
-    # loadfile: the graphs and runs that the tests of a file share are made once, not once in each process
+    # loadfile: the tests of a file share graphs and runs, which are then made once, not once in each process
     "$environment/bin/python" -m pytest --numprocesses "$(nproc)" --dist loadfile "$@" 2>&1 | tee "$log"
     [ "${PIPESTATUS[0]}" = 0 ] || status=1
     passed=$((passed + $(count "$log" passed))) skipped=$((skipped + $(count "$log" skipped)))
@@ -55,7 +55,7 @@ for tensorflow in $tensorflows; do
 done
 
 [ "$ran" = 1 ] || die "no TensorFlow could be tested: install Python 3.7 (TensorFlow 1.15) or 3.9 to 3.11 (2.15)"
-# A run that ended badly without a failed test (a crash, a collection error) must not read as a success.
+# A run that fails without a failed test (a crash, a collection error) must not look like a success.
 [ "$status" = 0 ] || [ "$failed" -gt 0 ] || failed=1
 echo "$passed passed, $failed failed, $skipped skipped"
 exit "$status"

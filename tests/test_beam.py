@@ -76,7 +76,7 @@ def test_a_killed_worker_process_changes_nothing(source, local, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 0, err
-    assert 'a worker process of DirectRunner was killed; what it had not finished is done again' in err
+    assert 'a worker process of DirectRunner was killed; its unfinished work is repeated' in err
     assert 'shards kept' in out and '60 windows in 20 shards' in out
     assert digests(tmp_path / 'set') == local
     assert processes.descendants('sdk_worker_main') == []
@@ -99,11 +99,11 @@ def test_videos_in_rounds_and_a_range_of_shards(tmp_path, capsys):
     capsys.readouterr()
     pack.pack_set(config_of(listed, tmp_path / 'beam', **beam))
     out = capsys.readouterr().out
-    assert 'at a time' in out and '4 shards written' in out and '2 of 6 shards are there already' in out
+    assert 'at a time' in out and '4 shards written' in out and '2 of 6 shards exist already' in out
     assert os.stat(str(tmp_path / 'beam' / 'shard-00001-of-00006.tfrecord')).st_mtime_ns == before
     assert digests(tmp_path / 'beam') == digests(tmp_path / 'local')
     pack.pack_set(config_of(listed, tmp_path / 'beam', **beam))
-    assert 'is whole already' in capsys.readouterr().out
+    assert 'is already complete' in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_damaged_length_cut_shard_and_missing_shard(source, tmp_path):
 def test_damaged_frame_crc(source, tmp_path):
     folder = pack(source, tmp_path / 'set', num_shards=1)
     flip_byte(_shards(folder)[0], -2)
-    assert 'record 5 of %s: the checksum behind it is damaged' % _shards(folder)[0] in _problems(folder)[0]
+    assert 'record 5 of %s: the checksum after it is damaged' % _shards(folder)[0] in _problems(folder)[0]
 
 
 def test_swapped_shards(source, tmp_path):
@@ -72,7 +72,7 @@ def test_swapped_shards(source, tmp_path):
     assert 'record 0 of %s: it is a sound record, but not the one that the manifest' % first in _problems(folder)[0]
     edit_json(os.path.join(folder, 'manifest.json'),   # sets of older versions have one checksum for a shard
               lambda values: [shard.pop('record_crcs') for shard in values['shards']])
-    assert 'not those the manifest describes' in _problems(folder)[0]
+    assert 'not those that the manifest describes' in _problems(folder)[0]
 
 
 def test_lacking_window(source, tmp_path):

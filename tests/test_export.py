@@ -347,12 +347,12 @@ def test_an_ascend_graph_that_differs_is_not_written(checkpoint, shared, tmp_pat
 def test_an_ascend_operator_wired_wrongly_gives_other_values(npu_export, expected):
     """Inside the deformable convolutions, where nodes differ from those of stock operations, values are compared."""
     graph_def = read_graph(npu_export[0])
-    want, = ascend.run_on_host(graph_def, [expected[0]])
+    want, = ascend.run_on_host(graph_def, [{'L_input': expected[0]}])
     assert np.abs(want - expected[1][True]).max() < 1e-5
     node = next(node for node in graph_def.node if node.op == 'ConcatV2' and 'cas_dcnpack/deformable' in node.name)
     split = next(node for node in graph_def.node if node.op == 'SplitV' and 'dcn_pack/l1' in node.name)
     node.input[0] = split.name   # offsets of another layer
-    got, = ascend.run_on_host(graph_def, [expected[0]])
+    got, = ascend.run_on_host(graph_def, [{'L_input': expected[0]}])
     assert np.abs(got - want).max() > verification.LIMITS['float32']
     with pytest.raises(UserError, match=r'cas_dcnpack/.*: its offsets or masks come from another layer, .*dcn_pack/l1'):
         ascend.check_nodes(graph_def)

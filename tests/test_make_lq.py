@@ -42,7 +42,7 @@ def test_resumed_and_changed(source, tmp_path):
     assert run(source, tmp_path / 'lq', clips='000') == 0
     os.remove(str(folder / '00000001.png'))
     assert run(source, tmp_path / 'lq', clips='000') == 2
-    with pytest.raises(UserError, match=r"made differently \(kind 'bicubic' then, 'bd' now\): .*--overwrite"):
+    with pytest.raises(UserError, match=r"made differently \(kind was 'bicubic', is 'bd'\): .*--overwrite"):
         run(source, tmp_path / 'lq', clips='000', degradation='bd')
     assert run(source, tmp_path / 'lq', clips='000', degradation='bd', overwrite=True) == 3
     truth = os.path.join(source, 'truth')

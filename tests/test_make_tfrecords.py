@@ -49,12 +49,12 @@ def test_same_bytes_with_any_workers_in_parts_and_resumed(run_program, source, t
     # what a killed run leaves: a partial file, and no manifest
     (tmp_path / 'two' / ('shard-00000-of-00003.tfrecord.123' + files.PARTIAL)).write_bytes(b'half')
     before = os.stat(str(tmp_path / 'two' / 'shard-00001-of-00003.tfrecord')).st_mtime_ns
-    assert '2 of 3 shards are there already' in pack('two', '--workers=1')
+    assert '2 of 3 shards exist already' in pack('two', '--workers=1')
     assert os.stat(str(tmp_path / 'two' / 'shard-00001-of-00003.tfrecord')).st_mtime_ns == before
     assert _digests(tmp_path / 'two') == one
-    assert 'is whole already' in pack('two')
+    assert 'is already complete' in pack('two')
     result = run_program(PROGRAM, '--output_dir=%s' % (tmp_path / 'two'), *(options + ['--seed=6']))
-    assert result.returncode == 1 and 'holds another job; different: seed (5 then, 6 now)' in result.stderr
+    assert result.returncode == 1 and 'holds another job; different: seed (was 5, is 6)' in result.stderr
     assert _digests(tmp_path / 'two') == one
 
     manifest = Manifest.read(str(tmp_path / 'one'))
@@ -86,7 +86,7 @@ def test_goes_on_after_sigkill(run_program, tmp_path):
     process.wait()
     assert not os.path.exists(str(tmp_path / 'set' / 'manifest.json'))
     result = run_program(PROGRAM, *arguments)
-    assert result.returncode == 0 and 'shards are there already' in result.stdout, result.stderr
+    assert result.returncode == 0 and 'shards exist already' in result.stdout, result.stderr
     assert not glob.glob(str(tmp_path / 'set' / ('*' + files.PARTIAL)))
     assert len(os.listdir(str(tmp_path / 'set'))) == 42
 
@@ -108,8 +108,8 @@ def test_gt_alone_interval_and_gfile_paths(run_program, source, tmp_path):
 
 @pytest.mark.parametrize('change, message', [
     (dict(num_frames=4), '--num_frames=4.*odd'),
-    (dict(num_frames=7), r'fewer frames than the 7 .*000 \(6\)'),
-    (dict(num_shards=99), 'num_shards=99 is more than the 13 windows'),
+    (dict(num_frames=7), r'spans 7 frames, but these clips have fewer: .*000 \(6\)'),
+    (dict(num_shards=99), 'num_shards=99 is more than the number of windows, 13: give at most 13'),
     (dict(data_dir='/nonexistent'), '/nonexistent'),
     (dict(shard_range='2:9'), 'shard_range=2:9.*END <= 3'),
     (dict(lq_tile=8), 'are for --encoding=tiles'),

@@ -133,7 +133,7 @@ def test_only_the_clip_that_has_changed_is_packed_again(videos, tmp_path, monkey
     folder = pack(videos, tmp_path / 'set')
     old = smooth_frames(6, 32, 48, 9)
     write_video(os.path.join(videos, 'b.avi'), 255 - old)   # as many frames
-    with pytest.raises(UserError, match=r'is whole, but the source of 1 clips has changed since: b; --update'):
+    with pytest.raises(UserError, match=r'is complete, but the source of 1 clips has changed since: b; --update'):
         pack(videos, folder)
     log, encode = tmp_path / 'encoded', shard_writer.encode_window
 
@@ -192,11 +192,11 @@ def test_codecs_odd_sizes_and_variable_rates(tmp_path):
 
 def test_short_shots_are_left_out_and_named(videos, tmp_path, capsys):
     folder = pack(videos, tmp_path / 'set', num_frames=7, exclude='b')
-    assert 'note: 1 shots of fewer than 7 frames, which a window spans, are left out: a_shot001 (6)' in (
+    assert 'note: 1 shots are left out, because they have fewer frames than a window (7): a_shot001 (6)' in (
         capsys.readouterr().out)
     assert [name for name, _ in Manifest.read(folder).job['clips']] == ['a_shot000', 'a_shot002']
     assert sound(folder, videos)
-    with pytest.raises(UserError, match=r'all 3 shots have fewer frames than the 11 .*--nosplit_shots'):
+    with pytest.raises(UserError, match=r'all 3 shots have fewer frames than a window \(11\): .*--nosplit_shots'):
         pack(videos, tmp_path / 'other', num_frames=11, exclude='b')
     whole = pack(videos, tmp_path / 'whole', num_frames=11, exclude='b', split_shots=False, fill='none')
     assert sorted(index for _, index in windows(whole)) == list(range(5, 17))

@@ -100,7 +100,7 @@ def packed_set(tmp_path_factory):
      'job.num_shards is 2; it must be the number of shards that are listed, which is 1'),
     (lambda v: v.update(records=7), 'records is 7; it must be the sum of the records of the shards, which is 6'),
     (lambda v: v['job'].update(windows=7), 'job.windows is 7; it must be the sum'),
-    (lambda v: v['job'].update(clips=[['000', 3], ['000', 3]]), 'job.clips is "000"; it must be there once only'),
+    (lambda v: v['job'].update(clips=[['000', 3], ['000', 3]]), 'job.clips is "000"; it must be unique'),
     (lambda v: v['job'].update(clips={'000': 6}), 'job.clips is {"000": 6}; it must be a list'),
     (lambda v: v['shards'][1].update(name='../x'), r'shards\[1\].name is "../x"; it must be shard-00001-of-00002'),
     (lambda v: v['shards'][1].update(name=v['shards'][0]['name']), r'shards\[1\].name is "shard-00000-of-00002'),

@@ -98,7 +98,7 @@ def test_frames_of_other_settings_or_origin_are_not_mixed(tmp_path):
     with pytest.raises(UserError, match=r'restored differently \(network a, now b\)'):
         PngFolder(str(tmp_path), NAMES, dict(SETTINGS, network='b'))
     (tmp_path / '.restoration.json').unlink()
-    with pytest.raises(UserError, match=r'f0\.png is there already, and not from a restoration'):
+    with pytest.raises(UserError, match=r'f0\.png exists already, and not from a restoration'):
         PngFolder(str(tmp_path), NAMES, SETTINGS)
 
 

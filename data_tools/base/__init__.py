@@ -1,1 +1,1 @@
-"""What every part uses: errors, options and flags, files that appear whole, locks, worker processes."""
+"""The base of all other packages: errors, options and flags, atomic files, locks, worker processes."""

@@ -1,4 +1,4 @@
-"""The options of programs that can spread their work over machines."""
+"""The options of programs that can distribute their work to many machines."""
 import dataclasses
 
 from data_tools.base.config import Config, option
@@ -9,12 +9,12 @@ RUNNERS = ('DirectRunner', 'FlinkRunner', 'SparkRunner', 'DataflowRunner', 'Dask
 
 @dataclasses.dataclass(frozen=True)
 class BeamConfig(Config):
-    """Whether Apache Beam runs the work, and where."""
+    """The runner of Apache Beam, if one does the work."""
 
     TITLE = 'Apache Beam'
 
-    runner: str = option('', 'runner of Apache Beam that does the work on many machines: %s; empty works on this '
-                         'machine, without Beam' % ', '.join(RUNNERS))
+    runner: str = option('', 'runner of Apache Beam that does the work on many machines: %s; empty does the work on '
+                         'this machine, without Beam' % ', '.join(RUNNERS))
     beam_options: str = option('', 'options of the runner, separated by spaces, as in --beam_options="--direct_'
                                'num_workers=2 --direct_running_mode=multi_processing"')
 
@@ -23,4 +23,4 @@ class BeamConfig(Config):
         if self.runner and self.runner not in RUNNERS:
             yield 'runner is %r; it must be one of %s, or empty' % (self.runner, ', '.join(RUNNERS))
         if self.beam_options and not self.runner:
-            yield 'beam_options are given without --runner, which names the runner that takes them'
+            yield 'beam_options are given without --runner; name the runner that uses them'

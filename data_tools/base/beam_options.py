@@ -1,6 +1,6 @@
-"""The runners of Apache Beam and their options, checked before anything is done.
+"""Checks the runners of Apache Beam and their options before the work starts.
 
-Beam is imported when a function is called: programs work without it as long as --runner is not given.
+Functions import Beam when they are called, so programs work without Beam if --runner is not given.
 """
 import contextlib
 import io
@@ -11,7 +11,7 @@ import shlex
 from data_tools.base.errors import UserError
 
 INSTALL = "pip install 'edvr[beam]', in a checkout pip install '.[beam]'"
-_CLASSES = {'DaskRunner': 'apache_beam.runners.dask.dask_runner.DaskRunner'}   # those that Beam knows by class only
+_CLASSES = {'DaskRunner': 'apache_beam.runners.dask.dask_runner.DaskRunner'}   # runners without a short name in Beam
 
 
 def require():
@@ -24,10 +24,10 @@ def require():
 
 
 def parse(config):
-    """A function that makes the PipelineOptions of a BeamConfig; a runner changes those that it gets.
+    """A function that makes the PipelineOptions of a BeamConfig. Each run needs new ones: a runner changes them.
 
     Raises:
-      UserError: a runner that this Beam does not have, options that it does not know or that have a wrong value.
+      UserError: this Beam lacks the runner, does not know an option, or rejects its value.
     """
     from apache_beam.options.pipeline_options import PipelineOptions
     new_runner(config.runner)   # some runners define their options when they are loaded
@@ -37,7 +37,7 @@ def parse(config):
         raise UserError('--beam_options=%s: %s' % (config.beam_options, error)) from None
     others = unknown(words)
     if any(word.split('=')[0] == '--runner' for word in words):
-        raise UserError('--beam_options names a runner; --runner=NAME is an option of its own')
+        raise UserError('--beam_options names a runner: give it as --runner=NAME instead')
     if others and config.runner in ('FlinkRunner', 'SparkRunner', 'PortableRunner', 'PrismRunner'):
         print('passed on to the job server of %s: %s' % (config.runner, ' '.join(others)), flush=True)
     elif others:
@@ -46,18 +46,18 @@ def parse(config):
 
 
 def _usual(runner, words):
-    """Options that are added to those given."""
+    """The options to add to `words`."""
     level = '--default_sdk_harness_log_level'
     added = [] if any(word.startswith(level) for word in words) else [level + '=WARNING']
     if runner == 'DirectRunner':
-        # without it newer ones download and take Prism, which has no worker processes that can be counted; the
-        # pipelines here have no triggers
+        # without it newer versions download and use Prism, whose worker processes cannot be counted; the pipelines
+        # here have no triggers
         added.append('--allow_unsafe_triggers')
     return added
 
 
 def unknown(words):
-    """The words that are no option of this Beam. Raises UserError for a wrong value."""
+    """The words that are not options of this Beam. Raises UserError for a wrong value."""
     from apache_beam.options.pipeline_options import PipelineOptions
     parsers, said = [], io.StringIO()
     try:
@@ -71,7 +71,7 @@ def unknown(words):
 
 @contextlib.contextmanager
 def quiet(level=logging.ERROR):
-    """Beam logs nothing below `level` inside the block; messages of a cluster come by the root logger."""
+    """Suppresses log messages of Beam below `level` inside the block; messages of a cluster use the root logger."""
     loggers = [logging.getLogger('apache_beam'), logging.getLogger()]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -84,17 +84,17 @@ def quiet(level=logging.ERROR):
 
 
 def new_runner(name):
-    """A runner of Beam by its name. Raises UserError where it cannot be loaded."""
+    """Makes a runner of Beam from its name. Raises UserError if it cannot be loaded."""
     import apache_beam
     from apache_beam.runners.runner import create_runner
     try:
         with quiet():
             return create_runner(_CLASSES.get(name, name))
-    except Exception as error:   # packages that are missing show up as errors of many kinds
+    except Exception as error:   # a missing package causes errors of many kinds
         raise UserError('--runner=%s cannot be loaded by Apache Beam %s: %s'
                         % (name, apache_beam.__version__, error)) from None
 
 
 def absolute(path):
-    """A path that means the same to workers, whose current folder is another; '' and gs://... as they are."""
+    """An absolute path, since workers have another current folder; '' and gs://... stay unchanged."""
     return os.path.abspath(path) if path and '://' not in path else path

@@ -1,4 +1,4 @@
-"""Runs pipelines of Apache Beam: progress by counters, lost workers, one-line errors."""
+"""Runs pipelines of Apache Beam: shows progress, restarts after lost workers, reports errors in one line."""
 import collections
 import contextlib
 import logging
@@ -13,12 +13,12 @@ from data_tools.base import beam_options, processes
 from data_tools.base.errors import UserError
 
 _WORKER = 'apache_beam.runners.worker.sdk_worker_main'   # in the command line of Beam's worker processes
-_ATTEMPTS = 4      # a worker that is killed each time ends the program
-_PERIOD = 0.5      # seconds between two looks at a pipeline
-_PATIENCE = 15.    # seconds that a pipeline may take to end after its workers
-# in the last line of a worker's traceback, as it arrives in the runner's error
+_ATTEMPTS = 4      # the program fails if workers are killed in each of them
+_PERIOD = 0.5      # seconds between two checks of a pipeline
+_PATIENCE = 15.    # seconds for a pipeline to end after its workers
+# the last line of a worker's traceback, in the error of the runner
 _USER_ERROR = re.compile(r'errors\.UserError: (.*)$', re.M)
-_CLOSED = 'Channel closed prematurely'   # what a local runner says when it notices that a worker is gone
+_CLOSED = 'Channel closed prematurely'   # in the error of a local runner that detects a lost worker
 _STEP = re.compile(r' \[while running .*', re.S)
 
 
@@ -29,20 +29,20 @@ class _LostWorkerError(Exception):
 def run(config, build, counter, total, title, unit):
     """Runs a pipeline to its end.
 
-    A worker process of a local runner that is killed makes the pipeline start anew, because Beam's local runners would
-    wait for it forever; the runners of clusters repeat by themselves what was lost. Either way the elements must be
-    such that repeating one does no harm.
+    If a worker process of a local runner is killed, the pipeline starts over: Beam's local runners would wait for the
+    process forever. Runners of clusters repeat lost elements themselves. In both cases the pipeline must allow that an
+    element is processed again.
 
     Args:
       config: BeamConfig with a runner.
-      build: function(apache_beam.Pipeline) that adds the transforms; called again for each start.
+      build: function(apache_beam.Pipeline) that adds the transforms; each attempt calls it again.
       counter: (namespace, name) of the Beam counter that the progress bar shows.
-      total: its value at the end. title, unit: of the bar.
+      total: final value of the counter. title, unit: of the bar.
     Returns:
-      {name: value} of the counters of that namespace; empty where the runner has none.
+      {name: value} of the counters of that namespace; empty if the runner has no counters.
     Raises:
-      UserError: wrong options, a runner that does not work here, the error of a worker, or workers killed again and
-        again.
+      UserError: options are wrong, the runner does not work here, a worker failed, or workers were killed in each
+        attempt.
     """
     beam_options.require()
     options = beam_options.parse(config)
@@ -51,7 +51,7 @@ def run(config, build, counter, total, title, unit):
             return _run_once(config.runner, options(), build, counter, total, title, unit)
         except _LostWorkerError:
             if attempt < _ATTEMPTS:
-                print('a worker process of %s was killed; what it had not finished is done again' % config.runner,
+                print('a worker process of %s was killed; its unfinished work is repeated' % config.runner,
                       file=sys.stderr, flush=True)
     raise UserError('worker processes of %s were killed %d times, perhaps by the out-of-memory killer: run the same '
                     'command again with fewer workers; finished work is kept' % (config.runner, _ATTEMPTS))
@@ -63,9 +63,9 @@ def _run_once(name, options, build, counter, total, title, unit):
         with beam_options.quiet():
             pipeline = apache_beam.Pipeline(runner=beam_options.new_runner(name), options=options)
             build(pipeline)
-    except ValueError as error:   # options that do not go together
+    except ValueError as error:   # conflicting options
         raise UserError('--runner=%s: %s' % (name, ' '.join(str(error).split()))) from error
-    # the workers of the local runner warn of what is always so with it
+    # the workers of the local runner always log the same warnings
     level = logging.ERROR if name == 'DirectRunner' else logging.WARNING
     with beam_options.quiet(level), tqdm(total=total, desc=title, unit=unit, mininterval=0.5, smoothing=0.1) as bar:
         running = _Running(pipeline)
@@ -92,7 +92,7 @@ def _follow(running, counter, bar):
         if not running.is_alive():
             break
         since = since or (time.monotonic() if workers - alive else None)
-        # at the end of a pipeline its workers end a moment before it does
+        # the workers of a finished pipeline end shortly before the pipeline
         if since and time.monotonic() - since > _PATIENCE:
             raise _LostWorkerError
     error = running.error
@@ -112,7 +112,7 @@ class _Running(threading.Thread):
         try:
             self._result = self._pipeline.run()
             self._wait()
-        except BaseException as error:   # raised where the pipeline is followed
+        except BaseException as error:   # the thread that follows the pipeline raises it
             self.error = error
 
     def _wait(self):
@@ -120,7 +120,7 @@ class _Running(threading.Thread):
             self._result.wait_until_finish()
         except Exception as error:
             from apache_beam.runners.runner import PipelineState
-            # Beam stops listening to a job server after --job_server_timeout, a minute; the job goes on
+            # Beam stops waiting for a job server after --job_server_timeout (a minute); the job continues
             if not (hasattr(error, 'code') and error.code().name == 'DEADLINE_EXCEEDED'):
                 raise
             while not PipelineState.is_terminal(self._result.state):
@@ -129,13 +129,13 @@ class _Running(threading.Thread):
                 raise
 
     def counters(self, namespace):
-        """{name: value} of the counters so far; empty where the runner does not tell them."""
+        """{name: value} of the counters so far; empty if the runner does not report them."""
         if self._result is None:
             return {}
-        with contextlib.suppress(Exception):   # not every runner has them, some only at the end
+        with contextlib.suppress(Exception):   # some runners have no counters, others only at the end
             if getattr(self._result, '_metrics', None) is not None:
                 self._result._metrics = None   # portable runners keep their first answer
-            sums = collections.Counter()   # several steps count under one name
+            sums = collections.Counter()   # several steps use the same name
             for item in self._result.metrics().query()['counters']:
                 if item.key.metric.namespace == namespace:
                     sums[item.key.metric.name] += item.committed or item.attempted or 0
@@ -143,7 +143,7 @@ class _Running(threading.Thread):
         return {}
 
     def stop(self):
-        """Ends the pipeline where the runner can, and the workers on this machine."""
+        """Cancels the pipeline if the runner supports it, and kills the workers on this machine."""
         if self._result is not None:
             with contextlib.suppress(Exception):
                 self._result.cancel()
@@ -151,16 +151,16 @@ class _Running(threading.Thread):
 
 
 def _user_error(error):
-    """The text of a worker's UserError in the error of a pipeline; '' where it is another error."""
-    told = [str(error)] if isinstance(error, UserError) else _USER_ERROR.findall(str(error))
-    return _STEP.sub('', told[-1]) if told else ''
+    """The text of a worker's UserError in the error of a pipeline; '' for other errors."""
+    texts = [str(error)] if isinstance(error, UserError) else _USER_ERROR.findall(str(error))
+    return _STEP.sub('', texts[-1]) if texts else ''
 
 
 def _reason(name, error):
-    """The error of a pipeline in a line."""
-    told = _user_error(error)
-    if told:
-        return told
+    """The error of a pipeline in one line."""
+    reason = _user_error(error)
+    if reason:
+        return reason
     text = error.details() if hasattr(error, 'details') else str(error)   # of gRPC
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) > 1:   # the traceback of a worker

@@ -11,7 +11,7 @@ _FLAG = re.compile(r'--?(\w+)(=|$)')
 
 
 class CommandLine(typing.NamedTuple):
-    """What a program was started with.
+    """The command line of a program.
 
     typed: list of str, the arguments as they were typed. arguments: list of str, the same with the lines of a flagfile
     in place of each --flagfile. names: frozenset of str, the flags given on the command line itself, as they were

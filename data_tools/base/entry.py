@@ -1,4 +1,4 @@
-"""What `python -m` may run."""
+"""Refuses modules that are not programs in `python -m`."""
 import glob
 import os
 import sys
@@ -7,10 +7,10 @@ _MAIN = "if __name__ == '__main__':"
 
 
 def require_program(package_file):
-    """Ends the process with an error where `python -m` was asked for a module of the package that is no program.
+    """Ends the process with an error if `python -m` names a module of the package that is not a program.
 
-    Such a module would only define things, and end with 0 as if it had done something. A package calls this when it is
-    imported: then Python is still looking for the module, and sys.argv[0] is '-m'.
+    Such a module would only define functions and end with 0, like a successful program. A package calls this function
+    when it is imported: then Python is still searching the module, and sys.argv[0] is '-m'.
 
     Args:
       package_file: str, `__file__` of the package's `__init__.py`.
@@ -29,7 +29,7 @@ def require_program(package_file):
 
 
 def _asked():
-    """The module after -m on the command line of this process: str, or None where it cannot be found."""
+    """The module after -m on the command line of this process: str, or None if it cannot be found."""
     try:
         with open('/proc/self/cmdline', 'rb') as file:
             words = file.read().decode(errors='replace').split('\0')

@@ -26,7 +26,7 @@ def sources_of(shards):
 def how_to_make_sources(path):
     """The remedy for a missing folder of clips."""
     return ('bash scripts/prepare_reds.sh downloads and prepares REDS; python -m data_tools.make_sample_clips '
-            '--output_dir=%s draws clips to try things out' % path)
+            '--output_dir=%s draws clips for tests' % path)
 
 
 def how_to_make_shards(path):

@@ -1,15 +1,15 @@
-"""The processes below this one, as Linux lists them."""
+"""The descendants of this process, from /proc."""
 import contextlib
 import os
 import signal
 
 
 def descendants(text):
-    """Ids of the processes that this one or its descendants started and whose command line contains `text`."""
+    """Ids of the descendants of this process whose command line contains `text`."""
     children = {}
     for name in os.listdir('/proc'):
         if name.isdigit():
-            with contextlib.suppress(OSError):   # it has ended meanwhile
+            with contextlib.suppress(OSError):   # the process has ended in between
                 children.setdefault(_parent(name), []).append(int(name))
     below, waiting = [], [os.getpid()]
     while waiting:
@@ -20,16 +20,16 @@ def descendants(text):
 
 
 def kill(pids):
-    """Sends SIGKILL to processes; those that have ended are passed over."""
+    """Sends SIGKILL to processes; ignores processes that have ended."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def _parent(name):
-    """Id of the parent of a process; -1 for one that has ended and waits for its parent to notice."""
+    """Id of the parent of a process; -1 for a zombie."""
     with open('/proc/%s/stat' % name) as file:
-        state, parent = file.read().rpartition(')')[2].split()[:2]   # the name before it may hold anything
+        state, parent = file.read().rpartition(')')[2].split()[:2]   # the name may contain spaces and brackets
     return -1 if state == 'Z' else int(parent)
 
 

@@ -67,9 +67,8 @@ def _prepare(folder, clip, record, overwrite):
                          if key not in ('frames', 'source') and old.get(key) != record.get(key))
         if changed and not overwrite:
             raise UserError('%s contains LQ that was made differently (%s): give the same options, another '
-                        '--output_dir, '
-                            'or --overwrite' % (folder, ', '.join(
-                                '%s %r then, %r now' % (key, old.get(key), record.get(key)) for key in changed)))
+                            '--output_dir, or --overwrite' % (folder, ', '.join(
+                                '%s was %r, is %r' % (key, old.get(key), record.get(key)) for key in changed)))
     elif names:
         raise UserError('%s is not empty and was not written by make_lq: give another --output_dir, or remove it'
                         % folder)

@@ -41,11 +41,11 @@ class MadeLqConfig(DegradationConfig):
 
 @dataclasses.dataclass(frozen=True)
 class ShotConfig(Config):
-    """Whether clips are split at cuts."""
+    """How clips are split at cuts."""
 
     TITLE = 'shots'
 
-    split_shots: Optional[bool] = option(None, 'make each shot a clip of its own, so that no window crosses a cut; '
+    split_shots: Optional[bool] = option(None, 'make each shot a separate clip, so that no window crosses a cut; '
                                          'default: videos are split, folders of images are not')
     shots: str = option('', 'JSON file with the shots of clips, {"NAME": [[FIRST, END], ...]}: frame numbers from 0, '
                         'END not included. Other clips are treated as without this file')

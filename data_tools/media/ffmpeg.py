@@ -1,4 +1,4 @@
-"""The ffmpeg program: where it is, how it is called, what it said. imageio-ffmpeg brings one; IMAGEIO_FFMPEG_EXE names
+"""Finds and calls the ffmpeg program, and reports its errors. imageio-ffmpeg contains one; IMAGEIO_FFMPEG_EXE selects
 another."""
 import contextlib
 import os
@@ -49,12 +49,12 @@ def version():
 
 
 def file_name(path):
-    """A name that ffmpeg cannot take for an option or a protocol."""
+    """A name that ffmpeg does not read as an option or a protocol."""
     return 'file:' + os.path.abspath(path)
 
 
 def start(arguments, **streams):
-    """Starts ffmpeg in a process group of its own: Ctrl-C is this program's to handle; ffmpeg ends when its pipe does.
+    """Starts ffmpeg in a separate process group: this program handles Ctrl-C, and ffmpeg ends when its pipe closes.
 
     Raises:
       UserError: it cannot be started.
@@ -94,7 +94,7 @@ def feed(arguments, chunks, stdout=subprocess.DEVNULL):
 
 
 def end(process):
-    """Ends a process, however far it is."""
+    """Ends a process, whether it has finished or not."""
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream:
             with contextlib.suppress(OSError):

@@ -50,15 +50,15 @@ _LISTS = {'train': 'sep_trainlist.txt', 'test': 'sep_testlist.txt'}   # in the r
 
 
 class Place(typing.NamedTuple):
-    """Where one side of a clip lies: a folder of images or a video, found by the pattern `lq` or `gt` of a layout."""
+    """The location of one side of a clip: a folder of images or a video, from the pattern `lq` or `gt` of a layout."""
     path: str
     base: str
     pattern: str
-    parts: typing.Tuple[str, ...]   # what the stars of the pattern stand for
+    parts: typing.Tuple[str, ...]   # the text that each star of the pattern matches
 
 
 class Found(typing.NamedTuple):
-    """What `find` found.
+    """The result of `find`.
 
     sides: {'gt': {name: Place}, 'lq': {name: Place}} of the requested sides. layout: Layout. lists: {'train': path,
     'test': path} of the lists of clips that come with the data set. notes: list of str, for the user.
@@ -122,7 +122,7 @@ def find(root, scale, need_gt, need_lq, lq_folder=''):
     layouts = _layouts(scale)
     if len(wanted) == 1 or lq_folder:
         layouts += (_BARE,)
-    half = None   # GT alone, or LQ alone: taken if no layout has both, for the error that names what lacks
+    half = None   # only GT or only LQ: returned if no layout has both, for the error that names the missing side
     for layout in layouts:
         found = _find_in(root, scale, wanted, layout, lq_folder)
         if all(found.sides.values()):
@@ -135,7 +135,7 @@ def find(root, scale, need_gt, need_lq, lq_folder=''):
 
 
 def _find_in(root, scale, wanted, layout, lq_folder):
-    """What one layout finds: Found, whose sides may be empty."""
+    """Searches one layout: Found; its sides may be empty."""
     found = Found({side: {} for side in wanted}, layout, {}, [])
     for side in wanted:
         patterns = getattr(layout, side)
@@ -238,7 +238,7 @@ def _filled(pattern, scale, base='vimeo_septuplet'):
 
 
 def lq_place(place, scale, kind='bicubic'):
-    """Where LQ made from the GT at a place belongs, as a path below the root (it may begin with `..`).
+    """The path for LQ made from the GT at a place, below the root (it may begin with `..`).
 
     Args:
       place: Place. scale: int. kind: see DEGRADATIONS.

@@ -16,11 +16,11 @@ from data_tools.media.frames import VideoFrames
 
 _FILTERS = "scale=320:180:flags=bilinear,format=rgb24,select='gte(scene,0)',metadata=print:file=-"
 _SHOWN = 50
-_NEIGHBOURS, _RATIO = 2, 3.   # a cut's score is so many times the mean of so many scores on each side of it
+_NEIGHBOURS, _RATIO = 2, 3.   # the score of a cut is _RATIO times the mean of _NEIGHBOURS scores on each side of it
 
 
 class ShotRule(typing.NamedTuple):
-    """What splits clips: see the options of ShotConfig. `given`: {name: ((first, end), ...)}."""
+    """The rule for splitting clips: see the options of ShotConfig. `given`: {name: ((first, end), ...)}."""
     split: typing.Optional[bool] = None
     threshold: float = .1
     min_frames: int = 5

@@ -1,4 +1,4 @@
-"""Frames of a video file, and what is known of it.
+"""Frames of a video file, and its properties.
 
 Colours: a tagged video is converted with its own matrix and range; an untagged one with BT.709 from 720 lines or 1280
 columns on, below with BT.601, both in limited range, as players do. Primaries and transfer curve are not converted; HDR
@@ -27,14 +27,14 @@ _FRAME = re.compile(r'n: *\d+ pts: .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+)
 _STREAM = re.compile(r'Stream #0:(\d+).*?: (Video|Audio|Subtitle|Data|Attachment): (\w+)')
 _NO_INDEX = 'the index is missing or broken, as in a file that is cut or was never finished'
 _MEANINGS = {'moov atom not found': _NO_INDEX, 'error reading header': _NO_INDEX,
-             'matches no streams': 'it has no pictures'}   # words of ffmpeg's: what they mean
+             'matches no streams': 'it has no pictures'}   # {words of ffmpeg: their meaning}
 _COLOUR = re.compile(r'color_range:(\S+) color_space:(\S+) color_primaries:\S+ color_trc:(\S+)')
 
 
 class VideoInfo(collections.namedtuple(
         'VideoInfo', 'path height width num_frames rate constant_rate start time_base times matrix full_range '
                      'pixel_format pixel_aspect interlaced streams chapters')):
-    """What a video file holds.
+    """The properties of a video file.
 
     path: str. height, width: int, pixels, upright. num_frames: int, frames that decode.
     rate: Fraction, frames per second, on average. constant_rate: bool. start: float, seconds before the first frame.
@@ -43,7 +43,7 @@ class VideoInfo(collections.namedtuple(
     first; empty where the rate is constant.
     pixel_aspect: Fraction, width of a pixel over its height. interlaced: bool, by the flags of the first frame.
     streams: tuple of (kind, codec) of all streams, kind 'video', 'audio', 'subtitle', 'data' or 'attachment'.
-    chapters: int, how many.
+    chapters: int, their number.
     """
 
     @property
@@ -59,7 +59,7 @@ class VideoInfo(collections.namedtuple(
 
 
 def inspect(path, progress=None, allow_damaged=False):
-    """Decodes a video once without keeping anything: its facts are then known exactly, and any damage too.
+    """Decodes a video once without keeping its frames, to find its exact properties and any damage.
 
     Args:
       path: str.
@@ -132,7 +132,7 @@ def decode(info, start=0, bits=8, deinterlace=False):
 
 
 def _first_frame(path):
-    """What ffmpeg says of the file and of its first frame: dict of fields of VideoInfo, and stated_rate."""
+    """Reads the properties of the file and of its first frame: dict of fields of VideoInfo, and stated_rate."""
     arguments = ffmpeg.command('-loglevel', 'repeat+level+info', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
                                '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-')
     process = ffmpeg.start(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -178,7 +178,7 @@ def _of_input(said):
 
 
 def _reason(errors):
-    """What ffmpeg's first error means; those after it say only that it gave up. '' where there is none."""
+    """The meaning of ffmpeg's first error, '' if there is none; later errors only report that ffmpeg stopped."""
     for words, meaning in _MEANINGS.items():
         for error in errors:
             if words in error:

@@ -16,7 +16,7 @@ from data_tools.base.errors import UserError
 from data_tools.media import fingerprint, shots, video
 from data_tools.media.frames import VideoFrames
 
-_THREADS = 4          # videos at a time; ffmpeg has threads of its own
+_THREADS = 4          # videos at a time; ffmpeg has threads too
 _SAVE_SECONDS = 30.
 
 
@@ -56,7 +56,7 @@ class Scanner:
         self._save()
 
     def info(self, path):
-        """VideoInfo of a video that was looked through."""
+        """VideoInfo of a scanned video."""
         return self._infos[path]
 
     def shots(self, frames, rule):

@@ -1,10 +1,10 @@
-"""Packs shards with Apache Beam: a second pool of the workers of `pack`, on any number of machines.
+"""Packs shards with Apache Beam, on any number of machines.
 
-A shard is an element. Its worker writes the same bytes as a worker of the local pool, under a temporary name, so that
-an element that is done again, or at the same time elsewhere, changes nothing; a shard that is there is kept. Before
-the shards their clips are decoded, a clip or the shots of a video an element. The manifest is written by a last step.
+Each shard is an element. Its worker writes the same bytes as a worker of the local pool, under a temporary name.
+Therefore a repeated or duplicate element changes nothing. Finished shards are kept. An earlier stage decodes the clips;
+its elements are clips, or all shots of a video. The last step writes the manifest.
 
-Workers need not share the scratch: each decodes what its scratch lacks. In a scratch that they share nothing lacks.
+Workers may have separate scratch folders: each decodes the frames that its folder lacks.
 """
 import pickle
 import typing
@@ -22,9 +22,9 @@ _COUNTERS = 'packing'
 
 
 class Round(typing.NamedTuple):
-    """Shards that are written in one stage, and what their workers need.
+    """The shards of one stage, and the input of their workers.
 
-    tasks: list of ShardTask, `centres` being those of all of them. groups: list of lists of Clip that are decoded
+    tasks: list of ShardTask; their `centres` are those of all tasks. groups: list of lists of Clip that are decoded
     together. centres: {name: sorted list of GT frames in the scratch}. scratch: Scratch. folder: str. job: dict.
     """
     tasks: typing.List[typing.Any]
@@ -36,11 +36,11 @@ class Round(typing.NamedTuple):
 
 
 def run(config, rounds, sizes, job):
-    """Packs shards, and writes the manifest if then all are there.
+    """Packs shards, and writes the manifest if all shards of the set exist then.
 
     Args:
       config: PackConfig with a runner.
-      rounds: list of Round, not empty; one begins when the one before it is done.
+      rounds: list of Round, not empty; each starts after the previous one.
       sizes: see `finishing.sizes_of`. job: see `job.describe_job`.
     Raises:
       UserError: see `beam_runner.run`, `shard_writer.pack_shard`.
@@ -63,7 +63,7 @@ def run(config, rounds, sizes, job):
 
 
 def _each(stage, name, count, work):
-    """`work`, a DoFn, on the numbers below `count`, anywhere; gives one element when all are done."""
+    """Applies `work`, a DoFn, to the numbers below `count` on any worker; yields one element after all are done."""
     return (stage
             | name + ', numbers' >> beam.ParDo(_Numbers(count))
             | name + ', spread' >> beam.Reshuffle()
@@ -72,7 +72,7 @@ def _each(stage, name, count, work):
 
 
 class _Packed:
-    """A Round as it travels: its clips and windows are long lists of similar text and numbers."""
+    """A compressed Round, for sending it to workers: its clips and windows are long lists of similar values."""
 
     def __init__(self, one):
         self._data, self._one = zlib.compress(pickle.dumps(one, 4)), None
@@ -95,23 +95,23 @@ class _Numbers(beam.DoFn):
 
 
 class _Worker(beam.DoFn):
-    """What the workers of both steps do first."""
+    """The common part of the workers of both steps."""
 
     def __init__(self, packed):
         self._packed, self._ready = packed, False
 
     def setup(self):
-        """Called by Beam before the first element."""
+        """Beam calls this before the first element."""
         self._round = self._packed.get()
         files.make_dir(self._round.scratch.folder)
 
     def _begin(self):
-        """Refuses another ffmpeg, and removes the GT frames of the rounds before, in a scratch of this host too."""
+        """Checks the version of ffmpeg, and removes the GT frames of earlier rounds from the scratch of this worker."""
         if self._ready:
             return
         if self._round.job['ffmpeg'] not in (None, ffmpeg.version()):
             raise UserError('ffmpeg of this worker is %s, that of the job %s; frames could differ: install the same '
-                            'on all machines' % (ffmpeg.version(), self._round.job['ffmpeg']))
+                            'version on all machines' % (ffmpeg.version(), self._round.job['ffmpeg']))
         self._round.scratch.forget_gt(self._round.centres, (clip for group in self._round.groups for clip in group))
         self._ready = True
 
@@ -134,12 +134,12 @@ class _Decode(_Worker):
 
 
 class _Pack(_Worker):
-    """Writes a shard that is not there."""
+    """Writes a shard if it does not exist."""
 
     def process(self, number):
         task, folder, job = self._round.tasks[number], self._round.folder, self._round.job
         windows, size = (Metrics.counter(_COUNTERS, name) for name in ('windows', 'bytes_written'))
-        # in a finished set nothing describes the single shard any more
+        # a finished set has no description of the single shard
         if finishing.is_finished(folder) or shard_writer.finished(folder, task.index, job):
             Metrics.counter(_COUNTERS, 'shards_kept').inc()
             windows.inc(len(task.windows))
@@ -152,13 +152,13 @@ class _Pack(_Worker):
         yield None, number
 
     def _missing(self, task):
-        """The clips of a task that the scratch lacks."""
+        """The clips of a task with frames that the scratch lacks."""
         return [clip for clip in task.clips.values() if clip.name not in task.kept
                 and any(self._round.scratch.missing(clip, self._round.centres.get(clip.name)))]
 
 
 class _Finish(beam.DoFn):
-    """Writes the manifest; a second time only removes what the first one may have left."""
+    """Writes the manifest; if it exists, only removes files that an earlier attempt may have left."""
 
     def __init__(self, folder, sizes, job):
         self._folder, self._sizes, self._job = folder, sizes, job
@@ -168,5 +168,5 @@ class _Finish(beam.DoFn):
             finishing.clean(self._folder, self._job)
             return
         parts = finishing.parts_of(self._folder, self._job)
-        if None not in parts:   # else other runs pack the other shards
+        if None not in parts:   # else other runs are packing the other shards
             finishing.finish(self._folder, self._sizes, self._job, parts)

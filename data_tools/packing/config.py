@@ -15,12 +15,12 @@ NO_FILL = 'none'
 
 @dataclasses.dataclass(frozen=True)
 class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
-    """Clips to pack, how, and where to."""
+    """The clips to pack, the format of the set, and its folder."""
 
     TITLE = 'packing'
 
     data_dir: str = option(paths.SOURCES, 'folder with the clips or videos (layouts: see data_tools/media/clips.py), '
-                           'or a text file that lists such', shown='clips')
+                           'or a text file that lists such folders and videos', shown='clips')
     output_dir: str = option('', 'folder for the shards, new or empty; also gs://...; '
                              'default: tfrecords inside --data_dir')
     num_frames: int = option(5, 'frames in a window, odd', low=1)
@@ -31,27 +31,28 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
                                     % TILES['tiles'][0], low=0)
     gt_tile: Optional[int] = option(None, 'with tiles: side of a GT tile in GT pixels; a crop decodes the tiles it '
                                     'touches; default %d' % TILES['tiles'][1], low=8)
-    fill: str = option(FILLS[0], 'how windows at the ends of a clip are filled; none: there are none, so that a clip '
-                       'of 7 frames with num_frames=7 gives one window', choices=FILLS + (NO_FILL,))
+    fill: str = option(FILLS[0], 'how windows at the ends of a clip are filled; none: only whole windows, so a clip '
+                       'of 7 frames with num_frames=7 has one window', choices=FILLS + (NO_FILL,))
     frame_interval: int = option(1, 'distance of neighbouring frames of a window, in frames', low=1)
     clips: str = option('', 'clips to pack: names separated by commas, REDS4, @file.json, @file.txt or all; empty '
-                        'takes all, in Vimeo-90K those of sep_trainlist.txt')
+                        'packs all, in Vimeo-90K those of sep_trainlist.txt')
     exclude: str = option('auto', 'clips to leave out, e.g. REDS4; auto leaves out the clips that the data set holds '
                           'out for evaluation (sets/val.json), unless --clips names some')
     lq_folder: str = option('', 'folder with LQ, if the layout has several kinds (BDx4) or LQ is elsewhere')
-    allow_damaged: bool = option(False, 'pack the frames that decode of a damaged or truncated video')
+    allow_damaged: bool = option(False, 'of a damaged or truncated video, pack the frames that can be decoded')
     seed: int = option(0, 'seed of the order of windows and of the random choices of make_lq')
-    num_shards: Optional[int] = option(None, 'number of files; default about %d MB each, at least 16. At least as '
-                                       'many as devices that will train together' % SHARD_MB, low=1, high=99999)
-    workers: int = option(0, 'worker processes where no --runner has its own; 0: one per core', low=0)
+    num_shards: Optional[int] = option(None, 'number of files, at least the number of devices that will train '
+                                       'together; default: about %d MB each, at least 16' % SHARD_MB, low=1,
+                                       high=99999)
+    workers: int = option(0, 'worker processes without --runner; 0: one per core', low=0)
     shard_range: str = option('', 'FIRST:END, pack only these shards (END not included); for several hosts')
     merge_manifests: bool = option(False, 'write the manifest of a set whose shards several hosts have packed')
     scratch_dir: str = option('', 'folder for decoded frames while packing (all of LQ, and GT of videos); default '
                               'inside output_dir, or the temporary folder if that is remote')
     scratch_gb: float = option(0., 'GB that decoded frames may take in scratch_dir; 0: the free space. With too '
                                'little, videos are decoded several times, each time for some of the shards', low=0)
-    update: bool = option(False, 'in a complete set, pack clips again whose source has changed (an unfinished set '
-                          'always does)')
+    update: bool = option(False, 'pack clips of a complete set again if their source has changed (for an unfinished '
+                          'set this is always done)')
 
     def problems(self):
         yield from super().problems()
@@ -65,13 +66,13 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
 
 @dataclasses.dataclass(frozen=True)
 class CheckConfig(Config):
-    """The set to check, and how thoroughly."""
+    """The set to check, and the depth of the check."""
 
     TITLE = 'checking'
 
     data_dir: str = option(paths.SHARDS, 'folder with the shards and their manifest', shown='shards')
     deep: bool = option(False, 'decode every record')
-    source: str = option('', 'folder with the clips or videos the set was made of: compares every pixel')
+    source: str = option('', 'folder with the clips or videos of which the set was made: compares every pixel')
 
     def problems(self):
         if not self.data_dir:

@@ -1,4 +1,4 @@
-"""The defaults of packing that depend on the clips: the folder for the shards, and the clips to leave out."""
+"""The defaults of packing that depend on the clips: the folder for the shards, and the excluded clips."""
 import os
 
 from data_tools.base import paths
@@ -7,14 +7,14 @@ from data_tools.media import splits
 
 
 def settle(config):
-    """Fills in what the command line leaves open.
+    """Sets the options that the command line leaves open.
 
     Args:
       config: PackConfig.
     Returns:
       (PackConfig, list of str: a line for each default that is used).
     Raises:
-      UserError: a data_dir that is a file, without output_dir.
+      UserError: data_dir is a file and output_dir is not given.
     """
     notes = []
     if not config.output_dir:

@@ -1,4 +1,4 @@
-"""The last step of packing: the manifest, once all shards are there."""
+"""The last step of packing: writes the manifest after all shards are complete."""
 import os
 
 from data_tools.base import files
@@ -12,49 +12,49 @@ def sizes_of(found):
 
 
 def parts_of(folder, job):
-    """What is known of each shard: list of dict, None for a shard that is not there; see `shard_writer.finished`."""
+    """The description of each shard: list of dict, None for a missing shard; see `shard_writer.finished`."""
     return [shard_writer.finished(folder, index, job) for index in range(job['num_shards'])]
 
 
 def is_finished(folder):
-    """Whether the manifest is there."""
+    """Whether the manifest exists."""
     return files.exists(os.path.join(folder, MANIFEST))
 
 
 def finish(folder, sizes, job, parts):
-    """Writes the manifest and removes what was needed only while packing.
+    """Writes the manifest, and removes the files that only packing needs.
 
     Args:
-      folder: str. sizes: see `sizes_of`. job: see `job.describe_job`. parts: see `parts_of`, all shards there.
+      folder: str. sizes: see `sizes_of`. job: see `job.describe_job`. parts: see `parts_of`, without None.
     """
-    told = {key: value for key, value in job.items() if key != 'sources'}
+    described = {key: value for key, value in job.items() if key != 'sources'}
     manifest = Manifest(job['num_frames'], job['scale'], job['encoding'], job['lq_tile'], job['gt_tile'], sizes,
-                        [Shard(**part['shard']) for part in parts], told)
+                        [Shard(**part['shard']) for part in parts], described)
     manifest.check_shards(folder)
     manifest.write(folder)
     clean(folder, job)
 
 
 def clean(folder, job):
-    """Removes what was needed only while packing, from a folder with a manifest."""
+    """Removes the files that only packing needs, from a folder with a manifest."""
     for index in range(job['num_shards']):
         files.remove(shard_writer.part_path(folder, index, job))
     for name in files.listing(folder):
-        # scratch of runs with other options or other ranges; half shards of killed workers
+        # scratch of runs with other options or other ranges; partial shards of killed workers
         if name.startswith(scratch.PREFIX) or (name.startswith('shard-') and name.endswith(files.PARTIAL)):
             files.remove(os.path.join(folder, name))
 
 
 def tidy(folder, job):
-    """As `clean`, and removes the files that killed runs have left; no other run may write to the folder."""
+    """As `clean`; also removes the files that killed runs left. No other run may write to the folder."""
     clean(folder, job)
-    if not files.is_remote(folder):   # there a worker on another host may be writing the same manifest
+    if not files.is_remote(folder):   # a worker on another host may be writing the same manifest to a remote folder
         files.remove_partials(folder)
     set_lock.remove_left(folder)
 
 
 def summary(folder):
-    """A line on the set in a folder."""
+    """A line that describes the set in a folder."""
     manifest = Manifest.read(folder)
     return '%s: %d windows in %d shards, %.2f GB, %s' % (folder, manifest.records, len(manifest.shards),
                                                         manifest.bytes / 1e9, manifest.encoding)

@@ -1,4 +1,4 @@
-"""A packing job: what decides the bytes of the shards, and which shards are done."""
+"""A packing job: the options and sources that determine the bytes of the shards, and the state of its folder."""
 import os
 
 import numpy as np
@@ -15,12 +15,12 @@ from data_tools.record.manifest import MANIFEST, Manifest
 from data_tools.record.manifest_schema import JOB_SCHEMA
 
 JOB = 'job.json'
-VIDEOS = 'videos.json'   # what is known of the source videos, see video_scan
-_OWN_LINE = ('clips', 'sources', 'shots')   # keys whose values are too long for a message
+VIDEOS = 'videos.json'   # facts of the source videos, see video_scan
+_LONG = ('clips', 'sources', 'shots')   # keys whose values are too long for a message
 
 
 def describe_job(config, found, shots):
-    """All that decides what the shards hold, as a dict for JSON; two runs with equal jobs write equal bytes.
+    """Everything that determines the shards, as a dict for JSON. Runs with equal jobs write equal bytes.
 
     Args:
       config: PackConfig. found: list of Clip with their marks. shots: {name: [[first, end], ...]} of the clips that
@@ -47,7 +47,8 @@ def describe_job(config, found, shots):
         share = 1 if config.encoding == 'raw' else 0.5
         num_shards = min(max(16, int(raw_bytes * share / (SHARD_MB * 1e6))), total, 99999)
     if num_shards > total:
-        raise UserError('--num_shards=%d is more than the %d windows there are' % (num_shards, total))
+        raise UserError('--num_shards=%d is more than the number of windows, %d: give at most %d'
+                        % (num_shards, total, total))
     job['num_shards'] = num_shards
     return job
 
@@ -66,9 +67,9 @@ def check_lengths(found, job):
     need = span(job)
     short = ['%s (%d)' % (clip.name, clip.length) for clip in found if clip.length < need]
     if short:
-        raise UserError('clips with fewer frames than the %d that a window of num_frames=%d, frame_interval=%d spans: '
-                        '%s; leave them out with --exclude, or choose a shorter window'
-                        % (need, job['num_frames'], job['frame_interval'], ', '.join(short)))
+        raise UserError('a window of num_frames=%d, frame_interval=%d spans %d frames, but these clips have fewer: '
+                        '%s; exclude them with --exclude, or choose a shorter window'
+                        % (job['num_frames'], job['frame_interval'], need, ', '.join(short)))
 
 
 def centres(length, job):
@@ -78,7 +79,7 @@ def centres(length, job):
 
 
 def refuse_foreign(folder):
-    """Raises UserError if a folder holds something else than a set of shards."""
+    """Raises UserError if a folder holds something other than a set of shards."""
     names = files.listing(folder)
     others = [name for name in names if not name.endswith(files.PARTIAL) and name != VIDEOS
               and not set_lock.is_lock(name)]
@@ -87,29 +88,29 @@ def refuse_foreign(folder):
 
 
 def prepare_output(folder, job, update=False, shared=False):
-    """Makes the folder ready. Returns whether the set is whole already.
+    """Prepares the folder. Returns whether the set is complete.
 
-    A clip whose source has changed since the job began does not make another job: the shards that hold it are
+    A clip whose source has changed since the job began does not change the job: the shards that hold the clip are
     outdated, see `shard_writer.finished`. With `shared`, other runs are packing other shards of the folder.
 
     Raises:
-      UserError: the folder holds something else than this very job; a whole set whose source has changed, unless
-        `update`.
+      UserError: the folder holds something other than this job; the set is complete, but its source has changed and
+        `update` is False.
     """
     refuse_foreign(folder)
     files.make_dir(folder)
     names = files.listing(folder)
     path = os.path.join(folder, JOB)
     if JOB not in names or not (shared or any(name.startswith('shard-') for name in names)):
-        files.remove(os.path.join(folder, MANIFEST))   # of shards that somebody has removed
-        files.write_json(path, job)   # the options of a job of which nothing is done are not compared
+        files.remove(os.path.join(folder, MANIFEST))   # its shards were removed
+        files.write_json(path, job)   # a job without any shard may change its options
         return False
     old = schema.read(path, JOB_SCHEMA, 'the file was cut or edited: restore it, or choose a new folder')
     _check_same_job(folder, old, job)
     changed = sorted(name for name, mark in job['sources'].items() if old['sources'].get(name) != mark)
     if changed and MANIFEST in names:
         if not update:
-            raise UserError('%s is whole, but the source of %d clips has changed since: %s; --update packs them '
+            raise UserError('%s is complete, but the source of %d clips has changed since: %s; --update packs them '
                             'again' % (folder, len(changed), ', '.join(changed[:8])))
         shard_writer.reopen(folder, old, order_in_shards(old))
     if changed:
@@ -126,10 +127,10 @@ def prepare_output(folder, job, update=False, shared=False):
 def _check_same_job(folder, old, job):
     changed = sorted(key for key in set(old) | set(job) if key != 'sources' and old.get(key) != job.get(key))
     if 'sources' not in old or changed:
-        told = ['%s (%r then, %r now)' % (key, old.get(key), job.get(key)) if key not in _OWN_LINE else key
-                for key in changed]
-        raise UserError('%s holds another job; different: %s. Give the same options to go on with it, or choose a new '
-                        'folder' % (folder, ', '.join(told)))
+        names = ['%s (was %r, is %r)' % (key, old.get(key), job.get(key)) if key not in _LONG else key
+                 for key in changed]
+        raise UserError('%s holds another job; different: %s. Give the same options to continue it, or choose a new '
+                        'folder' % (folder, ', '.join(names)))
 
 
 def order(job):

@@ -21,11 +21,11 @@ from data_tools.record.manifest import shard_name
 
 
 def pack_set(config):
-    """Does what a PackConfig says, as far as that is not done yet.
+    """Packs the set of a PackConfig, except the shards that are complete.
 
     Raises:
-      UserError: clips that cannot be packed, a folder that holds something else, another run that packs the same
-        shards, shards missing for a merge, too little room, a source that changes meanwhile.
+      UserError: clips cannot be packed, the folder holds something else, another run packs the same shards, shards
+        are missing for a merge, the disk has too little space, or the source changes during the run.
     """
     refuse_foreign(config.output_dir)
     config, notes = settle(config)
@@ -44,7 +44,7 @@ def pack_set(config):
         if prepare_output(folder, job, config.update, shared):
             if not shared:
                 finishing.tidy(folder, job)
-            print('%s is whole already: %d windows' % (folder, job['windows']))
+            print('%s is already complete: %d windows' % (folder, job['windows']))
             return
         if not config.merge_manifests:
             pack(config, found, job, wanted)
@@ -52,7 +52,7 @@ def pack_set(config):
 
 
 def _finish_if_whole(config, found, job, wanted):
-    """Writes the manifest if all shards are there and no other run packs shards; reports what the folder holds."""
+    """Writes the manifest if all shards exist and no other run packs shards; prints the state of the folder."""
     folder, shards = config.output_dir, range(job['num_shards'])
     if finishing.is_finished(folder):   # the last step of a pipeline has written it
         finishing.tidy(folder, job)
@@ -63,8 +63,8 @@ def _finish_if_whole(config, found, job, wanted):
     if missing and config.merge_manifests:
         raise UserError('%s lacks %d of %d shards: %s; pack them first, with --shard_range'
                         % (folder, len(missing), len(shards), ', '.join(missing[:8])))
-    if missing or set_lock.others(folder, wanted):   # the last one finishes the set
-        print('%d of %d shards done; when all are, run again with --merge_manifests'
+    if missing or set_lock.others(folder, wanted):   # the last run finishes the set
+        print('%d of %d shards are done; when all are, run again with --merge_manifests'
               % (len(shards) - len(missing), len(shards)))
         return
     finishing.finish(folder, finishing.sizes_of(found), job, parts)
@@ -94,15 +94,15 @@ def find_source(config):
 
 
 def _without_short_shots(found, need):
-    """The clips without shots that have fewer frames than a window; they are named."""
+    """Removes shots with fewer frames than a window, and prints their names."""
     short = [clip for clip in found if clip.length < need and clip.name != clip.whole]
     names = {clip.name for clip in short}
     if short:
-        print('note: %d shots of fewer than %d frames, which a window spans, are left out: %s'
+        print('note: %d shots are left out, because they have fewer frames than a window (%d): %s'
               % (len(short), need, ', '.join('%s (%d)' % (clip.name, clip.length) for clip in short[:8])
                  + (', ...' if len(short) > 8 else '')))
     if len(short) == len(found):
-        raise UserError('all %d shots have fewer frames than the %d that a window spans: choose a shorter window, or '
+        raise UserError('all %d shots have fewer frames than a window (%d): choose a shorter window, or '
                         '--nosplit_shots' % (len(found), need))
     return [clip for clip in found if clip.name not in names]
 
@@ -116,11 +116,11 @@ def _parse_range(text, count):
 
 
 def pack(config, found, job, wanted):
-    """Packs the shards `wanted` (numbers) that are not there yet."""
+    """Packs those shards of `wanted` (numbers) that are not complete."""
     folder = config.output_dir
     todo = [index for index in wanted if shard_writer.finished(folder, index, job) is None]
     if len(todo) < len(wanted):
-        print('%d of %d shards are there already' % (len(wanted) - len(todo), len(wanted)))
+        print('%d of %d shards exist already' % (len(wanted) - len(todo), len(wanted)))
     if not todo:
         return
     remove_partials(folder, todo, job)
@@ -140,19 +140,19 @@ def pack(config, found, job, wanted):
 
 
 def check_unchanged(tasks):
-    """Raises UserError unless the files of the clips that were packed are what they were when the run began.
+    """Raises UserError if files of the packed clips have changed since the run began.
 
-    A shard of changed files is noted as one of the old files, so the next run packs these clips again.
+    The descriptions of the shards hold the fingerprints of the old files, so the next run packs these clips again.
     """
     found = {clip.name: clip for clip in task_list.clips_to_decode(tasks).values()}
     changed = sorted(name for name, clip in found.items() if clip.fingerprint() != clip.mark)
     if changed:
-        raise UserError('the source of %d clips has changed while they were packed: %s; run the same command again: '
-                        'only these clips are packed again' % (len(changed), ', '.join(changed[:8])))
+        raise UserError('the source of %d clips has changed while they were packed: %s; run the same command again; '
+                        'it packs only these clips' % (len(changed), ', '.join(changed[:8])))
 
 
 def _for_other_hosts(config):
-    """The config with paths that do not depend on the current folder; UserError where Beam cannot run it."""
+    """The config with absolute paths. Raises UserError if Beam cannot run it."""
     beam_options.require()
     beam_options.parse(config)
     return config.replace(**{name: beam_options.absolute(getattr(config, name))
@@ -161,7 +161,7 @@ def _for_other_hosts(config):
 
 def _pack_with_beam(config, found, job, scratch, parts):
     """Packs the lists of tasks `parts`, and writes the manifest."""
-    from data_tools.packing import beam_pool  # defines what needs Beam
+    from data_tools.packing import beam_pool  # needs Beam
     planned = []
     for tasks in parts:
         centres = task_list.centres_of(tasks)
@@ -172,35 +172,35 @@ def _pack_with_beam(config, found, job, scratch, parts):
 
 
 class _Runner:
-    """Decodes and writes, in worker processes."""
+    """Decodes clips and writes shards, in worker processes."""
 
     def __init__(self, config, job, folder, scratch):
-        # goes to the workers with every task
+        # sent to the workers with every task
         self._job = {key: value for key, value in job.items() if key not in ('clips', 'sources', 'shots')}
         self._folder, self._scratch = folder, scratch
         self._workers = config.workers or worker_pool.available_cores()
         self._context = 'spawn' if files.is_remote(folder) else 'fork'
         self._limit = config.scratch_gb * 1e9
-        # of a scratch on the disks of other hosts nothing is known here
+        # the free space of a scratch on the disks of other hosts is unknown
         self._elsewhere = bool(config.runner) and (bool(config.scratch_dir) or files.is_remote(folder))
 
     def gt_room(self, tasks):
-        """Bytes that GT frames may take in the scratch at a time.
+        """Bytes that GT frames may take in the scratch at the same time.
 
         Raises:
-          UserError: not enough room for LQ frames, the GT frames of one shard and, on the same disk, the shards.
+          UserError: LQ frames, the GT frames of one shard and, if on the same disk, the shards do not fit.
         """
         lq = sum(clip.length * scratch_files.frame_bytes(clip.lq) for clip in task_list.clips_to_decode(tasks).values()
                  if self._scratch.missing(clip, None)[0])
         gt, most = sum(map(task_list.gt_bytes, tasks)), max(map(task_list.gt_bytes, tasks))
         free = float('inf') if self._elsewhere else shutil.disk_usage(self._scratch.folder).free
         allowed, shards = min(self._limit or free, free), self._bytes_of_shards(tasks)
-        # how small tiles become is known afterwards only: they get no more than their share of what GT leaves
+        # the size of tiles is known only after packing: no space is required for them, but `room` below leaves some
         certain = shards if self._job['encoding'] == 'raw' else 0
         if allowed < lq + most or free < lq + most + certain:
             raise UserError('decoded frames need at least %.2f GB in %s (%.2f GB for LQ, %.2f GB for GT of videos)%s; '
-                            '%.2f GB are free%s: free some space, name a larger disk with --scratch_dir, or pack in '
-                            'parts with --shard_range'
+                            '%.2f GB are free%s: free some space, give a folder on a larger disk with --scratch_dir, '
+                            'or pack in parts with --shard_range'
                             % ((lq + most) / 1e9, self._scratch.folder, lq / 1e9, most / 1e9,
                                ', and the shards %.2f GB on the same disk' % (certain / 1e9) if certain else '',
                                free / 1e9, ', --scratch_gb allows %.2f' % (allowed / 1e9) if allowed < free else ''))
@@ -212,7 +212,7 @@ class _Runner:
         return room
 
     def _bytes_of_shards(self, tasks):
-        """About the bytes that the shards take on the disk of the scratch."""
+        """Estimated bytes of the shards on the disk of the scratch; 0 if they are on another disk."""
         if files.is_remote(self._folder) or self._elsewhere or not _same_disk(self._folder, self._scratch.folder):
             return 0
         share = 1 if self._job['encoding'] == 'raw' else 0.5
@@ -220,7 +220,7 @@ class _Runner:
                            for task in tasks for number, _ in task.windows)
 
     def run(self, tasks):
-        """Decodes what the tasks need, and writes their shards."""
+        """Decodes the frames that the tasks need, and writes their shards."""
         centres = task_list.centres_of(tasks)
         missing = [clip for clip in task_list.clips_to_decode(tasks).values()
                    if any(self._scratch.missing(clip, centres.get(clip.name)))]
@@ -239,7 +239,7 @@ def _same_disk(*folders):
 
 
 def remove_partials(folder, todo, job):
-    """Removes what a killed run of ours has left; other hosts may be writing other shards just now."""
+    """Removes partial files of the shards `todo` that a killed run left; other hosts may be writing other shards."""
     ours = tuple(shard_name(index, job['num_shards']) for index in todo)
     for name in files.listing(folder):
         if name.endswith(files.PARTIAL) and name.startswith(ours):

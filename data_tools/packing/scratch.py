@@ -1,11 +1,11 @@
 """Decoded frames on disk while a set is packed.
 
-Windows are shuffled over all clips, so a shard needs frames of many clips in any order. LQ frames are decoded once, as
-each is in several windows. GT frames of images are read from their files when their window is written. GT of a video
-comes only in order: its frames are decoded once and kept until their shards are written; where there is not room for
-all, for some of the shards at a time.
+Windows are shuffled over all clips, so a shard needs frames of many clips in any order. LQ frames are decoded once,
+because each is in several windows. GT frames of images are read from their files when their window is written. GT
+frames of a video can only be decoded in order: they are decoded once, and kept until their shards are written. If the
+disk cannot hold all of them, they are decoded several times, for some of the shards at a time.
 
-A file holds the frames of one clip, uint8 [L, H, W, 3] in NumPy's format, and appears when it is whole.
+A file holds the frames of one clip, uint8 [L, H, W, 3] in NumPy's format. It appears when it is complete.
 """
 import bisect
 import contextlib
@@ -24,7 +24,7 @@ PREFIX = 'scratch-'
 
 
 class Scratch:
-    """The scratch folder of a run; each range of shards has its own, as hosts do not wait for each other."""
+    """The scratch folder of a run. Each range of shards has its own folder, because hosts work independently."""
 
     def __init__(self, scratch_dir, output_dir, wanted, job):
         """
@@ -42,7 +42,7 @@ class Scratch:
         return self._path(clip, 'lq')
 
     def gt_path(self, clip, centres):
-        """Of the GT frames `centres` (sorted list of int)."""
+        """Path of the file with the GT frames `centres` (sorted list of int)."""
         return self._path(clip, 'gt-%08x' % zlib.crc32(np.asarray(centres, '<i4').tobytes()))
 
     def _path(self, clip, kind):
@@ -55,18 +55,18 @@ class Scratch:
         return np.asarray(np.load(self.lq_path(clip), mmap_mode='r')[frames])
 
     def read_gt(self, clip, centre, centres):
-        """One GT frame, uint8 [s*H, s*W, 3]; `centres`: sorted list of the frames kept, None where files have them."""
+        """One GT frame, uint8 [s*H, s*W, 3]; `centres`: sorted list of the kept frames, None for GT in image files."""
         if clip.gt.direct:
             return clip.gt.frame(centre)
         return np.asarray(np.load(self.gt_path(clip, centres), mmap_mode='r')[bisect.bisect_left(centres, centre)])
 
     def missing(self, clip, centres):
-        """What is still to be decoded of a clip: (bool for LQ, bool for GT). `centres`: see `read_gt`."""
+        """Whether LQ and GT of a clip must be decoded: (bool, bool). `centres`: see `read_gt`."""
         return (not os.path.exists(self.lq_path(clip)),
                 not clip.gt.direct and bool(centres) and not os.path.exists(self.gt_path(clip, centres)))
 
     def forget_gt(self, centres=None, clips=()):
-        """Removes GT frames, whose shards are written, but those of `clips` (iterable of Clip) at `centres`."""
+        """Removes GT frames of written shards; keeps those of `clips` (iterable of Clip) at `centres`."""
         kept = {os.path.basename(self.gt_path(clip, centres[clip.name])) for clip in clips if clip.name in centres}
         for name in files.listing(self.folder):
             if '.gt-' in name and name.endswith('.npy') and name not in kept:
@@ -82,7 +82,7 @@ def frame_bytes(side):
 
 
 def decode_clips(clips, centres, scratch):
-    """Decodes what is missing of clips that `groups` has put together.
+    """Decodes the missing frames of a group of clips, see `clips.groups`.
 
     Args:
       clips: list of Clip.
@@ -114,7 +114,7 @@ def _decode_clip(clip, centres, scratch, gt_decoder, lq_decoder):
 
 @contextlib.contextmanager
 def _store(path, side, numbers):
-    """A file for the frames `numbers` (sorted) of a side: gives a function (number, frame) that takes every frame."""
+    """A file for the frames `numbers` (sorted) of a side: gives a function (number, frame) to call for every frame."""
     place = {number: i for i, number in enumerate(numbers)}
     with files.atomic_path(path) as partial:
         array = np.lib.format.open_memmap(partial, 'w+', np.uint8, (len(place),) + tuple(side.size) + (3,))
@@ -130,7 +130,7 @@ def _store(path, side, numbers):
 
         yield put
         if lacking:
-            raise UserError('%s: %d of %d frames did not come' % (side.path, len(lacking), len(place)))
+            raise UserError('%s: %d of %d frames could not be read' % (side.path, len(lacking), len(place)))
         array.flush()
 
 

@@ -1,4 +1,4 @@
-"""One packing run at a time writes a shard; runs of different shards may share a set."""
+"""Locks shards, so that one packing run at a time writes a shard. Runs of different shards may share a set."""
 import contextlib
 import os
 import re
@@ -16,9 +16,9 @@ def of_shards(folder, wanted):
 
     Args:
       folder: str, of the set.
-      wanted: range of shard numbers; runs whose ranges have no shard in common may hold their locks meanwhile.
+      wanted: range of shard numbers; runs with disjoint ranges may hold their locks at the same time.
     Raises:
-      UserError: another run packs some of these shards; the text names it.
+      UserError: another run packs some of these shards; the text names the run.
     """
     files.make_dir(folder)
     with lock.hold(_path(folder, wanted), folder, '--output_dir'):
@@ -30,7 +30,7 @@ def of_shards(folder, wanted):
 
 
 def others(folder, wanted):
-    """The runs that hold other locks of a set: list of (first, end, who it is). None are found in remote folders."""
+    """The runs that hold other locks of a set: list of (first, end, name of the run). Empty for remote folders."""
     found = []
     for path in _lock_files(folder):
         name = lock.holder(path) if path != _path(folder, wanted) else None
@@ -41,7 +41,7 @@ def others(folder, wanted):
 
 
 def is_lock(name):
-    """Whether a file of this name in the folder of a set is a lock file."""
+    """Whether a file name in the folder of a set is that of a lock file."""
     return _PATTERN.match(name) is not None
 
 

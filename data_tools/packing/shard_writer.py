@@ -1,4 +1,4 @@
-"""Writes a shard; runs in a worker of make_tfrecords."""
+"""Writes a shard, in a worker of make_tfrecords."""
 import os
 import typing
 import zlib
@@ -13,14 +13,14 @@ from data_tools.record.manifest import MANIFEST, Manifest, Shard, shard_name
 from data_tools.record.manifest_schema import SHARD_SCHEMA
 
 _PART = schema.Record(shard=SHARD_SCHEMA, sources=schema.MapOf(schema.Text()))
-_ADVICE = 'the file was cut or edited: remove it, and its shard is packed again'
+_ADVICE = 'the file was cut or edited: remove it; then its shard is packed again'
 
 
 class ShardTask(typing.NamedTuple):
     """A shard to write.
 
     index: int, its number. windows: list of (clip number, centre frame). clips: {clip number: Clip} of those windows.
-    centres: {name: sorted list of GT frames in the scratch}. kept: set of names of the clips whose records are taken
+    centres: {name: sorted list of GT frames in the scratch}. kept: set of names of the clips whose records are copied
     from the outdated shard.
     """
     index: int
@@ -77,10 +77,10 @@ def _part(folder, index, job):
 
 
 def reopen(folder, job, parts):
-    """Turns a complete set into one with shards but without manifest.
+    """Converts a complete set to one with shards, their descriptions, and no manifest.
 
     Args:
-      folder: str. job: the one that made it. parts: see `job.order_in_shards`.
+      folder: str. job: the job that made the set. parts: see `job.order_in_shards`.
     """
     names = [name for name, _ in job['clips']]
     for index, (shard, part) in enumerate(zip(Manifest.read(folder).shards, parts)):
@@ -122,7 +122,7 @@ def pack_shard(task, scratch, folder, job):
 
 def encode_window(clip, centre, centres, scratch, job):
     """The record of the window around a frame."""
-    fill = 'replicate' if job['fill'] == NO_FILL else job['fill']   # which is then unused
+    fill = 'replicate' if job['fill'] == NO_FILL else job['fill']   # without fill every window is inside the clip
     frames = windows.window_indices(centre, clip.length, job['num_frames'], fill, job['frame_interval'])
     window = layout.Window(clip.name, centre, frames, clip.length, job['frame_interval'], job['scale'],
                            scratch.read_lq(clip, frames), scratch.read_gt(clip, centre, centres.get(clip.name)))

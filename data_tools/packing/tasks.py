@@ -1,4 +1,4 @@
-"""The shards to write as tasks for workers, and what these need in the scratch."""
+"""The tasks of workers, one for each shard to write, and the frames that the tasks need in the scratch."""
 from data_tools.packing import shard_writer
 from data_tools.packing.job import order_in_shards
 from data_tools.packing.scratch import frame_bytes
@@ -6,7 +6,7 @@ from data_tools.packing.shard_writer import ShardTask
 
 
 def shard_tasks(found, job, folder, todo):
-    """A ShardTask for each of the shards `todo` (numbers); their `centres` are those of the shard alone."""
+    """A ShardTask for each of the shards `todo` (numbers); its `centres` are only those of its shard."""
     parts, tasks = order_in_shards(job), []
     for index in todo:
         windows = [tuple(window) for window in parts[index].tolist()]
@@ -37,12 +37,12 @@ def centres_of(tasks):
 
 
 def with_centres(tasks, centres):
-    """The tasks with the `centres` of all that are packed together, which name the files in the scratch."""
+    """The tasks with the `centres` of all tasks that are packed together; they determine the names of scratch files."""
     return [task._replace(centres={name: centres[name] for name in task.centres}) for task in tasks]
 
 
 def rounds(tasks, room):
-    """Lists of tasks whose GT frames together take no more than `room` bytes; a single one may take more."""
+    """Yields lists of tasks whose GT frames take at most `room` bytes together; a single task may take more."""
     some, used = [], 0
     for task in tasks:
         size = gt_bytes(task)

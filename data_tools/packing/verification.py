@@ -1,4 +1,4 @@
-"""Checks a set of shards against its manifest, and against the frames it was made of."""
+"""Checks a set of shards against its manifest, and against its source frames."""
 import collections
 import hashlib
 import os
@@ -26,12 +26,12 @@ def check_set(folder, deep=False, source='', report=print):
     Args:
       folder: str, of the set.
       deep: bool, decode every record.
-      source: str, folder with the clips the set was made of, to compare every pixel with; '' for none.
-      report: function that takes a text for each thing that is wrong.
+      source: str, folder with the source clips, to compare every pixel; '' for no comparison.
+      report: function that takes the text of each problem.
     Returns:
-      int, the number of things that are wrong.
+      int, the number of problems.
     Raises:
-      UserError: no manifest, or a source that cannot be read.
+      UserError: the manifest is missing, or the source cannot be read.
     """
     manifest = Manifest.read(folder)
     found = _source_clips(manifest, source) if source else None
@@ -55,7 +55,7 @@ def check_set(folder, deep=False, source='', report=print):
 
 
 def _source_clips(manifest, source):
-    """{name: SourceClip} of the clips that the set was made of."""
+    """{name: SourceClip} of the source clips of the set."""
     job = manifest.job
     shots = {name: tuple(map(tuple, pairs)) for name, pairs in job.get('shots', {}).items()}
     packed = [name for name, _ in job['clips']]
@@ -73,7 +73,7 @@ def _source_clips(manifest, source):
 
 
 class SourceClip(typing.NamedTuple):
-    """A clip and the digests of all its frames: these are read once and in order, records come in any order."""
+    """A clip and the digests of all its frames: frames are read once and in order, but records are in any order."""
     clip: clips.Clip
     lq: typing.List[bytes]
     gt: typing.List[bytes]
@@ -87,10 +87,10 @@ def read_source(found, progress=lambda count: None):
                 gt, lq = [], []
                 frames = _digested(gt_decoder.read(clip.gt), gt, progress)
                 made = isinstance(clip.lq, DegradedFrames)
-                # made LQ takes the frames that are digested as GT on the way
+                # LQ is made from the frames that `_digested` passes on
                 for frame in clip.lq.made_from(frames) if made else lq_decoder.read(clip.lq):
                     lq.append(digest(frame))
-                collections.deque(frames, 0)   # the rest
+                collections.deque(frames, 0)   # read the remaining frames
                 yield SourceClip(clip, lq, gt)
 
 
@@ -102,19 +102,19 @@ def _digested(frames, digests, progress):
 
 
 def digest(frame):
-    """bytes that differ for frames that differ in a pixel or in size."""
+    """The digest of a frame, bytes; frames that differ in a pixel or in size have different digests."""
     return hashlib.sha1(np.ascontiguousarray(frame)).digest()[:12] + struct.pack('<II', *frame.shape[:2])
 
 
 def check_shard(folder, shard, manifest, deep, found, seen, progress):
-    """Yields a text for each thing that is wrong with a shard.
+    """Yields the text of each problem of a shard.
 
     Args:
       folder: of the set. shard: Shard. manifest: Manifest.
       deep: bool, decode the records.
       found: dict of name -> SourceClip to compare with, or None.
-      seen: set that gets (clip, centre) of every sound record.
-      progress: called with the number of records done.
+      seen: set; (clip, centre) of every sound record is added.
+      progress: function that takes the number of checked records.
     """
     path = os.path.join(folder, shard.name)
     size = files.size(path)
@@ -137,18 +137,18 @@ def check_shard(folder, shard, manifest, deep, found, seen, progress):
     if count != shard.records:
         yield '%s has %d records, the manifest says %d' % (path, count, shard.records)
     elif sound and crc != shard.crc:
-        yield '%s has sound records, but not those the manifest describes (checksum)' % path
+        yield '%s has sound records, but not those that the manifest describes (checksum)' % path
 
 
 def _check_record(record, manifest, shard, index, deep, found, seen):
-    """What is wrong with a record whose checksum is right, or None."""
+    """The problem of a record with a correct checksum, or None."""
     values = layout.header(record)
     problem = manifest.mismatch(shard, index, values)
     if problem:
         return problem
     name = layout.clip_name(record)
     if (name, values['index']) in seen:
-        return 'clip %s, frame %d is there twice' % (name, values['index'])
+        return 'clip %s, frame %d occurs twice' % (name, values['index'])
     seen.add((name, values['index']))
     if not deep:
         return None
@@ -175,7 +175,7 @@ def _compare(window, found):
 
 
 def missing_windows(manifest, seen):
-    """Yields a text for each clip whose windows are not all in the set."""
+    """Yields the text of a problem for each clip with missing windows."""
     for name, length in manifest.job['clips']:
         expected = centres(length, manifest.job)
         lacking = [index for index in expected if (name, index) not in seen]

@@ -1,1 +1,1 @@
-"""The record and the manifest: writer and reader both use them."""
+"""The record and the manifest, for both writer and reader."""

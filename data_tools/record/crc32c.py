@@ -1,17 +1,17 @@
 """CRC-32C (Castagnoli), the checksum around each record of a TFRecord file, in NumPy.
 
-The CRC of a long text is computed in lanes: the text is cut into pieces of equal length, whose CRCs advance together,
-four bytes a step; then neighbours are joined. It is linear over GF(2): a register r followed by n zero bytes becomes
-M^n r with a matrix M, and the CRC of two pieces is that of the first one, shifted by the length of the second, XOR the
-second's. (R. Williams, "A painless guide to CRC error detection algorithms", and zlib's crc32_combine.)
+The CRC of long data is computed in lanes: the data is cut into pieces of equal length, whose CRCs advance together,
+four bytes a step; then neighbours are joined. A CRC is linear over GF(2): a register r becomes M^n r after n zero
+bytes, with a matrix M. The CRC of two pieces is the CRC of the first, shifted by the length of the second, XOR the CRC
+of the second. (R. Williams, "A painless guide to CRC error detection algorithms", and zlib's crc32_combine.)
 """
 import functools
 
 import numpy as np
 
 _POLYNOMIAL = 0x82f63b78   # reflected
-_SHORT = 4096              # bytes up to which Python, byte by byte, is faster
-_LANE_WORDS = 128          # about so many steps for a long text
+_SHORT = 4096              # bytes; below this, byte by byte in Python is faster
+_LANE_WORDS = 128          # approximate number of steps for long data
 _MOST_LANES = 16384        # a power of two
 _BITS = np.arange(32, dtype=np.uint32)
 
@@ -23,7 +23,7 @@ def masked_crc32c(data):
 
 
 def crc32c(data):
-    """CRC-32C of bytes, int in [0, 2**32). Some 300 MB/s for megabytes."""
+    """CRC-32C of bytes, int in [0, 2**32). The speed is about 300 MB/s for megabytes."""
     if len(data) < _SHORT:
         return _bytewise(data)
     words = -(-len(data) // 4)
@@ -31,8 +31,8 @@ def crc32c(data):
     while lanes < _MOST_LANES and lanes * _LANE_WORDS < words:
         lanes *= 2
     steps = -(-words // lanes)
-    # zeros in front of the text change nothing when the register starts as 0; that it starts as all ones is the same
-    # as inverting the first four bytes
+    # with a register of 0, zeros before the data change nothing; a start with all ones equals inverting the first four
+    # bytes of the data
     padded = np.zeros(4 * lanes * steps, np.uint8)
     start = len(padded) - len(data)
     padded[start:] = np.frombuffer(data, np.uint8)
@@ -69,7 +69,7 @@ def _byte_table():
 
 @functools.lru_cache(maxsize=None)
 def _tables():
-    """The register after four zero bytes, as the XOR of what its low and its high half become: 2 x uint32 [65536]."""
+    """The register after four zero bytes, as tables for its low and high half to XOR: 2 x uint32 [65536]."""
     halves = np.arange(65536, dtype=np.uint32)
     return _times(_zeros(4), halves), _times(_zeros(4), halves << np.uint32(16))
 
@@ -90,6 +90,6 @@ def _times(matrix, vectors):
     """Product with each of the vectors, uint32 [n]."""
     result = np.zeros_like(vectors)
     for bit in range(32):
-        # 0 or all ones, by the bit
+        # 0 or all ones, depending on the bit
         result ^= (np.uint32(0) - (vectors >> np.uint32(bit) & np.uint32(1))) & matrix[bit]
     return result

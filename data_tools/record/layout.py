@@ -1,15 +1,15 @@
-"""THE record: one window of frames, and the manifest of a set of shards. Writer and reader both use this file.
+"""The record: one window of frames as bytes. Writer and reader both use this file.
 
-A shard is a TFRecord file; each of its records is one window: T LQ frames and the GT frame of the centre.
+A shard is a TFRecord file. Each record is one window: T LQ frames and the GT frame of the centre.
 
     int32 x 16    the fields of HEADER, little-endian
     int32 x T     frame numbers of the window inside its clip
-    bytes         name of the clip, UTF-8, filled up with zeros to a multiple of 4
-    int32 x n     where the LQ stack's chunks start in the record, then where its last one ends
+    bytes         name of the clip, UTF-8, padded with zeros to a multiple of 4
+    int32 x n     offsets in the record: the start of each chunk of the LQ stack, then the end of the last chunk
     int32 x m     the same for GT
-    bytes         the chunks of LQ, the chunks of GT (see `stacks`: one chunk if raw, else one per tile)
+    bytes         the chunks of LQ, the chunks of GT (see `tile_codec`: one chunk if raw, else one per tile)
 
-The reader needs to touch only the header and the runs of bytes under its crop.
+To read a crop, the reader needs only the header and the chunks that hold the crop.
 """
 import typing
 import zlib
@@ -23,11 +23,11 @@ FORMAT_VERSION = 1
 MAGIC = int.from_bytes(b'EDVR', 'little')
 HEADER = ('magic', 'version', 'num_frames', 'scale', 'index', 'length', 'interval', 'lq_height', 'lq_width',
           'gt_height', 'gt_width', 'lq_tile', 'gt_tile', 'name_bytes', 'tables_at',
-          'crc')   # zlib.crc32 of all the rest
+          'crc')   # zlib.crc32 of all other bytes
 HEADER_BYTES = 4 * len(HEADER)
 ENCODINGS = ('raw', 'tiles')
-# default tile sizes (LQ, GT) in pixels: crops of 64 and 256 touch at most 3 x 3 and 5 x 5 of these, which are fewer
-# pixels to decode than of larger tiles; still smaller ones take more room and are not faster
+# default tile sizes (LQ, GT) in pixels: crops of 64 and 256 touch at most 3 x 3 and 5 x 5 tiles, which are fewer pixels
+# to decode than with larger tiles; smaller tiles take more space and are not faster
 TILES = {'raw': (0, 0), 'tiles': (32, 64)}
 
 
@@ -48,9 +48,9 @@ class Window(typing.NamedTuple):
 
 
 class RecordError(ValueError):
-    """The bytes are not a record of this version; the text says in what.
+    """The bytes are not a record of this version; the text gives the reason.
 
-    final: bool, whether what follows in the shard is lost too.
+    final: bool, whether the records after it in the shard are lost too.
     """
 
     def __init__(self, text, final=False):
@@ -95,7 +95,7 @@ def header(record):
 
 
 def check(record):
-    """Header of a record whose checksum is right. Raises RecordError."""
+    """Checks a record; returns its header, see `header`. Raises RecordError if its checksum is wrong."""
     values = header(record)
     data = memoryview(record)
     if zlib.crc32(data[HEADER_BYTES:], zlib.crc32(data[:HEADER_BYTES - 4])) != values['crc']:
@@ -104,14 +104,14 @@ def check(record):
 
 
 def clip_name(record):
-    """Name of the clip that a (whole) record is from."""
+    """Name of the clip of a record (with all its bytes)."""
     values = header(record)
     start = HEADER_BYTES + 4 * values['num_frames']
     return record[start:start + values['name_bytes']].decode('utf-8')
 
 
 def decode(record):
-    """The Window in a record, all of it. Raises RecordError."""
+    """Decodes a whole record to a Window. Raises RecordError."""
     values = check(record)
     frames = np.frombuffer(record, '<i4', values['num_frames'], HEADER_BYTES).tolist()
     at = values['tables_at']

@@ -1,4 +1,4 @@
-"""The manifest of a set of shards: what the shards hold, and the job that made them."""
+"""The manifest of a set of shards: the content of the shards, and the job that made them."""
 import hashlib
 import os
 import typing
@@ -20,7 +20,7 @@ def shard_name(index, count):
 
 
 class Shard(typing.NamedTuple):
-    """What the manifest says of a shard.
+    """The entry of a shard in the manifest.
 
     name: of the file. records: their number. bytes: of the file. crc: zlib.crc32 of all records, one after another.
     record_crcs: the field `crc` of each record's header; empty in sets of older versions.
@@ -33,7 +33,7 @@ class Shard(typing.NamedTuple):
 
 
 class Manifest(typing.NamedTuple):
-    """What a set of shards holds. `job` is what made it: see `make_tfrecords`."""
+    """The description of a set of shards. job: see `data_tools.packing.job.describe_job`, without `sources`."""
     num_frames: int
     scale: int
     encoding: str
@@ -58,7 +58,7 @@ class Manifest(typing.NamedTuple):
         return all(shard.record_crcs for shard in self.shards)
 
     def write(self, folder):
-        """Writes `manifest.json`; done last, its presence says that the set is whole."""
+        """Writes `manifest.json`. It is written last: a set with a manifest is complete."""
         shards = [dict(shard._asdict()) for shard in self.shards]
         if not self.has_record_crcs:
             for shard in shards:
@@ -69,11 +69,11 @@ class Manifest(typing.NamedTuple):
 
     @classmethod
     def read(cls, folder):
-        """The manifest in a folder.
+        """Reads the manifest in a folder.
 
         Raises:
-          UserError: no folder, no manifest, one of another version, or one that is cut or edited; names the field and
-            its value.
+          UserError: the folder or the manifest is missing, its version is another, or it was cut or edited; the text
+            names the field and its value.
         """
         path = os.path.join(folder, MANIFEST)
         if not files.exists(path):
@@ -90,7 +90,7 @@ class Manifest(typing.NamedTuple):
                    **{key: values[key] for key in cls._fields if key not in ('shards', 'sizes')})
 
     def mismatch(self, shard, index, header):
-        """What distinguishes a record from what the manifest says of it: str, or None.
+        """The difference of a record to its description in the manifest: str, or None.
 
         Args:
           shard: Shard. index: int, of the record in it.
@@ -108,12 +108,12 @@ class Manifest(typing.NamedTuple):
 
     @staticmethod
     def checksum(folder):
-        """SHA-256 of the manifest of a folder, str: two sets with the same one hold the same records."""
+        """SHA-256 of the manifest of a folder, str: sets with equal checksums hold the same records."""
         with files.open_file(os.path.join(folder, MANIFEST), 'rb') as file:
             return hashlib.sha256(file.read()).hexdigest()
 
     def check_shards(self, folder):
-        """Raises UserError unless every shard is there with its size."""
+        """Raises UserError unless every shard exists and has the right size."""
         missing, cut = [], []
         for shard in self.shards:
             size = files.size(os.path.join(folder, shard.name))

@@ -1,21 +1,21 @@
-"""What a manifest has to look like: types and limits of its fields, and what its fields say of each other."""
+"""The schema of a manifest: types and limits of its fields, and the relations between them."""
 import collections
 
 from data_tools.base import schema
 from data_tools.record.layout import ENCODINGS, FORMAT_VERSION, HEADER_BYTES
 
 SHARD = 'shard-%05d-of-%05d.tfrecord'
-_MOST = 2 ** 53     # what every reader of JSON keeps exactly
+_MOST = 2 ** 53     # the largest integer that every reader of JSON keeps exactly
 _CRC = schema.Integer(0, 2 ** 32 - 1)
 _FRAMES = schema.Integer(1, 2 ** 15)
 _SCALE = schema.OneOf(1, 2, 3, 4)
 _TILE = schema.Integer(0, 2 ** 15)
 _SIDE = schema.Integer(1, 2 ** 20)   # of a frame, pixels
-_FRAME_BYTES = 16   # that TFRecord adds to each record
+_FRAME_BYTES = 16   # bytes that TFRecord adds to each record
 
 
 class _Pair(schema.Schema):
-    """A list of two values, each of its own schema."""
+    """A list of two values, each with its schema."""
     wanted = 'a list of two values'
 
     def __init__(self, first, second):
@@ -51,7 +51,7 @@ _FIELDS = schema.Record(
 
 
 class ManifestSchema(schema.Schema):
-    """The whole manifest: fields first; if these are right, what they say of each other."""
+    """The whole manifest: checks the fields first; if these are right, the relations between them."""
 
     def problems(self, value, where):
         found = list(_FIELDS.problems(value, where))
@@ -59,7 +59,7 @@ class ManifestSchema(schema.Schema):
 
 
 def _contradictions(values):
-    """Yields (place, value, what it must be) for right values that contradict each other."""
+    """Yields (place, value, what it must be) for valid values that contradict each other."""
     job, shards, frames = values['job'], values['shards'], values['num_frames']
     for key in ('num_frames', 'scale', 'encoding', 'lq_tile', 'gt_tile'):
         if job[key] != values[key]:
@@ -81,8 +81,8 @@ def _contradictions(values):
     for place, items in (('sizes', values['sizes']), ('job.clips', [name for name, _ in job['clips']])):
         double = [item for item, times in collections.Counter(map(str, items)).items() if times > 1]
         if double:
-            yield place, double[0], 'there once only'
-    with_crcs = any('record_crcs' in shard for shard in shards)   # of all, or of none in sets of older versions
+            yield place, double[0], 'unique'
+    with_crcs = any('record_crcs' in shard for shard in shards)   # in all shards, or in none of sets of older versions
     for index, shard in enumerate(shards):
         yield from _shard_contradictions(shard, index, len(shards), with_crcs)
 

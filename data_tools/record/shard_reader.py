@@ -1,4 +1,4 @@
-"""Reading a shard without TensorFlow, so that one damaged record does not hide those behind it.
+"""Reads a shard without TensorFlow, so that the records after a damaged one can be read.
 
 TFRecord framing: uint64 length, masked CRC-32C of those 8 bytes, the record, masked CRC-32C of the record.
 """
@@ -14,15 +14,15 @@ FRAME_HEAD, FRAME_TAIL = 12, 4
 def walk(path, whole=True, first=0, expected=None):
     """Yields (index, offset, record or None, error or None) for the records of a shard.
 
-    The `error` of a damaged record is a layout.RecordError, and the walk goes on behind it. If a length is damaged,
-    nothing behind it can be found, so that is the last one; its error is `final`.
+    The `error` of a damaged record is a layout.RecordError, and the walk continues after it. If the length of a record
+    is damaged, the records after it cannot be found. Then the walk ends, and the error is `final`.
 
     Args:
       path: of the shard.
       whole: bool, read and check the records; else only their lengths are checked.
-      first: index of the first record to read; those before are stepped over.
-      expected: int, records that the shard has to have; if it ends earlier, the first missing one is an error. None
-        for any number.
+      first: index of the first record to read; those before are skipped.
+      expected: int, the number of records that the shard must have; if it ends earlier, the first missing record is an
+        error. None for any number.
     Raises:
       OSError (or TensorFlow's error, for remote files): the file cannot be read.
     """
@@ -33,8 +33,8 @@ def walk(path, whole=True, first=0, expected=None):
             head = file.read(FRAME_HEAD)
             length, crc = struct.unpack('<QI', head) if len(head) == FRAME_HEAD else (0, None)
             if crc is None or crc != masked_crc32c(head[:8]):
-                yield index, offset, None, layout.RecordError('its length is damaged or cut; what is behind it in the '
-                                                               'shard cannot be found', final=True)
+                yield index, offset, None, layout.RecordError('its length is damaged or cut; the records after it in '
+                                                               'the shard cannot be found', final=True)
                 return
             record, error = None, None
             if offset + FRAME_HEAD + length + FRAME_TAIL > size:
@@ -61,10 +61,10 @@ def _read_record(file, length):
     except layout.RecordError as error:
         return None, error
     if len(tail) < FRAME_TAIL or struct.unpack('<I', tail)[0] != masked_crc32c(record):
-        return None, layout.RecordError('the checksum behind it is damaged; the record itself is not')
+        return None, layout.RecordError('the checksum after it is damaged; the record itself is not')
     return record, None
 
 
 def count_records(path):
-    """How many records of a shard have a sound length and are there to their end: int."""
+    """The number of records of a shard with a sound length and all their bytes: int."""
     return sum(error is None for _, _, _, error in walk(path, whole=False))

@@ -1,14 +1,14 @@
-"""Frame stacks as bytes: lossless, and a crop can be taken without decoding the rest.
+"""Lossless coding of frame stacks as bytes; a crop is read without decoding the rest.
 
-A stack is uint8 [H, F, W, 3]: the same row of all F frames side by side, so that the rows of a crop are one run of
-bytes for all frames. It is stored as
+A stack is uint8 [H, F, W, 3]: the same row of all F frames side by side, so the rows of a crop are one run of bytes for
+all frames. It is stored as
 
-    raw     the array's bytes, rows after rows (tile size 0 in the record)
-    tiles   a grid of squares of `tile` pixels, each a PNG of its own, [tile, F * tile, 3]; squares that reach over the
-            frame's right or bottom end are filled up by repeating its last column or row, so all have one size
+    raw     the bytes of the array, row by row (tile size 0 in the record)
+    tiles   a grid of squares of `tile` pixels, each a separate PNG of [tile, F * tile, 3]; squares that extend beyond
+            the right or bottom edge are padded with the last column or row of the frame, so all have one size
 
-The PNGs are written here and not by Pillow because filters decide how fast they decode, and because green is subtracted
-from red and blue (modulo 256) first, which makes them a tenth smaller: see `encode_png`.
+This module writes the PNGs, instead of Pillow, for two reasons: the filters determine the speed of decoding, and green
+is subtracted from red and blue (modulo 256) first, which makes files a tenth smaller. See `encode_png`.
 """
 import io
 import struct
@@ -27,7 +27,7 @@ def grid(height, width, tile):
 
 
 def encode(stack, tile):
-    """A stack as a list of bytes objects.
+    """Encodes a stack as a list of bytes objects.
 
     Args:
       stack: uint8 [H, F, W, 3].
@@ -46,7 +46,7 @@ def encode(stack, tile):
 
 
 def decode(chunks, height, frames, width, tile):
-    """The stack, uint8 [H, F, W, 3], from what `encode` gave; for checking, in plain Python.
+    """Decodes the chunks of `encode` to a stack, uint8 [H, F, W, 3]; for checks, in plain Python.
 
     Raises:
       ValueError: the bytes are not such a stack.
@@ -62,7 +62,7 @@ def decode(chunks, height, frames, width, tile):
 
 
 def decorrelate(image):
-    """[..., RGB] -> [..., R-G, G, B-G] modulo 256: neighbouring channels are alike, so the differences pack better."""
+    """[..., RGB] -> [..., R-G, G, B-G] modulo 256: channels are similar, so their differences compress better."""
     green = image[..., 1]
     return np.stack([image[..., 0] - green, green, image[..., 2] - green], -1)
 
@@ -74,18 +74,18 @@ def recorrelate(image):
 
 
 def encode_png(image):
-    """uint8 [H, W, 3] as a PNG, each row filtered as makes its residuals smallest (sum of absolute values).
+    """Encodes uint8 [H, W, 3] as a PNG; each row has the filter with the smallest sum of absolute residuals.
 
-    Paeth is left out: it saves 4 % on photographs and makes decoding up to 30 % slower. Searching for repeats
-    (zlib's default) takes six times as long as not to, and saves nothing on residuals of photographs; coding runs
-    helps only where most residuals are zero, as in drawings, and elsewhere costs 2 % of size and 5 % of decoding.
+    The Paeth filter is not used: it saves 4 % on photographs and makes decoding up to 30 % slower. A search for repeats
+    (the default of zlib) takes six times as long, and saves nothing on residuals of photographs. Run-length coding
+    helps only if most residuals are zero, as in drawings; otherwise it costs 2 % of size and 5 % of decoding time.
     """
     height, width, _ = image.shape
     above, left = np.zeros_like(image), np.zeros_like(image)
     above[1:], left[:, 1:] = image[:-1], image[:, :-1]
     mean = (above & left) + ((above ^ left) >> 1)   # rounded down, without leaving 8 bits
     residuals = np.stack([image - left, image - above, image - mean]).reshape(3, height, 3 * width)
-    # |residual| of -128 wraps to -128 in 8 bits; seen as unsigned it is 128, as it should be
+    # |residual| of -128 wraps to -128 in 8 bits; as an unsigned number it is 128, the right value
     best = np.abs(residuals.view(np.int8)).view(np.uint8).sum(2, dtype=np.int32).argmin(0)
     rows = np.empty([height, 1 + 3 * width], np.uint8)
     rows[:, 0] = best + SUB
@@ -102,9 +102,9 @@ def _chunk(kind, data):
 
 
 def decode_png(data):
-    """uint8 [H, W, 3] from a PNG of `encode_png`. Raises ValueError if it is none or damaged."""
+    """Decodes a PNG of `encode_png` to uint8 [H, W, 3]. Raises ValueError if the data is damaged or no PNG."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image.convert('RGB'))
-    except Exception as error:   # Pillow raises whatever its decoders happen to raise
+    except Exception as error:   # decoders of Pillow raise errors of many kinds
         raise ValueError('a tile does not decode: %s' % error) from error

@@ -1,1 +1,1 @@
-"""Getting REDS: download, unzip, regroup."""
+"""The data set REDS: download, unzip, regroup."""

@@ -60,12 +60,12 @@ class DownloadConfig(Config):
 
 @dataclasses.dataclass(frozen=True)
 class RegroupConfig(Config):
-    """Where unpacked REDS is, and how its clips are brought into one layout."""
+    """The folder of unpacked REDS, and the layout to convert it to."""
 
     TITLE = 'regrouping'
 
-    root_dir: str = option(paths.SOURCES, 'what data_tools.download_reds unpacked to', shown='root')
-    output_dir: str = option('', 'where images/ and sets/ go; default: --root_dir')
+    root_dir: str = option(paths.SOURCES, 'folder into which data_tools.download_reds unpacked', shown='root')
+    output_dir: str = option('', 'folder for images/ and sets/; default: --root_dir')
     mode: str = option('link', 'link: symbolic links to the download, which must stay; move: the download is emptied; '
                        'copy: needs the same space again', choices=MODES)
     lq: str = option('sharp_bicubic', 'which subset is LQ: the bicubic ones are 4 times smaller than GT, the others '

@@ -1,4 +1,4 @@
-"""Downloads and unpacks the archives of REDS; what is done already is not done again."""
+"""Downloads and unpacks the archives of REDS; skips finished archives."""
 import hashlib
 import os
 import re
@@ -16,7 +16,7 @@ _DIGESTS = {32: hashlib.md5, 64: hashlib.sha256}   # by the length of their hexa
 
 def get_subset(name, root_dir, base_url=BASE_URL, checksums=None, keep_zip=False, unpack=True, retries=8, wait=1.,
                timeout=60.):
-    """Downloads and unpacks one archive; what is done already is not done again.
+    """Downloads and unpacks one archive, unless that is done.
 
     Args:
       name: str, of an archive: a field of DownloadConfig.
@@ -27,7 +27,7 @@ def get_subset(name, root_dir, base_url=BASE_URL, checksums=None, keep_zip=False
       retries, wait, timeout: see `http_fetch.fetch`.
     Raises:
       UserError: another process works on this archive, the download fails, or the archive is damaged (then it is
-        renamed, so that the next run downloads it anew).
+        renamed, so that the next run downloads it again).
     """
     folder = os.path.join(root_dir, 'downloads')
     archive, done = (os.path.join(folder, name + suffix) for suffix in ('.zip', '.done'))
@@ -53,13 +53,13 @@ def get_subset(name, root_dir, base_url=BASE_URL, checksums=None, keep_zip=False
 
 
 def _folders(name):
-    """Where the archive of a subset may write: in the folder of its part (train, val, test), or without that."""
+    """The folders that the archive of a subset may write to: below its part (train, val, test), or without that."""
     return ('%s/%s' % (name.partition('_')[0], name), name)
 
 
 def _set_aside(archive, reason):
     os.replace(archive, archive + '.damaged')
-    raise UserError('%s; it was renamed to %s.damaged: start again to download it anew'
+    raise UserError('%s; it was renamed to %s.damaged: start again to download it again'
                     % (reason, os.path.basename(archive))) from None
 
 

@@ -29,7 +29,7 @@ class _InterruptedError(Exception):
 
 
 class _Note(typing.NamedTuple):
-    """What is known of the bytes in a partial file, kept in a file beside it."""
+    """The origin of the bytes in a partial file, kept in a file beside it."""
     url: str
     size: typing.Optional[int]   # of the whole file; None if the server does not declare it
     version: str                 # ETag or Last-Modified, '' for none
@@ -139,7 +139,7 @@ def _accept(answer, url, file, have, known):
     if (not have or start != have or size is None or size != known.size or length not in (None, end - start)
             or (version and known.version and version != known.version)):
         _restart(file)
-        raise _InterruptedError('the server offers another range or version than was asked for; starting over')
+        raise _InterruptedError('the server sent another range or version than requested; starting over')
     return known, end
 
 
@@ -164,7 +164,7 @@ def _content_range(text):
 
 
 def _version(headers):
-    """What `If-Range` can be asked with: a strong ETag, else Last-Modified, else ''."""
+    """The value for `If-Range`: a strong ETag, else Last-Modified, else ''."""
     tag = headers.get('ETag') or ''
     text = headers.get('Last-Modified') or '' if not tag or tag.startswith('W/') else tag
     return text if _is_header_text(text) else ''

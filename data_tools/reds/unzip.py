@@ -1,4 +1,4 @@
-"""Unpacks an archive that nobody has to trust, and continues where an earlier run stopped."""
+"""Unpacks an untrusted archive, and continues where an earlier run stopped."""
 import contextlib
 import functools
 import os

@@ -97,12 +97,12 @@ def _sizes_64(extra, size, packed):
 
 
 def targets(path, members, folder, inside):
-    """Where each file goes.
+    """The path of each file.
 
     Args:
       path: str, of the archive.
       members: list of ZipInfo, files and folders.
-      folder: str, what is unpacked into.
+      folder: str, the folder to unpack into.
       inside: tuple of str, the folders below `folder` that may be written; None for all.
     Returns:
       {absolute path: ZipInfo} of the files.

@@ -1,1 +1,1 @@
-"""Drawn clips to try the programs with."""
+"""Drawn sample clips for tests of the programs."""

@@ -14,7 +14,7 @@ POINTS = 9
 
 
 def run(benchmark, model, data, runtime):
-    """Measures each implementation, forward and training, in a process of its own.
+    """Measures each implementation, forward and training, in a separate process.
 
     Args:
       benchmark: BenchmarkConfig; implementations, size of the feature maps, seconds, repeats.

@@ -30,7 +30,7 @@ MIN_TURNS = 5
 
 
 def run(benchmark, model, data, runtime):
-    """Measures in a process of its own.
+    """Measures in a separate process.
 
     Args:
       benchmark: BenchmarkConfig; seconds to spend, recompute_alignment.

@@ -23,7 +23,7 @@ _OFFSET_STDDEV = 0.02   # scale of the weights of the offset convolutions: offse
 
 
 def run(benchmark, model, data, runtime):
-    """Measures each implementation, with and without kept features, each in a process of its own.
+    """Measures each implementation, with and without kept features, each in a separate process.
 
     Args:
       benchmark: BenchmarkConfig; frame_size, implementations, seconds, repeats.

@@ -11,7 +11,7 @@ from edvr.runtime import devices
 
 
 def run(benchmark, model, data, runtime):
-    """Measures each implementation in a process of its own.
+    """Measures each implementation in a separate process.
 
     Args:
       benchmark: BenchmarkConfig; implementations, seconds, repeats, recompute_alignment.

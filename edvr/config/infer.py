@@ -1,4 +1,4 @@
-"""What `edvr.infer` reads and writes."""
+"""The options of `edvr.infer`."""
 import dataclasses
 import re
 
@@ -21,7 +21,7 @@ class InferConfig(BeamConfig, ShotConfig):
     clips: str = option('auto', 'clips of the data set to restore: names separated by commas, REDS4 (000,011,015,020), '
                         'or @FILE.json; empty takes all, auto those that the data set holds out (REDS4 in REDS), else '
                         'all', common=True)
-    overwrite: bool = option(False, 'restore again what is there, instead of only what is missing',
+    overwrite: bool = option(False, 'restore all frames again, instead of only the missing ones',
                              common=True)
     fps: float = option(0., 'frames per second of the written video; 0 keeps those of the input video, and takes 25 '
                         'for images', low=0., common=True)

@@ -7,26 +7,26 @@ from data_tools.base.config import Config, option
 
 @dataclasses.dataclass(frozen=True)
 class RanksConfig(Config):
-    """Where the ranks of a job run, and how the ranks of this host are started; --num_devices is their number."""
+    """The hosts of a job, and the start of the ranks on this host; --num_devices is their number."""
 
     TITLE = 'ranks'
 
     hosts: Tuple[str, ...] = option((), 'hosts of the job, names or addresses, in the order of their ranks; start the '
-                                    'same command on each. Empty is this host alone, or the hosts of the rank table',
+                                    'same command on each. Empty: only this host, or the hosts of the rank table',
                                     common=True)
-    this_host: str = option('', 'which of --hosts, or of the servers of the rank table, this host is; empty finds it '
-                            "by this host's addresses")
+    this_host: str = option('', 'the name of this host in --hosts or in the rank table; empty finds it by the '
+                            'addresses of this host')
     port: int = option(29400, 'first of the TCP ports by which several hosts find each other: this one, the next, and '
                        'on GPUs and CPUs one for each process of a host', low=1024, high=65000)
     start_timeout: float = option(600., 'seconds to wait until all ranks of all hosts have started', low=1.)
     rank_table: str = option('', 'rank table of HCCL for a job on several NPUs; empty takes RANK_TABLE_FILE from the '
                              'environment, or makes one from the addresses of the cards (/etc/hccn.conf or hccn_tool)',
                              devices=('npu',))
-    device_ids: Tuple[int, ...] = option((), 'NPUs of this host to use, --num_devices of them; empty means those of '
+    device_ids: Tuple[int, ...] = option((), 'NPUs of this host to use, as many as --num_devices; empty uses those of '
                                          'the rank table, else the first ones', low=0, devices=('npu',))
     logs: str = option('', 'folder for the output of each rank, rank_0.log and so on (that of rank 0 is also shown), '
                           'and for the rank table; default: logs inside --model_dir')
-    dry_run: bool = option(False, 'print which ranks would run where, write their rank table, and end')
+    dry_run: bool = option(False, 'print the ranks and their places, write their rank table, and end')
     bind_cores: bool = option(True, 'give each process its own equal share of the cores; switch off where something '
                               'else places them')
     stop_timeout: float = option(60., 'seconds for rank 0 to save and end when the job is stopped, before it is '

@@ -38,7 +38,7 @@ class RestoreConfig(Config):
                          'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU', choices=DEVICES,
                          common=True, auto=True)
     dcn_impl: str = option('auto', 'deformable convolution: npu, native (compiled CPU operator), tf (stock '
-                           'operations; an exported graph as it is), auto (the fastest available)',
+                           'operations; an exported graph unchanged), auto (the fastest available)',
                            choices=('auto', 'npu', 'tf', 'native'))
     exact: bool = option(False, "compute all convolutions by the definition; without, the compiled operators take "
                          "Winograd's way where it is faster, within 1e-5 of the same values in [0, 1]")
@@ -56,7 +56,7 @@ class RestoreConfig(Config):
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig(ShotConfig, MadeLqConfig):
-    """What is restored and compared, and where the results are written."""
+    """The clips to restore and compare, and the files for the results."""
 
     TITLE = 'evaluation'
 
@@ -65,7 +65,7 @@ class EvaluateConfig(ShotConfig, MadeLqConfig):
     clips: str = option('auto', 'clips to evaluate: names separated by commas, REDS4 (000,011,015,020), or @FILE.json; '
                         'empty takes all, auto those that the data set holds out (REDS4 in REDS, sep_testlist.txt in '
                         'Vimeo-90K), else all', common=True)
-    lq_folder: str = option('', 'folder with LQ where the layout has several kinds (BDx4), or LQ lies elsewhere')
+    lq_folder: str = option('', 'folder with LQ, if the layout has several kinds (BDx4) or LQ is elsewhere')
     max_frames: int = option(0, 'frames to evaluate of each clip, from its start; 0 takes all', low=0, common=True)
     crop_border: int = option(0, 'GT pixels left out at each side when comparing', low=0)
     ssim: bool = option(True, 'compute SSIM too')

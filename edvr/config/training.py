@@ -8,7 +8,7 @@ from data_tools.base.config import Config, option
 
 @dataclasses.dataclass(frozen=True)
 class RecipeConfig(Config):
-    """What is minimised, for how long, and from which weights."""
+    """The loss, the number of steps and the initial weights."""
 
     TITLE = 'recipe'
 
@@ -70,7 +70,7 @@ class GuardConfig(Config):
 
 @dataclasses.dataclass(frozen=True)
 class SavingConfig(Config):
-    """Where and when the run saves."""
+    """The directory and the checkpoints of the run."""
 
     TITLE = 'saving'
 

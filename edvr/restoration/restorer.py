@@ -19,7 +19,7 @@ from edvr.runtime import devices
 
 
 class Network(typing.NamedTuple):
-    """What is known of a network that is not loaded; the fields are those of a Restorer."""
+    """The properties of a network that is not loaded; the fields are those of a Restorer."""
     path: str
     config: ModelConfig
     step: typing.Optional[int]

@@ -13,8 +13,8 @@ _GROW_BYTES = 64 * 2 ** 20
 def tune_malloc():
     """Makes glibc's malloc keep freed memory for the next step instead of returning it to the system.
 
-    Each step allocates and frees the same large tensors. By default malloc maps each one anew, and the page faults take
-    up to half of the time on CPU. Call it before TensorFlow allocates. It overrides MALLOC_* environment variables.
+    Each step allocates and frees the same large tensors. By default malloc maps each one again, and the page faults
+    take up to half of the time on CPU. Call this before TensorFlow allocates. It overrides MALLOC_* variables.
 
     Returns:
       bool, whether it was possible; False where the C library is not glibc.

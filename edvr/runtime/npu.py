@@ -1,4 +1,4 @@
-"""Ascend NPUs: the only module that imports the adapter, when an NPU is asked for.
+"""Ascend NPUs. This is the only module that imports the adapter, if an NPU is requested.
 
 The adapter is npu_bridge for TensorFlow 1.15; for TensorFlow 2.6 the same modules are below npu_device.compat.v1,
 without loss scaling.
@@ -260,7 +260,7 @@ def deformable_conv2d(x, offset, mask, weight, deform_groups, name=None):
     Args:
       x: float32 or float16 [N, H, W, C]; H and W static.
       offset: [N, H, W, 2 * G * K], all dx, then all dy, each group-major; K kernel points row-major.
-      mask: [N, H, W, G * K], used as it is.
+      mask: [N, H, W, G * K], used unchanged.
       weight: variable or tensor [kh, kw, C, C_out], kh * kw = K.
       deform_groups: int, G.
     Returns:

@@ -4,8 +4,8 @@ import inspect
 from data_tools.base.errors import UserError
 from edvr.config.npu import NpuConfig
 
-# The arguments that came with a release, oldest first. The adapter does not say its own release: the first name of each
-# line, which all later ones have too, tells it. Releases between r1.15.0 and 9 were not looked at.
+# The arguments that each release added, oldest first. The adapter does not report its release. The first name of each
+# line identifies it; all later releases have this name too. Releases between r1.15.0 and 9 were not checked.
 RELEASES = (
     ('r1.1.1', 'precision_mode'),
     ('r1.2.0', 'work_path buffer_optimize compress_weight_conf debug_dir dynamic_input_config enable_compress_weight '
@@ -27,7 +27,7 @@ RELEASES = (
           'optimization_switch quant_dumpable shape_generalization_mode'))
 SINCE = {name: release for release, names in RELEASES for name in names.split()}
 REMOVED = {'auto_tune_mode': ('r1.11.0', 'use --aoe_mode'), 'mstune_mode': ('r1.5.0', 'use --aoe_mode'),
-           'op_tune_mode': ('r1.5.0', 'use --aoe_mode'), 'es_cluster_config': ('9', 'nothing stands in for it')}
+           'op_tune_mode': ('r1.5.0', 'use --aoe_mode'), 'es_cluster_config': ('9', 'no option replaces it')}
 # arguments that the program itself sets, and their flag
 OURS = {'model_dir': '--model_dir', 'tf_random_seed': '--seed', 'save_checkpoints_steps': '--save_every',
         'save_checkpoints_secs': '--save_every', 'save_summary_steps': '--summary_every',

@@ -78,12 +78,12 @@ def verdict(faults):
 
 
 def explain(faults):
-    """The faults of a verdict (a number) in words."""
+    """Describes the faults of a verdict (a number) in words."""
     return ' and '.join(text for bit, text in sorted(TEXTS.items()) if int(faults) & bit)
 
 
 def advice(reason):
-    """What to try against a `reason` of `explain`, in words."""
+    """The remedy for a `reason` of `explain`, in words."""
     return OVERFLOW_ADVICE if TEXTS[LOWEST] in reason else ADVICE
 
 

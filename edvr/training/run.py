@@ -136,12 +136,12 @@ class Run:
         trained = bool(checkpoints.prefixes(self.directory))
         # the options of a run that ended before its first checkpoint are not compared: they may be why it ended
         self.origin = origin.describe(self.runtime.device, self.replicas, self._manifest_checksum(), self.command)
-        changed, dealt = run_config.settle(self.directory, self.config, self.training.override_config or not trained,
-                                           self.origin)
+        changed, division = run_config.settle(self.directory, self.config,
+                                              self.training.override_config or not trained, self.origin)
         if changed and trained:
             print('configuration overridden: ' + '; '.join(changed), flush=True)
-        if dealt and trained:
-            print(dealt, flush=True)
+        if division and trained:
+            print(division, flush=True)
         checkpoints.save_model_config(self.directory, self.model)
         files.remove_partials(self.directory)
         if trained:
@@ -257,8 +257,8 @@ def explained_failures(data):
         if damaged:
             raise damaged from error
         if 'RestoreV2' in str(error):
-            raise UserError('a checkpoint was damaged between its check and its use (%s): start again, it is '
-                            'then checked anew' % _first_line(error)) from error
+            raise UserError('a checkpoint was damaged between its check and its use (%s): start again; then it is '
+                            'checked again' % _first_line(error)) from error
         if isinstance(error, tf.errors.DataLossError):
             raise UserError('a TFRecord is damaged (%s): run data_tools.check_tfrecords on --data_dir'
                             % _first_line(error)) from error

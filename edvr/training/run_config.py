@@ -112,10 +112,10 @@ def settle(directory, config, override, session=None):
       session: dict of `origin.describe`, or None; the file keeps those of all sessions that differ.
       override: bool, use the new configuration although it differs.
     Returns:
-      (list of str: the differences overridden; str: how the whole batch is now divided among devices, if that has
-      changed, else '').
+      (list of str: the overridden differences; str: the new division of the whole batch between devices, '' if it has
+      not changed).
     Raises:
-      UserError: naming the options that differ.
+      UserError: options differ; the text names them.
     """
     path = os.path.join(directory, CONFIG_FILE)
     old = config
@@ -124,12 +124,12 @@ def settle(directory, config, override, session=None):
     changed = differences(old, config)
     if changed and not override:
         raise UserError('%s was trained with another configuration: %s. Use the same options, another --model_dir, or '
-                        '--override_config to go on with the new ones' % (directory, '; '.join(changed)))
+                        '--override_config to continue with the new ones' % (directory, '; '.join(changed)))
     sessions = old.get('sessions', [])
     if session and session not in sessions[-1:]:
         sessions = sessions + [session]
     files.write_json(path, dict(config, sessions=sessions))
-    dealt = ''
+    division = ''
     if _replicas(old) != _replicas(config) and not changed:
-        dealt = 'the same whole batch on another number of devices: %s, was %s' % (_batch(config), _batch(old))
-    return changed, dealt
+        division = 'the same whole batch on another number of devices: %s, was %s' % (_batch(config), _batch(old))
+    return changed, division

@@ -1,4 +1,4 @@
-// The deformable convolution, forward: points are sampled and multiplied with the kernel tile by tile.
+// The forward pass of the deformable convolution: samples points and multiplies them with the kernel, tile by tile.
 
 #include <algorithm>
 #include <cstdint>

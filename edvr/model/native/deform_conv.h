@@ -1,16 +1,16 @@
-// Modulated deformable convolution (DCNv2) on the CPU: sampling and matrix product fused tile by tile, forward and
-// all gradients. Stride 1, "same" padding, odd kernels. The contract is that of edvr/model/deform_conv.py:
+// Modulated deformable convolution (DCNv2) on the CPU, forward and all gradients. Sampling and matrix product are fused
+// tile by tile. Stride 1, "same" padding, odd kernels. The contract is that of edvr/model/deform_conv.py:
 //
 //   x      [N, H, W, C]           offset [N, H, W, 2*G*K]  all dx, then all dy; each group-major, then kernel point
 //   weight [kh, kw, C, Cout]      mask   [N, H, W, G*K]    K = kh*kw, row-major
 //   bias   [Cout]                 output [N, H, W, Cout]
 //
-// or `packed`: offset [N, H, W, 3*G*K] goes on with the mask before its sigmoid, and mask is empty.
+// or `packed`: offset [N, H, W, 3*G*K] also holds the mask, before the sigmoid and after the offsets; mask is empty.
 //
 // Point k of output (y, x) of group g samples channels [g*C/G, (g+1)*C/G) at
-// (y - kh/2 + k/kw + dy, x - kw/2 + k%kw + dx), bilinearly; corners outside the image count as zero, keeping their
-// share of the weight. Derivatives at whole coordinates are those towards the right and the bottom. A point further
-// outside, or whose coordinate is not a number, contributes zero and receives zero gradient.
+// (y - kh/2 + k/kw + dy, x - kw/2 + k%kw + dx), bilinearly. Corners outside the image are zero and keep their share of
+// the weight. Derivatives at whole coordinates are those towards the right and the bottom. A point more than one pixel
+// outside, or with a coordinate of NaN, contributes zero and receives zero gradient.
 
 #ifndef EDVR_MODEL_NATIVE_DEFORM_CONV_H_
 #define EDVR_MODEL_NATIVE_DEFORM_CONV_H_
@@ -28,14 +28,14 @@ struct Sizes {
   int64_t Points() const { return groups * Kernel(); }      // sampling points of an output point
   int64_t Columns() const { return channels * Kernel(); }   // depth of the product
   int64_t Area() const { return height * width; }
-  // Row of the kernel, seen as a matrix [K*C, Cout], that belongs to column (group, kernel point, channel) here.
+  // Row of the kernel, as a matrix [K*C, Cout], for column (group, kernel point, channel) here.
   int64_t WeightRow(int64_t column) const {
     const int64_t run = Run(), group = column / (Kernel() * run), point = column / run % Kernel();
     return point * channels + group * run + column % run;
   }
 };
 
-// Reads the sizes from the inputs (x, offset, mask, weight, and bias or the output's gradient) and checks them.
+// Reads the sizes from the inputs (x, offset, mask, weight, and bias or the gradient of the output) and checks them.
 inline Status ReadSizes(OpKernelContext* context, int64_t groups, bool packed, bool has_bias, Sizes* sizes) {
   const Tensor &x = context->input(0), &offset = context->input(1), &mask = context->input(2),
                &weight = context->input(3), &last = context->input(4);

@@ -1,4 +1,4 @@
-// Sampling of the modulated deformable convolution, and its way back. See deform_conv.h for the contract.
+// Sampling of the modulated deformable convolution, and its gradients. See deform_conv.h for the contract.
 
 #ifndef EDVR_MODEL_NATIVE_DEFORM_SAMPLING_H_
 #define EDVR_MODEL_NATIVE_DEFORM_SAMPLING_H_
@@ -12,9 +12,9 @@
 
 namespace edvr {
 
-// Where the points [first, first + count) of one output point sample: four corners and their shares. Coordinates of
-// corners are clamped into the image, shares of corners outside are zero. Arrays of structures of arrays: the loop
-// that fills them is vectorised over points.
+// The four corners and their shares for the points [first, first + count) of one output point. Coordinates of corners
+// are clamped to the image; shares of corners outside are zero. The data is a structure of arrays, so that the loop
+// that fills it is vectorised over points.
 template <typename T>
 class Corners {
  public:
@@ -46,7 +46,7 @@ class Corners {
     for (int64_t j = 0; j < count; ++j) {
       T sy = y0 + shift_y[j] + dy[j], sx = x0 + shift_x[j] + dx[j];
       // NaN fails every comparison, so it is outside too. At exactly -1 the sample is zero, but its derivative towards
-      // the right or the bottom is not: every point at the border starts there, where offsets are zero.
+      // the right or the bottom is not; every point at the border is there while offsets are zero.
       const bool in = (sy >= T(-1)) & (sy < height) & (sx >= T(-1)) & (sx < width);
       sy = in ? sy : T(0);
       sx = in ? sx : T(0);
@@ -84,7 +84,7 @@ class Corners {
   Buffer<int32_t> index_, inside_;
 };
 
-// Eight channels at a time, where a group has a multiple of eight; the compiler does not find these by itself.
+// Eight channels at a time, if a group has a multiple of eight; the compiler does not vectorise this loop itself.
 constexpr int64_t kLanes = 8;
 template <typename T> struct LaneIndex { typedef int64_t type; };
 template <> struct LaneIndex<float> { typedef int32_t type; };
@@ -115,7 +115,7 @@ struct Lanes {
 };
 
 // Fills column[count, run] with mask * sample of the given points; image points at the first group's first channel.
-// RUN is the number of channels of a group when the compiler should know it, else 0.
+// RUN is the number of channels of a group if the compiler should know it, else 0.
 template <typename T, int RUN>
 void Sample(const Corners<T>& at, const T* image, const Sizes& sizes, const T* mask, T* column) {
   const int64_t run = RUN ? RUN : sizes.Run(), kernel = sizes.Kernel(), channels = sizes.channels;
@@ -143,8 +143,8 @@ void Sample(const Corners<T>& at, const T* image, const Sizes& sizes, const T* m
   }
 }
 
-// The way back of Sample, which it repeats to fill `column`: from the column's gradient adds to the image's gradient
-// and sets those of offset (dx and dy) and mask. dots: scratch [4, count].
+// The gradients of Sample, which is repeated to fill `column`. From the gradient of the column, adds to the gradient of
+// the image and sets those of offset (dx and dy) and mask. dots: scratch [4, count].
 template <typename T, int RUN>
 void SampleGradient(const Corners<T>& at, const T* image, const Sizes& sizes, const T* mask, const T* grad, T* column,
                     T* dots, T* d_image, T* d_dx, T* d_dy, T* d_mask) {
@@ -176,7 +176,7 @@ void SampleGradient(const Corners<T>& at, const T* image, const Sizes& sizes, co
           t01 += g * v01;
           t10 += g * v10;
           t11 += g * v11;
-          // corners may coincide at the image's edge: one after the other
+          // corners may coincide at the edge of the image, so they are added one after the other
           L::Add(w00 * g, d_image + p00 + c);
           L::Add(w01 * g, d_image + p01 + c);
           L::Add(w10 * g, d_image + p10 + c);
@@ -209,7 +209,7 @@ void SampleGradient(const Corners<T>& at, const T* image, const Sizes& sizes, co
   }
 #pragma GCC ivdep
   for (int64_t j = 0; j < count; ++j) {
-    // a corner outside counts as zero: so does its product with the gradient
+    // a corner outside is zero, and so is its product with the gradient
     const T a = dot00[j] * has_top[j] * has_left[j], b = dot01[j] * has_top[j] * has_right[j];
     const T c = dot10[j] * has_bottom[j] * has_left[j], d = dot11[j] * has_bottom[j] * has_right[j];
     d_mask[j] = top[j] * (left[j] * a + right[j] * b) + bottom[j] * (left[j] * c + right[j] * d);
@@ -235,7 +235,7 @@ struct Routines {
 
 inline double Exponential(double value) { return std::exp(value); }
 
-// To float's rounding, in a form that the compiler vectorises.
+// Exact to float rounding, in a form that the compiler vectorises.
 inline float Exponential(float value) {
   value = value < -87.f ? -87.f : value > 87.f ? 87.f : value;
   const float power = std::floor(value * 1.44269504f + 0.5f), rest = value - power * 0.693147181f;

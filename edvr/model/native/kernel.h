@@ -1,4 +1,4 @@
-// What the operators share as TensorFlow kernels: names, threads, tensors as memory, checks of shapes, registration.
+// Code that all operators share as TensorFlow kernels: names, threads, memory of tensors, shape checks, registration.
 
 #ifndef EDVR_MODEL_NATIVE_KERNEL_H_
 #define EDVR_MODEL_NATIVE_KERNEL_H_
@@ -39,7 +39,7 @@ const T* Data(const Tensor& tensor) { return reinterpret_cast<const T*>(tensor.t
 template <typename T>
 T* MutableData(Tensor* tensor) { return reinterpret_cast<T*>(const_cast<char*>(tensor->tensor_data().data())); }
 
-// Refuses a kernel that is not [kh, kw, C, Cout] with odd sides; `name` is the operator's, for the error.
+// Returns an error for a kernel that is not [kh, kw, C, Cout] with odd sides; `name` is the operator, for the error.
 inline Status CheckWeight(const char* name, const Tensor& weight) {
   if (weight.dims() != 4 || weight.dim_size(0) % 2 == 0 || weight.dim_size(1) % 2 == 0)
     return InvalidArgument(name, ": weight has shape ", weight.shape().DebugString(),

@@ -98,7 +98,7 @@ def evaluate(workers, clips, config, events, concurrent_metrics=False):
 
 
 class _Task(typing.NamedTuple):
-    """What one process evaluates. parts: list of (Clip, first, end), consecutive frames."""
+    """The work of one process. parts: list of (Clip, first, end), consecutive frames."""
     config: typing.Any
     concurrent_metrics: bool
     parts: list

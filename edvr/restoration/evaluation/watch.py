@@ -85,18 +85,18 @@ def follow(restore_config, config, load_clips, evaluate):
     Returns:
       Watch. It ends when a checkpoint of config.watch_until_step or later is evaluated, or on Ctrl-C or SIGTERM.
     """
-    watch, clips, told = Watch(restore_config.checkpoint), None, False
+    watch, clips, reported = Watch(restore_config.checkpoint), None, False
     with _terminated_as_interrupt(), contextlib.suppress(KeyboardInterrupt):
         while not config.watch_until_step or watch.last_step < config.watch_until_step:
             waiting = watch.waiting()
             if not waiting:
-                if not told:
+                if not reported:
                     print('waiting for a checkpoint newer than step %d in %s' % (watch.last_step, watch.directory),
                           flush=True)
-                told = True
+                reported = True
                 time.sleep(config.watch_interval_s)
                 continue
-            told = False
+            reported = False
             clips = _evaluate_one(watch, waiting[0], restore_config, config, load_clips, evaluate, clips)
     best = watch.best
     print('%d checkpoints evaluated%s' % (len(watch.results), '' if best is None else

@@ -1,4 +1,4 @@
-"""Exported graphs on a CPU: run by the compiled operators, and with kept features, where that is the same network."""
+"""Runs exported graphs on a CPU with the compiled operators and kept features, if the network is the same."""
 import os
 import sys
 
@@ -19,16 +19,16 @@ _READS = ('Identity', 'ReadVariableOp')
 
 
 def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute='fast'):
-    """An exported graph, ready to restore with.
+    """Loads an exported graph for restoring.
 
     Args:
-      path: str, a `.pb`, a SavedModel's folder, or one of the files of an export in parts.
-      dcn_impl: 'tf' runs the graph as it is. 'auto' and 'native' take its weights, where this program builds the same
-        network node by node, and compute with the compiled operators.
-      device: 'cpu', 'gpu' or 'npu'; only on a CPU anything is replaced. intra_op_threads: 0 for one per core.
+      path: str, a `.pb`, the folder of a SavedModel, or one of the files of an export in parts.
+      dcn_impl: 'tf' runs the graph unchanged. 'auto' and 'native' use its weights with the compiled operators, if this
+        program builds the same network node by node.
+      device: 'cpu', 'gpu' or 'npu'; operators are replaced only on a CPU. intra_op_threads: 0 for one per core.
       compute: see `NetworkEngine`.
     Returns:
-      CompiledGraph, or FrozenGraph or FrozenParts for graphs that run as they are.
+      CompiledGraph, or FrozenGraph or FrozenParts for graphs that run unchanged.
     Raises:
       UserError: see `FrozenGraph` and `FrozenParts`; or 'bf16' for a graph that runs unchanged.
     """
@@ -57,7 +57,7 @@ def _weights(path):
 
 
 def _weights_of_parts(path):
-    """The same of an export in parts."""
+    """As `_weights`, for an export in parts."""
     graphs, config, interface, content = parts.read(parts.stem_of(path))
     if content['dcn_impl'] != 'tf':
         return config, interface, content, None
@@ -71,7 +71,7 @@ class CompiledGraph(NetworkEngine):
     """The network of an exported graph with its weights, computed by the compiled operators.
 
     Attributes:
-      interface: InterfaceConfig of the graph: its fixed sizes stay in force.
+      interface: InterfaceConfig of the graph; its fixed sizes still apply.
     """
 
     def __init__(self, config, interface, weights, intra_op_threads=0, compute='fast'):
@@ -96,7 +96,7 @@ class CompiledGraph(NetworkEngine):
         return self._as_output(super().run(windows))
 
     def _as_output(self, sr):
-        """Rounded as the graph would."""
+        """Rounds the values as the graph does."""
         if self.interface.output_dtype == 'float32':
             return sr
         return np.round(np.clip(sr, 0, 1) * np.float32(255)) / np.float32(255)
@@ -118,7 +118,7 @@ def same_graph(graph_def, add_nodes):
       graph_def: GraphDef.
       add_nodes: function without arguments that adds the network, or a part of it, to the default graph.
     Returns:
-      dict, names of variables -> float32 arrays; None when a node, its operation, its inputs, a constant or another
+      dict, names of variables -> float32 arrays; None if a node, its operation, its inputs, a constant or another
       attribute differs.
     """
     with tf.Graph().as_default() as graph:

@@ -90,7 +90,7 @@ class VideoWriter:
                 self.lost_metadata = joining.lost_metadata(self._source, partial)
                 verify(partial, total, self._timing, self._source, self.plan)
         except UserError as error:
-            raise UserError('%s: %s; its segments are kept in %s: the same command joins them again, and starts anew '
-                            'without that folder' % (self.path, error, self._folder.path)) from error
+            raise UserError('%s: %s; its segments are kept in %s: the same command joins them again; remove that '
+                            'folder to start over' % (self.path, error, self._folder.path)) from error
         with contextlib.suppress(OSError):
             self._folder.remove()

@@ -94,7 +94,7 @@ def _record(settings, source):
 def _print_changes(plan, path):
     suffix = os.path.splitext(path)[1]
     if plan.encoded:
-        print('note: %s cannot hold these streams as they are; they are encoded again: %s'
+        print('note: %s cannot hold these streams unchanged; they are encoded again: %s'
               % (suffix, ', '.join(plan.encoded)))
     if plan.lost:
         print('note: %s cannot hold these streams of the input; they are left out: %s' % (suffix, ', '.join(plan.lost)))

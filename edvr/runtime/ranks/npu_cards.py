@@ -20,15 +20,15 @@ def present():
 
 
 def choose(count, ids, advice):
-    """The cards of this host to use.
+    """Chooses the cards of this host to use.
 
     Args:
-      count: int, how many; 0 takes all. ids: the cards to take them from; empty for all that the driver shows.
-      advice: function(list of int, the cards that there are) -> str, what to do where they are too few.
+      count: int, number of cards; 0 for all. ids: the cards to choose from; empty for all that the driver lists.
+      advice: function(list of int, the existing cards) -> str, the remedy if there are too few.
     Returns:
-      list of int. Where the driver shows none it is trusted that the host has as many.
+      list of int. If the driver lists no cards, the host is assumed to have `count`.
     Raises:
-      UserError: fewer cards than are asked for.
+      UserError: there are fewer cards than requested.
     """
     there = present()
     found = list(ids or there or range(count or 1))

@@ -30,9 +30,9 @@ def equal_recipe(asked, found, batch_size):
     """The options that train with the same whole batch on fewer devices, such as '--num_devices=2 --batch_size=16'.
 
     Args:
-      asked: int, devices of the options as they are.
-      found: int, devices that there are, at least 1; not all are used where they cannot share the batch equally.
-      batch_size: int, samples a step on each device, of the options as they are.
+      asked: int, number of devices in the given options.
+      found: int, number of existing devices, at least 1; some are not used if they cannot share the batch equally.
+      batch_size: int, samples per step on each device in the given options.
     """
     whole = asked * batch_size
     count = max(count for count in range(1, found + 1) if whole % count == 0)

@@ -25,7 +25,7 @@ class _Stopped(KeyboardInterrupt):
 
 
 def run_together(command, environments, log_dir, grace, bind_cores=True, leads=True, look=None):
-    """Runs `command` once for each rank until all have ended well, or one has failed, or the job is told to stop.
+    """Runs `command` once for each rank, until all have succeeded, one has failed, or a signal stops the job.
 
     Args:
       command: list of str.
@@ -33,8 +33,8 @@ def run_together(command, environments, log_dir, grace, bind_cores=True, leads=T
       log_dir: str, directory for rank_N.log; made if needed.
       grace: float, seconds for processes to end by themselves when the job is stopped.
       bind_cores: give each process its share of the cores that this one may use.
-      leads: whether the first rank leads: what it writes shows here, and when the job is stopped it ends before the
-        others, which wait for it. Without, all are told to end at once.
+      leads: whether the first rank leads: its output is shown here, and when the job is stopped it ends before the
+        others, which wait for it. Otherwise all are stopped at the same time.
       look: function without arguments, called several times a second and at the end; or None.
     Returns:
       exit code: 0, that of the first rank that failed, or 128 + signal.

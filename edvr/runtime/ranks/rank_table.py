@@ -102,7 +102,7 @@ def read(path):
 
 
 def problems(ranks):
-    """What HCCL would refuse in a list of Rank: list of str."""
+    """The problems for which HCCL would refuse a list of Rank: list of str."""
     wrong = []
     ids = sorted(rank.rank_id for rank in ranks)
     if ids != list(range(len(ranks))) or not ranks:

@@ -9,20 +9,20 @@ _NAMES = ('ASCEND_DEVICE_ID', 'DEVICE_ID')   # variables that name the NPU of a 
 
 
 def plan(device, host):
-    """What this process does: work alone, perhaps with a changed environment, or start a process for each device.
+    """Plans the processes of a restoration: this process, with changes to its environment, or one for each device.
 
     Args:
       device: 'npu', 'gpu' or 'cpu'. host: HostConfig.
     Returns:
-      plan.Plan; no environments where there is one device.
+      plan.Plan; without environments for a single device.
     Raises:
-      UserError: fewer devices than are asked for.
+      UserError: there are fewer devices than requested.
     """
     return {'npu': _npus, 'gpu': _gpus, 'cpu': _processes}[device](host)
 
 
 def _npus(host):
-    # each is a job of its own for the adapter
+    # the adapter sees each process as a separate job
     common = dict(JOB_ID=os.environ.get('JOB_ID') or 'edvr', RANK_ID='0', RANK_SIZE='1', RANK_TABLE_FILE=None,
                   POD_NAME=None)
     if host.num_devices < 2 and not host.device_ids and any(name in os.environ for name in _NAMES):
