@@ -1,4 +1,4 @@
-"""What all tests share: the repository's packages on the path, and where to run programs from."""
+"""Shared by all tests: the packages of the repository on the path, and fixtures that run programs."""
 import os
 import sys
 
@@ -21,7 +21,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Without --faults the tests marked `faults` are left out."""
+    """Without --faults the tests marked `faults` are skipped."""
     preloaded.skip_deprecation_checks()
     if config.getoption('--faults'):
         return
@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture
 def run_program():
-    """Runs `python -m MODULE ARGS` in a process of its own; returns what `preloaded.run` does."""
+    """Runs `python -m MODULE ARGS` in a separate process; returns the result of `preloaded.run`."""
     def run(module, *arguments, env=None, timeout=300, cwd=ROOT):
         path = os.pathsep.join(filter(None, [(env or {}).get('PYTHONPATH'), ROOT]))
         return preloaded.run(module, arguments, timeout, cwd=cwd,

@@ -1,4 +1,4 @@
-"""What several tests need: a tiny network's checkpoint, smooth frames."""
+"""Helpers of several tests: the checkpoint of a tiny network, smooth frames."""
 import functools
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""The stand-in for npu_bridge as a fixture, and the environment of an Ascend job."""
+"""The test double for npu_bridge as a fixture, and the environment of an Ascend job."""
 import os
 import sys
 
@@ -10,9 +10,9 @@ JOB_VARIABLES = ('JOB_ID', 'RANK_SIZE', 'RANK_ID', 'DEVICE_ID', 'ASCEND_DEVICE_I
                  'LOCAL_CHECKPOINT_DIR', 'RESTORE_FROM', 'TF_CONFIG', 'CM_WORKER_SIZE', 'CM_CHIEF_IP',
                  'NPU_DOUBLE_RELEASE', 'NPU_DOUBLE_OVERFLOW', 'NPU_DOUBLE_EMPTY_KERNELS')
 needs_tf1 = pytest.mark.skipif(not tf.__version__.startswith('1.15'),
-                               reason='npu_bridge, and so its stand-in, exists for TensorFlow 1.15 only')
+                               reason='npu_bridge, and so its test double, exists for TensorFlow 1.15 only')
 needs_adapter = pytest.mark.skipif(not tf.__version__.startswith(('1.15', '2.6')),
-                                   reason='no adapter, and so no stand-in, exists for this TensorFlow')
+                                   reason='no adapter, and so no test double, exists for this TensorFlow')
 
 
 @pytest.fixture
@@ -27,13 +27,13 @@ def no_job(monkeypatch):
 
 @pytest.fixture
 def npu(no_job, monkeypatch):
-    """The environment of one device, and the stand-in importable."""
+    """The environment of one device, and the test double importable."""
     monkeypatch.syspath_prepend(DOUBLE)
     monkeypatch.setenv('JOB_ID', 'test')
     monkeypatch.setenv('RANK_SIZE', '1')
 
 
 def forget_bridge():
-    """Lets a later import of npu_bridge, and its record of the environment, begin anew."""
+    """Unloads npu_bridge, so that the next import reads the environment again."""
     for name in [name for name in sys.modules if name.split('.')[0] in ('npu_bridge', 'npu_device')]:
         del sys.modules[name]

@@ -1,4 +1,4 @@
-"""EDVR in plain NumPy, written from the network's description and for clarity alone: what the tests compare with.
+"""EDVR in plain NumPy, written for clarity from the description of the network. Tests compare with it.
 
 Everything is float64, NHWC. `weights` maps names below `edvr/` (feature_extraction/0/conv1/weight, ...) to arrays.
 """

@@ -1,4 +1,4 @@
-"""Programs as processes of their own, without the seconds that loading TensorFlow costs each of them.
+"""Runs programs as separate processes, without the seconds that each of them needs to load TensorFlow.
 
 One process loads TensorFlow and what the programs import, and runs nothing. Each program is forked from it and gets its
 own arguments, environment, working directory, output and exit code, as a started one has. Python's own options and

@@ -41,7 +41,7 @@ def _noisy(kind, level, lq, seed=(1, 2)):
                                                 tf.constant(seed, tf.int64)))
 
 
-def test_noise_has_the_strength_that_was_asked_for():
+def test_noise_has_the_requested_strength():
     lq = np.full((3, 64, 64, 3), 120, np.uint8)
     gaussian = _noisy('gaussian', 8., lq).astype(float) - 120
     assert abs(gaussian.mean()) < .3 and abs(gaussian.std() - 8) < .3

@@ -1,4 +1,4 @@
-"""Apache Beam packs and restores as the local pool does, byte for byte; what is killed or repeated changes nothing."""
+"""Apache Beam packs and restores the bytes of the local pool; killed and repeated workers change nothing."""
 import glob
 import hashlib
 import os
@@ -52,7 +52,7 @@ def config_of(source, folder, **values):
 
 @pytest.fixture(scope='module')
 def local(source, tmp_path_factory):
-    """What the local pool packs: {name: checksum}."""
+    """The files that the local pool packs: {name: checksum}."""
     folder = tmp_path_factory.mktemp('local') / 'set'
     pack.pack_set(config_of(source, folder))
     return digests(folder)
@@ -162,7 +162,7 @@ def test_another_ffmpeg_than_that_of_the_job_is_refused(plan):
         next(worker.process(0))
 
 
-def test_a_frame_that_does_not_decode_is_told_in_one_line(tmp_path):
+def test_a_frame_that_does_not_decode_is_reported_in_one_line(tmp_path):
     source = write_clips(tmp_path / 'clips', (4,))
     path = os.path.join(source, 'truth', '000', '00000002.png')
     with open(path, 'r+b') as file:

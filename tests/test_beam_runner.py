@@ -1,4 +1,4 @@
-"""The options of Beam, and what happens without it."""
+"""The options of Beam, and programs without Beam."""
 import ast
 import glob
 import os
@@ -38,7 +38,7 @@ def test_without_beam_a_runner_is_refused_with_the_command_that_installs_it(with
 
 
 def test_beam_is_imported_only_when_a_runner_is_given():
-    """What needs Beam when it is imported is imported inside functions, and nowhere else."""
+    """Only functions import the modules that need Beam when they are imported."""
     needs = {'apache_beam', 'data_tools.packing.beam_pool', 'edvr.restoration.beam_restoring'}
     for path in glob.glob(os.path.join(ROOT, '[de]*', '**', '*.py'), recursive=True):
         module = os.path.relpath(path, ROOT)[:-len('.py')].replace(os.sep, '.')
@@ -93,7 +93,7 @@ def test_the_options_in_build_are_options_of_this_beam():
             assert beam_options.unknown(shlex.split(text)) == [], runner
 
 
-def test_a_runner_that_cannot_work_here_is_told_in_a_line():
+def test_a_runner_that_cannot_work_here_is_reported_in_one_line():
     pytest.importorskip('apache_beam', reason='Apache Beam is not installed (scripts/test.sh --beam)')
     config = BeamConfig(runner='PortableRunner', beam_options='--unknown_to_python=1')   # it needs a job_endpoint
     with pytest.raises(UserError, match=r'PortableRunner ended with .*job_endpoint') as caught:

@@ -1,4 +1,4 @@
-"""The benchmark: what it counts, what it measures, its program, and its errors."""
+"""The benchmark: its counts, its measurements, its program, and its errors."""
 import json
 import os
 

@@ -19,9 +19,9 @@ def _problems(folder, source=None, deep=False):
     found = verification.read_source(clips.find_clips(source)) if source else ()
     found = {read.clip.name: read for read in found} if source else None
     seen = set()
-    told = [text for shard in manifest.shards for text in verification.check_shard(
+    reported = [text for shard in manifest.shards for text in verification.check_shard(
         folder, shard, manifest, deep or bool(source), found, seen, lambda count: None)]
-    return told or list(verification.missing_windows(manifest, seen))
+    return reported or list(verification.missing_windows(manifest, seen))
 
 
 def _shards(folder):
@@ -40,8 +40,8 @@ def test_changed_bytes_name_their_record(source, tmp_path):
     third = os.path.getsize(path) // 3
     flip_byte(path, third + 500)
     flip_byte(path, 2 * third + 500)
-    told = _problems(folder)
-    assert len(told) == 2 and all('record %d of %s: its checksum' % (i + 1, path) in told[i] for i in range(2))
+    reported = _problems(folder)
+    assert len(reported) == 2 and all('record %d of %s: its checksum' % (i + 1, path) in reported[i] for i in range(2))
 
 
 def test_damaged_length_cut_shard_and_missing_shard(source, tmp_path):
@@ -51,10 +51,10 @@ def test_damaged_length_cut_shard_and_missing_shard(source, tmp_path):
     with open(second, 'r+b') as file:
         file.truncate(os.path.getsize(second) - 10)
     os.remove(third)
-    told = '\n'.join(_problems(folder))
-    assert 'record 0 of %s: its length is damaged' % first in told
-    assert 'record 1 of %s: it is cut' % second in told and '%s has ' % second in told
-    assert '%s is missing' % third in told
+    reported = '\n'.join(_problems(folder))
+    assert 'record 0 of %s: its length is damaged' % first in reported
+    assert 'record 1 of %s: it is cut' % second in reported and '%s has ' % second in reported
+    assert '%s is missing' % third in reported
 
 
 def test_damaged_frame_crc(source, tmp_path):
@@ -88,8 +88,8 @@ def test_other_source(source, tmp_path, side):
     image = images.read_image(path).copy()
     image[0, 0, 0] ^= 1
     images.write_png(path, image)
-    told = _problems(folder, source)
-    assert told and all('differs from %s' % path in text for text in told)
+    reported = _problems(folder, source)
+    assert reported and all('differs from %s' % path in text for text in reported)
 
 
 def test_program(run_program, source, tmp_path):

@@ -1,4 +1,4 @@
-"""Checkpoints appear whole or not at all; which of them stay; the directory's lock and configuration."""
+"""Checkpoints are complete or absent; the checkpoints to keep; the lock and configuration of the directory."""
 import json
 import os
 import resource
@@ -44,7 +44,7 @@ def store(tmp_path):
         yield lambda **fields: Store(tmp_path, **fields)
 
 
-def test_the_last_ones_stay_and_the_estimator_is_told(store, tmp_path):
+def test_the_last_ones_stay_and_the_estimator_knows_them(store, tmp_path):
     store = store(keep_last=2)
     for step in (0, 9, 10, 100):
         store.save(step)

@@ -1,4 +1,4 @@
-"""Checkpoints: the latest whole one is found, a cut one never, and variables are matched by name and shape."""
+"""Checkpoints: the latest complete one is found, damaged ones are skipped, variables match by name and shape."""
 import json
 import os
 
@@ -38,7 +38,7 @@ def test_latest_is_by_number_not_by_text_or_time(tmp_path):
 
 @pytest.mark.parametrize('part, size', [('index', 20), ('index', 0), ('data-00000-of-00001', 31),
                                         ('data-00000-of-00001', 0)])
-def test_cut_checkpoint_is_passed_over_and_refused_by_name(tmp_path, part, size, capfd):
+def test_cut_checkpoint_is_skipped_and_refused_by_name(tmp_path, part, size, capfd):
     save(tmp_path, 1, 2)
     cut(str(tmp_path / ('model.ckpt-2.' + part)), size)
     capfd.readouterr()

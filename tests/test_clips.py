@@ -1,4 +1,4 @@
-"""Finding clips: every layout, natural order, and each way in which a folder can be wrong, named by its paths."""
+"""Finding clips: every layout, natural order, and errors that name the wrong folder or file."""
 import os
 import shutil
 import subprocess

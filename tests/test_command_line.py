@@ -1,4 +1,4 @@
-"""Command lines with flagfiles: nested, relative, known by name; what was given where."""
+"""Command lines with flagfiles: nested, relative, known by name; the origin of each flag."""
 import os
 
 import pytest

@@ -1,4 +1,4 @@
-"""Defaults that fit together: each program reads where the one before it writes; which clips are held out."""
+"""Matching defaults: each program reads the output of the one before it; the clips that are held out."""
 import json
 import os
 

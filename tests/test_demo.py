@@ -1,4 +1,4 @@
-"""The demonstration: which stations are skipped, run again, refused and reported. The stations here are tiny."""
+"""The demonstration skips, repeats, refuses and reports its programs. The programs here are tiny."""
 import os
 import signal
 
@@ -92,7 +92,7 @@ def test_a_station_that_fails_is_reported_and_run_again(out, capfd):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_signals_go_to_the_program_which_has_the_last_word(out, number, capfd):
+def test_signals_are_forwarded_and_the_exit_code_of_the_program_is_returned(out, number, capfd):
     line.prepare(out, fresh=False)
     before = signal.getsignal(number)
     with pytest.raises(UserError, match='exit code %d' % (128 + number)):

@@ -1,4 +1,4 @@
-"""Which device is used when nobody names one, and what becomes of the options of the others."""
+"""The device that is used if none is named, and the options of other devices."""
 import pytest
 from npu_fixtures import DOUBLE, no_job  # noqa: F401 fixture
 
@@ -45,7 +45,7 @@ def test_gpus_are_those_that_tensorflow_sees(host, monkeypatch, gpus, device, te
     assert (choice.device == device and choice.reason.endswith(text)) or text in choice.reason
 
 
-def test_what_is_asked_for_is_taken(host):
+def test_a_requested_device_is_used(host):
     (host / 'davinci0').touch()
     assert device_choice.choose('cpu') == ('cpu', '--device')
 
@@ -55,7 +55,7 @@ def test_what_is_asked_for_is_taken(host):
 FOREIGN = '--iterations_per_loop=10\n--precision_mode=force_fp16\n--mixed_precision\n--device_ids=1,3\n--steps=20\n'
 
 
-def test_options_of_other_devices_in_a_flagfile_are_passed_over(run_program, tmp_path):
+def test_options_of_other_devices_in_a_flagfile_are_ignored(run_program, tmp_path):
     (tmp_path / 'run.cfg').write_text(FOREIGN)
     options = ['--flagfile=%s' % (tmp_path / 'run.cfg'), '--data_dir=/nowhere', '--model_dir=%s' % (tmp_path / 'run')]
     done = run_program('edvr.train', *options)

@@ -1,4 +1,4 @@
-"""The device options and what they become: sessions, strategies, optimizers."""
+"""The device options and their effects: sessions, strategies, optimizers."""
 import json
 
 import numpy as np

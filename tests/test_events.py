@@ -1,4 +1,4 @@
-"""TensorBoard's event files: whole, readable, never shared, and a full disk is told."""
+"""TensorBoard's event files: complete, readable, never shared; a full disk is reported."""
 import os
 import resource
 
@@ -47,7 +47,7 @@ def test_no_folder_no_file():
         events.scalars(1, {'loss': 1.})
 
 
-def test_full_disk_is_told(tmp_path):
+def test_full_disk_is_reported(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with EventWriter(str(tmp_path)) as events:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))

@@ -1,4 +1,4 @@
-"""An ONNX export gives what its checkpoint gives, in onnxruntime; without a runtime nothing is written."""
+"""An ONNX export has the values of its checkpoint in onnxruntime; without a runtime nothing is written."""
 import json
 import os
 import sys

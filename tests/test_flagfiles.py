@@ -1,4 +1,4 @@
-"""Every flagfile is one that `python -m edvr.train` takes, and describes the run that its name promises."""
+"""`python -m edvr.train` accepts every flagfile, and each describes the run of its name."""
 import glob
 import json
 import os

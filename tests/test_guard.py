@@ -1,4 +1,4 @@
-"""The guard: what it calls bad, that a bad step leaves no trace, the way back, and the end of patience."""
+"""The guard: the detection of bad steps, skipped updates, the rollback, and the stop after too many of them."""
 import json
 import os
 import re
@@ -135,7 +135,7 @@ def test_rollback_with_a_lower_offset_rate_then_on_to_the_end(train, capsys, mon
     assert re.findall(r'Step:(\d)', output.out) == list('12345456')
 
 
-def test_each_skipped_update_is_told_with_its_numbers(train, capsys):
+def test_each_skipped_update_is_reported_with_its_numbers(train, capsys):
     assert train(spoiled_at(2, 2, 1e4, 'offset'), steps=3) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith('GUARD')]
     assert len(lines) == 1 and re.match(
@@ -143,14 +143,14 @@ def test_each_skipped_update_is_told_with_its_numbers(train, capsys):
         r'gradient norm \d\S*, \|offset\| l3:10000\S* l2:10000\S* l1:10000\S* cas:10000\S*\)$', lines[0])
 
 
-def test_gives_up_with_advice_and_goes_on_when_told_to(train, capsys):
+def test_gives_up_with_advice_and_continues_on_request(train, capsys):
     with pytest.raises(UserError, match=r'training keeps failing: step 1: .* went back 1 time.*lower --learning_rate'):
         train(spoiled_at(1, 99), bad_steps=1, max_rollbacks=1, steps=2)
     assert len(re.findall('ROLLBACK', capsys.readouterr().err)) == 1
     assert train(tiny_training.network, bad_steps=1, max_rollbacks=1, steps=2, override_config=True) == 0
 
 
-def test_told_to_go_on_every_rank_forgets_the_rollbacks(train, monkeypatch):
+def test_continued_on_request_every_rank_forgets_the_rollbacks(train, monkeypatch):
     """A rank that does not write, and that need not find a checkpoint at the end, has the offset rate of rank 0."""
     given, make = [], run.make_model_fn
     monkeypatch.setattr(run, 'make_model_fn', lambda *args: given.append(args[-1]) or make(*args))

@@ -1,4 +1,4 @@
-"""The log line to the letter, its arithmetic, the curves, and steps that come in loops."""
+"""The exact log line, its arithmetic, the curves, and steps in loops."""
 import time
 
 import numpy as np
@@ -71,7 +71,7 @@ def test_skipped_updates_are_counted_since_the_last_line(capsys):
 
 
 def test_loops_of_several_steps(capsys):
-    """With iterations_per_loop=8 the host sees steps 8, 16, 24: each multiple of 20 is told at the first of them
+    """With iterations_per_loop=8 the host sees steps 8, 16, 24: each multiple of 20 is logged at the first of them
     after it."""
     runs = [report(step, step - 8, seconds=.8) for step in range(8, 81, 8)]
     assert [each.step for each in runs if reached(each, 20)] == [24, 40, 64, 80]

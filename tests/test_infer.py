@@ -1,4 +1,4 @@
-"""Folders, datasets and videos go in; PNG folders and videos come out, whole, resumable, the same frames every way."""
+"""Restores folders, data sets and videos to PNG folders and videos: complete, resumable, equal in every way."""
 import os
 import re
 import shutil
@@ -81,7 +81,7 @@ def test_a_dataset_gives_a_folder_per_clip(restorer, restore, tmp_path):
     assert sorted(os.listdir(str(tmp_path / 'out'))) == ['000', '011']
     assert_folder_holds(tmp_path / 'out' / '000', expected(restorer, first))
     assert_folder_holds(tmp_path / 'out' / '011', expected(restorer, second))
-    assert restore(tmp_path, tmp_path / 'one', clips='011') == 4   # a single clip needs no folder of its own
+    assert restore(tmp_path, tmp_path / 'one', clips='011') == 4   # a single clip needs no subfolder
     assert_folder_holds(tmp_path / 'one', expected(restorer, second))
 
 
@@ -96,7 +96,7 @@ def test_a_network_without_upscaling_takes_the_lq_of_full_size(tmp_path):
 
 
 @pytest.mark.parametrize('first', [1, 4, 6, 8])
-def test_an_interrupted_run_goes_on_and_reads_only_the_neighbours(restorer, restore, tmp_path, monkeypatch, first):
+def test_an_interrupted_run_continues_and_reads_only_the_neighbours(restorer, restore, tmp_path, monkeypatch, first):
     images = write_clip(tmp_path / 'clip', 9)
     restore(tmp_path / 'clip', tmp_path / 'out')
     for index in range(first, 9):
@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_on_and_reads_only_the_neighbours(restorer, rest
     assert_folder_holds(tmp_path / 'out', expected(restorer, images))
 
 
-def test_nothing_is_done_twice_and_overwrite_starts_anew(restore, tmp_path, capsys):
+def test_nothing_is_done_twice_and_overwrite_starts_over(restore, tmp_path, capsys):
     write_clip(tmp_path / 'clip')
     restore(tmp_path / 'clip', tmp_path / 'out')
     before = os.stat(str(tmp_path / 'out' / '002.png')).st_mtime_ns

@@ -255,7 +255,7 @@ def test_damage_is_named(source, tmp_path):
     assert damage.explain(tf.errors.InternalError(None, None, 'something else'), config) is None
 
 
-def test_damage_is_skipped_counted_and_told(source, tmp_path, capfd):
+def test_damage_is_skipped_counted_and_reported(source, tmp_path, capfd):
     folder, name = _damaged(source, tmp_path)
     config = _config(folder, skip_corrupt_records=True, read_threads=1, deterministic=True)
     ids = _ids(config, Manifest.read(folder), 24)

@@ -1,4 +1,4 @@
-"""The ranks of a host: who gets which environment, and that they live and end together."""
+"""The ranks of a host: their environments, and that they start and end together."""
 import json
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Data sets as they are distributed, videos, lists: each is found by itself, and an error shows what was tried."""
+"""Data sets in the layouts of their authors, videos, lists: each is detected, and an error lists the tried layouts."""
 import os
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Locks: one holder at a time, its name in the error, nothing left behind by a process that was killed."""
+"""Locks: one holder at a time, its name in the error; a killed process leaves no lock."""
 import os
 import re
 import subprocess
@@ -41,7 +41,7 @@ def take(path, **options):
         pass
 
 
-def test_second_holder_is_refused_and_told_who_holds_it(path):
+def test_second_holder_is_refused_with_the_name_of_the_first(path):
     process = held_elsewhere(path)
     name = 'process %d on %s, -c' % (process.pid, os.uname().nodename)
     assert lock.holder(path) == name

@@ -73,7 +73,7 @@ def test_same_bytes_with_any_workers_in_parts_and_resumed(run_program, source, t
     assert checked.returncode == 0 and 'equal their source' in checked.stdout, checked.stderr
 
 
-def test_goes_on_after_sigkill(run_program, tmp_path):
+def test_continues_after_sigkill(run_program, tmp_path):
     source = write_clips(tmp_path / 'clips', (40,), (160, 160))
     arguments = ['--data_dir=' + source, '--num_frames=3', '--num_shards=40', '--encoding=tiles', '--workers=1',
                  '--output_dir=%s' % (tmp_path / 'set')]
@@ -147,7 +147,7 @@ def _write_too_much(path):
         writer.write(b'x' * 5000)
 
 
-def test_no_room_is_told_and_leaves_nothing(tmp_path):
+def test_too_little_space_is_reported_and_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match=r'cannot write .*a\.tfrecord'):
         worker_pool.run(_write_too_much, [(str(tmp_path / 'a.tfrecord'),)], 1, 'test', 1, ' items')
     assert os.listdir(str(tmp_path)) == []
@@ -157,7 +157,7 @@ def _killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_killed_worker_is_told():
+def test_killed_worker_is_reported():
     with pytest.raises(UserError, match=r'a worker process was killed.*--workers'):
         worker_pool.run(_killed, [()], 1, 'test', 1, ' items')
 

@@ -1,4 +1,4 @@
-"""The training graph: what it watches, what it leaves to the device, where weights come from."""
+"""The training graph: its reported values, its operations on the device, the origin of its weights."""
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -129,7 +129,7 @@ def test_weights_come_from_another_run(tmp_path, capsys):
     assert 'initial weights: %s; it has all of them' % prefix in capsys.readouterr().err
 
 
-def test_stage_two_initialises_only_its_fusion_anew(tmp_path, capsys):
+def test_stage_two_initialises_only_its_fusion(tmp_path, capsys):
     prefix = tiny_checkpoint(tmp_path, with_tsa=False)
     reader = tf.train.NewCheckpointReader(prefix)
     with tf.Graph().as_default():

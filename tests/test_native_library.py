@@ -1,4 +1,4 @@
-"""The library of compiled operators: building it, its failures, and a cache that can be trusted."""
+"""The library of compiled operators: its build, its failures, and the safety of its cache."""
 import os
 import re
 import shutil

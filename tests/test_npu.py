@@ -1,4 +1,4 @@
-"""The Ascend path: what npu_bridge is asked for, what its absence says, and whole training runs on its stand-in."""
+"""The Ascend path: the calls of npu_bridge, the errors without it, and whole training runs on its test double."""
 import importlib
 import os
 import re
@@ -167,7 +167,7 @@ def test_options_that_no_adapter_has(changes, text):
 
 
 @needs_adapter
-def test_what_the_adapter_says_against_a_value_is_one_error_before_anything_starts(npu, monkeypatch):  # noqa: F811
+def test_a_value_that_the_adapter_refuses_is_one_error_before_the_start(npu, monkeypatch):  # noqa: F811
     """Later releases look at more values than the program can know of."""
     config = bridge('estimator.npu.npu_config')
     check = config._check
@@ -415,8 +415,8 @@ def test_loops_on_the_device_change_nothing_but_the_pace(tiny, tmp_path, uninter
 
 
 @needs_tf1
-def test_resume_goes_on_as_if_nothing_had_happened(tiny, tmp_path, uninterrupted):
-    """With a dynamic loss scale, which changes nothing but its own state, and that goes on too."""
+def test_a_resumed_run_equals_an_uninterrupted_one(tiny, tmp_path, uninterrupted):
+    """With a dynamic loss scale, which changes nothing but its own state, and that is resumed too."""
     runtime = NPU.replace(loss_scale='dynamic', loss_scale_value=16., loss_scale_growth_steps=3)
     recipe = dict(cosine_periods=(4,))   # the schedule of the whole run
     first = train(tmp_path, runtime, steps=2, **recipe)

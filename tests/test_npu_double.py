@@ -1,4 +1,4 @@
-"""The stand-in for npu_bridge behaves as the adapter is documented to, above all where that surprises."""
+"""The test double of npu_bridge behaves as the adapter is documented to, above all where that surprises."""
 import importlib
 import inspect
 import os

@@ -1,4 +1,4 @@
-"""What a run records of where it comes from."""
+"""The record of the origin of a run."""
 import os
 import subprocess
 

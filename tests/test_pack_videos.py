@@ -1,4 +1,4 @@
-"""Videos to TFRecords: the pixels that decode, shot by shot, in the same bytes however the work was cut up."""
+"""Videos to TFRecords: the decoded pixels, shot by shot; the bytes do not depend on the division of the work."""
 import glob
 import hashlib
 import os
@@ -111,7 +111,7 @@ def test_the_same_bytes_however_the_work_is_cut_up(videos, tmp_path):
             np.testing.assert_array_equal(window.lq, [expected[frame] for frame in window.frames])
 
 
-def test_a_run_that_was_stopped_goes_on(videos, tmp_path):
+def test_a_stopped_run_continues(videos, tmp_path):
     config = options(videos, tmp_path / 'set')
     found, shots = packing.find_source(settle(config)[0])
     job = describe_job(config, found, shots)
@@ -163,7 +163,7 @@ def test_only_the_clip_that_has_changed_is_packed_again(videos, tmp_path, monkey
         pack(videos, folder, update=True)
 
 
-def test_videos_are_looked_through_once(videos, tmp_path, monkeypatch):
+def test_videos_are_scanned_once(videos, tmp_path, monkeypatch):
     pack(videos, tmp_path / 'set')
 
     def inspect(*arguments):
@@ -203,7 +203,7 @@ def test_short_shots_are_left_out_and_named(videos, tmp_path, capsys):
     assert sound(whole, videos)
 
 
-def test_too_little_room_is_told_before_the_work(videos, tmp_path):
+def test_too_little_space_is_reported_before_the_work(videos, tmp_path):
     with pytest.raises(UserError, match=r'decoded frames need at least 0\.00 GB in .* --scratch_gb allows 0\.00: free'):
         pack(videos, tmp_path / 'set', scratch_gb=1e-6)
     pack(videos, tmp_path / 'set', exclude='a')   # other options: nothing was done with the first

@@ -1,4 +1,4 @@
-"""The installed package: every program is a command, and what is not Python comes along."""
+"""The installed package: every program is a command, and all other files are included."""
 import configparser
 import os
 import re

@@ -1,4 +1,4 @@
-"""The way in and out of every program: help, wrong flags, errors, Ctrl-C."""
+"""Start and end of every program: help, wrong flags, errors, Ctrl-C."""
 import os
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def run_text(tmp_path_factory):
     ('--steps', 'error: Missing value for flag --steps; see --help'),
     ('place', "error: unexpected argument 'place': every option is a --flag=value; see --help"),
     ('--steps=7', 'error: 7 is taken')])
-def test_what_the_user_can_mend_is_one_line_and_exit_code_1(run_text, argument, text):
+def test_user_errors_are_one_line_and_exit_code_1(run_text, argument, text):
     result = run_text('--place=here', argument)
     assert (result.returncode, result.stdout, result.stderr) == (1, '', text + '\n')
 

@@ -1,4 +1,4 @@
-"""Rank tables: made, read back, and refused with everything that is wrong."""
+"""Rank tables: they are made and read back, and errors report all problems."""
 import json
 import os
 
@@ -38,7 +38,7 @@ def test_examples_are_sound(count):
     assert [rank.device_id for rank in rank_table.read(path)] == list(range(count))
 
 
-def test_hccn_conf_tells_the_addresses(tmp_path):
+def test_addresses_from_hccn_conf(tmp_path):
     path = tmp_path / 'hccn.conf'
     path.write_text('address_1=192.168.101.7\nnetmask_1=255.255.255.0\n address_0 = 192.168.100.7\ngateway_0=1.2.3.4\n')
     config = RankTableConfig(hosts=('10.0.0.1',), hccn_conf=(str(path),), output='x')
@@ -71,7 +71,7 @@ def test_as_many_device_ids_as_addresses():
                                         output='x'))
 
 
-def test_everything_wrong_is_said_at_once(tmp_path):
+def test_all_problems_are_reported_together(tmp_path):
     path = tmp_path / 'table.json'
     table = json.loads(rank_table.to_json([Rank(0, 0, 'here', '10.0.0.1'), Rank(2, 0, 'here', '10.0.0.1')]))
     path.write_text(json.dumps(dict(table, status='initializing', server_count='3')))

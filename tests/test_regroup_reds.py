@@ -1,4 +1,4 @@
-"""Regrouping: all 270 clips in their places, whatever the mode, however often it is stopped and started."""
+"""Regrouping: all 270 clips are in their places in every mode, also after interruptions."""
 import json
 import os
 import shutil
@@ -17,7 +17,7 @@ ALL = ['%03d' % i for i in range(270)]
 
 @pytest.fixture(scope='module')
 def template(tmp_path_factory):
-    """REDS as unpacked, with one tiny frame in each clip whose pixels tell the clip."""
+    """REDS as unpacked, with one tiny frame in each clip; its pixels identify the clip."""
     root = tmp_path_factory.mktemp('reds')
     for part, count in (('train', 240), ('val', 30)):
         for folder, size in (('%s_sharp' % part, 4), (os.path.join('%s_sharp_bicubic' % part, 'X4'), 1)):

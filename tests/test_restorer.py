@@ -212,7 +212,7 @@ def test_averaged_weights_are_taken_on_request(tmp_path):
     assert np.abs(features[0] - features[1]).max() > 1e-3
 
 
-def test_what_is_known_of_the_network(restorer, checkpoint):
+def test_properties_of_the_network(restorer, checkpoint):
     assert restorer.path == os.path.join(checkpoint, 'model.ckpt-7') and restorer.step == 7
     assert (restorer.config.num_frames, restorer.config.scale) == (5, 4)
 

@@ -1,4 +1,4 @@
-"""A real process that gets a polite signal saves, says so, and continues as if nothing had happened."""
+"""A process that receives a signal saves and reports it; the resumed run equals an uninterrupted one."""
 import signal
 import time
 
@@ -53,7 +53,7 @@ def assert_same(found, expected):
         assert found[step] == expected[step], step
 
 
-def test_polite_signals_save_and_say_so(tmp_path, uninterrupted):
+def test_signals_save_and_report(tmp_path, uninterrupted):
     folder, expected = uninterrupted
     numbers = (signal.SIGTERM, signal.SIGINT)
     sessions = [Session(folder, tmp_path / str(int(number)), pause=.05) for number in numbers]   # at the same time

@@ -1,4 +1,4 @@
-"""The learning rate against NumPy, at every boundary, and independent of where a run began."""
+"""The learning rate against NumPy, at every boundary, and independent of the start of a run."""
 import math
 
 import numpy as np
@@ -10,7 +10,7 @@ from edvr.training.schedule import learning_rate
 
 
 def expected(step, config):
-    """Step by step, as SGDR's paper and BasicSR's scheduler say it."""
+    """Step by step, as in SGDR's paper and BasicSR's scheduler."""
     rate, start = config.learning_rate_min, 0
     for period, weight in zip(config.periods, config.weights):
         if step <= start + period:

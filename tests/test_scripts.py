@@ -1,4 +1,4 @@
-"""The shell scripts: they parse, and only an interpreter that works makes an environment."""
+"""The shell scripts parse, and only a working interpreter makes an environment."""
 import glob
 import os
 import shutil
@@ -92,7 +92,7 @@ def test_a_tensorflow_there_is_not(bash):
 
 
 def test_cann_that_is_named_and_not_there_is_an_error(tmp_path):
-    """And the script that is named is sourced, whatever it leaves undefined."""
+    """The named script is sourced, even if it uses undefined variables."""
     script = ['bash', '-c', 'set -eu; root=/somewhere; . scripts/ascend.sh; echo "$CANN $PYTHONPATH"']
     named = tmp_path / 'set_env.sh'
     for text in (None, 'export CANN=9.1$NO_SUCH_VARIABLE\nfalse\n'):

@@ -1,4 +1,4 @@
-"""Shots: found in videos and folders, given by a file; restored each by itself."""
+"""Shots: detected in videos and folders, or read from a file; each is restored separately."""
 import itertools
 import json
 

@@ -1,4 +1,4 @@
-"""Whatever is wrong before a run starts is said at once, and names the thing, what it is and what it should be."""
+"""All problems before a run starts are reported together; each names the object, its value and the right value."""
 import json
 import os
 

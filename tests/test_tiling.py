@@ -1,4 +1,4 @@
-"""Tiles: where they lie, how they are put together, what they cost."""
+"""Tiles: their positions, their blending, their memory."""
 import numpy as np
 import pytest
 
@@ -46,15 +46,15 @@ def test_blending_cut_tiles_gives_the_frame_back(size, overlap):
 def test_pixels_near_a_cut_do_not_count():
     overlap = 32
     tiles = tiling.Tiling((64, 160), (64, 64), overlap, 4, 1)
-    spoilt = []
+    damaged = []
     for _, columns in tiles.boxes:
         tile = np.ones([64, 64, 3], np.float32)
         if columns.start > 0:
             tile[:, :overlap * 3 // 8] = 1e30
         if columns.stop < 160:
             tile[:, -(overlap * 3 // 8):] = 1e30
-        spoilt.append(tile)
-    np.testing.assert_allclose(tiles.blend(spoilt), 1, atol=1e-6)
+        damaged.append(tile)
+    np.testing.assert_allclose(tiles.blend(damaged), 1, atol=1e-6)
 
 
 def test_blend_has_no_step_where_tiles_disagree():

@@ -191,7 +191,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
 
 
 class Payload:
-    """What pickle turns into a call of its author's choice."""
+    """An object that calls any function when it is unpickled."""
 
     def __init__(self, path):
         self._path = path

@@ -1,4 +1,4 @@
-"""The program: a run of the real network from its command line, and every way in which it refuses to start."""
+"""The training program: a run of the real network from its command line, and every error at the start."""
 import functools
 import hashlib
 import json
@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_refused_before_anything_starts(folder, tmp_path, f
     assert not checkpoints.prefixes(str(tmp_path / 'run')) and not (tmp_path / 'run' / 'config.json').exists()
 
 
-def test_all_that_does_not_fit_is_said_at_once(folder, tmp_path):
+def test_all_problems_are_reported_together(folder, tmp_path):
     with pytest.raises(UserError) as caught:
         Run(*tiny_training.configs('/nowhere', '', init_from='/nothing', val_dir='/no/clips', eval_every=3,
                                    device='npu', iterations_per_loop=4, steps=6))
@@ -119,7 +119,7 @@ def test_changed_configuration_and_override(folder, tmp_path, monkeypatch, capsy
     assert 'configuration overridden: beta2 was 0.99, is 0.9' in output and 'Step:3' in output
 
 
-def test_options_of_a_run_that_never_began_bind_nobody(folder, tmp_path, monkeypatch, capsys):
+def test_options_of_a_run_without_checkpoint_may_change(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
     Run(*tiny_training.configs(folder, tmp_path / 'first', steps=1)).train()
     second = functools.partial(tiny_training.configs, folder, tmp_path / 'second', init_from=str(tmp_path / 'first'))

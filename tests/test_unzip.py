@@ -1,4 +1,4 @@
-"""Unpacking archives that nobody has to trust."""
+"""Unpacks untrusted archives."""
 import os
 import stat
 import struct

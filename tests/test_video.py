@@ -1,4 +1,4 @@
-"""Video files: what is known of them, colours, rates, and everything that can be wrong with one."""
+"""Video files: their properties, colours, rates, and all kinds of defects."""
 import os
 import subprocess
 from fractions import Fraction

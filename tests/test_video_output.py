@@ -165,9 +165,9 @@ def test_streams_chapters_and_metadata_are_kept_or_reported(tmp_path):
         kinds = [kind for kind, codec in written.streams if (kind, codec) != ('data', 'bin_data')]
         assert kinds == ['video', 'audio', 'audio', 'subtitle'] + ['attachment'] * (1 - lost)
         assert ('subtitle', subtitles) in written.streams and written.chapters == 2
-        told = subprocess.run(ffmpeg.command('-i', written.path, '-f', 'ffmetadata', '-'), stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL).stdout.decode()
-        assert 'title=A title' in told and 'title=Two' in told
+        metadata = subprocess.run(ffmpeg.command('-i', written.path, '-f', 'ffmetadata', '-'), stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL).stdout.decode()
+        assert 'title=A title' in metadata and 'title=Two' in metadata
         assert joining.lost_metadata(source, written.path) == (['reel'] if target == '.mp4' else [])
 
 

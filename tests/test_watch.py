@@ -1,4 +1,4 @@
-"""Following a training: every new whole checkpoint once, the best kept, a clean end."""
+"""Following a training: every new complete checkpoint is evaluated once, the best is kept, the end is clean."""
 import json
 import os
 import shutil
@@ -68,7 +68,7 @@ def test_the_best_is_kept_and_everything_recorded(steps, tmp_path):
     assert sorted(name.split('.')[1] for name in os.listdir(best) if 'ckpt' in name) == ['ckpt-2', 'ckpt-2']
     assert curve(tmp_path) == [(1, 25.), (2, 27.), (3, 26.)]
 
-    again = watch.Watch(str(tmp_path))   # a restart goes on
+    again = watch.Watch(str(tmp_path))   # a restart continues
     assert again.waiting() == [] and again.best['edvr_psnr'] == 27. and again.last_step == 3
 
 
@@ -87,16 +87,16 @@ def test_cut_checkpoints_wait_until_they_are_whole(steps, tmp_path):
 
 
 def test_no_directory_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"--watch follows a training directory; .*nowhere is none"):
+    with pytest.raises(UserError, match=r"--watch follows a training directory; .*nowhere is not a directory"):
         watch.Watch(str(tmp_path / 'nowhere'))
 
 
-def test_follow_survives_a_spoilt_checkpoint_and_ends_at_the_step(steps, tmp_path, monkeypatch, capsys):
+def test_follow_skips_a_damaged_checkpoint_and_ends_at_the_step(steps, tmp_path, monkeypatch, capsys):
     for step in (1, 2, 3):
         arrive(steps, tmp_path, step)
     restored = []
 
-    class Spoilt:
+    class RefusesStep2:
         """A Restorer that refuses step 2."""
         config = checkpoints.load_model_config(steps)
 
@@ -113,7 +113,7 @@ def test_follow_survives_a_spoilt_checkpoint_and_ends_at_the_step(steps, tmp_pat
         def __exit__(self, *error):
             pass
 
-    monkeypatch.setattr(watch, 'Restorer', Spoilt)
+    monkeypatch.setattr(watch, 'Restorer', RefusesStep2)
     numbers = iter([20., 21.])
     follower = watch.follow(
         RestoreConfig(checkpoint=str(tmp_path)), EvaluateConfig(watch=True, watch_until_step=3),

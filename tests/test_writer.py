@@ -1,4 +1,4 @@
-"""Frames reach the disk whole and once, or the program hears of it."""
+"""Frames are written completely and once, or the program gets an error."""
 import errno
 import os
 import threading
@@ -78,7 +78,7 @@ def frame(value):
     return np.full((4, 6, 3), value, np.float32)
 
 
-def test_a_folder_goes_on_with_the_missing_frames(tmp_path):
+def test_a_folder_continues_with_the_missing_frames(tmp_path):
     folder = PngFolder(str(tmp_path / 'out'), NAMES, SETTINGS)
     assert folder.missing == [(0, len(NAMES))]
     for index in (0, 1, 3):

@@ -68,7 +68,7 @@ def arguments(folder, model_dir, **training):
 
 
 def network(lq, config, dcn_impl='tf', recompute_alignment=False, spoil=lambda sr: sr, width=8):
-    """Stands in for `edvr.model.network.edvr`: variables of each kind that training treats apart."""
+    """Replaces `edvr.model.network.edvr`; it has variables of each kind that training treats differently."""
     x = tf.cast(lq[:, config.num_frames // 2], tf.float32) / 255.
     with tf.variable_scope('edvr', reuse=tf.AUTO_REUSE):
         weights = [tf.get_variable(name, shape, tf.float32, tf.random_normal_initializer(0., .1))

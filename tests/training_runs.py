@@ -1,4 +1,4 @@
-"""Runs of tests/tiny_training.py as processes, and what they leave behind."""
+"""Runs of tests/tiny_training.py as processes, and their results."""
 import os
 import re
 import sys

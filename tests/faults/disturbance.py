@@ -1,4 +1,4 @@
-"""Faults that a training process brings upon itself, described by a text such as `signal:17:9;slow:0.2`.
+"""Faults that a training process causes to itself, described by a text such as `signal:17:9;slow:0.2`.
 
     signal:N:S   sends itself signal S just before the N-th moment
     count        prints the number of moments at the end, to stderr

@@ -1,4 +1,4 @@
-"""A file system that is soon full."""
+"""A small file system, to test a full disk."""
 import contextlib
 import os
 import subprocess
@@ -8,7 +8,7 @@ import subprocess
 def small_disk(folder, kilobytes):
     """Yields (folder, limit): a folder that holds at most so many kilobytes.
 
-    Where file systems may be mounted it is one of its own, and limit is None. Elsewhere `limit` is the number of bytes
+    If file systems may be mounted it is a separate one, and limit is None. Elsewhere `limit` is the number of bytes
     that each file of a process may have, for `forked.Program`.
     """
     folder = str(folder)

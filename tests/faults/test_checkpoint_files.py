@@ -33,7 +33,7 @@ def same(found, wanted):
 
 @pytest.mark.parametrize('suffix', ['.index', '.data-00000-of-00001'])
 def test_checkpoint_files(campaign, tmp_path, suffix):
-    """Programs that use a checkpoint as it is refuse it; training continues from the one before."""
+    """Programs that only read a checkpoint refuse it; training continues from the one before."""
     save(tmp_path, 1, 2)
     older, newest = (str(tmp_path / ('model.ckpt-%d' % step)) for step in (1, 2))
     wanted = {prefix: tensors(prefix) for prefix in (older, newest)}
@@ -50,7 +50,7 @@ def test_checkpoint_files(campaign, tmp_path, suffix):
 
 
 def test_state_file(campaign, tmp_path):
-    """TensorFlow's `checkpoint` file decides nothing: it is written anew before an Estimator reads it."""
+    """TensorFlow's `checkpoint` file has no effect: it is written again before an Estimator reads it."""
     save(tmp_path, 1, 2)
     path, wanted = str(tmp_path / 'checkpoint'), tensors(str(tmp_path / 'model.ckpt-2'))
     for number in range(campaign.amount(10, 200)):

@@ -119,7 +119,7 @@ STUB = '#!/usr/bin/env bash\nprintf "%s\\0" "$@" >> "$ARGUMENTS"\n'
 
 
 def test_scripts(campaign, tmp_path):
-    """Every value arrives as one word of the program's command line, as it is."""
+    """Every value arrives unchanged as one word of the command line of the program."""
     python = tmp_path / 'py thon'
     python.write_text(STUB)
     python.chmod(0o755)

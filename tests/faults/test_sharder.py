@@ -294,7 +294,7 @@ def test_two_at_once(campaign, sources, undisturbed, tmp_path):
 
 
 def test_a_lock_that_a_killed_run_left(tmp_path):
-    """Another range takes no notice of it, and the end of the set removes it."""
+    """Another range ignores it, and the end of the set removes it."""
     path = tmp_path / '.packing-00000-00002.lock'
     path.write_text('process 1 on nowhere, x\n')
     with set_lock.of_shards(str(tmp_path), range(4)):

@@ -314,7 +314,7 @@ def test_foreign_manifest(campaign, shards, tmp_path):
 
 
 def test_samples_show_their_record(shards):
-    """What the other tests rely on."""
+    """The other tests depend on this."""
     assert len(set(shards.samples)) == shards.manifest.records == 12
     assert shards.samples == shards.reader.read(24) == shards.skipper.read(24)
     assert np.array_equal(sorted(shards.samples[:12]), sorted(shards.samples[12:]))

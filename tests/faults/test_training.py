@@ -1,4 +1,4 @@
-"""Training that is killed, stopped or starved at every kind of moment goes on as if nothing had happened.
+"""Training that is killed, stopped or short of disk space at any moment continues as an uninterrupted run.
 
 A run of a tiny network (tests/tiny_training.py) is disturbed, then started again. Its log lines and the tensors of its
 last checkpoint must equal those of an undisturbed run.
@@ -126,7 +126,7 @@ def test_kills_around_validation(campaign, undisturbed, tmp_path):
 
 @pytest.mark.faults
 def test_one_rank_of_two_is_killed(campaign, undisturbed, tmp_path):
-    """The other one ends as well, the command reports the rank, and the job goes on from its last checkpoint."""
+    """The other one ends as well, the command reports the rank, and the job continues from its last checkpoint."""
     folder, fields = undisturbed[0], dict(num_devices=2, batch_size=1, steps=12)
     whole = run(folder, tmp_path / 'whole', **fields)
     assert whole is not None and whole.returncode == 0, whole and whole.stderr
@@ -149,7 +149,7 @@ def test_one_rank_of_two_is_killed(campaign, undisturbed, tmp_path):
 
 
 def test_full_disk(campaign, undisturbed, tmp_path):
-    """While starting, while writing events, while saving: an error that names the file, and the run goes on later."""
+    """While starting, while writing events, while saving: an error that names the file, and the run continues later."""
     folder = undisturbed[0]
     sizes = sorted(campaign.rng.randint(4, 120, campaign.amount(1, 12)))
     for kilobytes in sizes:

@@ -1,8 +1,8 @@
-"""A stand-in for Huawei's npu_bridge v1.15.0, for the NPU path without an Ascend: put its parent on PYTHONPATH.
+"""A test double of Huawei's npu_bridge v1.15.0, for the NPU path without an Ascend: put its parent on PYTHONPATH.
 
-It computes on the CPU and keeps the adapter's manners: what it demands, refuses, mutates, ignores and adds. Collectives
-go through `npu_bridge.hccl.hccl_ops.transport`. Only what this project or a comparison with the adapter's documented
-behaviour needs is here. Like the original it wants TensorFlow 1.15.
+It computes on the CPU and behaves as the adapter: it demands, refuses, changes, ignores and adds the same. Collectives
+use `npu_bridge.hccl.hccl_ops.transport`. It has only the parts that this project, or a comparison with the documented
+behaviour of the adapter, needs. Like the original it needs TensorFlow 1.15.
 """
 import tensorflow as tf
 

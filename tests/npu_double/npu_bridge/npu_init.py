@@ -1,1 +1,1 @@
-"""What `from npu_bridge.npu_init import *` would load: here, that the package is whole."""
+"""The module of `from npu_bridge.npu_init import *`; here it only shows that the package is complete."""

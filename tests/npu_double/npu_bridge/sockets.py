@@ -1,6 +1,6 @@
 """Collectives between the processes of one host: rank 0 gathers everyone's arrays for each exchange and answers.
 
-Each process must do the same exchanges equally often, as on the device; where that hangs for ever, this reports it.
+Each process must do the same exchanges equally often, as on the device. A device would hang forever; this reports it.
 """
 import collections
 import functools
@@ -21,7 +21,7 @@ _hub = None
 
 
 def combine(reduction, parts):
-    """What one array becomes: `parts` are the ranks' versions, in order of rank."""
+    """Combines the versions of one array: `parts` are those of the ranks, in their order."""
     if reduction == 'broadcast':
         return parts[0]
     if reduction == 'gather':
@@ -31,7 +31,7 @@ def combine(reduction, parts):
 
 
 def exchange(key, arrays, reduction):
-    """The transport of hccl_ops: environment says who and how many we are."""
+    """The transport of hccl_ops. The environment has the number of this rank and of all ranks."""
     size = int(os.environ.get('RANK_SIZE') or 1)
     if size <= 1:
         return arrays
@@ -79,7 +79,7 @@ def _start_hub(size):
 
 
 class _Hub:
-    """Rank 0's meeting point."""
+    """The server in rank 0."""
 
     def __init__(self, size, listener=None):
         self._size, self._listener = size, listener

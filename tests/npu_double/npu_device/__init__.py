@@ -1,4 +1,4 @@
-"""A stand-in for the adapter of TensorFlow 2.6, in graph mode: `npu_device.compat.v1` is npu_bridge by another name."""
+"""A test double of the adapter of TensorFlow 2.6, in graph mode: `npu_device.compat.v1` is npu_bridge, renamed."""
 import tensorflow as tf
 
 if not tf.__version__.startswith('2.6'):

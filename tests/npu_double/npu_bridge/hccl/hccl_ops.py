@@ -1,7 +1,7 @@
-"""Collectives: checked when the graph is built, as the adapter does, and carried out by `transport`.
+"""Collectives: they are checked when the graph is built, as in the adapter, and `transport` computes them.
 
-transport(key, arrays, reduction) -> arrays: what all ranks' `arrays` become; `reduction` is sum, prod, min, max,
-'gather' or 'broadcast'; key: the collective's number in its graph, and what it exchanges. Replace it to
+transport(key, arrays, reduction) -> arrays: combines the `arrays` of all ranks; `reduction` is sum, prod, min, max,
+'gather' or 'broadcast'; key: the number of the collective in its graph, and its tensors. Replace it to
 simulate other ranks in one process.
 """
 import numpy as np
@@ -45,7 +45,7 @@ def allreduce(tensor, reduction, fusion=1, fusion_id=-1, group='hccl_world_group
 
 
 def allreduce_many(tensors, reduction):
-    """What the device makes of several allreduces: one exchange, the gradients fused."""
+    """Several allreduces as the device does them: one exchange of fused gradients."""
     tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
     for tensor in tensors:
         _check(tensor, _REDUCIBLE)

@@ -40,7 +40,7 @@ _operators = tf.load_op_library(_library())
 
 def deformable_conv2d(x, filter, offsets, strides=None, pads=None, data_format='NHWC', dilations=(1, 1, 1, 1), groups=1,
                       deformable_groups=1, modulated=True, name=None):
-    """Arguments and refusals of the adapter's function; that of early 2021 writes into `strides`."""
+    """Arguments and errors of the adapter's function; that of early 2021 writes into `strides`."""
     if not modulated:
         raise RuntimeError('modulated must be True')
     if groups != 1:
@@ -64,5 +64,5 @@ def _gradient(op, grad):
         grad, op.inputs[0], op.inputs[1], **{name: op.get_attr(name) for name in names}))
 
 
-with contextlib.suppress(KeyError):   # a test imports this module anew: the gradient of the first import serves
+with contextlib.suppress(KeyError):   # a test imports this module again: the first gradient stays registered
     tf.RegisterGradient('DeformableOffsets')(_gradient)

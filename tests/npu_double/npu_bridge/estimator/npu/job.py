@@ -1,4 +1,4 @@
-"""What the adapter knows of its job: read from the environment once, at first use."""
+"""The adapter's facts about its job; the first use reads them from the environment, once."""
 import os
 
 _info = None

@@ -83,7 +83,7 @@ class NPUEstimator(tf.estimator.Estimator):
         return wrapped
 
     def _prepared(self, spec, mode, config):
-        """The spec with the adapter's hooks in front of its own."""
+        """The spec with the hooks of the adapter before its hooks."""
         if mode not in (_TRAIN, _EVAL):
             return spec
         hooks, changes = [], {}
@@ -109,7 +109,7 @@ class NPUEstimator(tf.estimator.Estimator):
 
 
 def _outfeed(host_call, spec):
-    """(loss that sends the tensors out, what host_call's function returns for the tensors that arrive)."""
+    """(loss that sends the tensors out, result of host_call's function for the tensors that arrive)."""
     function, tensors = host_call
     values = list(tensors.values()) if isinstance(tensors, dict) else list(tensors)
     if not values:

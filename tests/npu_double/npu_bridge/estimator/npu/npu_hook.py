@@ -6,7 +6,7 @@ from . import util
 
 
 class NPUBroadcastGlobalVariablesHook(tf.train.SessionRunHook):
-    """Rank 0's trainable variables for everybody; nothing else."""
+    """Sends the trainable variables of rank 0 to all ranks, and nothing else."""
 
     def __init__(self, root_rank=0, device=''):
         self._root_rank = root_rank
@@ -23,7 +23,7 @@ class NPUBroadcastGlobalVariablesHook(tf.train.SessionRunHook):
 
 
 class NPUCheckpointSaverHook(tf.train.CheckpointSaverHook):
-    """Saves with a Saver of its own: the last 5, whatever the configuration says."""
+    """Saves with a separate Saver, which keeps the last 5 and ignores the configuration."""
 
     def __init__(self, checkpoint_dir, save_secs=None, save_steps=None, saver=None, checkpoint_basename='model.ckpt',
                  scaffold=None, listeners=None):
@@ -58,7 +58,7 @@ class SetIterationsVarHook(tf.train.SessionRunHook):
 
 
 class NPUInfeedOutfeedSessionHook(tf.train.SessionRunHook):
-    """Runs what host_call's function returned, once for each step that was sent out."""
+    """Runs the result of host_call's function, once for each step that was sent out."""
 
     def __init__(self, dequeue_ops, channel_name=None):
         self._operations, self._channel_name = dequeue_ops, channel_name

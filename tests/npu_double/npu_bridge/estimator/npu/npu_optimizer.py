@@ -35,7 +35,7 @@ class NPUDistributedOptimizer(tf.train.Optimizer):
         if _rank_size() <= 1:
             return pairs
         if any(isinstance(gradient, tf.IndexedSlices) for gradient, _ in pairs):
-            raise NotImplementedError('the stand-in averages dense gradients only')
+            raise NotImplementedError('the test double averages dense gradients only')
         means = iter(_allreduce_many([gradient for gradient, _ in pairs if gradient is not None]))
         return [(None if gradient is None else next(means), variable) for gradient, variable in pairs]
 

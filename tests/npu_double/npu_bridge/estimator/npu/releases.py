@@ -38,7 +38,7 @@ _CHANGES = (
 
 
 def current():
-    """The release that the stand-in takes the part of."""
+    """The release that the test double imitates."""
     return os.environ.get('NPU_DOUBLE_RELEASE', R15)
 
 
