@@ -179,7 +179,8 @@ M, L = dict(), dict(channels=128, num_reconstruct_block=40)
 
 PARAMETERS = [
     (M, 3300131), (dict(M, with_tsa=False), 2996259), (dict(M, deform_groups=1), 2863919), (L, 20633827),
-    (dict(L, num_frames=7), 20699363),
+    (dict(L, num_frames=7), 20699363), (dict(L, with_tsa=False), 19419875),
+    (dict(M, deform_groups=1, with_tsa=False), 2560047),
     # conv_first moves into the predeblur module, which adds 2 convolutions and 8 residual blocks, and a 1x1 follows
     (dict(M, with_predeblur=True), 3300131 + (2 + 2 * 8) * (9 * 64 * 64 + 64) + 64 * 64 + 64),
     (dict(M, with_predeblur=True, hr_in=True), 3300131 + (2 + 2 + 2 * 8) * (9 * 64 * 64 + 64) + 64 * 64 + 64),
