@@ -170,7 +170,7 @@ def test_bad_options(tmp_path):
         BenchmarkConfig(frame_size='180')
     with pytest.raises(ConfigError, match='dcn_size'):
         BenchmarkConfig(dcn_size='1x0x4')
-    with pytest.raises(ConfigError, match="'torchvision'; with --what=step it takes native, tf, npu"):
+    with pytest.raises(ConfigError, match="'torchvision'; with --what=step it may have native, tf, npu"):
         BenchmarkConfig(what='step', compare=('torchvision',))
     with pytest.raises(UserError, match='cannot be written'):
         report.write(str(tmp_path / 'no' / 'such.json'), {})

@@ -7,19 +7,19 @@ from data_tools.media.config import DegradationConfig
 
 @dataclasses.dataclass(frozen=True)
 class MakeLqConfig(DegradationConfig):
-    """GT to read, LQ to write."""
+    """The GT to read and the LQ to write."""
 
     TITLE = 'make_lq'
 
     data_dir: str = option('', 'folder with clips or videos that are GT (layouts: see data_tools/media/clips.py)')
-    output_dir: str = option('', "folder for the LQ, in the layout of the data set; may be the data_dir itself")
+    output_dir: str = option('', "folder for the LQ, in the layout of the data set; may equal data_dir")
     scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4))
-    clips: str = option('', 'only these: names with commas, REDS4, @file.json or @file.txt; empty takes all')
-    exclude: str = option('', 'all but these')
-    seed: int = option(0, 'of the noise, and of the CRF of each clip')
+    clips: str = option('', 'clips to use: names with commas, REDS4, @file.json or @file.txt; empty means all')
+    exclude: str = option('', 'clips to leave out')
+    seed: int = option(0, 'seed of the noise, and of the CRF of each clip')
     workers: int = option(0, 'worker processes, each writes one clip at a time; 0: one per core', low=0)
-    overwrite: bool = option(False, 'make LQ again where it was made in another way')
-    allow_damaged: bool = option(False, 'of a damaged or cut video, take the frames that decode')
+    overwrite: bool = option(False, 'make LQ again if it was made in another way')
+    allow_damaged: bool = option(False, 'of a damaged or cut video, use the frames that can be decoded')
 
     def problems(self):
         yield from super().problems()

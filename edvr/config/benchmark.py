@@ -44,7 +44,7 @@ class BenchmarkConfig(Config):
         allowed = ('native', 'tf', 'npu') + (('torchvision',) if self.what == 'dcn' else ())
         for name in self.compare:
             if name not in allowed:
-                yield '--compare has %r; with --what=%s it takes %s' % (name, self.what, ', '.join(allowed))
+                yield '--compare has %r; with --what=%s it may have %s' % (name, self.what, ', '.join(allowed))
 
 
 @dataclasses.dataclass(frozen=True)

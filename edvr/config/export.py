@@ -48,11 +48,11 @@ class ExportConfig(InterfaceConfig):
 
     TITLE = 'export'
 
-    checkpoint: str = option(paths.RUN, 'folder of checkpoints (its latest is taken) or prefix of one', common=True,
+    checkpoint: str = option(paths.RUN, 'folder of checkpoints (the latest is used) or prefix of one', common=True,
                              shown='checkpoint')
-    output: str = option('', 'what to write: a file that ends in .pb, with --format=onnx in .onnx, with '
-                         '--format=saved_model a folder; default: EDVR.pb, .onnx or EDVR beside the checkpoint; with '
-                         '--parts two names are made of it', common=True)
+    output: str = option('', 'name of the graph: a file that ends in .pb, with --format=onnx in .onnx, with '
+                         '--format=saved_model a folder; default: EDVR.pb, .onnx or EDVR beside the checkpoint; '
+                         '--parts derives two names from it', common=True)
     format: str = option('frozen', 'frozen: one .pb with the weights as constants; saved_model: a folder for '
                          'TensorFlow Serving; onnx: one .onnx (pip install onnx onnxruntime)',
                          choices=('frozen', 'saved_model', 'onnx'))

@@ -19,11 +19,11 @@ class InferConfig(BeamConfig, ShotConfig):
     output: str = option(paths.FRAMES, 'a folder for PNG frames (one subfolder per clip if there are several), or a '
                          'video: .mp4, .mov, .mkv or .webm', common=True, shown='output')
     clips: str = option('auto', 'clips of the data set to restore: names separated by commas, REDS4 (000,011,015,020), '
-                        'or @FILE.json; empty takes all, auto those that the data set holds out (REDS4 in REDS), else '
+                        'or @FILE.json; empty means all, auto those that the data set holds out (REDS4 in REDS), else '
                         'all', common=True)
     overwrite: bool = option(False, 'restore all frames again, instead of only the missing ones',
                              common=True)
-    fps: float = option(0., 'frames per second of the written video; 0 keeps those of the input video, and takes 25 '
+    fps: float = option(0., 'frames per second of the written video; 0 keeps those of the input video, and uses 25 '
                         'for images', low=0., common=True)
     codec: str = option('auto', 'of the written video; auto: libvpx-vp9 for .webm, else libx264',
                         choices=('auto', 'libx264', 'libx265', 'libvpx-vp9'))
@@ -36,18 +36,18 @@ class InferConfig(BeamConfig, ShotConfig):
     preview: int = option(0, 'write this many comparison pictures (input enlarged | restored) into the folder '
                           'OUTPUT_preview, print an estimate of time and size for the whole, and end; 0 restores all',
                           low=0, common=True)
-    part: str = option('', 'i/n: restore only share i (1 to n) of the clips, for n runs on several machines that write '
-                       'the same --output')
+    part: str = option('', 'i/n: restore only part i (1 to n) of the clips, for n runs on several machines that write '
+                       'to the same --output')
     stretch: int = option(0, 'with --runner: restore long clips in stretches of this many frames, on several machines; '
                           '0 restores each clip on one', low=0)
     audio: bool = option(True, "copy the audio of the input video to the written video")
-    allow_gaps: bool = option(False, 'accept holes in the numbering of images (time jumps there)')
+    allow_gaps: bool = option(False, 'accept gaps in the numbering of images (time jumps there)')
     allow_damaged: bool = option(False, 'restore the frames of a damaged or cut video that can be decoded')
     writers: int = option(2, 'threads that write PNG files', low=1)
 
     @property
     def share(self):
-        """(i, n) of --part; None where it is not given or wrong."""
+        """(i, n) of --part; None if it is not given or wrong."""
         match = re.match(r'([0-9]{1,6})/([0-9]{1,6})$', self.part)
         i, n = (int(number) for number in match.groups()) if match else (0, 0)
         return (i, n) if 1 <= i <= n else None

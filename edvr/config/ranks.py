@@ -19,7 +19,7 @@ class RanksConfig(Config):
     port: int = option(29400, 'first of the TCP ports by which several hosts find each other: this one, the next, and '
                        'on GPUs and CPUs one for each process of a host', low=1024, high=65000)
     start_timeout: float = option(600., 'seconds to wait until all ranks of all hosts have started', low=1.)
-    rank_table: str = option('', 'rank table of HCCL for a job on several NPUs; empty takes RANK_TABLE_FILE from the '
+    rank_table: str = option('', 'rank table of HCCL for a job on several NPUs; empty uses RANK_TABLE_FILE of the '
                              'environment, or makes one from the addresses of the cards (/etc/hccn.conf or hccn_tool)',
                              devices=('npu',))
     device_ids: Tuple[int, ...] = option((), 'NPUs of this host to use, as many as --num_devices; empty uses those of '

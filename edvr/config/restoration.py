@@ -28,13 +28,13 @@ class RestoreConfig(Config):
     cache_gb: float = option(4., 'memory in GB that kept features may take; where more is needed (large frames in '
                              'tiles, ensemble) every window is computed whole', low=0.)
     tile: str = option('0', 'restore in overlapping square tiles with this side in LQ pixels, to bound memory; 0 '
-                       'restores whole frames; auto takes the largest that --memory_gb allows', common=True)
+                       'restores whole frames; auto uses the largest that --memory_gb allows', common=True)
     tile_overlap: int = option(64, 'LQ pixels that neighbouring tiles share; fewer are faster, more hide seams better',
                                low=0)
     memory_gb: float = option(8., 'memory in GB that --tile=auto may use, features included', low=0.1)
     ensemble: bool = option(False, 'restore the 8 flipped and transposed versions and average them: 8 times the work '
                             'for a little more quality', common=True)
-    device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto takes npu where there is an '
+    device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto uses npu if there is an '
                          'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU', choices=DEVICES,
                          common=True, auto=True)
     dcn_impl: str = option('auto', 'deformable convolution: npu, native (compiled CPU operator), tf (stock '
@@ -63,10 +63,10 @@ class EvaluateConfig(ShotConfig, MadeLqConfig):
     data_dir: str = option(paths.SOURCES, 'folder of clips with LQ and GT, in any layout of data_tools/media/clips.py; '
                            'with --make_lq clips or videos that are the GT', common=True, shown='data')
     clips: str = option('auto', 'clips to evaluate: names separated by commas, REDS4 (000,011,015,020), or @FILE.json; '
-                        'empty takes all, auto those that the data set holds out (REDS4 in REDS, sep_testlist.txt in '
+                        'empty means all, auto those that the data set holds out (REDS4 in REDS, sep_testlist.txt in '
                         'Vimeo-90K), else all', common=True)
     lq_folder: str = option('', 'folder with LQ, if the layout has several kinds (BDx4) or LQ is elsewhere')
-    max_frames: int = option(0, 'frames to evaluate of each clip, from its start; 0 takes all', low=0, common=True)
+    max_frames: int = option(0, 'frames to evaluate of each clip, from its start; 0 means all', low=0, common=True)
     crop_border: int = option(0, 'GT pixels left out at each side when comparing', low=0)
     ssim: bool = option(True, 'compute SSIM too')
     bicubic: bool = option(True, 'evaluate bicubic interpolation beside the network')
@@ -79,9 +79,9 @@ class EvaluateConfig(ShotConfig, MadeLqConfig):
     watch: bool = option(False, 'follow the training directory given as --checkpoint: evaluate each new checkpoint, '
                          'write the curves to TensorBoard (DIR/eval), keep the best checkpoint in DIR/eval/best',
                          common=True)
-    watch_until_step: int = option(0, 'with --watch: end when a checkpoint of this step or later is evaluated; 0 goes '
-                                   'on until interrupted', low=0)
-    watch_interval_s: float = option(30., 'with --watch: seconds between looks at the directory', low=0.1)
+    watch_until_step: int = option(0, 'with --watch: end when a checkpoint of this step or later is evaluated; 0 '
+                                   'continues until it is interrupted', low=0)
+    watch_interval_s: float = option(30., 'with --watch: seconds between checks of the directory', low=0.1)
 
     def problems(self):
         yield from super().problems()

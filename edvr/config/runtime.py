@@ -13,7 +13,7 @@ class DeviceConfig(Config):
 
     TITLE = 'device'
 
-    device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto takes npu where there is an '
+    device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto uses npu if there is an '
                                 'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU',
                          choices=DEVICES, common=True, auto=True)
     dcn_impl: str = option('auto', 'deformable convolution: npu (the Ascend operator), native (the compiled CPU '
@@ -21,17 +21,17 @@ class DeviceConfig(Config):
                                    '(the fastest that the device and the installation have)',
                            choices=('auto', 'npu', 'tf', 'native'))
 
-    num_devices: int = option(1, 'devices to train on in each host, each with its own --batch_size; 0 takes all of the '
-                              'host. On a CPU: processes that train together, to try a job of several devices',
+    num_devices: int = option(1, 'devices to train on in each host, each with its own --batch_size; 0 means all of '
+                              'the host. On a CPU: processes that train together, to test a job of several devices',
                               low=0, common=True)
-    cpu_replicas: int = option(1, 'model replicas on --device=cpu, each with its own --batch_size; above 1 only to try '
-                               'a job of several GPUs on a machine without GPUs', low=1,
+    cpu_replicas: int = option(1, 'model replicas on --device=cpu, each with its own --batch_size; above 1 only to '
+                               'test a job of several GPUs on a machine without GPUs', low=1,
                                devices=('cpu',))
     mixed_precision: bool = option(False, 'on GPU: float16 where it is safe (automatic graph rewrite); switch on '
                                           'for cards with tensor cores, together with --loss_scale=dynamic',
                                    devices=('gpu',), common=True)
-    gpu_memory_growth: bool = option(False, 'on GPU: take memory as needed instead of all of it at once; switch '
-                                            'on where the card is shared', devices=('gpu',))
+    gpu_memory_growth: bool = option(False, 'on GPU: allocate memory as needed instead of all at once; switch '
+                                            'on if the card is shared', devices=('gpu',))
     intra_op_threads: int = option(0, 'threads that compute inside one operation; 0 means one per core. Lower it when '
                                    'several processes share a host', low=0)
     inter_op_threads: int = option(0, 'operations that run at once; 0 means one per core', low=0)

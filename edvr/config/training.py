@@ -48,21 +48,21 @@ class OptimizerConfig(Config):
     restart_weights: Tuple[float, ...] = option((), 'factor on the learning rate in each of --cosine_periods; empty '
                                                 'is 1 for all', low=0.)
     learning_rate_min: float = option(1e-7, 'the lowest learning rate of the cosines', low=0.)
-    ema_decay: float = option(0., 'decay of a moving average of the weights, such as 0.999, which is then what '
-                              'evaluation and export use; 0 is off. The decay rises to it: min(decay, (1 + step) / '
+    ema_decay: float = option(0., 'decay of a moving average of the weights, such as 0.999; evaluation and export then '
+                              'use the average. 0 is off. The decay rises to this value: min(decay, (1 + step) / '
                               '(10 + step))',
                               low=0., high=.999999, common=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class GuardConfig(Config):
-    """When an update is skipped, and what follows."""
+    """The limits for updates, and the rollbacks after skipped updates."""
 
     TITLE = 'guard'
 
     offset_limit: float = option(100., 'LQ pixels: an update is skipped when the mean |offset| of a DCN level '
                                  'exceeds this, or when loss or gradients contain NaN or Inf; 0: no limit', low=0.)
-    bad_steps: int = option(20, 'skipped updates in a row after which the run goes back to its last checkpoint with a '
+    bad_steps: int = option(20, 'skipped updates in a row after which the run returns to its last checkpoint with a '
                             'lower --offset_rate', low=1)
     rollback_factor: float = option(.5, 'factor on the offset rate at each such rollback', low=0., high=1.)
     max_rollbacks: int = option(3, 'rollbacks after which the run stops instead', low=0)
@@ -93,18 +93,18 @@ class WatchConfig(Config):
 
     log_every: int = option(20, 'updates between log lines', low=1, common=True)
     summary_every: int = option(100, 'updates between points of the TensorBoard curves', low=1)
-    val_dir: str = option('auto', 'folder of clips with LQ and GT to validate on; auto takes the clips that were held '
-                          'out when the shards of --data_dir were made, where they are still beside the shards; empty '
-                          'is none', common=True)
-    make_lq: bool = option(False, 'make the LQ of --val_dir, which then needs only GT (videos, too), as the LQ of the '
-                           'training set was made; by bicubic if that came with the set. val_dir=auto does so by '
-                           'itself where the LQ of the training set was made')
+    val_dir: str = option('auto', 'folder of clips with LQ and GT to validate on; auto uses the clips that were held '
+                          'out when the shards of --data_dir were made, if they are still beside the shards; empty '
+                          'means none', common=True)
+    make_lq: bool = option(False, 'make the LQ of --val_dir in the same way as the LQ of the training set, or by '
+                           'bicubic if the training set has its own LQ; then --val_dir needs only GT (also videos). '
+                           'With val_dir=auto this is the default if the LQ of the training set was made')
     val_clips: str = option('auto', 'clips of --val_dir to validate on: names separated by commas, REDS4, or '
-                            '@FILE.json; empty takes all, auto those that the data set holds out, else all')
+                            '@FILE.json; empty means all, auto those that the data set holds out, else all')
     eval_every: int = option(0, 'updates between validations: PSNR over the frames of --val_dir, beside bicubic; the '
                              'best checkpoint is kept in MODEL_DIR/best. A validation reads a checkpoint: it follows '
                              'the first one after each multiple; 0 is off', low=0, common=True)
-    eval_frames: int = option(10, 'frames of each validation clip to restore, from its start; 0 takes all', low=0)
+    eval_frames: int = option(10, 'frames of each validation clip to restore, from its start; 0 means all', low=0)
     image_every: int = option(0, 'updates between pictures (LQ, bicubic, restored, GT) of a validation window in '
                               'TensorBoard, at checkpoints too; 0 is off', low=0)
 

@@ -119,7 +119,7 @@ def _lock(path):
 
 
 def _compile(compiler_path, path):
-    """Compiles what is in SOURCE to `path`, which appears only when whole. Raises BuildError naming the log."""
+    """Compiles the files in SOURCE to `path`, which appears when complete. Raises BuildError, which names the log."""
     log = path[:-len('.so')] + '.log'
     folder, name = os.path.split(path)
     handle, partial = tempfile.mkstemp(dir=folder, prefix=name + '.', suffix='.partial')

@@ -57,7 +57,7 @@ def edvr(lq, config, dcn_impl='tf', recompute_alignment=False):
 
 
 def _convolutions(dcn_impl):
-    """The compiled deformable convolution runs on CPUs only, and comes with operators for the plain convolutions."""
+    """The compiled deformable convolution runs on CPUs only, together with compiled plain convolutions."""
     return convolution_gradients('native' if dcn_impl == 'native' else gradients_way())
 
 

@@ -50,7 +50,7 @@ def places(length, count):
 
 
 def _restore_two(restorer, source, index):
-    """Frame `index` (uint8), it and the next one restored (uint8), seconds of each; one where it is the last.
+    """Frame `index` (uint8), the restored frame and the next one (uint8), and seconds of each; one for the last frame.
 
     The second takes as long as any frame of a long clip; the time of the first includes the frames before it.
     """

@@ -81,7 +81,7 @@ class Restorer:
 
     @classmethod
     def from_config(cls, config):
-        """The Restorer that a RestoreConfig describes; UserError too when it asks for a GPU and there is none."""
+        """Makes the Restorer of a RestoreConfig. Also raises UserError if it requests a GPU and there is none."""
         if config.device == 'gpu':
             devices.gpus(RuntimeConfig(device='gpu'))   # TensorFlow would compute on the CPU without a message
         tile = config.tile if config.tile == 'auto' else int(config.tile)

@@ -39,7 +39,7 @@ def restore(workers, restore_config, config):
     sources = find_sources(config, workers.network)
     check_output(config.output, sources, to_video)
     share, alone = share_of(sources, config), len(sources) == 1
-    # of the checkpoint that is used: a training may have written a newer one meanwhile
+    # name the checkpoint in use: a training may have written a newer one since
     settings = settings_of(restore_config.replace(checkpoint=workers.network.path))
     started = time.time()
     if to_video:
@@ -83,7 +83,7 @@ def restore_with_beam(restore_config, config):
     network = Network.at(beam_options.absolute(restore_config.checkpoint))
     sources = find_sources(config, network)
     check_output(config.output, sources, False)
-    restore_config = restore_config.replace(checkpoint=network.path)   # not a newer one that is written meanwhile
+    restore_config = restore_config.replace(checkpoint=network.path)   # not a newer one that a training writes
     from edvr.restoration import beam_restoring  # needs Beam
     return beam_restoring.restore(network, sources, settings_of(restore_config), restore_config, config)
 

@@ -43,7 +43,7 @@ def _enable_v1(package):
 
 
 def _bridge(module, name):
-    """The attribute `name` of an adapter's module ('' is the package); UserError naming what is missing."""
+    """The attribute `name` of a module of the adapter ('' is the package). Raises UserError if one is missing."""
     module = '.'.join(filter(None, [prefix(), module]))
     try:
         if prefix() != 'npu_bridge':
@@ -63,7 +63,7 @@ def _one_line(error):
 
 
 def require(config=None):
-    """Raises UserError naming what is missing, unless all is there of the adapter that training with `config` uses.
+    """Raises UserError if a part of the adapter that training with `config` uses is missing; the text names it.
 
     Args:
       config: NpuConfig with the loss scaling of DeviceConfig, or None: then only the modules are looked at.
@@ -140,7 +140,7 @@ def make_estimator(model_fn, model_dir, config, session_config, seed=None):
 
 
 def _run_config(model_dir, config, session_config, seed=None):
-    """An NPURunConfig; UserError with what the adapter says against the value of an option."""
+    """Makes an NPURunConfig. Raises UserError with the adapter's message if it rejects the value of an option."""
     run_config = _bridge(_CONFIG, 'NPURunConfig')
     try:
         return run_config(**run_config_arguments(model_dir, config, session_config, seed))
@@ -281,7 +281,7 @@ def deformable_conv2d(x, offset, mask, weight, deform_groups, name=None):
 
 
 def _check_offsets(x, offsets, channels):
-    """Checks what the adapter does not check while the graph is built; on the device a mistake ends the process."""
+    """Checks shapes, which the adapter does not while the graph is built; on the device an error ends the process."""
     height, width, depth = offsets.shape.as_list()[1:]
     if height is None or width is None:
         raise ValueError('the offsets of the Ascend deformable convolution have shape %s; it needs static height and '

@@ -41,7 +41,7 @@ FORBIDDEN = ('mix_compile_mode', 'horovod_mode', 'enable_data_pre_proc', 'graph_
 
 
 def release_of(defaults):
-    """The release of an adapter, str, by the arguments of its NPURunConfig; raises UserError where it knows too few."""
+    """The release of an adapter, str, from the arguments of its NPURunConfig. Raises UserError if it has too few."""
     for release, names in reversed(RELEASES):
         if names.split()[0] in defaults:
             return release

@@ -19,7 +19,7 @@ CANN_HOMES = ('ASCEND_TOOLKIT_HOME', 'ASCEND_HOME_PATH')
 
 
 def describe(device, replicas, manifest, command=None):
-    """Describes what a session of a run is started with, for JSON.
+    """Describes the start of a session of a run, for JSON.
 
     Args:
       device: str. replicas: int.

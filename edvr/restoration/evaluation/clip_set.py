@@ -155,7 +155,7 @@ def comparison_frames(clip, config):
 
 
 def _compare(clip, index, lq, sr, gt, numbers, restorer, config):
-    """Writes the picture of a frame where config wants one; returns [(its name, uint8 [H, W, 3])]."""
+    """Writes the picture of a frame if config requests it; returns [(its name, uint8 [H, W, 3])]."""
     name = '%s_%s' % (clip.name, clip.gt.name(index))
     captions = ['LQ', 'bicubic', 'restored %.2f dB' % numbers['edvr_psnr'], 'GT']
     if config.bicubic:

@@ -17,7 +17,7 @@ class Encoding(typing.NamedTuple):
 
     @classmethod
     def for_container(cls, container, path, codec='auto', crf=18, bits=8):
-        """The Encoding for a Container; UserError if that does not take the codec. `path` is for the error."""
+        """The Encoding for a Container. Raises UserError if that does not support the codec; `path`: for the error."""
         if container.muxer == 'webm' and codec not in ('auto', 'libvpx-vp9'):
             raise UserError('%s: webm takes --codec=libvpx-vp9, not %s; write .mp4 or .mkv' % (path, codec))
         return cls(container.codec if codec == 'auto' else codec, crf, bits)

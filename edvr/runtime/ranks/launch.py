@@ -13,7 +13,7 @@ _SHARE_GRACE = 10.           # seconds for ranks that have nothing to save but t
 
 
 def plan(runtime, ranks, batch_size, log_dir):
-    """Decides what this process does: train, train with a changed environment, or start the ranks of this host.
+    """Plans this process: it trains, trains with a changed environment, or starts the ranks of this host.
 
     A process whose environment says which rank it is (RANK_ID on an NPU, else TF_CONFIG) starts no others.
 

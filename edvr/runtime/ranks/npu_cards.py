@@ -15,7 +15,7 @@ HCCN_TOOL = '/usr/local/Ascend/driver/tools/hccn_tool'
 
 
 def present():
-    """Ids of the cards that the driver shows, sorted list of int; empty where it shows none (or in a container)."""
+    """Ids of the cards that the driver lists, sorted list of int; empty if it lists none (also in a container)."""
     return sorted(int(re.search(r'\d+$', path).group()) for path in glob.glob(NPU_FILES))
 
 

@@ -18,14 +18,14 @@ _TABLE = schema.Record(_others=True, version=schema.Text(), status=schema.Text()
 
 
 def write(config):
-    """Writes the table of a RankTableConfig; returns list of Rank. Raises UserError for what HCCL would refuse."""
+    """Writes the table of a RankTableConfig; returns list of Rank. Raises UserError if HCCL would refuse it."""
     ranks = make(config)
     save(ranks, config.output)
     return ranks
 
 
 def save(ranks, path):
-    """Writes the table of a list of Rank. Raises UserError for what HCCL would refuse."""
+    """Writes the table of a list of Rank. Raises UserError if HCCL would refuse it."""
     wrong = problems(ranks)
     if wrong:
         raise ConfigError(wrong)
@@ -68,7 +68,7 @@ def read_hccn_conf(path):
 
 
 def to_json(ranks):
-    """Text of the table, format version 1.0. All values are strings, as HCCL wants them."""
+    """Text of the table, format version 1.0. All values are strings, as HCCL requires."""
     servers = collections.OrderedDict()
     for rank in ranks:
         servers.setdefault(rank.server_id, []).append(dict(
