@@ -93,25 +93,6 @@ def test_context_returns_to_what_was_before():
 
 
 @needs_compiler
-def test_one_operation_for_weight_and_bias(monkeypatch):
-    """Also where TensorFlow computes the convolution itself, with every part of a fused one."""
-    monkeypatch.setattr(conv_cpu, 'NATIVE_FORWARD', False)
-    rng = np.random.RandomState(0)
-    arrays = [rng.randn(4, 6, 5, 3), rng.randn(3, 3, 3, 8), rng.randn(8), rng.randn(2, 6, 5, 8)]
-    results = {}
-    for way in ('stock', 'native'):
-        with tf.Graph().as_default() as graph, tf.Session() as session, layers.convolution_gradients(way):
-            x, weight, bias, residual = (tf.constant(value) for value in arrays)
-            y = layers.fused_conv([x], weight, bias, 'lrelu', residual, frames=2, block=2)
-            results[way] = session.run(tf.gradients(tf.square(y), [x, weight, bias, residual]))
-            types = [op.type for op in graph.get_operations()]
-            assert types.count('EdvrConvWeightGrad') == (way == 'native')
-            assert types.count('BiasAddGrad') == (way == 'stock')
-    for got, want in zip(results['native'], results['stock']):
-        np.testing.assert_allclose(got, want, rtol=0, atol=1e-11)
-
-
-@needs_compiler
 @pytest.mark.parametrize('C, cout', [(3, 40), (40, 3), (30, 37)])
 def test_weight_gradient_of_many_tiles(C, cout):
     """Several tiles in every direction, units of several tiles; either image on the left."""

@@ -2,7 +2,7 @@
 
 The gradient of the input is the forward convolution of the output's gradient with the kernel flipped and its channels
 exchanged. TensorFlow's CPU kernel of the forward convolution is two to three times as fast as that of the gradient. The
-gradient of the kernel has a compiled operator, which gives that of the bias too.
+gradient of the kernel has a compiled operator.
 """
 import contextlib
 
@@ -18,14 +18,11 @@ NATIVE_FORWARD = tf.__version__.startswith('1.')
 FILTER_AS_CONVOLUTION = tf.__version__.startswith('1.')
 
 _NAMES = {'forward': 'EdvrConvForward', 'native': 'EdvrConvNative'}
-_BIAS = 'EdvrBiasNative'
 
 
 @contextlib.contextmanager
 def gradients_of(way):
     """A context whose Conv2D operations (stride 1, SAME, odd kernels, NHWC) get their gradients in this way.
-
-    BiasAdd operations made in it must follow such a convolution.
 
     Args:
       way: 'stock', 'forward' or 'native', see `layers.convolution_gradients`.
@@ -33,11 +30,8 @@ def gradients_of(way):
     if way == 'stock':
         yield
         return
-    overrides = {'Conv2D': _NAMES[way]}
-    if way == 'native':
-        overrides['BiasAdd'] = _BIAS
     # an override keeps the forward operation, which TensorFlow fuses with its successors
-    with tf.get_default_graph().gradient_override_map(overrides):
+    with tf.get_default_graph().gradient_override_map({'Conv2D': _NAMES[way]}):
         yield
 
 
@@ -72,22 +66,8 @@ def _filter_gradient(x, grad, shape):
 
 @tf.RegisterGradient(_NAMES['native'])
 def _native(op, grad):
-    weight = op.inputs[1]
-    d_weight, _ = _weight_and_bias(op, grad)
+    x, weight = op.inputs
+    d_weight, _ = native_ops.conv_weight_gradient(x, grad, weight.shape.as_list()[:2])
     if NATIVE_FORWARD:
         return native_ops.conv_input_gradient(weight, grad), d_weight
     return _input_gradient(weight, grad), d_weight
-
-
-@tf.RegisterGradient(_BIAS)
-def _native_bias(op, grad):
-    return grad, _weight_and_bias(op.inputs[0].op, grad)[1]
-
-
-def _weight_and_bias(conv, grad):
-    """The gradients of a Conv2D's kernel and of the bias behind it, by one operation for both who ask."""
-    x, weight = conv.inputs
-    for other in grad.consumers():
-        if other.type == 'EdvrConvWeightGrad' and other.inputs[0].name == x.name:
-            return other.outputs
-    return native_ops.conv_weight_gradient(x, grad, weight.shape.as_list()[:2])

@@ -146,8 +146,7 @@ def fused_conv(inputs, weight, bias=None, activation=None, residual=None, frames
         return native_ops.conv(inputs, weight, bias, _SLOPES[activation], residual, block, _COMPUTE['way'])
     y = convolve(inputs[0] if len(inputs) == 1 else tf.concat(inputs, axis=-1), weight)
     if bias is not None:
-        with conv_cpu.gradients_of(gradients_way()):
-            y = tf.nn.bias_add(y, bias)
+        y = tf.nn.bias_add(y, bias)
     if frames > 1:
         N, H, W, C = shape_of(residual)
         y = tf.reshape(tf.reshape(y, [N, frames, H, W, C]) + residual[:, tf.newaxis], [N * frames, H, W, C])
