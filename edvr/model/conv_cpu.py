@@ -10,11 +10,11 @@ import tensorflow.compat.v1 as tf
 
 from edvr.model import native_ops
 
-# Whether the compiled operator also computes the convolutions: it is faster than TensorFlow 1's kernel; TensorFlow 2
-# has oneDNN's.
+# Whether the compiled operator also computes the convolutions: it is faster than the kernel of TensorFlow 1. The one of
+# TensorFlow 2 is oneDNN's.
 NATIVE_FORWARD = tf.__version__.startswith('1.')
-# Whether the kernel's gradient is computed as a convolution too: TensorFlow 1's own kernel for it reaches half the
-# speed of its convolution, and a few hundredths of it for few channels; oneDNN's is fast.
+# Whether the kernel's gradient is computed as a convolution too: the operation of TensorFlow 1 for it reaches half the
+# speed of its convolution, for few channels a few hundredths. oneDNN's is fast.
 FILTER_AS_CONVOLUTION = tf.__version__.startswith('1.')
 
 _NAMES = {'forward': 'EdvrConvForward', 'native': 'EdvrConvNative'}
@@ -58,7 +58,7 @@ def _filter_gradient(x, grad, shape):
     border = [[0, 0]] + [[int(size) // 2] * 2 for size in shape[:2]] + [[0, 0]]
     y = tf.nn.conv2d(tf.transpose(tf.pad(image, border), [3, 1, 2, 0]), tf.transpose(kernel, [1, 2, 0, 3]),
                      [1, 1, 1, 1], 'VALID')
-    # what is shifted is the other one, so shifts are the other way round
+    # the other image is shifted, so the shifts are in reverse order
     d_weight = tf.transpose(tf.reverse(y, [1, 2]), [1, 2, 3, 0]) if exchanged else tf.transpose(y, [1, 2, 0, 3])
     d_weight.set_shape(shape)
     return d_weight

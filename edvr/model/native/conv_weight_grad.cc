@@ -14,9 +14,9 @@ namespace edvr {
 // The gradients of a stride-1 "same" convolution's kernel, for each tap the product of the shifted image, transposed,
 // with the gradient of the output; and of its bias, the sum of that gradient.
 //
-// The images are cut into tiles, a run of tiles is a unit of work with sums of its own, and these are added in order.
-// Which of the two images is on the left, where panels need no padding, is what takes less time: the convolution to
-// RGB has three channels of gradient.
+// The images are cut into tiles. A run of tiles is a unit of work with separate sums, which are added in order. The
+// image for which this takes less time is on the left, where panels need no padding: the convolution to RGB has three
+// channels of gradient.
 template <typename T>
 class ConvWeightGradOp : public OpKernel {
  public:

@@ -1,4 +1,4 @@
-// Plain 3x3 convolutions by Winograd's F(4x4, 3x3): less than half the time, and a little less exact, than direct.
+// Plain 3x3 convolutions by Winograd's F(4x4, 3x3): less than half the time of the direct way, and a little less exact.
 //
 // Blocks of tiles are transformed, multiplied and transformed back while they are in the second-level cache.
 
@@ -25,8 +25,9 @@ class WinogradConv {
   typedef typename Transforms::Vector Vector;
   static constexpr int64_t kWidth = PanelWidth<T>();
 
-  // Whether this way saves time, measured with AVX2 and AVX-512: fewer channels do not pay for their transforms, fewer
-  // pixels not for those of the weights. Narrow outputs pay all the same: direct wastes most of a panel nine times.
+  // Whether this way saves time, measured with AVX2 and AVX-512. With fewer channels the transforms of the image take
+  // longer than they save, with fewer pixels those of the weights. Narrow outputs save time too: the direct way computes
+  // nine times a panel of which it uses little.
   static bool Saves(const ConvCall<T>& call) {
     return call.kernel_height == 3 && call.kernel_width == 3 && call.channels >= 16 && call.height >= kWinogradOut &&
            call.width >= kWinogradOut && call.images * call.height * call.width >= kFewestPixels;
