@@ -26,8 +26,8 @@ class WinogradConv {
   static constexpr int64_t kWidth = PanelWidth<T>();
 
   // Whether this way saves time, measured with AVX2 and AVX-512. With fewer channels the transforms of the image take
-  // longer than they save, with fewer pixels those of the weights. Narrow outputs save time too: the direct way computes
-  // nine times a panel of which it uses little.
+  // longer than they save, with fewer pixels those of the weights. Narrow outputs save time too: the direct way
+  // computes a panel nine times and uses little of it.
   static bool Saves(const ConvCall<T>& call) {
     return call.kernel_height == 3 && call.kernel_width == 3 && call.channels >= 16 && call.height >= kWinogradOut &&
            call.width >= kWinogradOut && call.images * call.height * call.width >= kFewestPixels;
