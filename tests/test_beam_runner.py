@@ -75,7 +75,7 @@ def test_what_excludes_a_runner():
     ('word', 'DirectRunner has no option word'),
     ('--direct_num_workers=many', "--direct_num_workers.*invalid int value: 'many'"),
     ('--direct_running_mode="x', 'No closing quotation'),
-    ('--runner=FlinkRunner', 'names a runner; --runner=NAME'),
+    ('--runner=FlinkRunner', 'names a runner: give it as --runner=NAME instead'),
 ])
 def test_wrong_options_of_beam(text, error):
     pytest.importorskip('apache_beam', reason='Apache Beam is not installed (scripts/test.sh --beam)')

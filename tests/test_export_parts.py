@@ -118,7 +118,7 @@ def test_a_missing_file_is_named(pair, tmp_path, missing):
     folder = copy(pair, tmp_path)
     (folder / missing).unlink()
     given = 'EDVR_restore.pb' if missing == 'EDVR_features.pb' else 'EDVR_features.pb'
-    with pytest.raises(UserError, match=r'%s is missing: .* copy them together' % missing):
+    with pytest.raises(UserError, match=r'%s is missing: .* copy all three together' % missing):
         Restorer(str(folder / given))
 
 
