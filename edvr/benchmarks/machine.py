@@ -29,8 +29,9 @@ def describe(runtime):
     return dict(processor=name.group(1) if name else platform.machine(),
                 instruction_sets=' '.join(name for name in INSTRUCTION_SETS if name in flags), cores=available_cores(),
                 threads=runtime.intra_op_threads or available_cores(),
-                memory_gb=round(int(memory.group(1)) / 2 ** 20) if memory else 0, system='%s %s' % (platform.system(), platform.machine()),
-                python=platform.python_version(), tensorflow=tf.__version__, numpy=np.__version__,
+                memory_gb=round(int(memory.group(1)) / 2 ** 20) if memory else 0,
+                system='%s %s' % (platform.system(), platform.machine()), python=platform.python_version(),
+                tensorflow=tf.__version__, numpy=np.__version__,
                 compiler=os.path.basename(native_library.compiler() or 'none'), device=runtime.device)
 
 
