@@ -52,6 +52,7 @@ def pack(source, folder, encoding='raw', num_shards=3, num_frames=3, scale=4, ti
         shard_writer.pack_shard(task, scratch, str(folder), job)
     scratch.remove()
     finishing.finish(str(folder), finishing.sizes_of(found), job, finishing.parts_of(str(folder), job))
+    finishing.tidy(str(folder), job)
     return str(folder)
 
 

@@ -12,7 +12,7 @@ from conftest import ROOT
 from helpers import smooth_frames, tiny_checkpoint
 from packed import write_clips, write_video
 
-from data_tools.base import files, processes
+from data_tools.base import beam_runner, files, processes
 from data_tools.base.errors import UserError
 from data_tools.media import images
 from data_tools.packing import finishing, pack, shard_writer, tasks
@@ -122,7 +122,7 @@ def plan(source, tmp_path):
 
 def test_a_worker_decodes_what_its_own_scratch_lacks_and_keeps_a_whole_shard(plan, local):
     from data_tools.packing import beam_pool
-    worker = beam_pool._Pack(beam_pool._Packed(plan[0]))
+    worker = beam_pool._Pack(beam_runner.Packed(plan[0]))
     worker.setup()
     assert list(worker.process(3)) == [(None, 3)]   # no step has decoded anything before
     name = 'shard-00003-of-00020.tfrecord'
@@ -136,7 +136,7 @@ def test_a_worker_decodes_what_its_own_scratch_lacks_and_keeps_a_whole_shard(pla
 def test_the_last_step_waits_for_all_shards_and_may_be_repeated(plan, local):
     from data_tools.packing import beam_pool
     work, sizes = plan
-    worker = beam_pool._Pack(beam_pool._Packed(work))
+    worker = beam_pool._Pack(beam_runner.Packed(work))
     worker.setup()
     finish = beam_pool._Finish(work.folder, sizes, work.job)
     for number in range(len(work.tasks)):
@@ -156,7 +156,7 @@ def test_the_last_step_waits_for_all_shards_and_may_be_repeated(plan, local):
 
 def test_another_ffmpeg_than_that_of_the_job_is_refused(plan):
     from data_tools.packing import beam_pool
-    worker = beam_pool._Pack(beam_pool._Packed(plan[0]._replace(job=dict(plan[0].job, ffmpeg='0.1'))))
+    worker = beam_pool._Pack(beam_runner.Packed(plan[0]._replace(job=dict(plan[0].job, ffmpeg='0.1'))))
     worker.setup()
     with pytest.raises(UserError, match=r'ffmpeg of this worker is .*, that of the job 0\.1; .*install the same'):
         next(worker.process(0))

@@ -3,11 +3,13 @@
 Functions import Beam when they are called, so programs work without Beam if --runner is not given.
 """
 import contextlib
+import functools
 import io
 import logging
 import os
 import shlex
 
+from data_tools.base import files
 from data_tools.base.errors import UserError
 
 INSTALL = "pip install 'edvr[beam]', in a checkout pip install '.[beam]'"
@@ -27,22 +29,28 @@ def parse(config):
     """A function that makes the PipelineOptions of a BeamConfig. Each run needs new ones: a runner changes them.
 
     Raises:
-      UserError: this Beam lacks the runner, does not know an option, or rejects its value.
+      UserError: Beam is not installed, lacks the runner, does not know an option, or rejects its value.
     """
+    return _parse(config.runner, config.beam_options)
+
+
+@functools.lru_cache(maxsize=None)   # programs check the options before the work that precedes the pipeline
+def _parse(runner, text):
+    require()
     from apache_beam.options.pipeline_options import PipelineOptions
-    new_runner(config.runner)   # some runners define their options when they are loaded
+    new_runner(runner)   # some runners define their options when they are loaded
     try:
-        words = shlex.split(config.beam_options)
+        words = shlex.split(text)
     except ValueError as error:
-        raise UserError('--beam_options=%s: %s' % (config.beam_options, error)) from None
+        raise UserError('--beam_options=%s: %s' % (text, error)) from None
     others = unknown(words)
     if any(word.split('=')[0] == '--runner' for word in words):
         raise UserError('--beam_options names a runner: give it as --runner=NAME instead')
-    if others and config.runner in ('FlinkRunner', 'SparkRunner', 'PortableRunner', 'PrismRunner'):
-        print('passed on to the job server of %s: %s' % (config.runner, ' '.join(others)), flush=True)
+    if others and runner in ('FlinkRunner', 'SparkRunner', 'PortableRunner', 'PrismRunner'):
+        print('passed on to the job server of %s: %s' % (runner, ' '.join(others)), flush=True)
     elif others:
-        raise UserError('--beam_options: %s has no option %s' % (config.runner, ' '.join(others)))
-    return lambda: PipelineOptions(words + _usual(config.runner, words))
+        raise UserError('--beam_options: %s has no option %s' % (runner, ' '.join(others)))
+    return lambda: PipelineOptions(words + _usual(runner, words))
 
 
 def _usual(runner, words):
@@ -97,4 +105,4 @@ def new_runner(name):
 
 def absolute(path):
     """An absolute path, since workers have another current folder; '' and gs://... stay unchanged."""
-    return os.path.abspath(path) if path and '://' not in path else path
+    return os.path.abspath(path) if path and not files.is_remote(path) else path

@@ -2,10 +2,12 @@
 import collections
 import contextlib
 import logging
+import pickle
 import re
 import sys
 import threading
 import time
+import zlib
 
 from tqdm import tqdm
 
@@ -26,6 +28,16 @@ class _LostWorkerError(Exception):
     """A worker process of a local runner has ended before its pipeline."""
 
 
+class Packed:
+    """A compressed value, for sending it to workers: long lists of similar names and numbers become short."""
+
+    def __init__(self, value):
+        self._data = zlib.compress(pickle.dumps(value, 4))
+
+    def get(self):
+        return pickle.loads(zlib.decompress(self._data))
+
+
 def run(config, build, counter, total, title, unit):
     """Runs a pipeline to its end.
 
@@ -44,7 +56,6 @@ def run(config, build, counter, total, title, unit):
       UserError: options are wrong, the runner does not work here, a worker failed, or workers were killed in each
         attempt.
     """
-    beam_options.require()
     options = beam_options.parse(config)
     for attempt in range(1, _ATTEMPTS + 1):
         try:

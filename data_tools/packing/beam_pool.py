@@ -6,9 +6,7 @@ its elements are clips, or all shots of a video. The last step writes the manife
 
 Workers may have separate scratch folders: each decodes the frames that its folder lacks.
 """
-import pickle
 import typing
-import zlib
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -49,7 +47,7 @@ def run(config, rounds, sizes, job):
         stage = pipeline | 'start' >> beam.Create([None])
         for number, one in enumerate(rounds):
             name = 'round %d: ' % number if len(rounds) > 1 else ''
-            packed = _Packed(one)
+            packed = beam_runner.Packed(one)
             if one.groups:
                 stage = _each(stage, name + 'decode', len(one.groups), _Decode(packed))
             stage = _each(stage, name + 'pack', len(one.tasks), _Pack(packed))
@@ -69,21 +67,6 @@ def _each(stage, name, count, work):
             | name + ', spread' >> beam.Reshuffle()
             | name >> beam.ParDo(work)
             | name + ', together' >> beam.GroupByKey())
-
-
-class _Packed:
-    """A compressed Round, for sending it to workers: its clips and windows are long lists of similar values."""
-
-    def __init__(self, one):
-        self._data, self._one = zlib.compress(pickle.dumps(one, 4)), None
-
-    def get(self):
-        """The Round."""
-        self._one = self._one or pickle.loads(zlib.decompress(self._data))
-        return self._one
-
-    def __getstate__(self):
-        return dict(self.__dict__, _one=None)
 
 
 class _Numbers(beam.DoFn):
@@ -164,9 +147,9 @@ class _Finish(beam.DoFn):
         self._folder, self._sizes, self._job = folder, sizes, job
 
     def process(self, _):
-        if finishing.is_finished(self._folder):
-            finishing.clean(self._folder, self._job)
-            return
-        parts = finishing.parts_of(self._folder, self._job)
-        if None not in parts:   # else other runs are packing the other shards
+        if not finishing.is_finished(self._folder):
+            parts = finishing.parts_of(self._folder, self._job)
+            if None in parts:   # other runs are packing the other shards
+                return
             finishing.finish(self._folder, self._sizes, self._job, parts)
+        finishing.clean(self._folder, self._job)

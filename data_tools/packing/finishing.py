@@ -22,7 +22,7 @@ def is_finished(folder):
 
 
 def finish(folder, sizes, job, parts):
-    """Writes the manifest, and removes the files that only packing needs.
+    """Writes the manifest; `clean` or `tidy` then removes the files that only packing needs.
 
     Args:
       folder: str. sizes: see `sizes_of`. job: see `job.describe_job`. parts: see `parts_of`, without None.
@@ -32,7 +32,6 @@ def finish(folder, sizes, job, parts):
                         [Shard(**part['shard']) for part in parts], described)
     manifest.check_shards(folder)
     manifest.write(folder)
-    clean(folder, job)
 
 
 def clean(folder, job):

@@ -54,20 +54,17 @@ def pack_set(config):
 def _finish_if_whole(config, found, job, wanted):
     """Writes the manifest if all shards exist and no other run packs shards; prints the state of the folder."""
     folder, shards = config.output_dir, range(job['num_shards'])
-    if finishing.is_finished(folder):   # the last step of a pipeline has written it
-        finishing.tidy(folder, job)
-        print(finishing.summary(folder))
-        return
-    parts = finishing.parts_of(folder, job)
-    missing = [shard_name(i, len(shards)) for i in shards if parts[i] is None]
-    if missing and config.merge_manifests:
-        raise UserError('%s lacks %d of %d shards: %s; pack them first, with --shard_range'
-                        % (folder, len(missing), len(shards), ', '.join(missing[:8])))
-    if missing or set_lock.others(folder, wanted):   # the last run finishes the set
-        print('%d of %d shards are done; when all are, run again with --merge_manifests'
-              % (len(shards) - len(missing), len(shards)))
-        return
-    finishing.finish(folder, finishing.sizes_of(found), job, parts)
+    if not finishing.is_finished(folder):   # else the last step of a pipeline has written the manifest
+        parts = finishing.parts_of(folder, job)
+        missing = [shard_name(i, len(shards)) for i in shards if parts[i] is None]
+        if missing and config.merge_manifests:
+            raise UserError('%s lacks %d of %d shards: %s; pack them first, with --shard_range'
+                            % (folder, len(missing), len(shards), ', '.join(missing[:8])))
+        if missing or set_lock.others(folder, wanted):   # the last run finishes the set
+            print('%d of %d shards are done; when all are, run again with --merge_manifests'
+                  % (len(shards) - len(missing), len(shards)))
+            return
+        finishing.finish(folder, finishing.sizes_of(found), job, parts)
     finishing.tidy(folder, job)
     print(finishing.summary(folder))
 
@@ -153,7 +150,6 @@ def check_unchanged(tasks):
 
 def _for_other_hosts(config):
     """The config with absolute paths. Raises UserError if Beam cannot run it."""
-    beam_options.require()
     beam_options.parse(config)
     return config.replace(**{name: beam_options.absolute(getattr(config, name))
                              for name in ('data_dir', 'output_dir', 'scratch_dir')})

@@ -1,9 +1,7 @@
 """Restores a corpus with Apache Beam: each element is a clip, or a stretch of a long clip."""
-import pickle
 import threading
 import time
 import typing
-import zlib
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -53,7 +51,7 @@ def restore(network, sources, settings, restore_config, config):
         missing = sum(end - first for _, parts in lacking for first, end in parts)
         if items:
             started = time.time()
-            work = _Packed(Work(share, folders, items, restore_config, config.writers))
+            work = beam_runner.Packed(Work(share, folders, items, restore_config, config.writers))
             counters = beam_runner.run(config, lambda pipeline: _build(pipeline, work, len(items)),
                                        (_COUNTERS, 'frames'), missing, 'restoring', 'frame')
             loaded = counters.get('networks_loaded')   # some runners have no counters
@@ -71,16 +69,6 @@ def _build(pipeline, work, count):
      | 'numbers' >> beam.Create(range(count))
      | 'spread' >> beam.Reshuffle()
      | 'restore' >> beam.ParDo(_Restore(work)))
-
-
-class _Packed:
-    """A compressed Work, for sending it to workers: it holds long lists of similar file names."""
-
-    def __init__(self, work):
-        self._data = zlib.compress(pickle.dumps(work, 4))
-
-    def get(self):
-        return pickle.loads(zlib.decompress(self._data))
 
 
 class _Loaded:
@@ -124,9 +112,7 @@ class _Restore(beam.DoFn):
 
 
 class _Progress:
-    """Counts restored frames with Beam; has the attributes of a progress bar that is never full."""
-
-    n, total = 0, float('inf')
+    """Counts restored frames with Beam."""
 
     def __init__(self):
         self._counter = Metrics.counter(_COUNTERS, 'frames')

@@ -73,7 +73,6 @@ def restore_with_beam(restore_config, config):
     Raises:
       UserError: see `restore` and `beam_runner.run`; the output is one video, or a preview is requested.
     """
-    beam_options.require()
     beam_options.parse(config)
     if check_output_name(config.output):
         raise UserError('--runner restores to folders of frames; --output=%s is one video' % config.output)

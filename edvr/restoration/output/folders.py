@@ -65,7 +65,7 @@ class Part(typing.NamedTuple):
 
 
 def restore_parts(restorer, parts, bar):
-    """Restores a list of Part; yields the number of frames of each. `bar` is a tqdm bar, or has its n and update()."""
+    """Restores a list of Part; yields the number of frames of each. `bar` has `update()`, called after each frame."""
     for source, first, end, folder, writers in parts:
         with BackgroundWriter(folder.write, writers, 2 * writers) as writer:
             clip_source.restore_into(writer.put, restorer, source, first, end, bar)
