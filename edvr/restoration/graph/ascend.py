@@ -7,6 +7,7 @@ from edvr.config.export import OPEN
 from edvr.config.npu import MAX_WIDTH
 from edvr.model import ascend_nodes
 from edvr.model.deform_conv import deform_conv
+from edvr.restoration.graph import verification
 from edvr.restoration.graph.signature import INPUT, OUTPUT
 
 KERNEL = 3              # width of the network's deformable convolutions
@@ -15,7 +16,6 @@ CHECKED = ('the same weights give the values of the checkpoint through stock ope
            'this graph gives the same values when stock operations compute its deformable convolutions',
            'every %s node has all its attributes' % ascend_nodes.OPERATOR,
            'every operation is in the list of those that Ascend graphs support')
-DIFFERS = 'the graph for Ascend gives other values than the same network in stock operations'
 DEVICE_ONLY = ('whether atc of your CANN release converts it', 'the values of the operator on the chip, in float16 too',
                'speed and memory')
 
@@ -143,22 +143,30 @@ def run_on_host(graph_def, feeds):
         return results
 
 
+def compare_on_host(graph_def, stock, feeds, log):
+    """Compares the values of a graph for Ascend with those of the same network in stock operations.
+
+    Args:
+      graph_def, stock: GraphDef. feeds: see `run_on_host`.
+      log: function that takes a line of text.
+    Returns:
+      dict, all checks of the graph, for its description.
+    Raises:
+      UserError: see `run_on_host`, or the values differ.
+    """
+    difference = verification.compare(
+        run_on_host(graph_def, feeds), run_on_host(stock, feeds), verification.LIMITS['float32'],
+        'the graph for Ascend gives other values than the same network in stock operations')
+    log('verified    nodes and attributes; max abs difference %.3g with the operator in stock operations' % difference)
+    log('not run     on a device: %s' % '; '.join(DEVICE_ONLY))
+    return dict(max_abs_diff_to_stock_graph=difference, checked=list(CHECKED), only_on_the_device=list(DEVICE_ONLY))
+
+
 def _stock_pair(operator, tensor, weight):
     """[N, H, W, C_out]: the result of an operator and its convolution, in stock operations."""
     G, K = operator.attr['deformable_groups'].i, operator.attr['ksize'].list.i[0]
     offset, mask = tf.split(tensor(operator.input[1]), [2 * G * K * K, G * K * K], axis=-1)
     return deform_conv(tensor(operator.input[0]), offset, mask, weight, None, G)
-
-
-def report(difference, log):
-    """Logs the checks of a graph for Ascend, and what only a device can check; difference: see `facts`."""
-    log('verified    nodes and attributes; max abs difference %.3g with the operator in stock operations' % difference)
-    log('not run     on a device: %s' % '; '.join(DEVICE_ONLY))
-
-
-def facts(difference):
-    """The checks for the description, dict; difference: float, to the same network in stock operations."""
-    return dict(max_abs_diff_to_stock_graph=difference, checked=list(CHECKED), only_on_the_device=list(DEVICE_ONLY))
 
 
 def atc_command(path, model, interface, soc_version):

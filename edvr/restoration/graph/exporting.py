@@ -79,12 +79,10 @@ def _make_npu(draft, destination, stock, prefix, model, config, facts, log):
     ascend.check_against(graph_def, stock)
     given = [{INPUT: loading.as_input(loading.filled(batch, config.batch_size), config.interface)}
              for batch in windows]
-    same = verification.compare(ascend.run_on_host(graph_def, given), ascend.run_on_host(stock, given),
-                                verification.LIMITS['float32'], ascend.DIFFERS)
-    ascend.report(same, log)
+    checks = ascend.compare_on_host(graph_def, stock, given, log)
     content = _write(draft, destination, graph_def, model, config, facts, 'npu')
     ascend.check_nodes(loading.parse_graph(draft, loading.read_bytes(draft)))   # as they are in the file
-    content['verification'] = dict(facts_of_twin, **ascend.facts(same))
+    content['verification'] = dict(facts_of_twin, **checks)
     return content
 
 

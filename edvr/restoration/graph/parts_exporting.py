@@ -42,8 +42,8 @@ def export_parts(prefix, model, config, log=print):
             feeds = [parts.feed([pair.features(frame) for frame in window], window[len(window) // 2], interface)
                      for batch in windows for window in batch] if config.dcn_impl == 'npu' else []
         if config.dcn_impl == 'npu':
-            graphs['restore'] = _for_ascend(prefix, model, interface, config, graphs, feeds)
-            facts['verification'].update(_compare_on_host(graphs['restore'], restore, feeds, log))
+            graphs['restore'] = _for_ascend(prefix, model, interface, config, graphs)
+            facts['verification'].update(ascend.compare_on_host(graphs['restore'], restore, feeds, log))
         content = _write(draft, destination, graphs, model, interface, config.soc_version,
                          dict(facts, dcn_impl=config.dcn_impl))
         with files.explained(destination.sidecar):
@@ -57,21 +57,13 @@ def _freeze_restore(prefix, model, interface, dcn_impl, config):
                                  config.use_ema)[0]
 
 
-def _for_ascend(prefix, model, interface, config, graphs, feeds):
+def _for_ascend(prefix, model, interface, config, graphs):
     """The restoring graph with the Ascend operator, after its nodes are compared with the graph in stock operations."""
     ascend.check_operations(graphs['features'])   # without deformable convolutions it is the same for all targets
     graph_def = ascend_nodes.complete(_freeze_restore(prefix, model, interface, EXPORTED, config))
     ascend.check_nodes(graph_def)
     ascend.check_against(graph_def, graphs['restore'])
     return graph_def
-
-
-def _compare_on_host(graph_def, stock, feeds, log):
-    """Compares the values of the graph for Ascend with the stock graph; returns facts for the description, dict."""
-    same = verification.compare(ascend.run_on_host(graph_def, feeds), ascend.run_on_host(stock, feeds),
-                                verification.LIMITS['float32'], ascend.DIFFERS)
-    ascend.report(same, log)
-    return ascend.facts(same)
 
 
 def _write(draft, destination, graphs, model, interface, soc_version, facts):
