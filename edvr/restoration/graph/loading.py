@@ -19,7 +19,20 @@ class NotRunnableError(UserError):
     """The graph is valid, but only an Ascend device runs its operators."""
 
 
-class FrozenGraph:
+class GraphSession:
+    """Base of the classes that run exported graphs in `self._session`: a `with` block closes the session."""
+
+    def close(self):
+        self._session.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+
+class FrozenGraph(GraphSession):
     """An exported graph in its session.
 
     Attributes:
@@ -79,15 +92,6 @@ class FrozenGraph:
             return self._run(windows)
         parts = [windows[start:start + fixed] for start in range(0, len(windows), fixed)]
         return np.concatenate([self._run(filled(part, fixed))[:len(part)] for part in parts])
-
-    def close(self):
-        self._session.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
 
     def _run(self, windows):
         return as_float(self._session.run(self._output, {self._input: as_input(windows, self.interface)}))

@@ -8,7 +8,7 @@ from edvr.restoration.graph.signature import INPUT, OUTPUT
 from edvr.runtime import devices
 
 
-class FrozenParts:
+class FrozenParts(loading.GraphSession):
     """Two graphs in one session: the features of a frame are computed once, for all windows that need them.
 
     Attributes:
@@ -76,12 +76,3 @@ class FrozenParts:
         """
         return np.stack([self.restore([self.features(frame) for frame in window], window[len(window) // 2])
                          for window in windows])
-
-    def close(self):
-        self._session.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.close()
