@@ -38,8 +38,14 @@ def choose(asked='auto'):
     if not files:
         return Choice('cpu', without + ', no GPU')
     from edvr.graph_mode import tf
-    count = len(tf.config.experimental.list_physical_devices('GPU'))
+    count = gpu_count()
     if count:
         return Choice('gpu', 'TensorFlow %s sees %d GPU%s' % (tf.__version__, count, '' if count == 1 else 's'))
     return Choice('cpu', '%s; %s is there, but TensorFlow %s sees no GPU: check nvidia-smi and the CUDA libraries'
                   % (without, files[0], tf.__version__))
+
+
+def gpu_count():
+    """The GPUs that TensorFlow sees, int; it allocates none of their memory, unlike device_lib.list_local_devices."""
+    from edvr.graph_mode import tf
+    return len(tf.config.experimental.list_physical_devices('GPU'))

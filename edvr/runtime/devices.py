@@ -11,7 +11,7 @@ import warnings
 
 from data_tools.base.errors import UserError
 from edvr.graph_mode import tf
-from edvr.runtime import npu
+from edvr.runtime import device_choice, npu
 from edvr.runtime.distributed_optimizer import WholeBatchOptimizer, all_reduce
 from edvr.runtime.ranks import tf_config
 
@@ -48,8 +48,7 @@ def loss_factor(reduction, config):
 
 def gpus(config):
     """Names of the GPUs to use, such as ['/gpu:0', '/gpu:1']. Raises UserError when they are not there."""
-    # before any session exists, and without allocating memory, unlike device_lib.list_local_devices
-    found = len(tf.config.experimental.list_physical_devices('GPU'))
+    found = device_choice.gpu_count()
     if not found:
         raise UserError('--device=gpu, but TensorFlow %s sees no GPU: check nvidia-smi, CUDA_VISIBLE_DEVICES and '
                         'the CUDA version of this TensorFlow, or use --device=cpu' % tf.__version__)

@@ -4,6 +4,7 @@ import os
 import sys
 
 from data_tools.base.errors import UserError
+from edvr.runtime import device_choice
 from edvr.runtime.ranks import cluster_plan, npu_plan, rank_table
 from edvr.runtime.ranks.plan import RANKS, Plan
 from edvr.runtime.ranks.processes import run_together
@@ -38,9 +39,7 @@ def plan(runtime, ranks, batch_size, log_dir):
 
 def _on_cluster(runtime, ranks, batch_size):
     if runtime.device == 'gpu':
-        from edvr.graph_mode import tf
-        return cluster_plan.on_gpu(runtime, ranks, batch_size,
-                                   len(tf.config.experimental.list_physical_devices('GPU')))
+        return cluster_plan.on_gpu(runtime, ranks, batch_size, device_choice.gpu_count())
     return cluster_plan.on_cpu(runtime, ranks)
 
 

@@ -2,6 +2,7 @@
 import os
 
 from data_tools.base.errors import UserError
+from edvr.runtime import device_choice
 from edvr.runtime.ranks import npu_cards
 from edvr.runtime.ranks.plan import Plan, plural
 
@@ -34,8 +35,7 @@ def _npus(host):
 
 
 def _gpus(host):
-    from edvr.graph_mode import tf
-    found = len(tf.config.experimental.list_physical_devices('GPU'))
+    found = device_choice.gpu_count()
     if host.num_devices > found > 0:
         raise UserError('--num_devices=%d, but TensorFlow sees %s on this host (CUDA_VISIBLE_DEVICES can hide some); %s'
                         % (host.num_devices, plural(found, 'GPU'), _advice(found)))
