@@ -4,14 +4,17 @@ One process loads TensorFlow and what the programs import, and runs nothing. Eac
 own arguments, environment, working directory, output and exit code, as a started one has. Python's own options and
 what TensorFlow reads from the environment while it is loaded are those of the first process.
 
-As a program, `python tests/preloaded.py DESCRIPTOR` is that first process; DESCRIPTOR is its end of a socket.
+As a program, `python tests/preloaded.py DESCRIPTOR CONVERTED` is that first process; DESCRIPTOR is its end of a socket,
+CONVERTED 1 if it runs `convert_input`.
 """
 import atexit
 import contextlib
 import functools
 import gc
+import io
 import json
 import os
+import resource
 import runpy
 import select
 import signal
@@ -22,6 +25,7 @@ import tempfile
 import threading
 import traceback
 from multiprocessing import reduction
+from unittest import mock
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MODULES = ('edvr.graph_mode', 'tensorflow.compat.v1.estimator', 'edvr.training.run', 'edvr.restoration.run',
@@ -65,7 +69,7 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
 
-def start(program, arguments, stdout, stderr, env=None, cwd=ROOT):
+def start(program, arguments, stdout, stderr, env=None, cwd=ROOT, file_limit=None, converted=False):
     """Starts a program.
 
     Args:
@@ -74,33 +78,52 @@ def start(program, arguments, stdout, stderr, env=None, cwd=ROOT):
       stdout, stderr: open files.
       env: {variable: str}, the whole environment; None means that of this process.
       cwd: str, its working directory.
+      file_limit: int, the most bytes a file of this program may have; None for any size.
+      converted: bool, fork it from a process that also ran `convert_input`: for one training, not for ranks of a job.
     Returns:
       Process.
     """
     request = json.dumps(dict(program=program, arguments=[str(argument) for argument in arguments], cwd=str(cwd),
-                              env=dict(os.environ if env is None else env)))
+                              env=dict(os.environ if env is None else env), file_limit=file_limit))
     status, write_status = os.pipe()
     with tempfile.TemporaryFile('w+') as file:
         file.write(request)
         file.flush()
-        reduction.sendfds(_server(), [file.fileno(), stdout.fileno(), stderr.fileno(), write_status])
+        reduction.sendfds(_server(converted), [file.fileno(), stdout.fileno(), stderr.fileno(), write_status])
     os.close(write_status)
     return Process(status)
 
 
-def run(program, arguments, timeout, **options):
-    """Runs a program to its end: subprocess.CompletedProcess with text `stdout` and `stderr`. See `start`."""
-    with tempfile.TemporaryFile('w+') as stdout, tempfile.TemporaryFile('w+') as stderr:
-        process = start(program, arguments, stdout, stderr, **options)
+class Captured:
+    """A program whose output is kept. Attributes: process (Process)."""
+
+    def __init__(self, program, arguments, **options):
+        """The arguments are those of `start`, without stdout and stderr."""
+        self._arguments = [program] + list(arguments)
+        self._files = [tempfile.TemporaryFile() for _ in range(2)]   # noqa: SIM115
+        self.process = start(program, arguments, *self._files, **options)
+
+    def finish(self, timeout):
+        """Waits for the end of the program: subprocess.CompletedProcess with text `stdout` and `stderr`.
+
+        Raises:
+          subprocess.TimeoutExpired: it was killed after so many seconds.
+        """
         try:
-            process.wait(timeout)
+            self.process.wait(timeout)
         finally:
-            process.kill()
-        texts = []
-        for file in (stdout, stderr):
-            file.seek(0)
-            texts.append(file.read())
-    return subprocess.CompletedProcess([program] + list(arguments), process.returncode, *texts)
+            self.process.kill()
+            texts = []
+            for file in self._files:
+                file.seek(0)
+                with io.TextIOWrapper(file, errors='replace') as text:   # a printed file name need not be UTF-8
+                    texts.append(text.read())
+        return subprocess.CompletedProcess(self._arguments, self.process.returncode, *texts)
+
+
+def run(program, arguments, timeout, **options):
+    """Runs a program to its end, see `Captured.finish`. The options are those of `start`."""
+    return Captured(program, arguments, **options).finish(timeout)
 
 
 def skip_deprecation_checks():
@@ -111,12 +134,13 @@ def skip_deprecation_checks():
 
 
 @functools.lru_cache(maxsize=None)
-def _server():
+def _server(converted):
     """A socket to the process that has loaded TensorFlow. The process ends when the socket closes."""
     ours, theirs = socket.socketpair()
     with theirs:
-        subprocess.Popen([sys.executable, os.path.abspath(__file__), str(theirs.fileno())], cwd=ROOT, bufsize=0,
-                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+        subprocess.Popen([sys.executable, os.path.abspath(__file__), str(theirs.fileno()), str(int(converted))],
+                         cwd=ROOT, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         pass_fds=[theirs.fileno()],
                          env={name: value for name, value in os.environ.items() if name != 'PYTHONPATH'})
     return ours
 
@@ -169,7 +193,35 @@ def _become(descriptors, channel, running):
     os.environ.clear()
     os.environ.update(found['env'])
     os.chdir(found['cwd'])
+    if found['file_limit'] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (found['file_limit'], resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     return found
+
+
+def convert_input():
+    """Lets AutoGraph convert the functions of the input pipeline, which takes seconds and is kept.
+
+    A program that is forked afterwards waits forever on TensorFlow 2, where nothing is done, and on TensorFlow 1.15 if
+    it is one of several ranks.
+
+    Returns:
+      list of functions that remove AutoGraph's files: it would have each forked program do that at its end.
+    """
+    import tensorflow.compat.v1 as tf
+    if tf.__version__ >= '2':
+        return []
+    folders = [os.path.join(ROOT, 'tests'), os.path.join(ROOT, 'tests', 'faults')]
+    sys.path[:0] = folders
+    import tiny_training
+
+    from edvr.data import input_pipeline
+    removals = []
+    with tempfile.TemporaryDirectory() as folder, tf.Graph().as_default(), \
+            mock.patch('atexit.register', removals.append):
+        data = tiny_training.make_set(os.path.join(folder, 'set'), windows=2, shards=2)
+        input_pipeline.train_dataset(tiny_training.configs(data, folder)[1], tiny_training.FRAMES, 4, 1)
+    del sys.path[:len(folders)]
+    return removals
 
 
 def main():
@@ -178,11 +230,14 @@ def main():
     for name in MODULES:
         __import__(name)
     skip_deprecation_checks()
+    removals = convert_input() if sys.argv[2] == '1' else []
     import numpy as np
     gc.freeze()   # a collection in a forked process must not touch, and so copy, what they all share
     try:
         request = serve(socket.socket(fileno=int(sys.argv[1])))
     except EOFError:
+        for remove in removals:
+            remove()
         return
     np.random.seed()   # not that of all the others
     program, added = request['program'], os.environ.get('PYTHONPATH', '').split(os.pathsep)

@@ -70,7 +70,7 @@ def fraction(request):
 @pytest.mark.faults
 def test_training(campaign, fraction, tmp_path):
     folder, run, start = tiny_training.make_set(tmp_path / 'set'), tmp_path / 'run', time.monotonic()
-    process = forked.Program(tiny_training.main, tiny_training.arguments(
+    process = forked.Program(tiny_training.__file__, tiny_training.arguments(
         folder, run, steps=10 ** 7, save_every=50, keep_last=2, log_every=10, summary_every=10))
     samples = watch(process, lambda: time.monotonic() - start > HOUR * fraction)
     process.send_signal(signal.SIGTERM)
@@ -89,7 +89,7 @@ def test_restoration(campaign, fraction, tmp_path):
         write_png(kinds[-1], frame)
     for index in range(count):
         os.link(kinds[index % 8], str(clip / ('%06d.png' % index)))
-    process = forked.Program(restore_slowly.main, [
+    process = forked.Program(restore_slowly.__file__, [
         '--checkpoint=' + tiny_checkpoint(tmp_path / 'train'), '--input=%s' % clip, '--output=%s' % (tmp_path / 'out'),
         '--device=cpu', '--dcn_impl=tf'])
     samples = watch(process, lambda: False)

@@ -3,7 +3,6 @@
 A program has to do its work with such a name, or report it; it never takes it for an option, a pattern or a command.
 """
 import os
-import runpy
 import subprocess
 
 import forked
@@ -18,12 +17,6 @@ NAMES = ['$(touch pwned) `touch pwned` "it\'s"; touch pwned', '-rf', 'new\nline'
          '%s %d {0} %(x)s', 'a,b', '*?[1]', '~', 'back\\slash', 'x\udcff', 'a:b=c#d']
 MORE = ['&|<>', '.hidden', 'file:x', 'tab\there', "'", '"', '...', 'nbsp\u00a0', 'e\u0301', '$HOME', '!x', '{a,b}']
 FIRST = 'shard-00000-of-00001.tfrecord'
-
-
-def program():
-    """Runs the module $PROGRAM as a program in the folder $FOLDER."""
-    os.chdir(os.environ['FOLDER'])
-    runpy.run_module(os.environ['PROGRAM'], run_name='__main__', alter_sys=True)
 
 
 def judge(campaign, kind, done, description, folder, wanted):
@@ -96,7 +89,7 @@ def test_programs(campaign, tmp_path, number):
     video = name + '.mkv'
     make_inputs(tmp_path, name, video)
     for module, arguments, wanted in programs(name, video):
-        done = forked.run(program, arguments, dict(FOLDER=str(tmp_path), PROGRAM=module))
+        done = forked.run(module, arguments, cwd=tmp_path)
         judge(campaign, 'name: ' + module, done, '%r' % name, tmp_path, wanted)
 
 
@@ -106,7 +99,7 @@ def test_packing_and_restoring(campaign, tmp_path):
     make_inputs(tmp_path, name, '-' + name + '.mkv')
     for module, arguments, wanted in programs(name, '-' + name + '.mkv'):
         if module == 'data_tools.make_tfrecords' or '.mkv' in ' '.join(arguments):
-            done = forked.run(program, arguments, dict(FOLDER=str(tmp_path), PROGRAM=module))
+            done = forked.run(module, arguments, cwd=tmp_path)
             judge(campaign, 'name: ' + module, done, '%r' % name, tmp_path, wanted)
 
 

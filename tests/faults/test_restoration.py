@@ -39,8 +39,8 @@ def sources(tmp_path_factory):
 
 
 def start(checkpoint, source, output, pause=0., limit=None):
-    return forked.Program(restore_slowly.main, ['--checkpoint=' + checkpoint, '--input=' + source,
-                                                '--output=%s' % output, '--device=cpu', '--dcn_impl=tf'],
+    return forked.Program(restore_slowly.__file__, ['--checkpoint=' + checkpoint, '--input=' + source,
+                                                    '--output=%s' % output, '--device=cpu', '--dcn_impl=tf'],
                           dict(RESTORE_PAUSE=str(pause)), limit)
 
 

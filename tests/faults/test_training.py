@@ -14,14 +14,14 @@ import pytest
 import tiny_training
 from packed import write_clips
 from small_disk import small_disk
-from training_runs import RECIPE, steps, tensors
+from training_runs import PROGRAM, RECIPE, steps, tensors
 
 from edvr import checkpoints
 
 
 def run(folder, model_dir, disturbance='', limit=None, nan='', **fields):
     """One session; returns the finished process, or None for one that had to be killed after its time."""
-    return forked.run(tiny_training.main, tiny_training.arguments(folder, model_dir, **dict(RECIPE, **fields)),
+    return forked.run(PROGRAM, tiny_training.arguments(folder, model_dir, **dict(RECIPE, **fields)),
                       dict(TINY_TRAINING_FAULT=disturbance, TINY_TRAINING_NAN=nan), limit)
 
 
