@@ -107,6 +107,12 @@ def test_missing_and_empty(tmp_path):
     fails(tmp_path, r'clip 000 has LQ frames in .*blur4/000 but no GT folder', clips=['000'])
 
 
+def test_a_name_that_is_not_utf_8(tmp_path):
+    clips.check_text(['000', 'h\u00e4user'])
+    with pytest.raises(UserError, match=r"the name of clip 'x\\udcff' is not valid UTF-8: rename its folder or file"):
+        clips.check_text(['000', 'x\udcff'])
+
+
 def test_pairs_that_do_not_match(tmp_path):
     gt, lq = pair(tmp_path)
     (tmp_path / 'blur3').symlink_to(str(tmp_path / 'blur4'))

@@ -99,6 +99,8 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
     names = _choose(root, sorted({name for side in sides.values() for name in side}, key=natural_key), clips, exclude,
                     found.lists.get(part) if clips is None else None)
     _check_sides(names, sides, scale)
+    if degradation:   # the name of a clip is part of the seed
+        check_text(names)
     scanner = scanner or video_scan.Scanner()
     main = 'gt' if 'gt' in sides else 'lq'
     scanner.scan([(sides[side][name], side == main and shots.detects_video(name)) for side in sides for name in names
@@ -112,6 +114,15 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
         every.append(_degraded(clip, degradation) if degradation else clip)
     _tell_cropped(every)
     return [piece for clip in every for piece in split_clip(clip)] if split else every
+
+
+def check_text(names):
+    """Raises UserError for a clip name that is not UTF-8, so that records, seeds and JSON files cannot hold it."""
+    for name in names:
+        try:
+            name.encode('utf-8')
+        except UnicodeEncodeError:
+            raise UserError('the name of clip %r is not valid UTF-8: rename its folder or file' % name) from None
 
 
 def parse_names(text):

@@ -77,6 +77,7 @@ def find_source(config):
                              exclude=clips.parse_names(config.exclude), part='train', lq_folder=config.lq_folder,
                              degradation=Degradation.if_wanted(config, config.scale, config.seed), shots=rule,
                              scanner=scanner)
+    clips.check_text(clip.name for clip in found)
     deep = sorted({clip.whole for clip in found if isinstance(clip.gt, VideoFrames) and clip.gt.info.bits > 8})
     if deep:
         print('note: %d videos have more than 8 bits a channel and are packed with 8: %s'
