@@ -141,6 +141,9 @@ def test_page(tmp_path, run_program):
     (tmp_path / 'y.json').write_text('[1]')
     with pytest.raises(UserError, match=r'y\.json is no result file of edvr\.benchmark'):
         page.make(str(tmp_path))
+    (tmp_path / 'y.json').rename(tmp_path / 'x\udcff.json')
+    with pytest.raises(UserError, match=r"x\\udcff\.json' is not valid UTF-8, so the page cannot hold it: rename it"):
+        page.make(str(tmp_path))
     with pytest.raises(UserError, match=r'has no JSON file; python -m edvr\.benchmark --what=all'):
         page.make(str(tmp_path / 'nowhere'))
 

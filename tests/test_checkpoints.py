@@ -63,6 +63,16 @@ def test_empty_directory_and_unknown_prefix(tmp_path):
         checkpoints.latest(str(tmp_path / 'model.ckpt-9'))
 
 
+@pytest.mark.parametrize('name, text', [
+    ('a*', r'TensorFlow cannot read checkpoints in .*a\*: it takes \* \? \[ and \\ for a pattern of names: rename'),
+    ('a[1]', 'for a pattern of names'), ('a\\b', 'for a pattern of names'), ('a?', 'for a pattern of names'),
+    ('x\udcff', r"in '.*x\\udcff', which is not valid UTF-8: rename the folder")])
+def test_paths_that_tensorflow_takes_for_patterns(tmp_path, name, text):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=text):
+        checkpoints.chosen(str(tmp_path / name))
+
+
 def test_model_config_round_trip_and_errors(tmp_path):
     config = ModelConfig(channels=8, deform_groups=2)
     checkpoints.save_model_config(str(tmp_path / 'run'), config)

@@ -26,6 +26,15 @@ def is_remote(path):
     return '://' in str(path)
 
 
+def is_utf8(name):
+    """Whether a name (str) can be written as UTF-8. Python keeps other bytes of file names as surrogates."""
+    try:
+        name.encode('utf-8')
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def tensorflow():
     """The tensorflow module without its log output. It takes seconds to load, so it is imported on demand."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')

@@ -21,7 +21,7 @@ import typing
 
 from tqdm import tqdm
 
-from data_tools.base import paths
+from data_tools.base import files, paths
 from data_tools.base.errors import UserError
 from data_tools.media import layouts, video_scan
 from data_tools.media.frames import DegradedFrames, ImageFrames, VideoFrames
@@ -119,10 +119,8 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
 def check_text(names):
     """Raises UserError for a clip name that is not UTF-8, so that records, seeds and JSON files cannot hold it."""
     for name in names:
-        try:
-            name.encode('utf-8')
-        except UnicodeEncodeError:
-            raise UserError('the name of clip %r is not valid UTF-8: rename its folder or file' % name) from None
+        if not files.is_utf8(name):
+            raise UserError('the name of clip %r is not valid UTF-8: rename its folder or file' % name)
 
 
 def parse_names(text):

@@ -3,6 +3,7 @@ import html
 import json
 import os
 
+from data_tools.base import files
 from data_tools.base.errors import UserError
 
 PAGE = 'README.md'
@@ -47,6 +48,8 @@ def make(folder):
 
 def _read(path):
     """The content of a result file; the time of a step and of a frame have the same key."""
+    if not files.is_utf8(os.path.basename(path)):
+        raise UserError('the name of %r is not valid UTF-8, so the page cannot hold it: rename it' % path)
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)

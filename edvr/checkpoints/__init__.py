@@ -2,6 +2,7 @@
 import edvr.graph_mode  # noqa: F401 before any graph is built
 from edvr.checkpoints.directory import (
     BASENAME,
+    check_path,
     chosen,
     files_of,
     is_whole,
@@ -16,6 +17,6 @@ from edvr.checkpoints.integrity import defect
 from edvr.checkpoints.network_config import MODEL_FILE, load_model_config, save_model_config
 from edvr.checkpoints.variables import EMA_SUFFIX, name_of, restore_map
 
-__all__ = ['BASENAME', 'EMA_SUFFIX', 'MODEL_FILE', 'chosen', 'defect', 'files_of', 'is_whole', 'keep_only', 'latest',
-           'load_model_config', 'name_of', 'prefixes', 'remove', 'restore_map', 'save_model_config', 'step_of',
-           'write_state']
+__all__ = ['BASENAME', 'EMA_SUFFIX', 'MODEL_FILE', 'check_path', 'chosen', 'defect', 'files_of', 'is_whole',
+           'keep_only', 'latest', 'load_model_config', 'name_of', 'prefixes', 'remove', 'restore_map',
+           'save_model_config', 'step_of', 'write_state']

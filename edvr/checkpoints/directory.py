@@ -26,6 +26,15 @@ def step_of(prefix):
     return int(match.group(1)) if match else 0
 
 
+def check_path(path):
+    """Raises UserError for a path (str) at which TensorFlow does not find checkpoints: it matches names by patterns."""
+    if not files.is_utf8(path):
+        raise UserError('TensorFlow cannot read checkpoints in %r, which is not valid UTF-8: rename the folder' % path)
+    if any(character in path for character in '*?[\\'):
+        raise UserError('TensorFlow cannot read checkpoints in %s: it takes * ? [ and \\ for a pattern of names: '
+                        'rename the folder' % path)
+
+
 def prefixes(directory):
     """Prefixes of the checkpoints in a directory, whole or not, list of str by rising step."""
     found = [path[:-len('.index')] for path in glob.glob(os.path.join(glob.escape(directory), '*.index'))]
@@ -68,8 +77,10 @@ def chosen(path):
     Returns:
       str, the prefix.
     Raises:
-      UserError: there is none, or it is not whole; the text names the newest sound one beside it.
+      UserError: there is none, its path is a pattern, or it is not whole; the text then names the newest sound one
+        beside it.
     """
+    check_path(path)
     if os.path.isdir(path):
         prefix = _prefixes_in(path)[-1]
     else:

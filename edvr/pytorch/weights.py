@@ -57,8 +57,9 @@ def save(weights, config, output_dir):
     Returns:
       str, the checkpoint's prefix.
     Raises:
-      UserError: the directory has a checkpoint already, or cannot be written.
+      UserError: the directory has a checkpoint already, cannot be written, or has a name that TensorFlow cannot read.
     """
+    checkpoints.check_path(output_dir)
     if os.path.isdir(output_dir) and checkpoints.prefixes(output_dir):
         raise UserError('%s already holds a checkpoint (%s); give another --output_dir'
                         % (output_dir, checkpoints.prefixes(output_dir)[-1]))

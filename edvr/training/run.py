@@ -101,6 +101,7 @@ class Run:
 
     def _check_start(self, rank, size):
         training, runtime = self.training, self.runtime
+        checkpoints.check_path(self.directory)
         half = {'precision_mode': 'force_fp16', 'precision_mode_v2': 'fp16'}
         name = 'precision_mode_v2' if runtime.precision_mode_v2 else 'precision_mode'
         if runtime.device == 'npu' and getattr(runtime, name) == half[name] and training.loss_reduction == 'sum':

@@ -2,6 +2,7 @@
 
 A program has to do its work with such a name, or report it; it never takes it for an option, a pattern or a command.
 """
+import json
 import os
 import subprocess
 
@@ -44,11 +45,13 @@ def programs(name, video):
                                        '--num_frames=3', '--num_shards=1', '--exclude='],
          [inside('set', 'manifest.json'), inside('set', FIRST)]),
         ('data_tools.check_tfrecords', ['--data_dir=' + inside('set'), '--source=' + inside('clips')], []),
-        ('data_tools.regroup_reds', ['--root_dir=' + inside('reds'), '--partial'], []),
+        ('data_tools.regroup_reds', ['--root_dir=' + inside('reds'), '--partial', '--lq=none'],
+         [inside('reds', 'images', 'truth', '000'), inside('reds', 'sets', 'train.json')]),
         ('data_tools.download_reds', ['--root_dir=' + inside('reds'), '--train_sharp', '--retries=1',
                                       '--base_url=http://127.0.0.1:9/' + name], []),
         ('edvr.inspect_data', ['--data_dir=' + inside('set'), '--source=' + inside('clips'),
-                               '--output_dir=' + inside('sheets')], [inside('sheets')]),
+                               '--patch_size=8', '--output_dir=' + inside('sheets')],
+         [inside('sheets', 'crops.png'), inside('sheets', 'clips.png')]),
         ('edvr.rank_table', ['--hosts=10.0.0.1', '--device_ips=1.1.1.1', '--output=' + inside('table.json')],
          [inside('table.json')]),
         ('edvr.train', ['--data_dir=' + inside('set'), '--model_dir=' + inside('run'), '--steps=1', '--channels=8',
@@ -64,43 +67,65 @@ def programs(name, video):
          [inside('out', '00000000.png')]),
         ('edvr.infer', ['--checkpoint=' + inside('model'), '--input=' + video, '--output=' + name + ' x4.mp4',
                         '--device=cpu', '--dcn_impl=tf'], [name + ' x4.mp4']),
-        ('edvr.benchmark_page', ['--input_dir=' + inside('benchmarks')], [])]
+        ('edvr.benchmark_page', ['--input_dir=' + inside('benchmarks')], [inside('benchmarks', 'README.md')])]
 
 
 def make_inputs(root, name, video):
-    """What the programs read: clips named like their folder, a network, a video."""
+    """What the programs read: clips named like their folder, a part of REDS, a network, a result, a video."""
     folder = os.path.join(str(root), name)
     write_clips(os.path.join(folder, 'clips'), (4,), (32, 48))
     for side in ('truth', 'blur4'):
         os.rename(os.path.join(folder, 'clips', side, '000'), os.path.join(folder, 'clips', side, name))
     os.makedirs(os.path.join(folder, 'gt', 'truth', name))
+    reds = [os.path.join(folder, 'reds', 'train', 'train_sharp', clip) for clip in ('000', '001')]
+    for path in reds:
+        os.makedirs(path)
     for index, frame in enumerate(smooth_frames(3, 32, 48)):
         write_png(os.path.join(folder, 'gt', 'truth', name, '%08d.png' % index), frame)
+        for path in reds:
+            write_png(os.path.join(path, '%08d.png' % index), frame)
+    os.makedirs(os.path.join(folder, 'benchmarks'))
+    with open(os.path.join(folder, 'benchmarks', name + '.json'), 'w') as file:
+        json.dump({'machine': {}, 'results': [{'what': 'dcn', 'implementation': 'tf', 'ms': 1.}]}, file)
     tiny_checkpoint(os.path.join(folder, 'model'))
     made = os.path.join(str(root), 'made.mkv')
     write_video(made, smooth_frames(3, 16, 24))
     os.rename(made, os.path.join(str(root), video))
 
 
+def run_programs(root, name, video, selected=lambda module, arguments: True):
+    """Runs the programs in turn; yields (module, finished process or None, what it makes)."""
+    make_inputs(root, name, video)
+    for module, arguments, wanted in programs(name, video):
+        if selected(module, arguments):
+            yield module, forked.run(module, arguments, cwd=root), wanted
+
+
+@pytest.mark.faults
+def test_a_plain_name(tmp_path):
+    """Every program does its work, so an error with another name is about that name. The download has no server."""
+    for module, done, wanted in run_programs(tmp_path, 'plain', 'plain.mkv'):
+        if module != 'data_tools.download_reds':
+            assert done is not None and done.returncode == 0, done and done.stderr
+            assert all((tmp_path / path).exists() for path in wanted), module
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize('number', range(len(NAMES)))
 def test_programs(campaign, tmp_path, number):
     name = NAMES[number]
-    video = name + '.mkv'
-    make_inputs(tmp_path, name, video)
-    for module, arguments, wanted in programs(name, video):
-        done = forked.run(module, arguments, cwd=tmp_path)
+    for module, done, wanted in run_programs(tmp_path, name, name + '.mkv'):
         judge(campaign, 'name: ' + module, done, '%r' % name, tmp_path, wanted)
 
 
 def test_packing_and_restoring(campaign, tmp_path):
     """The share of every run: the programs that pass names on to others, with one name."""
     name = NAMES[0]
-    make_inputs(tmp_path, name, '-' + name + '.mkv')
-    for module, arguments, wanted in programs(name, '-' + name + '.mkv'):
-        if module == 'data_tools.make_tfrecords' or '.mkv' in ' '.join(arguments):
-            done = forked.run(module, arguments, cwd=tmp_path)
-            judge(campaign, 'name: ' + module, done, '%r' % name, tmp_path, wanted)
+
+    def passes_on(module, arguments):
+        return module == 'data_tools.make_tfrecords' or '.mkv' in ' '.join(arguments)
+    for module, done, wanted in run_programs(tmp_path, name, '-' + name + '.mkv', passes_on):
+        judge(campaign, 'name: ' + module, done, '%r' % name, tmp_path, wanted)
 
 
 # script: the variables that it takes from the environment

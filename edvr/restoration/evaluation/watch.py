@@ -27,10 +27,11 @@ class Watch:
     """
 
     def __init__(self, directory):
-        """Raises UserError if `directory` is not a directory, or its results cannot be read."""
+        """Raises UserError if `directory` is not a directory, or its results or checkpoints cannot be read."""
         if not os.path.isdir(directory):
             raise UserError('--watch follows a training directory; %s is not a directory (it must exist)'
                             % (directory or "''"))
+        checkpoints.check_path(directory)
         self.directory = directory
         self._eval = os.path.join(directory, 'eval')
         self.best_folder = os.path.join(self._eval, 'best')
