@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
+from edvr.checkpoints import integrity
 from edvr.config import ModelConfig
 
 
@@ -134,6 +135,21 @@ def read(prefix, use_ema):
         weight = tf.get_variable('edvr/weight', [2, 3])
         tf.train.Saver(checkpoints.restore_map(prefix, [weight], use_ema)).restore(session, prefix)
         return session.run(weight)
+
+
+def test_a_checkpoint_that_lacks_a_name_has_a_defect(tmp_path):
+    prefix = save(tmp_path, 1)[0]
+    assert checkpoints.names_in(prefix) == ['edvr/weight', 'global_step']
+    assert checkpoints.defect(prefix, ['edvr/weight', 'global_step']) is None
+    other = save(tmp_path, 2)[0]
+    assert 'edvr/bias' in checkpoints.defect(other, ['edvr/bias'])
+
+
+def test_what_is_known_of_checkpoints_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(integrity, '_MOST_KNOWN', 3)
+    monkeypatch.setattr(integrity, '_known', {})
+    for prefix in save(tmp_path, *range(5)):
+        assert checkpoints.defect(prefix) is None and 0 < len(integrity._known) <= 3
 
 
 def test_moving_averages_are_read_where_present(tmp_path):

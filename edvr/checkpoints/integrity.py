@@ -1,5 +1,4 @@
 """Checks the files of a checkpoint: every tensor is compared with its checksum in the index."""
-import glob
 import os
 
 import numpy as np
@@ -8,23 +7,39 @@ import tensorflow.compat.v1 as tf
 # the errors that TensorFlow's two readers of checkpoints raise for damaged files
 _DAMAGE = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
+_MOST_KNOWN = 100
 _known = {}   # state of the files -> defect, because a run requests its latest checkpoint many times
 
 
-def defect(prefix):
+def defect(prefix, names=None):
     """The defect of the checkpoint's files, str; None if they are sound.
 
     Every tensor is read once per process and state of the files: about a second per gigabyte.
+
+    Args:
+      prefix: str.
+      names: list of str, the tensors that the checkpoint must have; None for those that it has. Give them where
+        checkpoints are checked again and again: the list that TensorFlow 1 makes of them stays in memory.
     """
     state = _state(prefix) or prefix
     if state not in _known:
-        _known[state] = _find_defect(prefix)
+        if len(_known) == _MOST_KNOWN:
+            _known.clear()
+        _known[state] = _find_defect(prefix, names)
     return _known[state]
+
+
+def names_in(prefix):
+    """The names of the tensors in a sound checkpoint, sorted list of str."""
+    return sorted(tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map())
 
 
 def data_files(prefix):
     """The files that hold the tensors, sorted list of str."""
-    return sorted(glob.glob(glob.escape(prefix) + '.data-*'))
+    # not glob: the fnmatch of Python keeps thousands of patterns, and each prefix is another one
+    folder, start = os.path.split(prefix + '.data-')
+    names = os.listdir(folder or '.') if os.path.isdir(folder or '.') else []
+    return [os.path.join(folder, name) for name in sorted(names) if name.startswith(start)]
 
 
 def _state(prefix):
@@ -37,23 +52,29 @@ def _state(prefix):
     return tuple(state)
 
 
-def _find_defect(prefix):
+def _find_defect(prefix, names):
+    files = ', '.join(map(os.path.basename, data_files(prefix))) or 'its data'
     try:
         reader = tf.train.NewCheckpointReader(prefix)
-        shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        if names is None:
+            names, promised = _contents(reader)
+            held = sum(os.path.getsize(path) for path in data_files(prefix))
+            if held < promised:
+                return '%s has %d bytes, the index states %d' % (files, held, promised)
     except _DAMAGE as error:
         return '%s.index cannot be read (%s)' % (os.path.basename(prefix), str(error).split('\n')[0])
-    # strings (a TensorFlow 2 checkpoint has one) have no fixed size
-    promised = sum(int(np.prod(shape)) * tf.as_dtype(dtypes[name]).size for name, shape in shapes.items()
-                   if tf.as_dtype(dtypes[name]) != tf.string)
-    held = sum(os.path.getsize(path) for path in data_files(prefix))
-    names = ', '.join(map(os.path.basename, data_files(prefix))) or 'its data'
-    if held < promised:
-        return '%s has %d bytes, the index states %d' % (names, held, promised)
-    for name in sorted(shapes):
+    for name in names:
         try:
             reader.get_tensor(name)
         except _DAMAGE as error:
             return '%s is damaged: %s does not fit its checksum in the index (%s)' % (
-                names, name, str(error).split('\n')[0])
+                files, name, str(error).split('\n')[0])
     return None
+
+
+def _contents(reader):
+    """The sorted names of the tensors in a checkpoint, and the bytes that they take at least."""
+    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    # strings (a TensorFlow 2 checkpoint has one) have no fixed size
+    return sorted(shapes), sum(int(np.prod(shape)) * tf.as_dtype(dtypes[name]).size for name, shape in shapes.items()
+                               if tf.as_dtype(dtypes[name]) != tf.string)

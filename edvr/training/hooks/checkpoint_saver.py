@@ -27,6 +27,7 @@ class CheckpointStore:
         """
         self._directory, self._keep_last, self._hours = directory, keep_last, keep_every_hours
         self._state = state
+        self._names = None   # of the tensors, known after the first checkpoint
 
     def save(self, session, saver, step):
         """Writes a checkpoint, in a separate folder, checks it, and renames it into place, index last.
@@ -43,13 +44,14 @@ class CheckpointStore:
                 os.makedirs(folder, exist_ok=True)
                 partial = saver.save(session, os.path.join(folder, checkpoints.BASENAME), step, write_meta_graph=False,
                                      write_state=False)
-            problem = checkpoints.defect(partial)
+            problem = checkpoints.defect(partial, self._names)
             if problem:
                 raise UserError('cannot write checkpoint %s: %s; is the disk full?' % (prefix, problem))
             with files.explained(prefix):
                 _move(partial, prefix)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+        self._names = self._names or checkpoints.names_in(prefix)
         self._retain(prefix)
         checkpoints.write_state(self._directory)
         return prefix
