@@ -1,5 +1,6 @@
 """Start and end of every program: help, wrong flags, errors, Ctrl-C."""
 import os
+import signal
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from conftest import ROOT
 
 PROGRAM = '''"""Does little."""
+import atexit, os, signal
 from absl import flags
 from data_tools.base import errors, program
 flags.DEFINE_integer('steps', 3, 'how many', lower_bound=1)
@@ -20,6 +22,8 @@ def main():
         raise errors.UserError('7 is taken')
     if flags.FLAGS.steps == 8:
         raise KeyboardInterrupt
+    if flags.FLAGS.steps == 9:
+        atexit.register(os.kill, os.getpid(), signal.SIGINT)
     return flags.FLAGS.steps
 program.run(main)
 '''
@@ -62,6 +66,11 @@ def test_missing_flagfile_is_named(run_text):
 @pytest.mark.parametrize('argument, code', [('--steps=5', 5), ('--steps=8', 130)])
 def test_exit_codes(run_text, argument, code):
     assert run_text('--place=here', argument).returncode == code
+
+
+def test_an_interrupt_of_the_exit_handlers_is_no_traceback(run_text):
+    result = run_text('--place=here', '--steps=9')
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, '')
 
 
 @pytest.mark.parametrize('argument', ['--help', '-h', '--helpfull'])

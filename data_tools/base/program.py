@@ -43,7 +43,7 @@ def run(main, argv=None, topics=None, common=(), flagfiles=None):
     wanted = next(filter(None, map(_HELP.match, argv[1:])), None)
     if wanted:
         sys.exit(_reporting(lambda: print(_help(wanted, sys.modules[main.__module__].__doc__ or '', topics, common))))
-    app.run(lambda arguments: _reporting(lambda: guarded(arguments)), argv=argv,
+    app.run(lambda arguments: _ending(_reporting(lambda: guarded(arguments))), argv=argv,
             flags_parser=lambda arguments: _parse(arguments, flagfiles))
 
 
@@ -57,6 +57,12 @@ def _reporting(action):
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)
         return 128 + signal.SIGINT
+
+
+def _ending(code):
+    """Returns the exit code. From now on Ctrl-C ends the process at once; an exit handler would print a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return code
 
 
 def _help(wanted, doc, topics, common):
