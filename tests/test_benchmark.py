@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr.benchmarks import dcn, flops, measure, page, report, restore, step
@@ -110,6 +111,16 @@ def test_the_peak_is_the_fastest_product(monkeypatch):
     rates = measure.rates(2., 6e9, measure.Peak(12., 'NumPy'))
     assert rates == dict(ms=2000., gflops=3., matmul_peak_gflops=12., matmul_peak_of='NumPy', share_of_peak=.25,
                          bound_ms=500.)
+
+
+def _failing_operation():
+    with tf.Graph().as_default(), tf.Session() as session:
+        session.run(tf.debugging.Assert(tf.constant(False), ['a wrong shape']))
+
+
+def test_an_operation_that_fails_is_reported():
+    with pytest.raises(UserError, match='a wrong shape'):
+        measure.in_child(_failing_operation)
 
 
 def _blas_threads():

@@ -127,7 +127,8 @@ def in_child(function, *arguments, threads=0):
     Returns:
       That dict with 'peak_rss_mb' of the process.
     Raises:
-      UserError: the process ended by itself, as for lack of memory; or what the function raised.
+      UserError: the process ended by itself, as for lack of memory, or an operation failed.
+      Exception: what the function raised.
     """
     context = multiprocessing.get_context('spawn')
     with _blas_threads(threads), concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -156,5 +157,8 @@ def _blas_threads(threads):
 
 def _with_peak(function, arguments):
     host_memory.tune_malloc()
-    result = function(*arguments)
+    try:
+        result = function(*arguments)
+    except tf.errors.OpError as error:   # holds the operation, which cannot be sent to another process
+        raise UserError(error.message) from None
     return dict(result, peak_rss_mb=host_memory.peak_rss_mb())

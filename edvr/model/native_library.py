@@ -208,8 +208,12 @@ def load():
 
 
 def has_bfloat16():
-    """Whether this processor multiplies bfloat16 as the compiled operators do (AVX512_BF16)."""
-    return 'avx512_bf16' in _processor().split()
+    """Whether the compiled operators multiply bfloat16: the processor and the compiler know AVX512_BF16."""
+    path = compiler()
+    if path is None:
+        return False
+    macros = _output_of([path] + FLAGS + ['-dM', '-E', '-x', 'c++', os.devnull])[1]
+    return '__AVX512BF16__' in macros
 
 
 def check_bfloat16(dcn_impl):
@@ -222,7 +226,8 @@ def check_bfloat16(dcn_impl):
         raise UserError('--compute=bf16 needs the compiled operators, which a CPU has with --dcn_impl=native; '
                         '--dcn_impl is %s here' % dcn_impl)
     if not has_bfloat16():
-        raise UserError('--compute=bf16: this CPU lacks AVX512_BF16; use --compute=float32')
+        raise UserError('--compute=bf16: this CPU or its compiler lacks AVX512_BF16 (g++ knows it from version 10 on); '
+                        'use --compute=float32')
 
 
 def available():
