@@ -53,12 +53,13 @@ def _state(prefix):
 
 
 def _find_defect(prefix, names):
-    files = ', '.join(map(os.path.basename, data_files(prefix))) or 'its data'
+    paths = data_files(prefix)
+    files = ', '.join(map(os.path.basename, paths)) or 'its data'
     try:
         reader = tf.train.NewCheckpointReader(prefix)
         if names is None:
             names, promised = _contents(reader)
-            held = sum(os.path.getsize(path) for path in data_files(prefix))
+            held = sum(map(os.path.getsize, paths))
             if held < promised:
                 return '%s has %d bytes, the index states %d' % (files, held, promised)
     except _DAMAGE as error:
