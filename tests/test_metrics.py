@@ -77,6 +77,11 @@ def test_to_uint8_rounds_and_clips():
     before = values.copy()
     np.testing.assert_array_equal(metrics.to_uint8(values), [0, 0, 0, 1, 254, 255, 255])
     np.testing.assert_array_equal(values, before)
+    tall = np.random.RandomState(0).uniform(-.1, 1.1, (70, 3, 3)).astype(np.float32)
+    for dtype, peak in ((np.uint8, 255), (np.uint16, 65535)):
+        got = metrics.quantize(tall, dtype)
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got, np.rint(np.clip(tall, 0, 1) * np.float32(peak)))
 
 
 def test_wrong_sizes_are_named():

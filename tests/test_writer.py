@@ -2,6 +2,7 @@
 import errno
 import os
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -20,6 +21,19 @@ def test_everything_is_written_in_order_by_one_thread():
         for number in range(50):
             writer.put(number)
     assert done == list(range(50))
+
+
+def test_a_written_item_is_not_held():
+    class Frame:
+        pass
+    frame, written = Frame(), threading.Event()
+    freed = threading.Event()
+    weakref.finalize(frame, freed.set)
+    with BackgroundWriter(lambda frame: written.set(), threads=1) as writer:
+        writer.put(frame)
+        assert written.wait(20)
+        del frame
+        assert freed.wait(20)
 
 
 def test_several_threads_work_at_once():

@@ -12,14 +12,23 @@ _LUMA = np.array([65.481, 128.553, 24.966]) / 255   # BT.601, studio swing: blac
 _LUMA_OFFSET = 16.0
 _RADIUS, _SIGMA = 5, 1.5   # the 11x11 Gaussian window of Wang et al. 2004
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-_BAND_ROWS = 32   # rows filtered at a time: the temporaries of a band stay in the processor's cache
+_BAND_ROWS = 32   # rows worked on at a time: the temporaries of a band stay in the processor's cache
 
 
 def to_uint8(image):
-    """float [...] in [0, 1] -> uint8 [...], clipped and rounded to the nearest level (ties to even)."""
-    scaled = np.clip(image, 0, 1)   # a new array: what follows may work in place
-    scaled *= 255
-    return np.rint(scaled, out=scaled).astype(np.uint8)
+    """float [H, ...] in [0, 1] -> uint8 [H, ...], clipped and rounded to the nearest level (ties to even)."""
+    return quantize(image, np.uint8)
+
+
+def quantize(image, dtype):
+    """As `to_uint8`, for np.uint8 or np.uint16 with all its levels; in bands of rows, so it takes no more memory."""
+    image = np.asarray(image)
+    levels = np.empty(image.shape, dtype)
+    for first in range(0, len(image), _BAND_ROWS):
+        scaled = np.clip(image[first:first + _BAND_ROWS], 0, 1)   # a new array: what follows may work in place
+        scaled *= np.iinfo(dtype).max
+        levels[first:first + _BAND_ROWS] = np.rint(scaled, out=scaled)
+    return levels
 
 
 def to_levels(image):

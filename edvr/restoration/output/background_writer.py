@@ -49,3 +49,4 @@ class BackgroundWriter:
                 self._write(*item)
             except BaseException as error:   # any error must reach the thread that computes
                 self._error, self._dropped = self._error or error, True
+            del item   # a restored frame: its memory must not wait for the next one

@@ -9,7 +9,7 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import fingerprint
 from edvr.restoration import clip_source
-from edvr.restoration.evaluation.metrics import to_uint8
+from edvr.restoration.evaluation.metrics import quantize
 from edvr.restoration.output import output_lock, progress
 from edvr.restoration.output.background_writer import BackgroundWriter
 from edvr.restoration.output.segments import SegmentWriter
@@ -73,16 +73,11 @@ class _Part(typing.NamedTuple):
 def _restore(restorer, parts, bar):
     """Restores a share (list of _Part); yields how many frames each part had."""
     for source, first, end, segments, bits in parts:
-        convert = to_uint16 if bits == 10 else to_uint8
-        with segments, BackgroundWriter(lambda index, sr, segments=segments, convert=convert:
-                                        segments.write(convert(sr)), threads=1) as writer:
+        dtype = np.uint16 if bits == 10 else np.uint8
+        with segments, BackgroundWriter(lambda index, sr, segments=segments, dtype=dtype:
+                                        segments.write(quantize(sr, dtype)), threads=1) as writer:
             clip_source.restore_into(writer.put, restorer, source, first, end, bar)
         yield end - first
-
-
-def to_uint16(sr):
-    """float [H, W, 3] in [0, 1], clipped -> uint16."""
-    return np.rint(np.clip(sr, 0, 1) * 65535).astype(np.uint16)
 
 
 def _record(settings, source):
