@@ -1,4 +1,5 @@
 """Streaming with kept features against whole windows; sizes, tiles, ensemble, graphs, bad input."""
+import contextlib
 import itertools
 import os
 import shutil
@@ -19,7 +20,8 @@ from edvr.config.export import ExportConfig
 from edvr.config.restoration import FILLS as FLAG_FILLS
 from edvr.config.restoration import RestoreConfig
 from edvr.model import layers, native_library
-from edvr.restoration import ensemble, memory
+from edvr.restoration import ensemble, memory, strips
+from edvr.restoration.engine import CheckpointEngine
 from edvr.restoration.graph.exporting import export
 from edvr.restoration.restorer import Restorer
 
@@ -58,9 +60,10 @@ def seven(tmp_path_factory):
 
 
 def whole_windows(engine, frames, fill='reflection_circle'):
-    """Every window on its own, through the undivided graph."""
+    """Every window on its own, through the undivided graph, all frames of a window at once."""
     windows = [window_indices(i, len(frames), engine.config.num_frames, fill) for i in range(len(frames))]
-    return engine.run(frames[np.array(windows)])
+    nodes = engine._nodes_for(engine._build_whole, frames[0])
+    return engine._session.run(nodes['sr'], {nodes['windows']: frames[np.array(windows)]})
 
 
 def variant(restorer, **options):
@@ -168,16 +171,35 @@ def test_default_overlap_hides_the_tiles(restorer):
 
 def test_tile_from_a_memory_budget(restorer):
     auto = variant(restorer, tile='auto', overlap=16, memory=64 * 2 ** 30)
-    assert len(auto._tiling(48, 400).boxes) == 1
+    tiles, cache_bytes = auto._tiling(48, 400)
+    assert len(tiles.boxes) == 1 and cache_bytes == auto._cache_bytes > 0
     assert auto._bytes_per_pixel > 100
-    frames_bytes = 3 * 12 * 16 * 48 * 400
+    frames_bytes = 2.5 * 12 * 16 * 48 * 400
     little = variant(auto, memory=memory.resident() + frames_bytes + 48 * 200 * auto._bytes_per_pixel, cache_bytes=0)
-    tiles = little._tiling(48, 400)
-    assert len(tiles.boxes) > 1
+    tiles, cache_bytes = little._tiling(48, 400)
+    assert len(tiles.boxes) > 1 and cache_bytes == 0
     with pytest.raises(UserError, match=r'--memory_gb=\S+ is less than .* raise it'):
         variant(auto, memory=1)._tiling(48, 400)
     with pytest.raises(UserError, match='--tile=auto measures the memory of this host'):
         variant(auto, device='gpu')._tiling(48, 400)
+
+
+@pytest.mark.parametrize('with_tsa', [True, False])
+@pytest.mark.parametrize('dcn_impl', ['tf', pytest.param('native', marks=pytest.mark.skipif(
+    native_library.compiler() is None, reason='no C++ compiler'))])
+def test_accelerators_restore_whole_windows_to_the_same_values(tmp_path, with_tsa, dcn_impl, monkeypatch):
+    """On a CPU frame by frame and in strips; here a graph for a GPU runs on the CPU."""
+    monkeypatch.setattr(strips, '_SMALL', 0)
+    prefix = amplify(tiny_checkpoint(tmp_path, num_frames=3, with_tsa=with_tsa))
+    frames = smooth_frames(3, 40, 24)
+    with contextlib.closing(CheckpointEngine(prefix, dcn_impl)) as engine, \
+            contextlib.closing(CheckpointEngine(prefix, 'tf', 'gpu')) as whole:
+        assert engine._frame_by_frame and not whole._frame_by_frame
+        expected = whole.run(np.stack([frames, frames[::-1]]))
+        np.testing.assert_allclose(engine.run(np.stack([frames, frames[::-1]])), expected, atol=1e-5, rtol=0)
+        for each in (engine, whole):
+            restored = each.restore([each.features(frame) for frame in frames], frames[1])
+            np.testing.assert_allclose(restored, expected[0], atol=1e-5, rtol=0)
 
 
 def test_ensemble_is_the_mean_of_the_versions(restorer):

@@ -70,12 +70,3 @@ def test_unusable_tiles_are_refused():
         tiling.Tiling((100, 100), (66, 66), 16, 4, 4)
     with pytest.raises(UserError, match='tile is 64 with tile_overlap 40; a tile must be at least twice'):
         tiling.Tiling((100, 100), (64, 64), 40, 4, 4)
-
-
-def test_choose_tile_keeps_the_budget():
-    assert tiling.choose_tile(100, 100, 16, 4, 10.0, 100 * 100 * 10) == 0
-    tile = tiling.choose_tile(1080, 1920, 64, 4, 1000.0, 300 * 300 * 1000)
-    assert tile == 300
-    assert tiling.choose_tile(100, 1920, 32, 4, 1000.0, 300 * 300 * 1000) == 900   # cut along the long side only
-    with pytest.raises(UserError, match='enough for 40 pixels a side; at least 128 are needed'):
-        tiling.choose_tile(1080, 1920, 64, 4, 1000.0, 40 * 40 * 1000)

@@ -10,6 +10,7 @@ from edvr.model.layers import (
     conv2d_with_reference,
     lrelu,
     mean_magnitude,
+    reference_half,
     shape_of,
     uniform,
     upsample,
@@ -34,11 +35,47 @@ def align(features, config, dcn_impl='tf'):
     N, _, H, W, _ = shape_of(features[0])
     frames = [_merge_frames(level) for level in features]
     references = [level[:, T // 2] for level in features]
-    means = {}
+    feature, means = _align(frames, references, T, {}, config, dcn_impl)
+    return tf.reshape(lrelu(feature), [N, T, H, W, C]), means
+
+
+def align_frame(frame, halves, config, dcn_impl='tf'):
+    """Aligns one frame; the frames of a window one after the other take less memory than `align`.
+
+    Args:
+      frame: its pyramid, float32 [N, H, W, C], [N, H/2, W/2, C], [N, H/4, W/4, C].
+      halves: `reference_halves` of the centre frame.
+      config, dcn_impl: as in `align`.
+    Returns:
+      float32 [N, H, W, C].
+    """
+    return lrelu(_align(frame, frame, 1, halves, config, dcn_impl)[0])
+
+
+def reference_halves(centre, config):
+    """What the alignment computes of the centre frame for all frames: {layer: float32 [N, h, w, C]}.
+
+    Args:
+      centre: the pyramid of the centre frame, see `align_frame`.
+      config: ModelConfig.
+    """
+    layers = [('offset_conv1/' + level, centre[index]) for index, level in enumerate(('l1', 'l2', 'l3'))]
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+        return {name: reference_half(level, config.channels, name)
+                for name, level in layers + [('cas_offset_conv1', centre[0])]}
+
+
+def _align(frames, references, T, halves, config, dcn_impl):
+    """Aligns pyramids of [N*T, h, w, C] to those of [N, h, w, C]; the last activation is left to the caller.
+
+    Returns:
+      float32 [N*T, H, W, C] and the means of `align`. `references` serve the layers that `halves` does not have.
+    """
+    C, means = config.channels, {}
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
         up_offset = up_feature = None
         for index, level in ((2, 'l3'), (1, 'l2'), (0, 'l1')):
-            offset = _offset_features(frames[index], references[index], up_offset, level, config)
+            offset = _offset_features(frames[index], references[index], T, halves, up_offset, level, config)
             feature, means[level] = dcn_pack(frames[index], offset, 'dcn_pack/' + level, config, dcn_impl)
             if up_feature is not None:
                 feature = conv2d([feature, up_feature], C, 'feat_conv/' + level, activation='lrelu' if index else None)
@@ -47,10 +84,11 @@ def align(features, config, dcn_impl='tf'):
             if index > 0:
                 # twice the size, so twice the distance in pixels
                 up_offset, up_feature = upsample(offset, 2, gain=2.0), upsample(feature, 2)
-        offset = conv2d_with_reference(feature, references[0], C, T, 'cas_offset_conv1', 'lrelu')
+        offset = conv2d_with_reference(feature, references[0], C, T, 'cas_offset_conv1', 'lrelu',
+                                       halves.get('cas_offset_conv1'))
         offset = conv2d(offset, C, 'cas_offset_conv2', activation='lrelu')
         feature, means['cas'] = dcn_pack(feature, offset, 'cas_dcnpack', config, dcn_impl)
-    return tf.reshape(lrelu(feature), [N, T, H, W, C]), means
+    return feature, means
 
 
 def _merge_frames(x):
@@ -58,10 +96,10 @@ def _merge_frames(x):
     return tf.reshape(x, [N * T, H, W, C])
 
 
-def _offset_features(frames, reference, up_offset, level, config):
+def _offset_features(frames, reference, T, halves, up_offset, level, config):
     """The input of a level's offset prediction; float32 [N*T, h, w, C]. `up_offset` comes from the coarser level."""
-    C = config.channels
-    x = conv2d_with_reference(frames, reference, C, config.num_frames, 'offset_conv1/' + level, 'lrelu')
+    C, name = config.channels, 'offset_conv1/' + level
+    x = conv2d_with_reference(frames, reference, C, T, name, 'lrelu', halves.get(name))
     if up_offset is None:
         return conv2d(x, C, 'offset_conv2/' + level, activation='lrelu')
     x = conv2d([x, up_offset], C, 'offset_conv2/' + level, activation='lrelu')

@@ -22,8 +22,25 @@ def fuse(aligned, config):
         return conv2d(stack_frames(aligned), config.channels, SCOPE, size=1)
     with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
         stacked = stack_frames(temporal_attention(aligned, config))
-        feature = conv2d(stacked, config.channels, 'feat_fusion', size=1, activation='lrelu')
-        return spatial_attention(feature, stacked, config)
+        return _fuse_weighted(stacked, config)
+
+
+def fuse_weighted(weighted, config):
+    """`fuse` for frames one after the other: the rest of it.
+
+    Args:
+      weighted: list of T float32 [N, H, W, C], `weigh` of each aligned frame; without TSA the aligned frames.
+      config: ModelConfig.
+    """
+    if not config.with_tsa:
+        return conv2d(weighted, config.channels, SCOPE, size=1)
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+        return _fuse_weighted(weighted, config)
+
+
+def _fuse_weighted(stacked, config):
+    feature = conv2d(stacked, config.channels, 'feat_fusion', size=1, activation='lrelu')
+    return spatial_attention(feature, stacked, config)
 
 
 def stack_frames(aligned):
@@ -38,7 +55,28 @@ def temporal_attention(aligned, config):
     reference = conv2d(aligned[:, config.num_frames // 2], C, 'temporal_attn1')
     embedding = conv2d(tf.reshape(aligned, [N * T, H, W, C]), C, 'temporal_attn2')
     embedding = tf.reshape(embedding, [N, T, H, W, C])
-    correlation = tf.reduce_sum(embedding * reference[:, tf.newaxis], axis=-1, keepdims=True)
+    return _weigh(aligned, embedding, reference[:, tf.newaxis])
+
+
+def reference_embedding(aligned):
+    """The embedding of the aligned centre frame, for `weigh`; float32 [N, H, W, C] both ways."""
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+        return conv2d(aligned, int(aligned.shape[-1]), 'temporal_attn1')
+
+
+def weigh(aligned, reference):
+    """`temporal_attention` of one frame; float32 [N, H, W, C] both ways.
+
+    Args:
+      aligned: float32 [N, H, W, C].
+      reference: the `reference_embedding` of the centre frame.
+    """
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
+        return _weigh(aligned, conv2d(aligned, int(aligned.shape[-1]), 'temporal_attn2'), reference)
+
+
+def _weigh(aligned, embedding, reference):
+    correlation = tf.reduce_sum(embedding * reference, axis=-1, keepdims=True)
     return aligned * tf.sigmoid(correlation)
 
 
@@ -47,7 +85,7 @@ def spatial_attention(feature, stacked, config):
 
     Args:
       feature: float32 [N, H, W, C], the fused frames.
-      stacked: float32 [N, H, W, T*C], the frames before fusion.
+      stacked: float32 [N, H, W, T*C], the frames before fusion; or a list of T, [N, H, W, C] each.
       config: ModelConfig.
     Returns:
       float32 [N, H, W, C].

@@ -182,7 +182,7 @@ def conv2d(x, channels, name, size=3, stride=1, weight_init=None, bias_init=None
         return activate(tf.nn.bias_add(convolve(x, weight, stride), bias), **fused)
 
 
-def conv2d_with_reference(x, reference, channels, frames, name, activation=None):
+def conv2d_with_reference(x, reference, channels, frames, name, activation=None, half=None):
     """The 3x3 convolution of every frame concatenated with its window's reference, the latter convolved only once.
 
     A convolution of a concatenation is the sum of two convolutions with the kernel split.
@@ -194,15 +194,25 @@ def conv2d_with_reference(x, reference, channels, frames, name, activation=None)
       frames: int, T.
       name: str, the layer's scope.
       activation: None, 'relu' or 'lrelu'.
+      half: the result of `reference_half` where it is known already.
     Returns:
       float32 [N*T, H, W, C_out].
     """
     C = int(x.shape[-1])
     with tf.variable_scope(name, reuse=tf.AUTO_REUSE):
-        weight, bias = conv_variables(C + int(reference.shape[-1]), channels)
+        weight, bias = conv_variables(2 * C, channels)
         weight = tf.convert_to_tensor(weight)
-        shared = fused_conv([reference], weight[:, :, C:], bias)
-        return fused_conv([x], weight[:, :, :C], activation=activation, residual=shared, frames=frames)
+        if half is None:
+            half = fused_conv([reference], weight[:, :, C:], bias)
+        return fused_conv([x], weight[:, :, :C], activation=activation, residual=half, frames=frames)
+
+
+def reference_half(reference, channels, name):
+    """The part of `conv2d_with_reference` that all frames of a window share; float32 [N, H, W, C_out]."""
+    C = int(reference.shape[-1])
+    with tf.variable_scope(name, reuse=tf.AUTO_REUSE):
+        weight, bias = conv_variables(2 * C, channels)
+        return fused_conv([reference], tf.convert_to_tensor(weight)[:, :, C:], bias)
 
 
 def residual_block(x, name):

@@ -6,25 +6,34 @@ is normalised here); every variable is below `edvr/`, named as the reference imp
 Letters: N batch, T frames, H W input size, C channels, s scale (output size over input size).
 """
 import collections
+import contextlib
 
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.model import recompute
-from edvr.model.alignment import align
-from edvr.model.fusion import fuse
+from edvr.model import alignment, fusion, recompute, reconstruction
 from edvr.model.layers import conv2d, convolution_gradients, gradients_way, residual_blocks, shape_of
 from edvr.model.losses import as_float
 from edvr.model.predeblur import first_features
-from edvr.model.reconstruction import reconstruct
 
 SCOPE = 'edvr'
+ENLARGE_REACH = 2   # rows and columns, see `enlarge`: one convolution at the input's size, the others at larger ones
 
 Outputs = collections.namedtuple('Outputs', 'sr offset_means')
 Outputs.__doc__ = """The outputs of the network.
 
 sr: float32 [N, s*H, s*W, 3], in [0, 1] but not clipped.
 offset_means: {'l3', 'l2', 'l1', 'cas'} -> float32 scalar, mean |offset| in pixels of that deformable convolution.
+"""
+
+FrameStages = collections.namedtuple('FrameStages', 'pyramid halves aligned reference weighted')
+FrameStages.__doc__ = """What the network computes for one frame of a window.
+
+pyramid: the result of `extract_features`.
+halves: {layer: float32 [N, h, w, C]}, what the alignment computes of the centre frame.
+aligned: float32 [N, h, w, C], from pyramid and halves.
+reference: float32 [N, h, w, C], the embedding of the centre frame for the temporal attention; None without TSA.
+weighted: float32 [N, h, w, C], from aligned and reference; aligned itself without TSA.
 """
 
 
@@ -56,9 +65,15 @@ def edvr(lq, config, dcn_impl='tf', recompute_alignment=False):
     return restore_features(windows, lq[:, config.num_frames // 2], config, dcn_impl, recompute_alignment)
 
 
-def _convolutions(dcn_impl):
-    """The compiled deformable convolution runs on CPUs only, together with compiled plain convolutions."""
-    return convolution_gradients('native' if dcn_impl == 'native' else gradients_way())
+@contextlib.contextmanager
+def _layers(dcn_impl):
+    """Context in which the layers of the network are made.
+
+    The compiled deformable convolution runs on CPUs only, together with compiled plain convolutions.
+    """
+    way = 'native' if dcn_impl == 'native' else gradients_way()
+    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE), convolution_gradients(way):
+        yield
 
 
 def extract_features(frames, config, dcn_impl='tf'):
@@ -73,7 +88,7 @@ def extract_features(frames, config, dcn_impl='tf'):
     frames = as_float(frames)
     check_size(frames.shape.as_list()[1], frames.shape.as_list()[2], config)
     C = config.channels
-    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE), _convolutions(dcn_impl):
+    with _layers(dcn_impl):
         l1 = residual_blocks(first_features(frames, config), config.num_extract_block, 'feature_extraction')
         l2 = conv2d(l1, C, 'conv_l2_1', stride=2, activation='lrelu')
         l2 = conv2d(l2, C, 'conv_l2_2', activation='lrelu')
@@ -92,17 +107,68 @@ def restore_features(features, centre, config, dcn_impl='tf', recompute_alignmen
     Returns:
       Outputs.
     """
-    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE), _convolutions(dcn_impl):
-        def alignment(*levels):
-            aligned, means = align(levels, config, dcn_impl)
+    with _layers(dcn_impl):
+        def align(*levels):
+            aligned, means = alignment.align(levels, config, dcn_impl)
             return [aligned] + [means[name] for name in sorted(means)], sorted(means)
 
         if recompute_alignment:
-            (aligned, *values), names = recompute.recompute(alignment, features)
+            (aligned, *values), names = recompute.recompute(align, features)
         else:
-            (aligned, *values), names = alignment(*features)
-        sr = reconstruct(fuse(aligned, config), as_float(centre), config)
+            (aligned, *values), names = align(*features)
+        sr = reconstruction.reconstruct(fusion.fuse(aligned, config), as_float(centre), config)
     return Outputs(sr, dict(zip(names, values)))
+
+
+def frame_stages(frame, config, dcn_impl='tf'):
+    """The network up to the fusion for one frame of each window.
+
+    A caller that runs the stages of one frame after the other feeds the values of earlier stages, and `halves` and
+    `reference` with those of the centre frame. So it needs memory for the intermediate values of one frame only.
+
+    Args:
+      frame: uint8, or float32 in [0, 1], [N, H, W, 3].
+      config, dcn_impl: as in `edvr`.
+    Returns:
+      FrameStages.
+    """
+    pyramid = extract_features(frame, config, dcn_impl)
+    with _layers(dcn_impl):
+        halves = alignment.reference_halves(pyramid, config)
+        aligned = alignment.align_frame(pyramid, halves, config, dcn_impl)
+        if not config.with_tsa:
+            return FrameStages(pyramid, halves, aligned, None, aligned)
+        reference = fusion.reference_embedding(aligned)
+        return FrameStages(pyramid, halves, aligned, reference, fusion.weigh(aligned, reference))
+
+
+def refine(weighted, config, dcn_impl='tf'):
+    """Fuses the frames of a window and refines the result.
+
+    Args:
+      weighted: list of T float32 [N, h, w, C], see `FrameStages`.
+      config, dcn_impl: as in `edvr`.
+    Returns:
+      float32 [N, h, w, C].
+    """
+    with _layers(dcn_impl):
+        return reconstruction.refine(fusion.fuse_weighted(weighted, config), config)
+
+
+def enlarge(refined, centre, config, dcn_impl='tf'):
+    """The restored frame from refined features, the last part of the network.
+
+    An output row depends on at most ENLARGE_REACH rows of `refined` and `centre` above and below its own.
+
+    Args:
+      refined: float32 [N, h, w, C], the result of `refine`.
+      centre: uint8, or float32 in [0, 1], [N, H, W, 3], the centre frame.
+      config, dcn_impl: as in `edvr`.
+    Returns:
+      float32 [N, s*H, s*W, 3], not clipped.
+    """
+    with _layers(dcn_impl):
+        return reconstruction.enlarge(refined, as_float(centre), config)
 
 
 def check_size(height, width, config):

@@ -14,7 +14,16 @@ def reconstruct(feature, centre, config):
     Returns:
       float32 [N, s*H, s*W, 3] (s = 4 with hr_in), not clipped.
     """
-    x = residual_blocks(feature, config.num_reconstruct_block, 'reconstruction')
+    return enlarge(refine(feature, config), centre, config)
+
+
+def refine(feature, config):
+    """The residual blocks, the first part of `reconstruct`; float32 [N, H, W, C] both ways."""
+    return residual_blocks(feature, config.num_reconstruct_block, 'reconstruction')
+
+
+def enlarge(x, centre, config):
+    """The other part of `reconstruct`: x is the result of `refine`."""
     for name, channels, factor in stages(config):
         x = conv2d(x, channels * factor ** 2, name, activation='lrelu', block=factor)
     x = conv2d(x, OUTPUT_CHANNELS, 'conv_hr', activation='lrelu')

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-_PROBE = 160
+_PROBE = 272   # pixels a side; a window of this size is restored as a large one is, the last layers in strips
 _INTERVAL_S = 0.002
 
 
@@ -55,6 +55,12 @@ def bytes_per_pixel(engine):
     with Peak() as peak:
         engine.run(np.zeros([1, num_frames, side, side, 3], np.uint8))
     return (peak.bytes - before) / side ** 2
+
+
+def kept_bytes_per_pixel(engine):
+    """The memory of the kept features of one frame for each of its pixels, float, bytes. engine: has `features`."""
+    side = engine.config.size_multiple
+    return sum(level.nbytes for level in engine.features(np.zeros([side, side, 3], np.uint8))) / side ** 2
 
 
 def trim():

@@ -9,13 +9,15 @@ from data_tools.media.windows import window_indices
 from edvr import checkpoints
 from edvr.config import ModelConfig, RuntimeConfig
 from edvr.config.export import OPEN
-from edvr.restoration import ensemble, memory, tiling
+from edvr.restoration import ensemble, memory, tile_choice, tiling
 from edvr.restoration.engine import CheckpointEngine
 from edvr.restoration.evaluation.metrics import to_uint8
 from edvr.restoration.graph import parts, signature
 from edvr.restoration.graph.loading import is_exported, read_bytes
 from edvr.restoration.graph.substitution import load_graph
 from edvr.runtime import devices
+
+_FRAMES = 2.5   # restored frames in memory, as float32: this one, and the one before it while it is written as uint8
 
 
 class Network(typing.NamedTuple):
@@ -139,48 +141,46 @@ class Restorer:
         for index, window, buffer in windows(frames, self.config.num_frames, self._fill, length, start):
             if plan is None:
                 shape = buffer[index].shape
-                plan = _Plan(self._engine, shape, self._tiling(*shape[:2]), self._versions, self._cache_bytes)
+                plan = _Plan(self._engine, shape, *self._tiling(*shape[:2]), self._versions)
             sr = plan.restore(index, window, buffer)
             if not np.isfinite(sr.sum(dtype=np.float64)):
                 raise UserError('frame %d: the output of the network contains NaN or Inf: check its weights' % index)
             yield sr
 
     def _tiling(self, height, width):
-        """How frames of this size are padded and cut."""
+        """How frames of this size are padded and cut, and the memory that their kept features may take, bytes."""
         multiple, fixed = self.config.size_multiple, (0, 0)
         interface = getattr(self._engine, 'interface', None)
         if interface:   # of an exported graph
             fixed = tuple(0 if side == OPEN else side for side in (interface.height, interface.width))
         frame = tiling.padded_size(height, width, multiple, fixed)
-        tile = self._tile
-        if tile == 'auto':
-            tile = 0 if all(fixed) else self._auto_tile(*frame)
-        sides = [side or tile or length for side, length in zip(fixed, frame)]
+        tile, cache_bytes = (self._tile or max(frame),) * 2, self._cache_bytes
+        if self._tile == 'auto':
+            tile, cache_bytes = (fixed, cache_bytes) if all(fixed) else self._auto_tile(*frame)
+        sides = [side or wanted for side, wanted in zip(fixed, tile)]
         # a graph exported for one size fixes the tile, so the overlap is reduced
         overlap = min([self._overlap] + [side // 2 for side in fixed if side])
-        return tiling.Tiling(frame, sides, overlap, multiple, self.config.upscale)
+        return tiling.Tiling(frame, sides, overlap, multiple, self.config.upscale), cache_bytes
 
     def _auto_tile(self, height, width):
-        """The tile that the memory budget allows (0: the whole frame), and what remains of it for kept features."""
+        """The tile for a memory budget, (height, width), and the memory for kept features, bytes."""
         if self._device != 'cpu':
             raise UserError('--tile=auto measures the memory of this host, not that of --device=%s; give the side '
                             'of a tile, such as --tile=512' % self._device)
         if self._bytes_per_pixel is None:
             self._bytes_per_pixel = memory.bytes_per_pixel(self._engine)
-        # the restored frame, its weighted sum and the one handed out before it, float32
-        frames = 3 * 12 * self.config.upscale ** 2 * height * width
         memory.trim()
-        budget = self._memory - memory.resident() - frames
-        if budget >= self._bytes_per_pixel * height * width:
-            return 0
+        budget = self._memory - memory.resident() - _FRAMES * 12 * self.config.upscale ** 2 * height * width
         if budget <= 0:
             raise UserError('--memory_gb=%g is less than %.2f GB: the program, the network and restored frames of this '
                             'size take so much before any tile; raise it'
                             % (self._memory / 2 ** 30, (self._memory - budget) / 2 ** 30))
-        # kept features of all tiles must be in memory besides the tile being restored
-        self._cache_bytes = min(self._cache_bytes, budget / 2)
-        return tiling.choose_tile(height, width, self._overlap, self.config.size_multiple, self._bytes_per_pixel,
-                                  max(budget - self._cache_bytes, 0))
+        kept = 0
+        if self._cache_bytes:
+            kept = memory.kept_bytes_per_pixel(self._engine) * self.config.num_frames * len(self._versions)
+        choice = tile_choice.choose((height, width), self._overlap, self.config.size_multiple, self._bytes_per_pixel,
+                                    budget, kept, self._cache_bytes)
+        return choice.tile, self._cache_bytes if choice.keeps else 0
 
 
 def windows(frames, num_frames, fill, length=None, start=0):
@@ -239,7 +239,7 @@ def _check_frame(frame, index, buffer):
 class _Plan:
     """Restores frames of one size: pads, transforms and tiles them, and undoes it on the result."""
 
-    def __init__(self, engine, shape, tiles, versions, cache_bytes):
+    def __init__(self, engine, shape, tiles, cache_bytes, versions):
         self._engine, self._tiles, self._versions = engine, tiles, versions
         self._shape, self._scale = shape, engine.config.upscale
         self._kept = {}          # frame index -> {(tile, version): features}

@@ -130,30 +130,3 @@ def _normalised(begins, tile, length, overlap, scale):
         parts.append(weights(begin, tile, length, overlap, scale))
         total[begin * scale:(begin + tile) * scale] += parts[-1]
     return [part / total[begin * scale:(begin + tile) * scale] for begin, part in zip(begins, parts)]
-
-
-def choose_tile(height, width, overlap, multiple, bytes_per_pixel, memory):
-    """The largest square tile whose cost stays within a memory budget.
-
-    Args:
-      height, width: LQ size of the frame.
-      overlap: see `starts`.
-      bytes_per_pixel: of one tile pixel while its window is restored.
-      memory: bytes available for that.
-    Returns:
-      int, a multiple of `multiple`; 0 when the whole frame fits.
-    Raises:
-      UserError: not even the smallest tile fits.
-    """
-    pixels = memory / bytes_per_pixel
-    if height * width <= pixels:
-        return 0
-    tile = int(pixels ** 0.5) // multiple * multiple
-    # a narrow frame needs tiles only along its long side
-    if min(height, width) < tile:
-        tile = int(pixels / min(height, width)) // multiple * multiple
-    smallest = max(2 * overlap, 64)
-    if tile < smallest:
-        raise UserError('--memory_gb leaves %.2f GB for a tile, enough for %d pixels a side; at least %d are needed: '
-                        'raise it, or lower --tile_overlap' % (memory / 2 ** 30, tile, smallest))
-    return tile
