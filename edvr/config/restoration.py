@@ -28,10 +28,12 @@ class RestoreConfig(Config):
     cache_gb: float = option(4., 'memory in GB that kept features may take; where more is needed (large frames in '
                              'tiles, ensemble) every window is computed whole', low=0.)
     tile: str = option('0', 'restore in overlapping square tiles with this side in LQ pixels, to bound memory; 0 '
-                       'restores whole frames; auto uses the largest that --memory_gb allows', common=True)
+                       'restores whole frames; auto chooses the tiles with the least work that --memory_gb allows',
+                       common=True)
     tile_overlap: int = option(64, 'LQ pixels that neighbouring tiles share; fewer are faster, more hide seams better',
                                low=0)
-    memory_gb: float = option(8., 'memory in GB that --tile=auto may use, features included', low=0.1)
+    memory_gb: float = option(8., 'memory in GB that --tile=auto may use for the program, restored frames, a tile and '
+                              'kept features', low=0.1)
     ensemble: bool = option(False, 'restore the 8 flipped and transposed versions and average them: 8 times the work '
                             'for a little more quality', common=True)
     device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto uses npu if there is an '

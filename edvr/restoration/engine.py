@@ -9,9 +9,10 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config.runtime import RuntimeConfig
-from edvr.model import layers, native_library, network
+from edvr.model import layers, native_library
 from edvr.model.deform_conv import resolve_impl
 from edvr.restoration.frame_by_frame import FrameByFrame
+from edvr.restoration.whole_window import WholeWindow
 from edvr.runtime import devices
 
 
@@ -38,17 +39,14 @@ class NetworkEngine:
         self._impl = resolve_impl(dcn_impl, device)
         if compute == 'bf16':
             native_library.check_bfloat16(self._impl)
-        self._frame_by_frame = device == 'cpu'
-        # the runtime of an NPU compiles a graph for one shape; elsewhere one graph serves all sizes
-        self._static = device == 'npu'
-        self._nodes = {}
+        self._device, self._networks = device, {}
         self._graph = tf.Graph()
         runtime = RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
         self._session = tf.Session(graph=self._graph, config=devices.session_config(runtime))
         multiple = self.config.size_multiple
         with self._graph.as_default():
-            # on devices that want fixed sizes this makes the variables and is not run
-            self._nodes_for(self._build_parts, np.empty([multiple, multiple, 3], np.uint8))
+            # makes the variables; where sizes are fixed, it is not run
+            self._network(np.empty([multiple, multiple, 3], np.uint8))
             self._load(tf.global_variables())
 
     def _load(self, variables):
@@ -67,10 +65,7 @@ class NetworkEngine:
         Returns:
           tuple of three float32 arrays [1, h, w, C]: whole, half and quarter resolution.
         """
-        nodes = self._nodes_for(self._build_parts, frame)
-        if self._frame_by_frame:
-            return self._session.run(nodes.pyramid, {nodes.frame: _as_input(frame[None])})
-        return self._session.run(nodes['pyramid'], {nodes['frames']: _as_input(frame[None])})
+        return self._network(frame).features(self._session.run, _as_input(frame))
 
     def restore(self, features, centre):
         """Restores the frame in the middle of a window.
@@ -81,13 +76,7 @@ class NetworkEngine:
         Returns:
           float32 [s*H, s*W, 3], not clipped.
         """
-        nodes = self._nodes_for(self._build_parts, centre)
-        if self._frame_by_frame:
-            return nodes.restore(self._session.run, features.__getitem__, _as_input(centre[None]))
-        feed = {nodes['centre']: _as_input(centre[None])}
-        for placeholders, pyramid in zip(nodes['features'], features):
-            feed.update(zip(placeholders, pyramid))
-        return self._session.run(nodes['restored'], feed)[0]
+        return self._network(centre).restore(self._session.run, features, _as_input(centre))
 
     def run(self, windows):
         """Restores whole windows, without kept features.
@@ -97,43 +86,20 @@ class NetworkEngine:
         Returns:
           float32 [N, s*H, s*W, 3], not clipped.
         """
-        if self._frame_by_frame:
-            restored = [self._run_window(window) for window in windows]
-            return restored[0][None] if len(restored) == 1 else np.stack(restored)   # one may be large: no copy
-        nodes = self._nodes_for(self._build_whole, windows[0, 0])
-        return self._session.run(nodes['sr'], {nodes['windows']: _as_input(windows)})
+        restored = [self._network(window[0]).restore_window(self._session.run, _as_input(window))
+                    for window in windows]
+        return restored[0][None] if len(restored) == 1 else np.stack(restored)   # one may be large: no copy
 
-    def _run_window(self, window):
-        centre = window[len(window) // 2]
-        nodes = self._nodes_for(self._build_parts, centre)
-        return nodes.restore(self._session.run, lambda t: self.features(window[t]), _as_input(centre[None]))
-
-    def _nodes_for(self, build, frame):
-        """The nodes that `build` adds to the graph for frames of this size, added at their first use."""
-        size = frame.shape[:2] if self._static else (None, None)
-        key = build, size, frame.dtype
-        if key not in self._nodes:
+    def _network(self, frame):
+        """The network for frames of this size and dtype, added to the graph at its first use."""
+        size = frame.shape[:2] if self._device == 'npu' else ()   # its runtime compiles a graph for one size
+        key = size, frame.dtype
+        if key not in self._networks:
+            network = FrameByFrame if self._device == 'cpu' else WholeWindow
             with self._graph.as_default(), layers.restoring(self._compute):
-                self._nodes[key] = build(tf.uint8 if frame.dtype == np.uint8 else tf.float32, *size)
-        return self._nodes[key]
-
-    def _build_parts(self, dtype, height, width):
-        """A frame's features, and the rest of the network from the features of a window."""
-        config = self.config
-        if self._frame_by_frame:
-            return FrameByFrame(dtype, config, self._impl)
-        frames, centre = (tf.placeholder(dtype, [1, height, width, 3]) for _ in range(2))
-        pyramid = tuple(network.extract_features(frames, config, self._impl))
-        # fed one by one: what was fetched goes back without a copy on the host
-        features = [[tf.placeholder(level.dtype, level.shape) for level in pyramid] for _ in range(config.num_frames)]
-        stacks = tuple(tf.stack(level, axis=1) for level in zip(*features))
-        restored = network.restore_features(stacks, centre, config, self._impl).sr
-        return {'frames': frames, 'pyramid': pyramid, 'features': features, 'centre': centre, 'restored': restored}
-
-    def _build_whole(self, dtype, height, width):
-        """The undivided network, for whole windows at once."""
-        windows = tf.placeholder(dtype, [1 if self._static else None, self.config.num_frames, height, width, 3])
-        return {'windows': windows, 'sr': network.edvr(windows, self.config, self._impl).sr}
+                self._networks[key] = network(tf.uint8 if frame.dtype == np.uint8 else tf.float32, self.config,
+                                              self._impl, *size)
+        return self._networks[key]
 
 
 class CheckpointEngine(NetworkEngine):

@@ -10,8 +10,7 @@ class FrameByFrame:
 
     The values of a part are NumPy arrays between the parts. TensorFlow fetches and feeds them without a copy.
 
-    Attributes:
-      frame, pyramid: placeholder [1, H, W, 3] of a frame, and the tensors of its features.
+    The argument `run` of the methods is function(tensors, {tensor: value}) -> values, such as tf.Session.run.
     """
 
     def __init__(self, dtype, config, dcn_impl):
@@ -23,27 +22,36 @@ class FrameByFrame:
           dcn_impl: see `edvr.model.deform_conv`.
         """
         self._count = config.num_frames
-        self.frame, self._centre = (tf.placeholder(dtype, [1, None, None, 3]) for _ in range(2))
-        self._stages = network.frame_stages(self.frame, config, dcn_impl)
-        self.pyramid = self._stages.pyramid
+        self._frame, self._centre = (tf.placeholder(dtype, [1, None, None, 3]) for _ in range(2))
+        self._stages = network.frame_stages(self._frame, config, dcn_impl)
         shape = self._stages.weighted.shape
         self._weighted = [tf.placeholder(tf.float32, shape) for _ in range(self._count)]
         self._refined = network.refine(self._weighted, config, dcn_impl)
         self._restored = network.enlarge(self._refined, self._centre, config, dcn_impl)
 
-    def restore(self, run, pyramid_of, centre):
+    def features(self, run, frame):
+        """The pyramid of a frame [H, W, 3]: three float32 arrays, see `network.extract_features`."""
+        return run(self._stages.pyramid, {self._frame: frame[None]})
+
+    def restore(self, run, features, centre):
         """Restores the frame in the middle of a window.
 
         Args:
-          run: function(tensors, {tensor: value}) -> values, such as tf.Session.run.
-          pyramid_of: function(t) -> values of `pyramid` for the frame at place t of the window.
-          centre: [1, H, W, 3], the frame to restore.
+          features: T results of `features`, in the order of the window.
+          centre: [H, W, 3], the frame to restore.
         Returns:
           float32 [s*H, s*W, 3], not clipped.
         """
+        return self._restore(run, features.__getitem__, centre)
+
+    def restore_window(self, run, window):
+        """As `restore`, from the frames of a window, [T, H, W, 3]."""
+        return self._restore(run, lambda t: self.features(run, window[t]), window[self._count // 2])
+
+    def _restore(self, run, pyramid_of, centre):
         def enlarge(refined, rows):
             return run(self._restored, {self._refined: refined, self._centre: rows})
-        return strips.compute(enlarge, self._refine(run, pyramid_of), centre)
+        return strips.compute(enlarge, self._refine(run, pyramid_of), centre[None])
 
     def _refine(self, run, pyramid_of):
         stages, middle = self._stages, self._count // 2
