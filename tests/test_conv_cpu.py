@@ -8,16 +8,14 @@ from edvr.model import conv_cpu, layers, native_library, native_ops
 from edvr.model.network import edvr
 
 needs_compiler = pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
-# the way, and whether it is the one for TensorFlow 1, where the compiled operator computes the convolutions too
-WAYS = [('forward', False), ('forward', True), pytest.param(('native', False), marks=needs_compiler),
-        pytest.param(('native', True), marks=needs_compiler)]
+# the way, and whether the kernel's gradient is a convolution too
+WAYS = [('forward', False), ('forward', True), pytest.param(('native', False), marks=needs_compiler)]
 
 
 @pytest.fixture
 def way(request, monkeypatch):
-    name, native_forward = request.param
-    monkeypatch.setattr(conv_cpu, 'NATIVE_FORWARD', native_forward)
-    monkeypatch.setattr(conv_cpu, 'FILTER_AS_CONVOLUTION', native_forward)
+    name, filter_as_convolution = request.param
+    monkeypatch.setattr(conv_cpu, 'FILTER_AS_CONVOLUTION', filter_as_convolution)
     return name
 
 
@@ -27,7 +25,7 @@ def gradients(way, dtype, N, H, W, C, cout, size):
     with tf.Graph().as_default() as graph, tf.Session() as session:
         x, weight = tf.constant(x, dtype), tf.constant(weight, dtype)
         with layers.convolution_gradients(way):
-            y = layers.convolve(x, weight)
+            y = layers.fused_conv([x], weight)
         result = session.run([y] + tf.gradients(y, [x, weight], tf.constant(grad, dtype)))
         return result, {op.type for op in graph.get_operations()}
 
@@ -80,7 +78,7 @@ def test_network_gradients_are_the_same(way, recompute, stock):
     """Values and every variable's gradient; what is compared took the way it should."""
     results, types = network_gradients(way, recompute)
     assert ('EdvrConvWeightGrad' in types) == (way == 'native')
-    assert ('EdvrConv' in types) == (way == 'native' and conv_cpu.NATIVE_FORWARD)
+    assert ('EdvrConv' in types) == (way == 'native')
     for value, want in zip(results, stock):
         np.testing.assert_allclose(value, want, rtol=0, atol=2e-4 * max(1, np.abs(want).max()))
 
@@ -291,17 +289,15 @@ def computes(graph):
 
 
 @needs_compiler
-@pytest.mark.parametrize('native_forward', [False, True])
-def test_fast_convolutions_are_those_of_the_context(monkeypatch, native_forward):
-    """On every TensorFlow; what is built elsewhere, as for training, is exact."""
-    monkeypatch.setattr(conv_cpu, 'NATIVE_FORWARD', native_forward)
+def test_fast_convolutions_are_those_of_the_context():
+    """What is built elsewhere, as for training, is exact."""
     x, weight = np.ones((1, 8, 8, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
     with tf.Graph().as_default() as graph, layers.convolution_gradients('native'):
         with layers.restoring('fast'):
             layers.fused_conv([x], weight)
         assert computes(graph) == [b'fast']
         layers.fused_conv([x], weight)
-        assert computes(graph) == [b'fast'] + [b'exact'] * native_forward
+        assert computes(graph) == [b'fast', b'exact']
 
 
 def rounded(x):

@@ -1,37 +1,25 @@
 """Gradients of stride-1 convolutions that are faster on CPUs than TensorFlow's own, and compute the same sums.
 
 The gradient of the input is the forward convolution of the output's gradient with the kernel flipped and its channels
-exchanged. TensorFlow's CPU kernel of the forward convolution is two to three times as fast as that of the gradient. The
-gradient of the kernel has a compiled operator.
+exchanged. TensorFlow's CPU kernel of the forward convolution is two to three times as fast as that of the gradient.
+Where there is a compiler, `native_ops.conv` computes both.
 """
 import contextlib
 
 import tensorflow.compat.v1 as tf
 
-from edvr.model import native_ops
-
-# Whether the compiled operator also computes the convolutions: it is faster than the kernel of TensorFlow 1. The one of
-# TensorFlow 2 is oneDNN's.
-NATIVE_FORWARD = tf.__version__.startswith('1.')
 # Whether the kernel's gradient is computed as a convolution too: the operation of TensorFlow 1 for it reaches half the
 # speed of its convolution, for few channels a few hundredths. oneDNN's is fast.
 FILTER_AS_CONVOLUTION = tf.__version__.startswith('1.')
 
-_NAMES = {'forward': 'EdvrConvForward', 'native': 'EdvrConvNative'}
+_NAME = 'EdvrConvForward'
 
 
 @contextlib.contextmanager
-def gradients_of(way):
-    """A context whose Conv2D operations (stride 1, SAME, odd kernels, NHWC) get their gradients in this way.
-
-    Args:
-      way: 'stock', 'forward' or 'native', see `layers.convolution_gradients`.
-    """
-    if way == 'stock':
-        yield
-        return
+def forward_gradients():
+    """A context whose Conv2D operations (stride 1, SAME, odd kernels, NHWC) get their gradients as convolutions."""
     # an override keeps the forward operation, which TensorFlow fuses with its successors
-    with tf.get_default_graph().gradient_override_map({'Conv2D': _NAMES[way]}):
+    with tf.get_default_graph().gradient_override_map({'Conv2D': _NAME}):
         yield
 
 
@@ -40,7 +28,7 @@ def _input_gradient(weight, grad):
     return tf.nn.conv2d(grad, flipped, [1, 1, 1, 1], 'SAME')
 
 
-@tf.RegisterGradient(_NAMES['forward'])
+@tf.RegisterGradient(_NAME)
 def _forward(op, grad):
     x, weight = op.inputs
     if FILTER_AS_CONVOLUTION:
@@ -62,12 +50,3 @@ def _filter_gradient(x, grad, shape):
     d_weight = tf.transpose(tf.reverse(y, [1, 2]), [1, 2, 3, 0]) if exchanged else tf.transpose(y, [1, 2, 0, 3])
     d_weight.set_shape(shape)
     return d_weight
-
-
-@tf.RegisterGradient(_NAMES['native'])
-def _native(op, grad):
-    x, weight = op.inputs
-    d_weight, _ = native_ops.conv_weight_gradient(x, grad, weight.shape.as_list()[:2])
-    if NATIVE_FORWARD:
-        return native_ops.conv_input_gradient(weight, grad), d_weight
-    return _input_gradient(weight, grad), d_weight

@@ -56,7 +56,7 @@ def convolution_gradients(way):
 
     Args:
       way: 'stock', TensorFlow's own, for every device; 'forward', faster on CPUs; 'native', the fastest on CPUs, which
-        needs the compiled operators and also computes the convolutions with them where that is faster.
+        needs the compiled operators and also computes the convolutions with them, see `fused_conv`.
     """
     before = _GRADIENTS['way']
     _GRADIENTS['way'] = way
@@ -71,8 +71,7 @@ def restoring(compute):
     """Context: convolutions made in it serve restoring only, and may trade exactness for speed.
 
     Args:
-      compute: 'exact', 'fast' or 'bf16', see `native_ops.conv`. Other ones than 'exact' change convolutions of the way
-        'native': the compiled operator computes them all, on every TensorFlow.
+      compute: 'exact', 'fast' or 'bf16', see `native_ops.conv`; for convolutions of the way 'native'.
     """
     before = _COMPUTE['way']
     _COMPUTE['way'] = compute
@@ -111,7 +110,7 @@ def convolve(x, weight, stride=1):
     sampling grid by a pixel.
     """
     if stride == 1:
-        with conv_cpu.gradients_of(gradients_way()):
+        with conv_cpu.forward_gradients() if gradients_way() == 'forward' else contextlib.nullcontext():
             return tf.nn.conv2d(x, weight, [1, 1, 1, 1], 'SAME')
     pad = (int(weight.shape[0]) - 1) // 2
     return tf.nn.conv2d(pad_border(x, pad), weight, [1, stride, stride, 1], 'VALID')
@@ -142,7 +141,7 @@ def fused_conv(inputs, weight, bias=None, activation=None, residual=None, frames
     Returns:
       float32 [B, block * H, block * W, C_out / block^2].
     """
-    if gradients_way() == 'native' and (conv_cpu.NATIVE_FORWARD or _COMPUTE['way'] != 'exact'):
+    if gradients_way() == 'native':
         return native_ops.conv(inputs, weight, bias, _SLOPES[activation], residual, block, _COMPUTE['way'])
     y = convolve(inputs[0] if len(inputs) == 1 else tf.concat(inputs, axis=-1), weight)
     if bias is not None:
