@@ -23,7 +23,7 @@ from edvr.model import layers, native_library
 from edvr.restoration import ensemble, memory, strips
 from edvr.restoration.engine import CheckpointEngine
 from edvr.restoration.graph.exporting import export
-from edvr.restoration.restorer import Restorer
+from edvr.restoration.restorer import Restorer, _Plan
 from edvr.restoration.whole_window import WholeWindow
 
 
@@ -185,6 +185,19 @@ def test_tile_from_a_memory_budget(restorer):
         variant(auto, memory=1)._tiling(48, 400)
     with pytest.raises(UserError, match='--tile=auto measures the memory of this host'):
         variant(auto, device='gpu')._tiling(48, 400)
+
+
+@pytest.mark.parametrize('fields', [{}, dict(hr_in=True)], ids=str)
+def test_memory_of_kept_features(tmp_path, fields):
+    """Counted without computing them; they are kept as long as they fit."""
+    tiny_checkpoint(tmp_path, num_frames=3, **fields)
+    frames = smooth_frames(3, 32, 48)
+    with Restorer(str(tmp_path), dcn_impl='tf') as restorer:
+        size = 3 * sum(level.nbytes for level in restorer._engine.features(frames[0]))
+        assert memory.kept_bytes_per_pixel(restorer.config) == size / (32 * 48)
+        for cache_bytes, cached in ((size, True), (size - 1, False)):
+            whole = _Plan(restorer._engine, frames[0].shape, restorer._tiling(32, 48)[0], cache_bytes, range(1))
+            assert whole._cached == cached
 
 
 @pytest.mark.parametrize('with_tsa', [True, False])

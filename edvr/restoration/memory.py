@@ -57,10 +57,15 @@ def bytes_per_pixel(engine):
     return (peak.bytes - before) / side ** 2
 
 
-def kept_bytes_per_pixel(engine):
-    """The memory of the kept features of one frame for each of its pixels, float, bytes. engine: has `features`."""
-    side = engine.config.size_multiple
-    return sum(level.nbytes for level in engine.features(np.zeros([side, side, 3], np.uint8))) / side ** 2
+def kept_bytes_per_pixel(config):
+    """The memory of the kept features of a window for each pixel of an input frame, float, bytes.
+
+    Args:
+      config: ModelConfig.
+    """
+    reduction = config.size_multiple // 4   # hr_in: features have a quarter of the size of the input
+    levels = sum((reduction * factor) ** -2. for factor in (1, 2, 4))
+    return config.num_frames * 4 * config.channels * levels
 
 
 def trim():

@@ -175,9 +175,7 @@ class Restorer:
             raise UserError('--memory_gb=%g is less than %.2f GB: the program, the network and restored frames of this '
                             'size take so much before any tile; raise it'
                             % (self._memory / 2 ** 30, (self._memory - budget) / 2 ** 30))
-        kept = 0
-        if self._cache_bytes:
-            kept = memory.kept_bytes_per_pixel(self._engine) * self.config.num_frames * len(self._versions)
+        kept = memory.kept_bytes_per_pixel(self.config) * len(self._versions) if self._cache_bytes else 0
         choice = tile_choice.choose((height, width), self._overlap, self.config.size_multiple, self._bytes_per_pixel,
                                     budget, kept, self._cache_bytes)
         return choice.tile, self._cache_bytes if choice.keeps else 0
@@ -243,8 +241,8 @@ class _Plan:
         self._engine, self._tiles, self._versions = engine, tiles, versions
         self._shape, self._scale = shape, engine.config.upscale
         self._kept = {}          # frame index -> {(tile, version): features}
-        self._cache_bytes = cache_bytes
-        self._cached = None if cache_bytes else False   # None: unknown before the first features are computed
+        self._cached = bool(cache_bytes) and (
+            memory.kept_bytes_per_pixel(engine.config) * len(versions) * tiles.pixels <= cache_bytes)
 
     def restore(self, index, window, buffer):
         """float32 [s*H, s*W, 3] of frame `index`; `window` and `buffer` as `windows` yields them."""
@@ -265,12 +263,6 @@ class _Plan:
         return total if len(self._versions) == 1 else total / np.float32(len(self._versions))
 
     def _restore_window(self, part, index, window, frames):
-        if self._cached is None:
-            features = self._engine.features(frames[index])
-            size = sum(level.nbytes for level in features)
-            self._cached = (size * len(window) * len(self._tiles.boxes) * len(self._versions) <= self._cache_bytes)
-            if self._cached:
-                self._kept[index] = {part: features}
         if not self._cached:
             return self._engine.run(np.stack([frames[i] for i in window])[None])[0]
         for i in set(window):

@@ -81,6 +81,7 @@ class Tiling:
     Attributes:
       frame: (height, width) of the frames.
       boxes: list of (slice of rows, slice of columns), in LQ pixels.
+      pixels: int, the LQ pixels of all tiles together.
     """
 
     def __init__(self, frame, tile, overlap, multiple, scale):
@@ -101,6 +102,7 @@ class Tiling:
             side = min(side, length)
             axes.append((starts(length, side, overlap, multiple), side, length))
         self.boxes = [(slice(y, y + axes[0][1]), slice(x, x + axes[1][1])) for y in axes[0][0] for x in axes[1][0]]
+        self.pixels = len(self.boxes) * axes[0][1] * axes[1][1]
         rows, columns = (_normalised(begins, side, length, overlap, scale) for begins, side, length in axes)
         self._weights = [(row, column) for row in rows for column in columns]
 
