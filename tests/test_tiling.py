@@ -65,6 +65,11 @@ def test_blend_has_no_step_where_tiles_disagree():
     assert steps.min() >= 0 and steps.max() < 1.01 / (32 / 4 * 4)
 
 
+def test_text_for_the_user():
+    assert str(tiling.Tiling((96, 160), (64, 96), 32, 4, 4)) == '4 tiles of 64x96'
+    assert str(tiling.Tiling((96, 160), (96, 160), 32, 4, 4)) == 'the whole frame'
+
+
 def test_unusable_tiles_are_refused():
     with pytest.raises(UserError, match='tile is 66; it must be a multiple of 4'):
         tiling.Tiling((100, 100), (66, 66), 16, 4, 4)

@@ -48,6 +48,7 @@ class Restorer:
       path: the checkpoint's prefix, or the exported graph's path.
       step: training step of the checkpoint; None for an exported graph.
       reads_uint16: bool, whether frames may be uint16; exported graphs read uint8.
+      tiling: the tiling.Tiling of the clip that is being restored; None before the first frame.
     """
 
     def __init__(self, path, fill='reflection_circle', tile=0, tile_overlap=64, memory_gb=8., use_ensemble=False,
@@ -79,7 +80,8 @@ class Restorer:
         self._cache_bytes = cache_gb * 2 ** 30 if cached and hasattr(self._engine, 'features') else 0
         self._versions = range(ensemble.NUM_TRANSFORMS if use_ensemble else 1)
         self._device = device
-        self._bytes_per_pixel = None   # measured when --tile=auto needs it
+        self.tiling = None
+        self._footprint = None   # measured when --tile=auto needs it
 
     @classmethod
     def from_config(cls, config):
@@ -141,7 +143,8 @@ class Restorer:
         for index, window, buffer in windows(frames, self.config.num_frames, self._fill, length, start):
             if plan is None:
                 shape = buffer[index].shape
-                plan = _Plan(self._engine, shape, *self._tiling(*shape[:2]), self._versions)
+                self.tiling, cache_bytes = self._tiling(*shape[:2])
+                plan = _Plan(self._engine, shape, self.tiling, cache_bytes, self._versions)
             sr = plan.restore(index, window, buffer)
             if not np.isfinite(sr.sum(dtype=np.float64)):
                 raise UserError('frame %d: the output of the network contains NaN or Inf: check its weights' % index)
@@ -167,17 +170,17 @@ class Restorer:
         if self._device != 'cpu':
             raise UserError('--tile=auto measures the memory of this host, not that of --device=%s; give the side '
                             'of a tile, such as --tile=512' % self._device)
-        if self._bytes_per_pixel is None:
-            self._bytes_per_pixel = memory.bytes_per_pixel(self._engine)
+        if self._footprint is None:
+            self._footprint = memory.footprint(self._engine)
         memory.trim()
-        budget = self._memory - memory.resident() - _FRAMES * 12 * self.config.upscale ** 2 * height * width
+        budget = self._memory - self._footprint.base - _FRAMES * 12 * self.config.upscale ** 2 * height * width
         if budget <= 0:
             raise UserError('--memory_gb=%g is less than %.2f GB: the program, the network and restored frames of this '
                             'size take so much before any tile; raise it'
                             % (self._memory / 2 ** 30, (self._memory - budget) / 2 ** 30))
         kept = memory.kept_bytes_per_pixel(self.config) * len(self._versions) if self._cache_bytes else 0
-        choice = tile_choice.choose((height, width), self._overlap, self.config.size_multiple, self._bytes_per_pixel,
-                                    budget, kept, self._cache_bytes)
+        choice = tile_choice.choose((height, width), self._overlap, self.config.size_multiple,
+                                    self._footprint.per_pixel, budget, kept, self._cache_bytes)
         return choice.tile, self._cache_bytes if choice.keeps else 0
 
 

@@ -82,6 +82,8 @@ class Tiling:
       frame: (height, width) of the frames.
       boxes: list of (slice of rows, slice of columns), in LQ pixels.
       pixels: int, the LQ pixels of all tiles together.
+
+    str() gives the number of tiles and their size, height x width, for the user.
     """
 
     def __init__(self, frame, tile, overlap, multiple, scale):
@@ -105,6 +107,11 @@ class Tiling:
         self.pixels = len(self.boxes) * axes[0][1] * axes[1][1]
         rows, columns = (_normalised(begins, side, length, overlap, scale) for begins, side, length in axes)
         self._weights = [(row, column) for row in rows for column in columns]
+
+    def __str__(self):
+        rows, columns = self.boxes[0]
+        size = '%dx%d' % (rows.stop - rows.start, columns.stop - columns.start)
+        return '%d tiles of %s' % (len(self.boxes), size) if len(self.boxes) > 1 else 'the whole frame'
 
     def blend(self, tiles):
         """Merges restored tiles.
