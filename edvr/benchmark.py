@@ -1,7 +1,8 @@
-"""Measures speed and memory: reading data, a training step, restoration, the deformable convolution, or all of it.
+"""Measures speed and memory: input, a training step, restoration, tiles, the deformable convolution, or all of it.
 
   python -m edvr.benchmark --what=step --compare=native,tf
   python -m edvr.benchmark --what=restore --frame_size=180x320
+  python -m edvr.benchmark --what=tiles --tiled=540x960:8,1080x1920:8
   python -m edvr.benchmark --what=input --data_dir=TFRECORDS --batch_size=32
   python -m edvr.benchmark --what=dcn --compare=native,tf,torchvision --json=dcn.json
   python -m edvr.benchmark --what=all --json=benchmarks/MACHINE.json; python -m edvr.benchmark_page

@@ -7,7 +7,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.benchmarks import dcn, flops, measure, page, report, restore, step
+from edvr.benchmarks import dcn, flops, measure, page, report, restore, step, tiles
 from edvr.config import BenchmarkConfig, ConfigError, DataConfig, ModelConfig, RuntimeConfig
 from edvr.config.benchmark import sizes
 from edvr.runtime import host_memory
@@ -89,6 +89,15 @@ def test_ways_to_restore(monkeypatch):
     assert restore._ways('tf') == [{}]
 
 
+def test_tiles_result():
+    result = tiles._measure(TINY, RuntimeConfig(), 'tf', 64, 96, 64.)
+    assert result.pop('ms_per_frame') > 0 and result.pop('cpu_s_per_megapixel') > 0
+    assert result == dict(what='tiles', implementation='tf', shape='lq [5, 64, 96, 3], C=8, G=2, memory_gb=64',
+                          tiles='the whole frame')
+    with pytest.raises(UserError, match='--tile=auto measures the memory of this host, not that of --device=gpu'):
+        tiles._measure(TINY, RuntimeConfig(device='gpu'), 'tf', 64, 96, 64.)
+
+
 def test_torchvision_row(monkeypatch):
     pytest.importorskip('torchvision')
     monkeypatch.setattr(measure, 'PEAK_SIZE', 64)
@@ -139,14 +148,20 @@ def test_page(tmp_path, run_program):
                  matmul_peak_gflops=200., matmul_peak_of='NumPy', share_of_peak=.8, bound_ms=80., peak_rss_mb=2000.)
             for name, ms in (('native', 100.), ('tf', 250.))]
     rows.append(dict(what='restore', implementation='native', shape='s', ms_per_frame=50., ms_per_frame_cached=40.,
-                     matmul_peak_gflops=200., matmul_peak_of='NumPy', share_of_peak=.9, bound_ms=45.))
+                     matmul_peak_gflops=210., matmul_peak_of='NumPy', share_of_peak=.9, bound_ms=45.))
+    rows.append(dict(what='tiles', implementation='native', shape='s', ms_per_frame=90., tiles='4 tiles of 64x64',
+                     cpu_s_per_megapixel=77.))
+    rows.append(dict(what='dcn forward', implementation='tf', shape='s', ms=1., matmul_peak_gflops=190.,
+                     matmul_peak_of='BLIS'))
     content = dict(machine=dict(processor='A & B', cores=2), results=rows)
     (tmp_path / 'x.json').write_text(json.dumps(content))
     done = run_program('edvr.benchmark_page', '--input_dir=%s' % tmp_path)
     assert done.returncode == 0 and done.stdout.count('.svg') == 3, done.stderr
     text = (tmp_path / 'README.md').read_text()
-    assert '| step | tf | lq [4, 5] | 250.0 | 80.0 | 80 % |  | 16.0 | 2000 |' in text and '200 GFLOP/s by NumPy' in text
-    assert '| restore | native | s | 50.0 | 45.0 | 90 % | 40.0 |  |  |' in text and 'processor: A & B' in text
+    assert '| step | tf | lq [4, 5] | 250.0 | 80.0 | 80 % |  |  |  | 16.0 | 2000 |' in text
+    assert 'Peaks: 190 GFLOP/s by BLIS, 200 to 210 GFLOP/s by NumPy.' in text
+    assert '| tiles | native | s | 90.0 |  |  |  | 4 tiles of 64x64 | 77.0 |  |  |' in text
+    assert '| restore | native | s | 50.0 | 45.0 | 90 % | 40.0 |  |  |  |  |' in text and 'processor: A & B' in text
     plot = (tmp_path / 'step.svg').read_text()
     assert 'width="420.0"' in plot and 'width="168.0"' in plot and 'x, native' in plot
     (tmp_path / 'y.json').write_text('[1]')
@@ -182,6 +197,12 @@ def test_ratios_and_text():
 def test_bad_options(tmp_path):
     with pytest.raises(ConfigError, match=r"frame_size is '180'; it must be HxW"):
         BenchmarkConfig(frame_size='180')
+    for tiled in ('540x960', '540x960:0', '540x0:2', '540x960x3:2', '540x960:nan', ':2', ''):
+        with pytest.raises(ConfigError, match="tiled is '%s'; each item must be HxW:GB" % tiled):
+            BenchmarkConfig(tiled=(tiled,))
+    with pytest.raises(ConfigError, match="tiled is ''"):
+        BenchmarkConfig(tiled=())
+    assert BenchmarkConfig(tiled=('8x12:1.5', '4x6:2')).tiled_cases() == [(8, 12, 1.5), (4, 6, 2.)]
     with pytest.raises(ConfigError, match='dcn_size'):
         BenchmarkConfig(dcn_size='1x0x4')
     with pytest.raises(ConfigError, match="'torchvision'; with --what=step it may have native, tf, npu"):

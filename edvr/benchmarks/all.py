@@ -1,9 +1,9 @@
-"""The whole table: the deformable convolution, a training step, a restored frame and, with a set, reading it."""
+"""The whole table: the deformable convolution, a training step, a restored frame, tiles and, with a set, reading it."""
 import os
 import sys
 
 from data_tools.record.manifest import MANIFEST
-from edvr.benchmarks import dcn, input, overhead, restore, step
+from edvr.benchmarks import dcn, input, overhead, restore, step, tiles
 from edvr.model import native_library
 
 
@@ -21,6 +21,8 @@ def run(benchmark, model, data, runtime):
     results = []
     for part in (dcn, step, restore):
         results += _announced(part, benchmark, model, data, runtime)
+    if runtime.device == 'cpu':   # --tile=auto measures the memory of the host
+        results += _announced(tiles, benchmark, model, data, runtime)
     results.append(overhead.run(benchmark, model, data, runtime))
     if os.path.exists(os.path.join(data.data_dir, MANIFEST)):
         results += _announced(input, benchmark, model, data, runtime)

@@ -10,7 +10,8 @@ PAGE = 'README.md'
 _BAR, _LEFT, _WIDTH = 22, 260, 420   # pixels of a plot: height of a row, width of the labels, longest bar
 _COLUMNS = (('what', 'what', '%s'), ('implementation', 'implementation', '%s'), ('shape', 'shape', '%s'),
             ('ms', 'ms', '%.1f'), ('bound_ms', 'bound, ms', '%.1f'), ('share_of_peak', 'share of the peak', '%.0f %%'),
-            ('ms_cached', 'ms, features kept', '%.1f'), ('samples_per_s', 'samples/s', '%.1f'),
+            ('ms_cached', 'ms, features kept', '%.1f'), ('tiles', 'tiles', '%s'),
+            ('cpu_s_per_megapixel', 'CPU s a megapixel', '%.1f'), ('samples_per_s', 'samples/s', '%.1f'),
             ('peak_rss_mb', 'peak memory, MB', '%.0f'))
 # results that a plot compares: its file, its title, the key, and which results
 _PLOTS = (('step.svg', 'Training step, ms (less is better)', 'ms', 'step'),
@@ -28,11 +29,11 @@ def make(folder):
     Raises:
       UserError: no such file, or one that holds something else.
     """
-    names = sorted(name for name in os.listdir(folder) if name.endswith('.json')) if os.path.isdir(folder) else []
+    names = [name for name in os.listdir(folder) if name.endswith('.json')] if os.path.isdir(folder) else []
     if not names:
         raise UserError('%s has no JSON file; python -m edvr.benchmark --what=all --json=%s writes one'
                         % (folder, os.path.join(folder, 'MACHINE.json')))
-    runs = [(name[:-len('.json')], _read(os.path.join(folder, name))) for name in names]
+    runs = sorted((name[:-len('.json')], _read(os.path.join(folder, name))) for name in names)
     written = {}
     for file, title, key, what in _PLOTS:
         bars = [('%s, %s' % (name, row['implementation']), row[key], row['bound_ms'] if key == 'ms' else None)
@@ -67,7 +68,7 @@ def _read(path):
 
 def _page(runs, plots):
     lines = ['# Benchmarks', '', 'Made by `python -m edvr.benchmark_page` of the JSON files in this folder, which '
-             '`python -m edvr.benchmark --what=all --json=...` writes.',
+             '`python -m edvr.benchmark --json=...` writes.',
              'The peak is the fastest float32 matrix product of the same run ('
              'TensorFlow, NumPy or the compiled operators); the bound is the time at that peak.', '']
     for title, file in plots:
@@ -81,10 +82,19 @@ def _page(runs, plots):
         for row in run['results']:
             lines.append('| %s |' % ' | '.join(text % row[key] if row.get(key) is not None else '' for key, _, text
                                                in columns))
-        peaks = sorted({(row['matmul_peak_of'], round(row['matmul_peak_gflops'])) for row in run['results']
-                        if 'matmul_peak_of' in row})
-        lines += ['', 'Peaks: %s.' % ', '.join('%d GFLOP/s by %s' % (gflops, library) for library, gflops in peaks), '']
+        lines += [''] + _peaks(run['results'])
     return '\n'.join(lines)
+
+
+def _peaks(rows):
+    """The range of the peaks of each library, as lines; none where nothing is compared with a peak."""
+    peaks = {}
+    for row in rows:
+        if 'matmul_peak_of' in row:
+            peaks.setdefault(row['matmul_peak_of'], []).append(round(row['matmul_peak_gflops']))
+    texts = ['%s GFLOP/s by %s' % (' to '.join('%d' % gflops for gflops in sorted({min(found), max(found)})), library)
+             for library, found in sorted(peaks.items())]
+    return ['Peaks: %s.' % ', '.join(texts), ''] if texts else []
 
 
 def _plot(title, bars):

@@ -66,7 +66,7 @@ def _measure(benchmark, model, runtime, impl, compute, cached):
     rng = np.random.RandomState(0)
     frames = [rng.randint(0, 256, (height, width, 3)).astype(np.uint8) for _ in range(2 * model.num_frames)]
     with tempfile.TemporaryDirectory() as folder:
-        _random_checkpoint(folder, model)
+        random_checkpoint(folder, model)
         restorer = Restorer(folder, cached=cached, dcn_impl=impl, device=runtime.device,
                             intra_op_threads=runtime.intra_op_threads, **compute)
     with restorer:
@@ -84,8 +84,8 @@ def _measure(benchmark, model, runtime, impl, compute, cached):
     return dict(rates, what='restore', implementation=name, shape=shape, ms_per_frame=rates.pop('ms'))
 
 
-def _random_checkpoint(folder, model):
-    """Writes a checkpoint of an untrained network, with offsets that vary."""
+def random_checkpoint(folder, model):
+    """Writes a checkpoint of an untrained network with offsets that vary into `folder`; `model` is a ModelConfig."""
     rng, side = np.random.RandomState(0), model.size_multiple
     checkpoints.save_model_config(folder, model)
     with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={'GPU': 0})) as session:

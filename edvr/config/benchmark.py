@@ -4,7 +4,7 @@ from typing import Tuple
 
 from data_tools.base.config import Config, option
 
-SUBJECTS = ('input', 'step', 'restore', 'dcn', 'all')
+SUBJECTS = ('input', 'step', 'restore', 'tiles', 'dcn', 'all')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,8 +14,9 @@ class BenchmarkConfig(Config):
     TITLE = 'benchmark'
 
     what: str = option('step', 'what to measure. input: reading --data_dir; step: a training step; '
-                       'restore: a clip, per frame, window by window and with kept features; dcn: the deformable '
-                       'convolution alone, forward and with gradients; all: each of them, in one table',
+                       'restore: a clip, per frame, window by window and with kept features; tiles: large frames '
+                       'in the tiles of --tile=auto; dcn: the deformable convolution alone, forward and with '
+                       'gradients; all: each of them, in one table',
                        choices=SUBJECTS, common=True)
     json: str = option('', 'write the results to this file too', common=True)
     seconds: float = option(10., 'seconds to measure each case for, shared among the repeats', low=0.)
@@ -24,6 +25,8 @@ class BenchmarkConfig(Config):
                                       'native, tf, npu; for dcn also torchvision. Without it --dcn_impl is measured',
                                       common=True)
     frame_size: str = option('180x320', 'restore: size of the LQ frames, HxW in pixels')
+    tiled: Tuple[str, ...] = option(('540x960:8', '540x960:2'), 'tiles: sizes of LQ frames, each with the memory in GB '
+                                    'that --tile=auto may use, HxW:GB (comma-separated)')
     dcn_size: str = option('20x64x64', 'dcn: images and size of the feature maps, NxHxW')
     step_ms: float = option(230., 'input: time in ms of a training step that the input must feed', low=0.001)
     step_samples: int = option(32, 'input: samples of such a step on all cards of this host', low=1)
@@ -41,10 +44,25 @@ class BenchmarkConfig(Config):
             if not sound:
                 yield '%s is %r; it must be %s, positive numbers such as %s' % (
                     name, getattr(self, name), 'x'.join('NHW'[-count:]), type(self).__dataclass_fields__[name].default)
+        try:
+            sound = bool(self.tiled) and all(memory_gb > 0 for _, _, memory_gb in self.tiled_cases())
+        except ValueError:
+            sound = False
+        if not sound:
+            yield 'tiled is %r; each item must be HxW:GB, positive numbers such as 540x960:2' % ','.join(self.tiled)
         allowed = ('native', 'tf', 'npu') + (('torchvision',) if self.what == 'dcn' else ())
         for name in self.compare:
             if name not in allowed:
                 yield '--compare has %r; with --what=%s it may have %s' % (name, self.what, ', '.join(allowed))
+
+    def tiled_cases(self):
+        """The cases of `tiled`: list of (height, width, memory in GB). Raises ValueError where one is malformed."""
+        cases = []
+        for item in self.tiled:
+            size, _, memory_gb = item.partition(':')
+            height, width = sizes(size)
+            cases.append((height, width, float(memory_gb)))
+        return cases
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,56 @@
+"""Restoring a frame in the tiles that --tile=auto chooses for a memory: work for a megapixel, and peak memory."""
+import itertools
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from edvr.benchmarks import measure
+from edvr.benchmarks.restore import random_checkpoint
+from edvr.model.deform_conv import resolve_impl
+from edvr.restoration.restorer import Restorer
+
+_SMALL = 64   # pixels a side of the frame that is restored before measuring
+
+
+def run(benchmark, model, data, runtime):
+    """Measures one frame of each size, window by window, in a separate process.
+
+    Args:
+      benchmark: BenchmarkConfig; tiled, implementations.
+      model: ModelConfig.
+      data: not used: the frames are noise in memory.
+      runtime: RuntimeConfig; device, threads, and dcn_impl where benchmark.compare is empty.
+    Returns:
+      list of dicts: what, implementation, shape, tiles (text), ms_per_frame, cpu_s_per_megapixel (CPU seconds of
+      all threads for 10^6 LQ pixels), peak_rss_mb.
+    Raises:
+      UserError: the device is not the CPU, or the memory is too small.
+    """
+    results = []
+    for implementation in benchmark.compare or (runtime.dcn_impl,):
+        impl = resolve_impl(implementation, runtime.device)
+        for case in benchmark.tiled_cases():
+            print('restoring %dx%d with memory_gb=%g, %s ...' % (case + (impl,)), file=sys.stderr, flush=True)
+            results.append(measure.in_child(_measure, model, runtime, impl, *case))
+    return results
+
+
+def _measure(model, runtime, impl, height, width, memory_gb):
+    frame = np.random.RandomState(0).randint(0, 256, (height, width, 3)).astype(np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        random_checkpoint(folder, model)
+        restorer = Restorer(folder, tile='auto', memory_gb=memory_gb, cached=False, dcn_impl=impl,
+                            device=runtime.device, intra_op_threads=runtime.intra_op_threads)
+    with restorer:
+        # makes the graph, and measures the memory for a pixel
+        restorer.restore(frame[None, :_SMALL, :_SMALL])
+        restored = restorer.restore_clip(itertools.repeat(frame))
+        start, cpu_start = time.perf_counter(), time.process_time()
+        next(restored)
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+        shape = 'lq [%d, %d, %d, 3], C=%d, G=%d, memory_gb=%g' % (model.num_frames, height, width, model.channels,
+                                                                  model.deform_groups, memory_gb)
+        return dict(what='tiles', implementation=impl, shape=shape, ms_per_frame=1e3 * seconds,
+                    tiles=str(restorer.tiling), cpu_s_per_megapixel=cpu_seconds / (height * width / 1e6))
