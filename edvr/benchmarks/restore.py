@@ -65,11 +65,7 @@ def _measure(benchmark, model, runtime, impl, compute, cached):
     peak = measure.matmul_peak(runtime)
     rng = np.random.RandomState(0)
     frames = [rng.randint(0, 256, (height, width, 3)).astype(np.uint8) for _ in range(2 * model.num_frames)]
-    with tempfile.TemporaryDirectory() as folder:
-        random_checkpoint(folder, model)
-        restorer = Restorer(folder, cached=cached, dcn_impl=impl, device=runtime.device,
-                            intra_op_threads=runtime.intra_op_threads, **compute)
-    with restorer:
+    with untrained_restorer(model, runtime, impl, cached=cached, **compute) as restorer:
         restored = restorer.restore_clip(itertools.cycle(frames))
         # the first window of a clip costs more: the features of all its frames are new
         seconds = measure.median_seconds(lambda: next(restored), benchmark.seconds, benchmark.repeats,
@@ -79,13 +75,33 @@ def _measure(benchmark, model, runtime, impl, compute, cached):
     if cached:
         macs -= (model.num_frames - 1) * flops.extraction_macs(model, *padded)
     rates = measure.rates(seconds, 2 * macs, peak)
-    shape = 'lq [%d, %d, %d, 3], C=%d, G=%d' % (model.num_frames, height, width, model.channels, model.deform_groups)
     name = ' '.join([impl] + ['exact' if value is True else value for value in compute.values()])
-    return dict(rates, what='restore', implementation=name, shape=shape, ms_per_frame=rates.pop('ms'))
+    return dict(rates, what='restore', implementation=name, shape=shape(model, height, width),
+                ms_per_frame=rates.pop('ms'))
 
 
-def random_checkpoint(folder, model):
-    """Writes a checkpoint of an untrained network with offsets that vary into `folder`; `model` is a ModelConfig."""
+def shape(model, height, width):
+    """The text for a window of frames of this size, and the network."""
+    return 'lq [%d, %d, %d, 3], C=%d, G=%d' % (model.num_frames, height, width, model.channels, model.deform_groups)
+
+
+def untrained_restorer(model, runtime, impl, **options):
+    """A Restorer of an untrained network with offsets that vary.
+
+    Args:
+      model: ModelConfig.
+      runtime: RuntimeConfig; device and threads.
+      impl: 'native', 'tf' or 'npu'.
+      **options: other arguments of Restorer.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        _random_checkpoint(folder, model)
+        return Restorer(folder, dcn_impl=impl, device=runtime.device, intra_op_threads=runtime.intra_op_threads,
+                        **options)
+
+
+def _random_checkpoint(folder, model):
+    """Writes a checkpoint of an untrained network, with offsets that vary."""
     rng, side = np.random.RandomState(0), model.size_multiple
     checkpoints.save_model_config(folder, model)
     with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={'GPU': 0})) as session:

@@ -1,15 +1,13 @@
 """Restoring a frame in the tiles that --tile=auto chooses for a memory: work for a megapixel, and peak memory."""
 import itertools
 import sys
-import tempfile
 import time
 
 import numpy as np
 
 from edvr.benchmarks import measure
-from edvr.benchmarks.restore import random_checkpoint
+from edvr.benchmarks.restore import shape, untrained_restorer
 from edvr.model.deform_conv import resolve_impl
-from edvr.restoration.restorer import Restorer
 
 _SMALL = 64   # pixels a side of the frame that is restored before measuring
 
@@ -39,18 +37,13 @@ def run(benchmark, model, data, runtime):
 
 def _measure(model, runtime, impl, height, width, memory_gb):
     frame = np.random.RandomState(0).randint(0, 256, (height, width, 3)).astype(np.uint8)
-    with tempfile.TemporaryDirectory() as folder:
-        random_checkpoint(folder, model)
-        restorer = Restorer(folder, tile='auto', memory_gb=memory_gb, cached=False, dcn_impl=impl,
-                            device=runtime.device, intra_op_threads=runtime.intra_op_threads)
-    with restorer:
+    with untrained_restorer(model, runtime, impl, tile='auto', memory_gb=memory_gb, cached=False) as restorer:
         # makes the graph, and measures the memory for a pixel
         restorer.restore(frame[None, :_SMALL, :_SMALL])
         restored = restorer.restore_clip(itertools.repeat(frame))
         start, cpu_start = time.perf_counter(), time.process_time()
         next(restored)
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-        shape = 'lq [%d, %d, %d, 3], C=%d, G=%d, memory_gb=%g' % (model.num_frames, height, width, model.channels,
-                                                                  model.deform_groups, memory_gb)
-        return dict(what='tiles', implementation=impl, shape=shape, ms_per_frame=1e3 * seconds,
-                    tiles=str(restorer.tiling), cpu_s_per_megapixel=cpu_seconds / (height * width / 1e6))
+        return dict(what='tiles', implementation=impl, ms_per_frame=1e3 * seconds, tiles=str(restorer.tiling),
+                    shape='%s, memory_gb=%g' % (shape(model, height, width), memory_gb),
+                    cpu_s_per_megapixel=cpu_seconds / (height * width / 1e6))

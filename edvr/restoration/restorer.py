@@ -172,7 +172,7 @@ class Restorer:
                             'of a tile, such as --tile=512' % self._device)
         if self._footprint is None:
             self._footprint = memory.footprint(self._engine)
-        memory.trim()
+        memory.trim()   # windows of another size leave memory in pieces that this size may not fit
         budget = self._memory - self._footprint.base - _FRAMES * 12 * self.config.upscale ** 2 * height * width
         if budget <= 0:
             raise UserError('--memory_gb=%g is less than %.2f GB: the program, the network and restored frames of this '
