@@ -17,7 +17,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 # TensorFlow 1.15 uses NumPy spellings that NumPy warns of, a screenful at each start.
 warnings.filterwarnings('ignore', category=FutureWarning, module=r'(tensorflow|tensorboard)\.')
 
-_PUBLIC = {'Restorer': 'edvr.restoration.restorer'}
+_PUBLIC = {'Restorer': 'edvr.restore.restorer'}
 
 
 def __getattr__(name):

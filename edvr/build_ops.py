@@ -6,7 +6,7 @@ The first training or restoration on a CPU builds them too. This program is for 
 they are built in advance.
 """
 from data_tools.base import program
-from edvr.model import native_library
+from edvr.ops import native_library
 
 
 def main():

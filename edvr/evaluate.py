@@ -8,8 +8,8 @@ All devices of the host share the frames; the numbers do not depend on how many 
 from edvr import flags
 from edvr.config.host import HostConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
-from edvr.restoration.evaluation import clip_set, watch
-from edvr.restoration.sharing.workers import ThisProcess, open_workers, take_one_device
+from edvr.evaluation import clip_set, watch
+from edvr.sharing.workers import ThisProcess, open_workers, take_one_device
 
 
 def main():

@@ -7,11 +7,11 @@
     python -m edvr.export --checkpoint=train --format=onnx --output=EDVR.onnx                          for ONNX
 
 The input node is `L_input`, the output node `SR_output`. Beside EDVR.pb lies EDVR.json: shapes, types, value ranges,
-checksum, the network. From Python: `edvr.restoration.graph.exporting.export`.
+checksum, the network. From Python: `edvr.exporting.export_job.export`.
 """
 from edvr import flags
 from edvr.config.export import ExportConfig
-from edvr.restoration.graph.exporting import export
+from edvr.exporting.export_job import export
 
 
 def main():

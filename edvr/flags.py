@@ -5,8 +5,8 @@ import os
 from data_tools.base import flags, program
 from data_tools.base.config import ConfigError
 from data_tools.base.flags import FLAGS, define
-from edvr.runtime import device_choice, host_memory
-from edvr.runtime.ranks import launch
+from edvr.devices import host_memory
+from edvr.launch import device_choice, launch
 
 __all__ = ['FLAGFILES', 'FLAGS', 'build', 'build_all', 'define', 'run']
 

@@ -13,8 +13,8 @@ from edvr import flags
 from edvr.config.host import HostConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.restoration import run
-from edvr.restoration.sharing.workers import open_workers, take_one_device
+from edvr.output import infer_job
+from edvr.sharing.workers import open_workers, take_one_device
 
 
 def main():
@@ -23,14 +23,14 @@ def main():
     config, restore_config, host = flags.build_all(InferConfig, RestoreConfig, HostConfig)
     if config.runner:
         take_one_device(restore_config.device, host, '--runner')
-        run.restore_with_beam(restore_config, config)
+        infer_job.restore_with_beam(restore_config, config)
         return
-    run.check_output_name(config.output)   # before the network is loaded
+    infer_job.check_output_name(config.output)   # before the network is loaded
     with open_workers(restore_config, host, alone=config.preview) as workers:
         if config.preview:
-            run.show(workers.network, config)
+            infer_job.show(workers.network, config)
         elif workers:
-            run.restore(workers, restore_config, config)
+            infer_job.restore(workers, restore_config, config)
 
 
 if __name__ == '__main__':

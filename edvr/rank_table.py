@@ -7,7 +7,7 @@ Ranks are counted host by host, in the order given.
 """
 from edvr import flags
 from edvr.config.rank_table import RankTableConfig
-from edvr.runtime.ranks import rank_table
+from edvr.launch import rank_table
 
 
 def main():

@@ -12,7 +12,7 @@ from data_tools.base import program
 from data_tools.record.manifest import Manifest
 from edvr import flags
 from edvr.config import DataConfig, ModelConfig, RanksConfig, RuntimeConfig, TrainingConfig
-from edvr.runtime.ranks import launch
+from edvr.launch import launch
 
 CONFIGS = (ModelConfig, DataConfig, TrainingConfig, RuntimeConfig, RanksConfig)
 
@@ -34,7 +34,7 @@ def main():
     launch.apply(plan.changes)
     # TensorFlow takes seconds to load: wrong options are reported first
     from edvr.graph_mode import tf
-    from edvr.training.run import Run
+    from edvr.training.training_run import Run
     tf.logging.set_verbosity(tf.logging.ERROR)   # the Estimator logs deprecation warnings at every call
     return Run(model, data, training, runtime, ranks, program.started()).train()
 

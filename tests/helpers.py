@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from edvr import checkpoints
 from edvr.config import ModelConfig
-from edvr.model import network
+from edvr.network import edvr as network
 
 TINY = dict(num_frames=3, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
 

@@ -28,8 +28,8 @@ from multiprocessing import reduction
 from unittest import mock
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MODULES = ('edvr.graph_mode', 'tensorflow.compat.v1.estimator', 'edvr.training.run', 'edvr.restoration.run',
-           'edvr.restoration.evaluation.clip_set', 'edvr.restoration.graph.exporting', 'data_tools.packing.pack')
+MODULES = ('edvr.graph_mode', 'tensorflow.compat.v1.estimator', 'edvr.training.training_run', 'edvr.output.infer_job',
+           'edvr.evaluation.clip_set', 'edvr.exporting.export_job', 'data_tools.packing.pack')
 DESCRIPTORS = 4   # of each program: its request, output, errors, and where its exit status is written
 
 

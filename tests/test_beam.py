@@ -21,9 +21,9 @@ from data_tools.packing.config import PackConfig
 from data_tools.packing.scratch import Scratch
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.restoration.restorer import Restorer
-from edvr.restoration.run import restore, restore_with_beam
-from edvr.restoration.sharing.workers import ThisProcess
+from edvr.output.infer_job import restore, restore_with_beam
+from edvr.restore.restorer import Restorer
+from edvr.sharing.workers import ThisProcess
 
 pytest.importorskip('apache_beam', reason='Apache Beam is not installed (scripts/test.sh --beam)')
 

@@ -20,7 +20,7 @@ from data_tools.packing.config import PackConfig
 from data_tools.packing.pack import pack_set
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.restoration.run import restore_with_beam
+from edvr.output.infer_job import restore_with_beam
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_without_beam_a_runner_is_refused_with_the_command_that_installs_it(with
 
 def test_beam_is_imported_only_when_a_runner_is_given():
     """Only functions import the modules that need Beam when they are imported."""
-    needs = {'apache_beam', 'data_tools.packing.beam_pool', 'edvr.restoration.beam_restoring'}
+    needs = {'apache_beam', 'data_tools.packing.beam_pool', 'edvr.output.beam_restoring'}
     for path in glob.glob(os.path.join(ROOT, '[de]*', '**', '*.py'), recursive=True):
         module = os.path.relpath(path, ROOT)[:-len('.py')].replace(os.sep, '.')
         with open(path) as file:

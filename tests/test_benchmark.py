@@ -10,7 +10,7 @@ from data_tools.base.errors import UserError
 from edvr.benchmarks import dcn, flops, measure, page, report, restore, step, tiles
 from edvr.config import BenchmarkConfig, ConfigError, DataConfig, ModelConfig, RuntimeConfig
 from edvr.config.benchmark import sizes
-from edvr.runtime import host_memory
+from edvr.devices import host_memory
 
 TINY = ModelConfig(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
 QUICK = BenchmarkConfig(seconds=0., repeats=1, dcn_size='1x8x9')

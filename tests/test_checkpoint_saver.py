@@ -13,15 +13,15 @@ from conftest import ROOT
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.training import run_config, run_dir
 from edvr.training.hooks import checkpoint_saver
+from edvr.training.rundir import configuration, run_state
 
 
 class Store:
     """A CheckpointStore with a session that holds one variable."""
 
     def __init__(self, directory, keep_last=3, hours=0., size=1000):
-        self.directory, self.state = str(directory), run_dir.RunState(str(directory))
+        self.directory, self.state = str(directory), run_state.RunState(str(directory))
         self._store = checkpoint_saver.CheckpointStore(self.directory, keep_last, hours, self.state)
         tf.get_variable('edvr/weight', initializer=np.random.RandomState(0).rand(size))
         self._session, self._saver = tf.Session(), tf.train.Saver(max_to_keep=0)
@@ -64,7 +64,7 @@ def test_one_every_so_many_hours_stays_for_good(store, tmp_path):
     assert hourly.steps() == [2, 4, 6, 7]
     with open(str(tmp_path / 'run_state.json')) as file:
         assert sorted(json.load(file)['kept']) == ['2', '4', '6']
-    assert run_dir.RunState(str(tmp_path)).is_kept(4)   # also for the next session
+    assert run_state.RunState(str(tmp_path)).is_kept(4)   # also for the next session
 
 
 def test_full_disk_leaves_the_previous_checkpoint(store, tmp_path):
@@ -91,30 +91,31 @@ def test_best_is_kept_apart_and_survives(store, tmp_path):
     assert checkpoints.latest(best) == best + '/model.ckpt-2' and tf.train.latest_checkpoint(best).endswith('-2')
     assert checkpoints.load_model_config(best) == ModelConfig()
     assert store.steps() == [3] and len(checkpoints.prefixes(best)) == 1
-    assert run_dir.RunState(str(tmp_path)).best == {'step': 2, 'psnr': 31.}
+    assert run_state.RunState(str(tmp_path)).best == {'step': 2, 'psnr': 31.}
 
 
 def test_second_run_in_a_directory_is_refused_and_a_dead_ones_lock_is_free(tmp_path):
     hold = ('import sys; sys.path.insert(0, %r); from edvr.training import run_dir\n'
-            'with run_dir.lock(%r): print("held", flush=True); sys.stdin.read()' % (ROOT, str(tmp_path)))
+            'with run_state.lock(%r): print("held", flush=True); sys.stdin.read()' % (ROOT, str(tmp_path)))
     process = subprocess.Popen([sys.executable, '-c', hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b'held\n'
     with pytest.raises(UserError, match=r'another run \(process %d on .*\) is writing' % process.pid), \
-            run_dir.lock(str(tmp_path)):
+            run_state.lock(str(tmp_path)):
         pass
     process.kill()
     process.communicate()
-    with run_dir.lock(str(tmp_path)):
+    with run_state.lock(str(tmp_path)):
         pass
 
 
 def resolved(model=(), data=(), training=(), runtime=(), ranks=1):
-    return run_config.resolved(ModelConfig(**dict(model)), DataConfig(**dict(data)), TrainingConfig(**dict(training)),
+    return configuration.resolved(ModelConfig(**dict(model)), DataConfig(**dict(data)),
+                                  TrainingConfig(**dict(training)),
                             RuntimeConfig(**dict(runtime)), ranks)
 
 
 def settle(folder, config, override=False):
-    return run_config.settle(str(folder), config, override)
+    return configuration.settle(str(folder), config, override)
 
 
 def test_changed_configuration_is_refused_by_name(tmp_path):
@@ -134,7 +135,8 @@ def test_the_same_whole_batch_on_other_devices_is_the_same_configuration(tmp_pat
     assert settle(tmp_path, resolved(data=dict(batch_size=8), ranks=4)) == ([], (
         'the same whole batch on another number of devices: 32 (4 x --batch_size=8), was 32 (8 x --batch_size=4)'))
     assert settle(tmp_path, resolved(data=dict(batch_size=8), ranks=4)) == ([], '')
-    one_process = run_config.resolved(ModelConfig(), DataConfig(batch_size=16), TrainingConfig(), RuntimeConfig(), 1, 2)
+    one_process = configuration.resolved(ModelConfig(), DataConfig(batch_size=16), TrainingConfig(), RuntimeConfig(),
+                                         1, 2)
     assert settle(tmp_path, one_process)[0] == []
     with pytest.raises(UserError, match=r'is 48 \(3 x --batch_size=16\)\.'):   # 32 cannot be shared by 3
         settle(tmp_path, resolved(data=dict(batch_size=16), ranks=3))

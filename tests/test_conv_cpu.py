@@ -4,8 +4,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from edvr.config import ModelConfig
-from edvr.model import conv_cpu, layers, native_library, native_ops
-from edvr.model.network import edvr
+from edvr.network.edvr import edvr
+from edvr.ops import conv_cpu, layers, native_library, native_ops
 
 needs_compiler = pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
 # the way, and whether the kernel's gradient is a convolution too

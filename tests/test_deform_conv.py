@@ -5,9 +5,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 from helpers import session as unoptimized_session
 
-from edvr.model import deform_conv as module
-from edvr.model import native_library
-from edvr.model.deform_conv import deform_conv
+from edvr.ops import deform_conv as module
+from edvr.ops import native_library
+from edvr.ops.deform_conv import deform_conv
 
 SHAPES = [   # N, H, W, C, C_out, G, K
     (1, 4, 4, 2, 3, 1, 3),

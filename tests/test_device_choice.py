@@ -2,7 +2,8 @@
 import pytest
 from npu_fixtures import DOUBLE, no_job  # noqa: F401 fixture
 
-from edvr.runtime import device_choice, npu
+from edvr.devices import npu
+from edvr.launch import device_choice
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ from npu_fixtures import no_job  # noqa: F401 fixture
 
 from data_tools.base.errors import UserError
 from edvr.config import ConfigError, RuntimeConfig
-from edvr.runtime import devices
-from edvr.runtime.distributed_optimizer import WholeBatchOptimizer
+from edvr.devices import devices
+from edvr.devices.distributed_optimizer import WholeBatchOptimizer
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from conftest import ROOT
 from npu_fixtures import DOUBLE, needs_tf1, no_job  # noqa: F401 fixture
 
 from edvr.config import RanksConfig, RuntimeConfig
-from edvr.runtime import devices
-from edvr.runtime.ranks import launch, rank_table
+from edvr.devices import devices
+from edvr.launch import launch, rank_table
 
 PROGRAM = os.path.join(ROOT, 'tests', 'toy_training.py')
 

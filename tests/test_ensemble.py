@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from edvr.restoration import ensemble
+from edvr.restore import ensemble
 
 
 def test_versions_differ_and_are_the_flips_and_transpositions():

@@ -16,9 +16,10 @@ from data_tools.media.frames import Decoder, ImageFrames
 from data_tools.media.images import read_image, write_png
 from edvr.config import ConfigError
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
-from edvr.restoration.evaluation import clip_set, measure, metrics, report
-from edvr.restoration.evaluation.comparison import bicubic, side_by_side
-from edvr.restoration.restorer import Restorer
+from edvr.evaluation import clip_set, measure, metrics, report
+from edvr.evaluation.comparison import bicubic, side_by_side
+from edvr.restore import pixels
+from edvr.restore.restorer import Restorer
 
 
 @pytest.fixture(scope='module')
@@ -85,7 +86,7 @@ def test_lq_made_while_evaluating(restorer, tmp_path):
         assert part.frames == result.frames[first:end]
     lq = [blur_and_subsample(frame, 4) for frame in gt[5:, :24, :32]]
     for row, sr, frame, small in zip(result.frames, restorer.restore_clip(iter(lq)), gt[5:, :24, :32], lq):
-        assert row['edvr_psnr'] == metrics.psnr(metrics.to_uint8(sr), frame)
+        assert row['edvr_psnr'] == metrics.psnr(pixels.to_uint8(sr), frame)
         assert row['bicubic_psnr'] == metrics.psnr(bicubic(small, 4), frame)
 
 

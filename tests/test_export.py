@@ -15,11 +15,12 @@ from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ConfigError, ModelConfig
 from edvr.config.export import ExportConfig, InterfaceConfig
-from edvr.model import ascend_nodes, network
-from edvr.restoration.graph import ascend, exporting, freezing, graph_files, verification
-from edvr.restoration.graph.exporting import export
-from edvr.restoration.graph.loading import FrozenGraph
-from edvr.runtime import npu as runtime_npu
+from edvr.devices import npu as runtime_npu
+from edvr.exporting import ascend, export_job, freezing, graph_files, verification
+from edvr.exporting.export_job import export
+from edvr.exporting.loading import FrozenGraph
+from edvr.network import edvr as network
+from edvr.ops import ascend_nodes
 
 
 @pytest.fixture(scope='module')
@@ -365,9 +366,9 @@ def test_an_ascend_operator_wired_wrongly_gives_other_values(npu_export, expecte
 def test_a_width_above_the_operators_limit_is_refused(fields, width, text):
     model = ModelConfig(**fields)
     with pytest.raises(UserError, match=text):
-        exporting._check_size(model, ExportConfig(checkpoint='x', dcn_impl='npu', height=720, width=width))
-    exporting._check_size(model, ExportConfig(checkpoint='x', height=720, width=width))
-    exporting._check_size(model, ExportConfig(checkpoint='x', dcn_impl='npu', height=720, width=1280))
+        export_job._check_size(model, ExportConfig(checkpoint='x', dcn_impl='npu', height=720, width=width))
+    export_job._check_size(model, ExportConfig(checkpoint='x', height=720, width=width))
+    export_job._check_size(model, ExportConfig(checkpoint='x', dcn_impl='npu', height=720, width=1280))
 
 
 def test_a_damaged_checkpoint_is_not_exported(tmp_path):

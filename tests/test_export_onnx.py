@@ -11,8 +11,8 @@ from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ConfigError
 from edvr.config.export import ExportConfig
-from edvr.restoration.graph import freezing, onnx_network
-from edvr.restoration.graph.exporting import export
+from edvr.exporting import freezing, onnx_network
+from edvr.exporting.export_job import export
 
 
 def run(checkpoint, path, **options):

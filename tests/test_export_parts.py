@@ -13,13 +13,13 @@ from edvr import checkpoints
 from edvr.config import ConfigError
 from edvr.config.export import ExportConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.model import ascend_nodes, native_library
-from edvr.restoration.graph import freezing, parts
-from edvr.restoration.graph.exporting import export
-from edvr.restoration.graph.parts_loading import FrozenParts
-from edvr.restoration.graph.substitution import CompiledGraph
-from edvr.restoration.restorer import Restorer
-from edvr.restoration.run import settings_of
+from edvr.exporting import freezing, parts
+from edvr.exporting.export_job import export
+from edvr.exporting.parts_loading import FrozenParts
+from edvr.ops import ascend_nodes, native_library
+from edvr.output.infer_job import settings_of
+from edvr.restore.compiled_graph import CompiledGraph
+from edvr.restore.restorer import Restorer
 
 FILES = ['EDVR_features.pb', 'EDVR_parts.json', 'EDVR_restore.pb']
 

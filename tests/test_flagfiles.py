@@ -20,7 +20,7 @@ from absl import flags as absl_flags
 from data_tools.base import command_line
 from edvr import flags
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.runtime import startup_checks
+from edvr.devices import startup_checks
 flags.define(ModelConfig, DataConfig, *TrainingConfig.TOPICS, *RuntimeConfig.TOPICS)
 found = {}
 for name in sys.argv[1:]:

@@ -11,12 +11,12 @@ from helpers import smooth_frames, tiny_checkpoint
 
 from data_tools.base.errors import UserError
 from edvr.config.export import ExportConfig
-from edvr.model import native_library
-from edvr.restoration.graph import freezing, signature
-from edvr.restoration.graph.exporting import export
-from edvr.restoration.graph.loading import FrozenGraph, is_exported
-from edvr.restoration.graph.substitution import CompiledGraph, same_network
-from edvr.restoration.restorer import Restorer
+from edvr.exporting import freezing, signature
+from edvr.exporting.export_job import export
+from edvr.exporting.loading import FrozenGraph, is_exported
+from edvr.ops import native_library
+from edvr.restore.compiled_graph import CompiledGraph, same_network
+from edvr.restore.restorer import Restorer
 
 FIXED = dict(batch_size=2, height=16, width=24, input_rank=4, input_dtype='float32', output_dtype='uint8')
 

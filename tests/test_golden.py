@@ -9,7 +9,8 @@ from helpers import session as unoptimized_session
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'golden'))
 import make_network
 
-from edvr.model import alignment, fusion, network
+from edvr.network import alignment, fusion
+from edvr.network import edvr as network
 
 
 def test_stages():

@@ -12,7 +12,7 @@ from tiny_training import spoiled_at
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import RuntimeConfig
-from edvr.training import guard, model_fn, run
+from edvr.training import model_fn, training_run, update_guard
 from edvr.training.hooks.step_hook import Control, LoopHook, Part
 
 GOOD, NAN = 1., float('nan')
@@ -20,15 +20,15 @@ GOOD, NAN = 1., float('nan')
 
 @pytest.mark.parametrize('loss, norm, offsets, limit, faults', [
     (GOOD, GOOD, (1., 2., 3., 4.), 4., 0),
-    (NAN, GOOD, (1., 1., 1., 1.), 4., guard.LOSS),
-    (float('-inf'), float('inf'), (1., 1., 1., 1.), 4., guard.LOSS + guard.GRADIENTS),
-    (GOOD, NAN, (1., 1., 1., 1.), 0., guard.GRADIENTS),
-    (GOOD, GOOD, (1., 1., 4.1, 1.), 4., guard.OFFSETS),
-    (GOOD, GOOD, (1., NAN, 1., 1.), 4., guard.OFFSETS),
+    (NAN, GOOD, (1., 1., 1., 1.), 4., update_guard.LOSS),
+    (float('-inf'), float('inf'), (1., 1., 1., 1.), 4., update_guard.LOSS + update_guard.GRADIENTS),
+    (GOOD, NAN, (1., 1., 1., 1.), 0., update_guard.GRADIENTS),
+    (GOOD, GOOD, (1., 1., 4.1, 1.), 4., update_guard.OFFSETS),
+    (GOOD, GOOD, (1., NAN, 1., 1.), 4., update_guard.OFFSETS),
     (GOOD, GOOD, (1., NAN, 1e9, 1.), 0., 0)])
 def test_verdict(loss, norm, offsets, limit, faults):
     with tf.Graph().as_default(), tf.Session() as session:
-        verdict = guard.verdict(guard.faults_of(tf.constant(loss), tf.constant(norm),
+        verdict = update_guard.verdict(update_guard.faults_of(tf.constant(loss), tf.constant(norm),
                                                 [tf.constant(value) for value in offsets], limit))
         session.run(tf.local_variables_initializer())
         assert not tf.global_variables()   # the counters are in no checkpoint
@@ -40,45 +40,48 @@ def test_verdict(loss, norm, offsets, limit, faults):
 def test_streak_ends_with_a_good_step_and_the_sum_stays():
     with tf.Graph().as_default(), tf.Session() as session:
         loss = tf.placeholder(tf.float32, [])
-        verdict = guard.verdict(guard.faults_of(loss, tf.constant(1.), [tf.constant(0.)], 4.))
+        verdict = update_guard.verdict(update_guard.faults_of(loss, tf.constant(1.), [tf.constant(0.)], 4.))
         session.run(tf.local_variables_initializer())
         values = [session.run([verdict.streak, verdict.skipped], {loss: value}) for value in (NAN, NAN, 1., NAN)]
     assert values == [[1, 1], [2, 2], [0, 2], [1, 3]]
 
 
 @pytest.mark.parametrize('faults, applied, scale, dynamic, expected', [
-    (0, True, 4., True, 0), (0, False, 4., True, guard.OVERFLOW), (0, False, 1., True, guard.LOWEST),
-    (guard.GRADIENTS, False, 2., True, guard.OVERFLOW), (guard.GRADIENTS, False, 1., True, guard.LOWEST),
-    (0, False, 1024., False, guard.LOWEST), (guard.GRADIENTS, True, 1024., False, guard.LOWEST),
-    (guard.GRADIENTS, None, 2., True, guard.OVERFLOW), (guard.GRADIENTS, None, 1., True, guard.LOWEST),
-    (guard.GRADIENTS, True, 2., True, guard.GRADIENTS),   # the norm of finite gradients: no scale falls
-    (0, None, 2., True, 0), (guard.LOSS, False, 4., True, guard.LOSS),
-    (guard.OFFSETS, True, 4., True, guard.OFFSETS)])
+    (0, True, 4., True, 0), (0, False, 4., True, update_guard.OVERFLOW), (0, False, 1., True, update_guard.LOWEST),
+    (update_guard.GRADIENTS, False, 2., True, update_guard.OVERFLOW),
+    (update_guard.GRADIENTS, False, 1., True, update_guard.LOWEST),
+    (0, False, 1024., False, update_guard.LOWEST), (update_guard.GRADIENTS, True, 1024., False, update_guard.LOWEST),
+    (update_guard.GRADIENTS, None, 2., True, update_guard.OVERFLOW),
+    (update_guard.GRADIENTS, None, 1., True, update_guard.LOWEST),
+    (update_guard.GRADIENTS, True, 2., True, update_guard.GRADIENTS),   # the norm of finite gradients: no scale falls
+    (0, None, 2., True, 0), (update_guard.LOSS, False, 4., True, update_guard.LOSS),
+    (update_guard.OFFSETS, True, 4., True, update_guard.OFFSETS)])
 def test_overflow_under_a_loss_scale(faults, applied, scale, dynamic, expected):
     with tf.Graph().as_default(), tf.Session() as session:
         known = None if applied is None else tf.constant(applied)
-        found = guard.overflows(tf.constant(float(faults)), known, tf.constant(scale), dynamic)
+        found = update_guard.overflows(tf.constant(float(faults)), known, tf.constant(scale), dynamic)
         assert session.run(found) == expected
 
 
 def test_overflow_neither_lengthens_nor_ends_the_streak():
     with tf.Graph().as_default(), tf.Session() as session:
         faults = tf.placeholder(tf.float32, [])
-        verdict = guard.verdict(faults)
+        verdict = update_guard.verdict(faults)
         session.run(tf.local_variables_initializer())
         values = [session.run([verdict.streak, verdict.skipped], {faults: value})
-                  for value in (guard.LOSS, guard.OVERFLOW, guard.OVERFLOW, guard.LOWEST, 0., guard.OVERFLOW)]
+                  for value in (update_guard.LOSS, update_guard.OVERFLOW, update_guard.OVERFLOW,
+                                update_guard.LOWEST, 0., update_guard.OVERFLOW)]
     assert values == [[1, 1], [1, 2], [1, 3], [2, 4], [0, 4], [0, 5]]
 
 
 def test_advice_on_overflow_is_not_about_the_learning_rate():
-    assert 'lower --learning_rate' in guard.advice(guard.explain(guard.LOSS))
-    assert '--precision_mode' in guard.advice(guard.explain(guard.LOWEST))
-    assert 'lower --learning_rate' not in guard.advice(guard.explain(guard.LOWEST))
+    assert 'lower --learning_rate' in update_guard.advice(update_guard.explain(update_guard.LOSS))
+    assert '--precision_mode' in update_guard.advice(update_guard.explain(update_guard.LOWEST))
+    assert 'lower --learning_rate' not in update_guard.advice(update_guard.explain(update_guard.LOWEST))
 
 
 def test_faults_in_words():
-    assert guard.explain(5.) == 'the loss is not finite and mean |offset| exceeds --offset_limit'
+    assert update_guard.explain(5.) == 'the loss is not finite and mean |offset| exceeds --offset_limit'
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def train(tmp_path, monkeypatch):
         def network(*args, **kwargs):
             return (sessions.pop(0) if len(sessions) > 1 else sessions[0])(*args, **kwargs)
         monkeypatch.setattr(model_fn, 'edvr', network)
-        return run.Run(*tiny_training.configs(folder, tmp_path / 'run', ema_decay=.9, **fields)).train()
+        return training_run.Run(*tiny_training.configs(folder, tmp_path / 'run', ema_decay=.9, **fields)).train()
     start.directory = str(tmp_path / 'run')
     return start
 
@@ -121,8 +124,8 @@ def test_no_checkpoint_between_bad_steps(train):
 
 
 def test_rollback_with_a_lower_offset_rate_then_on_to_the_end(train, capsys, monkeypatch):
-    given, make = [], run.make_model_fn
-    monkeypatch.setattr(run, 'make_model_fn', lambda *args: given.append(args[-1]) or make(*args))
+    given, make = [], training_run.make_model_fn
+    monkeypatch.setattr(training_run, 'make_model_fn', lambda *args: given.append(args[-1]) or make(*args))
     assert train(spoiled_at(4, 99, 1e4, 'offset'), tiny_training.network, bad_steps=2, offset_rate=.8,
                  rollback_factor=.25) == 0
     assert given == pytest.approx([.8, .2])
@@ -152,9 +155,9 @@ def test_gives_up_with_advice_and_continues_on_request(train, capsys):
 
 def test_continued_on_request_every_rank_forgets_the_rollbacks(train, monkeypatch):
     """A rank that does not write, and that need not find a checkpoint at the end, has the offset rate of rank 0."""
-    given, make = [], run.make_model_fn
-    monkeypatch.setattr(run, 'make_model_fn', lambda *args: given.append(args[-1]) or make(*args))
-    monkeypatch.setattr(run.devices, 'is_writer', lambda config: False)
+    given, make = [], training_run.make_model_fn
+    monkeypatch.setattr(training_run, 'make_model_fn', lambda *args: given.append(args[-1]) or make(*args))
+    monkeypatch.setattr(training_run.devices, 'is_writer', lambda config: False)
     os.makedirs(train.directory)
     with open(train.directory + '/run_state.json', 'w') as file:
         json.dump({'rollbacks': [{'to': 3}]}, file)
@@ -184,7 +187,7 @@ def test_replicas_judge_alike(tmp_path, monkeypatch):
             self.gates.append(report.values['faults'] == 0)
             self.weights.append(report.session.run(self._variables))
 
-    from edvr.runtime import devices
+    from edvr.devices import devices
     monkeypatch.setattr(model_fn, 'edvr', network)
     model, _, training, _ = tiny_training.configs('', tmp_path / 'run', ema_decay=.9)
     runtime = RuntimeConfig(cpu_replicas=2)

@@ -16,13 +16,13 @@ from edvr.config import ConfigError
 from edvr.config.export import ExportConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.restoration import clip_source
-from edvr.restoration.evaluation.comparison import bicubic
-from edvr.restoration.evaluation.metrics import to_uint8
-from edvr.restoration.graph.exporting import export
-from edvr.restoration.restorer import Restorer
-from edvr.restoration.run import restore, show
-from edvr.restoration.sharing.workers import ThisProcess
+from edvr.evaluation.comparison import bicubic
+from edvr.exporting.export_job import export
+from edvr.output.infer_job import restore, show
+from edvr.restore.pixels import to_uint8
+from edvr.restore.restorer import Restorer
+from edvr.sharing import clip_source
+from edvr.sharing.workers import ThisProcess
 
 
 @pytest.fixture(scope='module')

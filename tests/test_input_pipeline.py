@@ -8,11 +8,11 @@ from packed import flip_byte, pack, write_clips
 
 from data_tools.base.errors import UserError
 from data_tools.media import clips
-from data_tools.record import layout
+from data_tools.record import record_format
 from data_tools.record.manifest import Manifest
 from edvr.benchmarks import input as benchmark
 from edvr.config import DataConfig
-from edvr.data import damage, input_pipeline, sampler
+from edvr.data import damage, input_pipeline, record_order
 from edvr.data.input_pipeline import tf, train_dataset
 
 
@@ -57,7 +57,7 @@ def _batches(config, count, **options):
 def _ids(config, manifest, count, rank=0, size=1, start_step=0, batch_size=4):
     """(shard, index) of the records a device reads, in order."""
     return [(int(shard), int(index)) for _, shard, index, _ in _take(
-        lambda: sampler.records(config, manifest, batch_size, rank, size, start_step), count)]
+        lambda: record_order.records(config, manifest, batch_size, rank, size, start_step), count)]
 
 
 def test_crops_are_the_source_pixels(folder, source):
@@ -97,8 +97,8 @@ def test_flips_and_transpose_go_together(folder):
 def test_every_crop_position_is_equally_likely(raw):
     config = _config(raw, flip=False, transpose=False)
     manifest = Manifest.read(raw)
-    record = next(iter(_take(lambda: sampler.records(config, manifest, 4, 0, 1, 0), 1)))[3]
-    gt = layout.decode(record).gt
+    record = next(iter(_take(lambda: record_order.records(config, manifest, 4, 0, 1, 0), 1)))[3]
+    gt = record_format.decode(record).gt
     place = {gt[4 * y, 4 * x].tobytes(): (y, x) for y in range(5) for x in range(9)}
     assert len(place) == 45
 
@@ -135,7 +135,7 @@ def test_crops_of_one_window_meet_in_no_deterministic_batch(raw):
 @pytest.mark.parametrize('size', [2, 5])
 def test_devices_share_each_epoch(raw, size):
     manifest = Manifest.read(raw)
-    sequences = [sampler.shard_sequence(5, 7, rank, size) for rank in range(size)]
+    sequences = [record_order.shard_sequence(5, 7, rank, size) for rank in range(size)]
     for epoch in range(20):
         lengths = [len(range(rank, 5, size)) for rank in range(size)]
         shards = [int(s) for sequence, length in zip(sequences, lengths)
@@ -148,7 +148,7 @@ def test_devices_share_each_epoch(raw, size):
 
 def test_devices_draw_different_crops(raw):
     config, manifest = _config(raw), Manifest.read(raw)
-    record = _take(lambda: sampler.records(config, manifest, 4, 0, 1, 0), 1)[0][3]
+    record = _take(lambda: record_order.records(config, manifest, 4, 0, 1, 0), 1)[0][3]
 
     def crops(rank, start_step=0):
         return tf.data.Dataset.range(20).map(lambda number: input_pipeline.sample(

@@ -14,7 +14,7 @@ from npu_fixtures import no_job  # noqa: F401 fixture
 
 from data_tools.base.errors import UserError
 from edvr.config import ConfigError, RanksConfig, RuntimeConfig
-from edvr.runtime.ranks import addresses, agreement, launch, npu_cards, processes, rank_table, rendezvous
+from edvr.launch import addresses, agreement, launch, npu_cards, processes, rank_table, rendezvous
 
 HCCN_CONF = ''.join('address_%d=192.168.100.%d\n' % (card, 101 + card) for card in range(4))
 
@@ -341,7 +341,7 @@ time.sleep(99)
 @pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_lets_rank_0_save_and_ends_all(tmp_path, signum):
     (tmp_path / 'stub.py').write_text(STUB)
-    program = ('import sys; from edvr.runtime.ranks import processes; processes._DEATH_GRACE = .5\n'
+    program = ('import sys; from edvr.launch import processes; processes._DEATH_GRACE = .5\n'
                'ranks = {0: {"RANK_ID": "0"}, 1: {"RANK_ID": "1"}}\n'
                'sys.exit(processes.run_together([sys.executable, "stub.py"], ranks, "logs", 20.))')
     job = subprocess.Popen([sys.executable, '-c', program], cwd=str(tmp_path),

@@ -9,8 +9,8 @@ from conftest import ROOT
 # From the lowest to the highest; a room imports itself and those before it. What is on one line may not import each
 # other. Programs are the modules directly below data_tools and edvr; nothing imports a program.
 DATA_TOOLS = ['base', 'record media', 'packing lq reds sample']
-EDVR = ['config graph_mode', 'runtime', 'flags', 'tensorboard', 'checkpoints', 'model', 'pytorch data', 'restoration',
-        'training', 'benchmarks demonstration']
+EDVR = ['config graph_mode', 'launch', 'devices', 'flags', 'tensorboard', 'checkpoints', 'ops', 'network',
+        'pytorch data', 'exporting', 'restore', 'sharing', 'evaluation', 'output', 'training', 'benchmarks demonstration']
 LEVELS = {'%s.%s' % (package, room): level for package, levels in (('data_tools', DATA_TOOLS), ('edvr', EDVR))
           for level, rooms in enumerate(levels) for room in rooms.split()}
 

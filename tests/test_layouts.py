@@ -7,7 +7,7 @@ from packed import write_video
 from test_clips import frames
 
 from data_tools.base.errors import UserError
-from data_tools.media import layouts
+from data_tools.media import dataset_layouts
 from data_tools.media.clips import find_clips, parse_names
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import VideoFrames
@@ -141,5 +141,5 @@ def test_nothing_found_shows_what_was_tried_and_what_is_there(tmp_path):
     ('sequences/*/*', 'v', ('00001', '0002'), 'bicubic', 'v_matlabLRx4/sequences/00001/0002'),
     ('sequences/*/*', '', ('00001', '0002'), 'bd', '../v_BDLRx4/sequences/00001/0002')])
 def test_where_made_lq_belongs(pattern, base, parts, kind, path):
-    place = layouts.Place('/data/v/%s' % pattern.replace('*', '{}').format(*parts), base, pattern, parts)
-    assert layouts.lq_place(place, 4, kind) == path
+    place = dataset_layouts.Place('/data/v/%s' % pattern.replace('*', '{}').format(*parts), base, pattern, parts)
+    assert dataset_layouts.lq_place(place, 4, kind) == path

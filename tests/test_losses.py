@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from edvr.model import losses
+from edvr.network import losses
 
 RANDOM = np.random.RandomState(0)
 SR, GT = RANDOM.rand(2, 4, 5, 3) * 1.4 - 0.2, RANDOM.randint(0, 256, (2, 4, 5, 3))

@@ -16,7 +16,7 @@ from packed import flip_byte, write_clips
 from data_tools.base import files, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media import images
-from data_tools.record import layout, shard_reader
+from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest
 
 PROGRAM = 'data_tools.make_tfrecords'
@@ -63,7 +63,7 @@ def test_same_bytes_with_any_workers_in_parts_and_resumed(run_program, source, t
     for shard in manifest.shards:
         for _, _, record, error in shard_reader.walk(str(tmp_path / 'one' / shard.name)):
             assert error is None
-            window = layout.decode(record)
+            window = record_format.decode(record)
             found.add((window.clip, window.index))
             path = os.path.join(source, 'truth', window.clip, '%08d.png' % window.index)
             np.testing.assert_array_equal(window.gt, images.read_image(path))
@@ -99,7 +99,7 @@ def test_gt_alone_interval_and_gfile_paths(run_program, source, tmp_path):
                          '--num_shards=1')
     assert result.returncode == 0, result.stderr
     path = str(output / 'shard-00000-of-00001.tfrecord')
-    windows = [layout.decode(record) for _, _, record, _ in shard_reader.walk(path)]
+    windows = [record_format.decode(record) for _, _, record, _ in shard_reader.walk(path)]
     assert sorted((w.index, tuple(w.frames)) for w in windows) == [
         (0, (0, 0, 2)), (1, (0, 1, 3)), (2, (0, 2, 4)), (3, (1, 3, 5)), (4, (2, 4, 5)), (5, (3, 5, 5))]
     lq = images.read_image(os.path.join(source, 'blur4', '000', '00000003.png'))

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from data_tools.base.errors import UserError
-from edvr.restoration.evaluation import metrics
+from edvr.evaluation import metrics
+from edvr.restore import pixels
 
 
 def pair(height=53, width=87, noise=9.0, seed=0):
@@ -43,7 +44,7 @@ def test_unrounded_agrees_with_scikit_image():
     levels = np.clip(sr, 0, 1) * 255
     assert metrics.psnr(sr, truth) == pytest.approx(skimage_psnr(levels, truth.astype(np.float64)), abs=1e-6)
     assert metrics.ssim(sr, truth) == pytest.approx(skimage_ssim(levels, truth.astype(np.float64)), abs=1e-6)
-    assert metrics.psnr(sr, truth) != metrics.psnr(metrics.to_uint8(sr), truth)
+    assert metrics.psnr(sr, truth) != metrics.psnr(pixels.to_uint8(sr), truth)
 
 
 def test_luma_is_that_of_matlab_and_its_metrics_agree_with_scikit_image():
@@ -75,11 +76,11 @@ def test_known_psnr():
 def test_to_uint8_rounds_and_clips():
     values = np.array([-0.2, 0.0, 0.49 / 255, 0.51 / 255, 254.4 / 255, 1.0, 7.0], np.float32)
     before = values.copy()
-    np.testing.assert_array_equal(metrics.to_uint8(values), [0, 0, 0, 1, 254, 255, 255])
+    np.testing.assert_array_equal(pixels.to_uint8(values), [0, 0, 0, 1, 254, 255, 255])
     np.testing.assert_array_equal(values, before)
     tall = np.random.RandomState(0).uniform(-.1, 1.1, (70, 3, 3)).astype(np.float32)
     for dtype, peak in ((np.uint8, 255), (np.uint16, 65535)):
-        got = metrics.quantize(tall, dtype)
+        got = pixels.quantize(tall, dtype)
         assert got.dtype == dtype
         np.testing.assert_array_equal(got, np.rint(np.clip(tall, 0, 1) * np.float32(peak)))
 

@@ -9,7 +9,8 @@ from test_optimizer import NAMES
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.model import deform_conv, network
+from edvr.network import edvr as network
+from edvr.ops import deform_conv
 from edvr.training import model_fn, warm_start
 
 RUNTIME = RuntimeConfig(dcn_impl='tf')

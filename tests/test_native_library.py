@@ -9,7 +9,7 @@ import preloaded
 import pytest
 import tensorflow.compat.v1 as tf
 
-from edvr.model import native_library
+from edvr.ops import native_library
 
 needs_compiler = pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
 
@@ -84,7 +84,7 @@ def test_library_that_does_not_load_is_rebuilt(monkeypatch, tmp_path, kind):
         subprocess.run([real, '-shared', '-fPIC', str(source), '-o', stale], check=True)
         native_library._append_digest(stale)
     program = tmp_path / 'load.py'
-    program.write_text('from edvr.model import native_library as library\n'
+    program.write_text('from edvr.ops import native_library as library\n'
                        'print(library.available(), library.load().__name__)\n')
     child = preloaded.run(str(program), [], 60)
     assert child.returncode == 0 and child.stdout.startswith('True'), child.stderr

@@ -7,7 +7,9 @@ from helpers import session as unoptimized_session
 
 from data_tools.base.errors import UserError
 from edvr.config import ConfigError, ModelConfig
-from edvr.model import alignment, fusion, layers, losses, network, reconstruction
+from edvr.network import alignment, fusion, losses, reconstruction
+from edvr.network import edvr as network
+from edvr.ops import layers
 
 TINY = dict(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
 VARIANTS = {

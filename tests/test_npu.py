@@ -18,14 +18,14 @@ from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.data.input_pipeline import train_dataset
-from edvr.model import losses
-from edvr.model.deform_conv import deform_conv
-from edvr.restoration.restorer import Restorer
-from edvr.runtime import devices, npu_options, startup_checks
-from edvr.runtime import npu as runtime_npu
-from edvr.runtime.ranks import rank_table
-from edvr.training import guard, model_fn
-from edvr.training.run import Run
+from edvr.devices import devices, npu_options, startup_checks
+from edvr.devices import npu as runtime_npu
+from edvr.launch import rank_table
+from edvr.network import losses
+from edvr.ops.deform_conv import deform_conv
+from edvr.restore.restorer import Restorer
+from edvr.training import model_fn, update_guard
+from edvr.training.training_run import Run
 
 NPU = RuntimeConfig(device='npu')
 ADAPTER = runtime_npu.prefix().split('.')[0]   # the package of this TensorFlow's adapter
@@ -541,7 +541,7 @@ def test_an_overflow_on_the_other_rank_lowers_the_scale_here_too(npu, monkeypatc
             seen.append((values['faults'], values['streak'], session.run(scale)))
             weights.append(session.run(tf.trainable_variables()))
         assert session.run(tf.train.get_global_step()) == 4
-    assert seen == [(0, 0, 8), (guard.OVERFLOW, 0, 4), (0, 0, 4), (0, 0, 8)]
+    assert seen == [(0, 0, 8), (update_guard.OVERFLOW, 0, 4), (0, 0, 4), (0, 0, 8)]
     for before, after, later in zip(*weights[:3]):
         np.testing.assert_array_equal(before, after)
         assert (after != later).any()

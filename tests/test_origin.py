@@ -3,7 +3,7 @@ import os
 import subprocess
 
 from data_tools.base import command_line
-from edvr.training import origin
+from edvr.training.rundir import provenance
 
 
 def git(folder, *arguments):
@@ -13,35 +13,35 @@ def git(folder, *arguments):
 
 
 def test_revision_of_the_code(tmp_path):
-    assert origin.revision(str(tmp_path)) is None
+    assert provenance.revision(str(tmp_path)) is None
     git(tmp_path, 'init', '-q')
     (tmp_path / 'file').write_text('one')
     git(tmp_path, 'add', 'file')
     git(tmp_path, 'commit', '-q', '-m', 'first')
     head = git(tmp_path, 'rev-parse', 'HEAD')
-    assert origin.revision(str(tmp_path)) == head
+    assert provenance.revision(str(tmp_path)) == head
     (tmp_path / 'file').write_text('two')
-    assert origin.revision(str(tmp_path)) == head + '+'
+    assert provenance.revision(str(tmp_path)) == head + '+'
     (tmp_path / 'folder').mkdir()
-    assert origin.revision(str(tmp_path / 'folder')) is None   # a repository around it is another one's
+    assert provenance.revision(str(tmp_path / 'folder')) is None   # a repository around it is another one's
 
 
 def test_version_of_cann(tmp_path, monkeypatch):
-    for name in origin.CANN_HOMES:
+    for name in provenance.CANN_HOMES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('ASCEND_TOOLKIT_HOME', str(tmp_path))
     (tmp_path / 'compiler').mkdir()
     (tmp_path / 'compiler' / 'version.info').write_text('Arch=x\nVersion=1.84.15\n')
-    assert origin.cann_version() == 'Version=1.84.15'
+    assert provenance.cann_version() == 'Version=1.84.15'
 
 
 def test_text_names_everything(tmp_path):
     (tmp_path / 'run.cfg').write_text('--steps=3\n')
     read = command_line.read(['--flagfile=%s' % (tmp_path / 'run.cfg'), '--seed=4'])
-    found = origin.describe('npu', 8, 'abc', read)
-    text = origin.as_text(found)
+    found = provenance.describe('npu', 8, 'abc', read)
+    text = provenance.as_text(found)
     for part in ('| device | 8 x npu |', '| data | abc |', '--seed=4', str(tmp_path / 'run.cfg'), '--steps=3',
                  '| tensorflow | %s |' % found['versions']['tensorflow']):
         assert part in text
     assert os.uname().nodename in found['host']
-    assert origin.describe('cpu', 1, None)['command'] is None
+    assert provenance.describe('cpu', 1, None)['command'] is None

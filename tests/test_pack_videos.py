@@ -20,7 +20,7 @@ from data_tools.packing.config import PackConfig
 from data_tools.packing.defaults import settle
 from data_tools.packing.job import describe_job, order_in_shards
 from data_tools.packing.scratch import Scratch
-from data_tools.record import layout, shard_reader
+from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest
 
 LENGTHS = (7, 6, 9)
@@ -62,7 +62,7 @@ def digests(folder):
 
 def windows(folder):
     return {(window.clip, window.index): window for shard in Manifest.read(folder).shards for window in (
-        layout.decode(record) for _, _, record, _ in shard_reader.walk(os.path.join(folder, shard.name)))}
+        record_format.decode(record) for _, _, record, _ in shard_reader.walk(os.path.join(folder, shard.name)))}
 
 
 def sound(folder, source):

@@ -81,7 +81,7 @@ def test_help_shows_docstring_and_flags_and_succeeds(run_text, argument):
     assert ROOT not in result.stdout
 
 
-@pytest.mark.parametrize('module', ['data_tools.reds.unzip', 'edvr.flags', 'edvr.training.run_dir'])
+@pytest.mark.parametrize('module', ['data_tools.reds.unzip', 'edvr.flags', 'edvr.training.rundir.run_state'])
 def test_a_module_that_is_no_program_is_an_error(module):
     done = subprocess.run([sys.executable, '-m', module], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           universal_newlines=True)

@@ -11,12 +11,12 @@ from data_tools.base import command_line, flags
 from data_tools.base.config import ConfigError, element_type, is_tuple
 from data_tools.media.windows import FILLS, window_indices
 from data_tools.packing.config import PackConfig
-from data_tools.record import layout
+from data_tools.record import record_format
 from data_tools.record.manifest import Manifest
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.data import input_pipeline
 from edvr.data.input_pipeline import tf
-from edvr.restoration import tiling
+from edvr.restore import tiling
 
 FEW = settings(max_examples=25, derandomize=True, deadline=None, database=None,
                suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much,
@@ -52,8 +52,8 @@ def samplers():
 def test_lq_and_gt_stay_aligned(samplers, encoding, height, width, number):
     """What happened to LQ, read off its coordinates, gives GT when it is done to GT's frame."""
     whole = coordinates(SCALE * height, SCALE * width, 1)[0]
-    window = layout.Window('c', 1, [0, 1, 2], 3, 1, SCALE, coordinates(height, width, FRAMES), whole)
-    lq, gt = samplers[encoding](layout.encode(window, *TILES[encoding]), number)
+    window = record_format.Window('c', 1, [0, 1, 2], 3, 1, SCALE, coordinates(height, width, FRAMES), whole)
+    lq, gt = samplers[encoding](record_format.encode(window, *TILES[encoding]), number)
     rows, columns, frames = (lq[..., i].astype(int) for i in range(3))
     top, left = rows.min(), columns.min()
     assert top + PATCH <= height and left + PATCH <= width
@@ -124,12 +124,12 @@ NAMES = st.text(st.characters(blacklist_categories=['Cs'], blacklist_characters=
        seed=st.integers(0, 99))
 def test_record_round_trip(name, frames, height, width, scale, tiles, seed):
     random = np.random.RandomState(seed)
-    window = layout.Window(name, 7, random.randint(0, 2 ** 31, frames).tolist(), 99, 3, scale,
+    window = record_format.Window(name, 7, random.randint(0, 2 ** 31, frames).tolist(), 99, 3, scale,
                            random.randint(0, 256, (frames, height, width, 3)).astype(np.uint8),
                            random.randint(0, 256, (scale * height, scale * width, 3)).astype(np.uint8))
-    record = layout.encode(window, *tiles)
-    found = layout.decode(record)
-    assert found[:6] == window[:6] and layout.clip_name(record) == name
+    record = record_format.encode(window, *tiles)
+    found = record_format.decode(record)
+    assert found[:6] == window[:6] and record_format.clip_name(record) == name
     np.testing.assert_array_equal(found.lq, window.lq)
     np.testing.assert_array_equal(found.gt, window.gt)
 

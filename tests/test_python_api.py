@@ -10,7 +10,7 @@ from conftest import ROOT
 from helpers import smooth_frames, tiny_checkpoint
 
 import edvr
-from edvr.restoration.evaluation.metrics import to_uint8
+from edvr.restore.pixels import to_uint8
 
 
 @pytest.fixture(scope='module')

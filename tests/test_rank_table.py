@@ -8,8 +8,8 @@ from conftest import ROOT
 from data_tools.base.errors import UserError
 from edvr.config import ConfigError
 from edvr.config.rank_table import RankTableConfig
-from edvr.runtime.ranks import rank_table
-from edvr.runtime.ranks.rank_table import Rank
+from edvr.launch import rank_table
+from edvr.launch.rank_table import Rank
 
 TWO_HOSTS = dict(hosts=('10.0.0.1', '10.0.0.2'), output='table.json')
 

@@ -9,9 +9,9 @@ import tiny_training
 from npu_fixtures import no_job  # noqa: F401 fixture
 from training_runs import PROGRAM, environment, steps, tensors
 
-from edvr.runtime.ranks import addresses, rendezvous
+from edvr.launch import addresses, rendezvous
 from edvr.training import model_fn
-from edvr.training.run import Run
+from edvr.training.training_run import Run
 
 OPTIONS = dict(save_every=1, cosine_periods=(4,), ema_decay=.9)
 

@@ -6,7 +6,7 @@ import pytest
 from packed import edit_json, pack, write_clips
 
 from data_tools.base.errors import UserError
-from data_tools.record import crc32c, layout, tile_codec
+from data_tools.record import crc32c, record_format, tile_codec
 from data_tools.record.manifest import Manifest
 from edvr.data import augment, record_reader  # noqa: F401 (edvr switches eager execution off)
 
@@ -18,13 +18,13 @@ def _window(seed=0, height=18, width=26, frames=3, scale=4, smooth=False):
     if smooth:
         gt = (np.add.outer(np.arange(scale * height), np.arange(scale * width))[..., None] // 3 + [0, 40, 90]).astype(
             np.uint8)
-    return layout.Window('clip ä', 1, list(range(frames)), 9, 1, scale, lq, gt)
+    return record_format.Window('clip ä', 1, list(range(frames)), 9, 1, scale, lq, gt)
 
 
 @pytest.mark.parametrize('tiles', [(0, 0), (8, 20), (0, 16), (64, 100), (13, 7)])
 def test_lossless(tiles):
     window = _window()
-    decoded = layout.decode(layout.encode(window, *tiles))
+    decoded = record_format.decode(record_format.encode(window, *tiles))
     np.testing.assert_array_equal(decoded.lq, window.lq)
     np.testing.assert_array_equal(decoded.gt, window.gt)
     assert decoded[:6] == window[:6]
@@ -39,27 +39,28 @@ def test_every_filter_decodes():
 
 
 def test_smooth_images_shrink():
-    assert len(layout.encode(_window(smooth=True), 0, 24)) < len(layout.encode(_window(smooth=True))) / 2
+    assert len(record_format.encode(_window(smooth=True), 0, 24)) < len(record_format.encode(_window(smooth=True))) / 2
 
 
 def test_any_changed_byte_is_noticed():
-    record = layout.encode(_window(height=4, width=4), 0, 0)
+    record = record_format.encode(_window(height=4, width=4), 0, 0)
     for position in list(range(0, 120)) + [len(record) - 1]:
         changed = bytearray(record)
         changed[position] ^= 0x10
-        with pytest.raises(layout.RecordError):
-            layout.decode(bytes(changed))
+        with pytest.raises(record_format.RecordError):
+            record_format.decode(bytes(changed))
 
 
 def test_other_version_and_other_bytes():
-    record = bytearray(layout.encode(_window()))
+    record = bytearray(record_format.encode(_window()))
     record[4] = 99
-    with pytest.raises(layout.RecordError, match='format version 99.*reads version %d' % layout.FORMAT_VERSION):
-        layout.header(bytes(record))
-    with pytest.raises(layout.RecordError, match='too few'):
-        layout.header(b'EDVR')
-    with pytest.raises(layout.RecordError, match='does not start like'):
-        layout.header(b'x' * 200)
+    with pytest.raises(record_format.RecordError,
+                       match='format version 99.*reads version %d' % record_format.FORMAT_VERSION):
+        record_format.header(bytes(record))
+    with pytest.raises(record_format.RecordError, match='too few'):
+        record_format.header(b'EDVR')
+    with pytest.raises(record_format.RecordError, match='does not start like'):
+        record_format.header(b'x' * 200)
 
 
 def test_manifest(tmp_path):

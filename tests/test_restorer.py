@@ -19,12 +19,12 @@ from edvr.config import ModelConfig
 from edvr.config.export import ExportConfig
 from edvr.config.restoration import FILLS as FLAG_FILLS
 from edvr.config.restoration import RestoreConfig
-from edvr.model import layers, native_library
-from edvr.restoration import ensemble, memory, strips
-from edvr.restoration.engine import CheckpointEngine
-from edvr.restoration.graph.exporting import export
-from edvr.restoration.restorer import Restorer, _Plan
-from edvr.restoration.whole_window import WholeWindow
+from edvr.exporting.export_job import export
+from edvr.ops import layers, native_library
+from edvr.restore import ensemble, memory, strips
+from edvr.restore.engine import CheckpointEngine
+from edvr.restore.restorer import Restorer, _Plan
+from edvr.restore.whole_window import WholeWindow
 
 
 def amplify(prefix, names=('conv_last', 'conv_hr', 'upconv'), factor=3.):

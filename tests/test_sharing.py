@@ -20,13 +20,12 @@ from data_tools.media.images import write_png
 from edvr.config.host import HostConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
-from edvr.restoration import clip_source, run
-from edvr.restoration.evaluation import clip_set
-from edvr.restoration.output import segments, video_writer
-from edvr.restoration.restorer import Network, Restorer, windows
-from edvr.restoration.sharing import workers
-from edvr.restoration.sharing.splitting import Stretch, cut, missing, split
-from edvr.runtime.ranks import npu_cards, share_plan
+from edvr.evaluation import clip_set
+from edvr.launch import npu_cards, share_plan
+from edvr.output import infer_job, segments, video_writer
+from edvr.restore.restorer import Network, Restorer, windows
+from edvr.sharing import clip_source, workers
+from edvr.sharing.splitting import Stretch, cut, missing, split
 
 SLOWLY = os.path.join(FAULTS, 'restore_slowly.py')
 
@@ -226,7 +225,7 @@ def children(pid):
 
 
 def test_a_killed_process_ends_all_and_the_same_command_continues(restorer, network, clips, tmp_path):
-    run.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
+    infer_job.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
                 InferConfig(input=clips, output=str(tmp_path / 'one')))
     output = tmp_path / 'two'
     arguments = (('--checkpoint', network), ('--input', clips), ('--output', output), ('--num_devices', 2))
@@ -236,7 +235,7 @@ def test_a_killed_process_ends_all_and_the_same_command_continues(restorer, netw
         while len(contents(output)) < 2 and time.monotonic() < deadline:
             time.sleep(.1)
         with pytest.raises(UserError, match=r'another run \(process %d .* is writing' % first.pid):
-            run.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
+            infer_job.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
                         InferConfig(input=clips, output=str(output)))
         os.kill(max(pid for pid, command in children(first.pid).items() if 'restore_slowly' in command),
                 signal.SIGKILL)
@@ -261,7 +260,7 @@ def test_a_video_by_two_processes_has_the_same_bytes(restorer, network, tmp_path
     writer = video_writer.VideoWriter.__init__
     monkeypatch.setattr(writer, '__defaults__', tuple(2 if value == segments.FRAMES else value
                                                       for value in writer.__defaults__))
-    run.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
+    infer_job.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
                 InferConfig(input=path, output=str(tmp_path / 'one.mp4')))
     process = start(('--checkpoint', os.path.dirname(network)), ('--input', path), ('--output', tmp_path / 'two.mp4'),
                     ('--num_devices', 2))

@@ -12,8 +12,8 @@ from data_tools.base.errors import UserError
 from data_tools.media import shots
 from data_tools.media.clips import find_clips
 from data_tools.media.shots import NO_SPLIT, ShotRule
-from edvr.restoration import clip_source
-from edvr.restoration.restorer import Restorer
+from edvr.restore.restorer import Restorer
+from edvr.sharing import clip_source
 
 LENGTHS = (7, 6, 9)
 PAIRS = ((0, 7), (7, 13), (13, 22))

@@ -8,8 +8,8 @@ from npu_fixtures import JOB_VARIABLES, no_job  # noqa: F401 a fixture
 
 from data_tools.base.errors import UserError
 from edvr.config import RuntimeConfig
-from edvr.runtime import devices, startup_checks
-from edvr.runtime.ranks import tf_config
+from edvr.devices import devices, startup_checks
+from edvr.launch import tf_config
 
 NPU = RuntimeConfig(device='npu')
 TABLE_8 = os.path.join(ROOT, 'scripts', 'rank_tables', '8p.json')

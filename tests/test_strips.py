@@ -5,8 +5,9 @@ import tensorflow.compat.v1 as tf
 from helpers import session as unoptimized_session
 
 from edvr.config import ModelConfig
-from edvr.model import native_library, network
-from edvr.restoration import strips
+from edvr.network import edvr as network
+from edvr.ops import native_library
+from edvr.restore import strips
 
 TINY = dict(channels=16, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
 

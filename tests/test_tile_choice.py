@@ -2,8 +2,8 @@
 import pytest
 
 from data_tools.base.errors import UserError
-from edvr.restoration import tiling
-from edvr.restoration.tile_choice import choose
+from edvr.restore import tiling
+from edvr.restore.tile_choice import choose
 
 BYTES = 1000.   # for each pixel of a tile
 

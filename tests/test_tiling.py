@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from data_tools.base.errors import UserError
-from edvr.restoration import tiling
+from edvr.restore import tiling
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 7), (2, 3), (8, 12), (9, 5)])

@@ -14,7 +14,7 @@ from training_runs import steps
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.training import model_fn
-from edvr.training.run import Run
+from edvr.training.training_run import Run
 
 
 @pytest.fixture(scope='module')

@@ -16,13 +16,13 @@ from data_tools.packing.config import PackConfig
 from edvr import checkpoints
 from edvr.config import TrainingConfig
 from edvr.config.restoration import EvaluateConfig
-from edvr.restoration.evaluation import measure
-from edvr.restoration.restorer import Restorer
+from edvr.evaluation import measure
+from edvr.restore.restorer import Restorer
 from edvr.tensorboard.run_events import RunEvents
-from edvr.training import run_dir
 from edvr.training.hooks import checkpoint_saver
 from edvr.training.hooks.validation import Validation
-from edvr.training.run import Run
+from edvr.training.rundir import run_state
+from edvr.training.training_run import Run
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_validation(tmp_path, clips, capsys):
     expected = numbers['edvr_psnr']
     config = TrainingConfig(model_dir=str(directory), val_dir='x', save_every=10, eval_every=20, image_every=20,
                             eval_frames=2)
-    store = checkpoint_saver.CheckpointStore(str(directory), 9, 0., run_dir.RunState(str(directory)))
+    store = checkpoint_saver.CheckpointStore(str(directory), 9, 0., run_state.RunState(str(directory)))
     with RunEvents(str(tmp_path / 'events'), 0) as events, RunEvents(str(tmp_path / 'bicubic'), 0) as bicubic:
         validation = Validation(clips, config, 'cpu', events, bicubic, store)
         for step in (10, 20, 30):   # only the second is a multiple

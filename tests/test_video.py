@@ -9,7 +9,7 @@ import pytest
 
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, video
-from edvr.restoration.output.video_writer import VideoWriter
+from edvr.output.video_writer import VideoWriter
 
 PATCHES = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [128, 128, 128], [200, 100, 50],
                     [30, 60, 90]], np.uint8)

@@ -12,10 +12,10 @@ from test_video import make
 from data_tools.base import lock
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, packets, video
-from edvr.restoration.output import containers, joining, output_lock, segments
-from edvr.restoration.output.timing import Timing
-from edvr.restoration.output.verification import verify
-from edvr.restoration.output.video_writer import VideoWriter
+from edvr.output import containers, joining, output_lock, segments
+from edvr.output.timing import Timing
+from edvr.output.verification import verify
+from edvr.output.video_writer import VideoWriter
 
 FLASH = 6   # the frame that turns white when the tone begins
 RATE = Fraction(25)

@@ -15,7 +15,7 @@ from data_tools.base.errors import UserError
 from data_tools.media.images import write_png
 from edvr import checkpoints
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
-from edvr.restoration.evaluation import measure, watch
+from edvr.evaluation import measure, watch
 
 
 @pytest.fixture(scope='module')

@@ -9,10 +9,10 @@ import pytest
 
 from data_tools.base.errors import UserError
 from data_tools.media.images import read_image
-from edvr.restoration.clip_source import read_ahead
-from edvr.restoration.output.background_writer import BackgroundWriter
-from edvr.restoration.output.png_folder import PngFolder
-from edvr.restoration.output.video_writer import VideoWriter
+from edvr.output.background_writer import BackgroundWriter
+from edvr.output.png_folder import PngFolder
+from edvr.output.video_writer import VideoWriter
+from edvr.sharing.clip_source import read_ahead
 
 
 def test_everything_is_written_in_order_by_one_thread():
@@ -144,7 +144,7 @@ def test_a_video_that_is_not_finished_leaves_nothing(tmp_path):
 
 
 def test_what_ffmpeg_says_is_passed_on(tmp_path, monkeypatch):
-    monkeypatch.setattr('edvr.restoration.output.segments.SegmentEncoder._command', lambda self, partial: [
+    monkeypatch.setattr('edvr.output.segments.SegmentEncoder._command', lambda self, partial: [
         'sh', '-c', 'head -c 1000 > /dev/null; echo "No space left on device" >&2; exit 1'])
     with pytest.raises(UserError, match=r'000000\.mp4: ffmpeg ended with code 1: No space left on device'), \
             VideoWriter(str(tmp_path / 'a.mp4'), 25) as writer:

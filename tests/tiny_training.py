@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from conftest import ROOT
 
-from data_tools.record import layout
+from data_tools.record import record_format
 from data_tools.record.manifest import Manifest, Shard, shard_name
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.model import network as edvr_network
-from edvr.model.network import Outputs
+from edvr.network import edvr as edvr_network
+from edvr.network.edvr import Outputs
 from edvr.training import model_fn
 
 FRAMES = 3
@@ -36,7 +36,7 @@ def make_set(folder, windows=24, shards=12, height=20, width=24, scale=4, seed=0
                 coarse = rng.randint(0, 256, [height // 4, width // 4, 3])
                 lq = np.repeat(np.repeat(coarse, 4, 0), 4, 1).astype(np.uint8)
                 gt = np.repeat(np.repeat(lq, scale, 0), scale, 1)
-                writer.write(layout.encode(layout.Window(
+                writer.write(record_format.encode(record_format.Window(
                     'clip%d' % index, number, list(range(FRAMES)), count, 1, scale, np.stack([lq] * FRAMES), gt)))
         entries.append(Shard(name, count, os.path.getsize(path), 0))
     job = dict(num_frames=FRAMES, scale=scale, encoding='raw', lq_tile=0, gt_tile=0, fill='replicate',
@@ -68,7 +68,7 @@ def arguments(folder, model_dir, **training):
 
 
 def network(lq, config, dcn_impl='tf', recompute_alignment=False, spoil=lambda sr: sr, width=8):
-    """Replaces `edvr.model.network.edvr`; it has variables of each kind that training treats differently."""
+    """Replaces `edvr.network.edvr.edvr`; it has variables of each kind that training treats differently."""
     x = tf.cast(lq[:, config.num_frames // 2], tf.float32) / 255.
     with tf.variable_scope('edvr', reuse=tf.AUTO_REUSE):
         weights = [tf.get_variable(name, shape, tf.float32, tf.random_normal_initializer(0., .1))

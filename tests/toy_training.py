@@ -1,4 +1,4 @@
-"""Four-parameter training through edvr.runtime.devices: as a library for tests, and as a program for several processes.
+"""Four-parameter training through edvr.devices.devices: as a library for tests, and as a program for several processes.
 
 As a program: toy_training.py MODEL_DIR RESULT [RuntimeConfig field=value ...]; each rank writes the JSON RESULT + rank.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from edvr.config import RuntimeConfig
-from edvr.runtime import devices
+from edvr.devices import devices
 
 WHOLE_BATCH, STEPS, CLIP = 8, 3, 40.
 

@@ -3,7 +3,7 @@ import os
 
 from data_tools.base import files, schema, worker_pool
 from data_tools.base.errors import UserError
-from data_tools.media import clips, layouts
+from data_tools.media import clips, dataset_layouts
 from data_tools.media.degradation import Degradation
 from data_tools.media.images import write_png
 from data_tools.media.video_scan import Scanner
@@ -23,7 +23,7 @@ def write_lq(config):
     found = clips.find_clips(config.data_dir, config.scale, clips=clips.parse_names(config.clips),
                              exclude=clips.parse_names(config.exclude), degradation=degradation, split=False,
                              scanner=Scanner(allow_damaged=config.allow_damaged))
-    places = layouts.find(config.data_dir, config.scale, True, False).sides['gt']
+    places = dataset_layouts.find(config.data_dir, config.scale, True, False).sides['gt']
     tasks = []
     for clip in found:
         folder = target(config, places[clip.name])
@@ -42,7 +42,7 @@ def write_lq(config):
 
 def target(config, place):
     """The folder for the LQ of a clip."""
-    path = layouts.lq_place(place, config.scale, config.degradation)
+    path = dataset_layouts.lq_place(place, config.scale, config.degradation)
     same = os.path.realpath(config.data_dir) == os.path.realpath(config.output_dir)
     while not same and path.startswith('../'):   # Vimeo-90K has LQ beside its root
         path = path[len('../'):]
@@ -58,7 +58,7 @@ def _prepare(folder, clip, record, overwrite):
     LQ whose source has changed is made again; what was made in another way stays, unless `overwrite`.
     """
     path = os.path.join(folder, RECORD)
-    names = {entry.name for entry in layouts.entries(folder)}
+    names = {entry.name for entry in dataset_layouts.entries(folder)}
     if os.path.exists(path):
         old = schema.read(path, schema.MapOf(schema.Anything()), 'remove the folder, and its LQ is made again')
         if old == record:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from data_tools.base import files, paths
 from data_tools.base.errors import UserError
-from data_tools.media import layouts, video_scan
+from data_tools.media import dataset_layouts, video_scan
 from data_tools.media.frames import DegradedFrames, ImageFrames, VideoFrames
 from data_tools.media.image_folder import natural_key, number_of, open_folder
 from data_tools.media.shots import NO_SPLIT, describe, shot_name
@@ -76,7 +76,7 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
       exclude: names to leave out, or None.
       allow_gaps: bool, accept gaps in the numbering of frames; time jumps there.
       part: 'train' or 'test': if the data set has such a list and `clips` is None, only its clips are taken.
-      lq_folder: str, folder with LQ if the layout does not define it, see `layouts.find`.
+      lq_folder: str, folder with LQ if the layout does not define it, see `dataset_layouts.find`.
       degradation: Degradation that makes LQ from GT, which then is all that is searched for; or None.
       shots: ShotRule, which clips are searched for shots.
       split: bool, make each shot a Clip; else a Clip only knows its shots.
@@ -92,7 +92,7 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
         raise ValueError('nothing to find: need_gt and need_lq are both False')
     if not os.path.exists(root):
         raise UserError('%s: no such folder of clips; %s' % (root, paths.how_to_make_sources(root)))
-    found = layouts.find(root, scale, need_gt, need_lq and not degradation, lq_folder)
+    found = dataset_layouts.find(root, scale, need_gt, need_lq and not degradation, lq_folder)
     for note in found.notes:
         print('note: %s' % note)
     sides = {side: {name: place.path for name, place in places.items()} for side, places in found.sides.items()}
@@ -104,7 +104,7 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
     scanner = scanner or video_scan.Scanner()
     main = 'gt' if 'gt' in sides else 'lq'
     scanner.scan([(sides[side][name], side == main and shots.detects_video(name)) for side in sides for name in names
-                  if layouts.is_video(sides[side][name])], shots)
+                  if dataset_layouts.is_video(sides[side][name])], shots)
     every = []
     for name in tqdm(names, unit=' clips', desc='reading headers', delay=2, mininterval=0.5):
         clip = _read_clip(name, {side: sides[side][name] for side in sides}, scale, allow_gaps, scanner)
@@ -150,7 +150,7 @@ def parse_names(text):
 def _read_names(path):
     try:
         with open(path, encoding='utf-8') as file:
-            if layouts.is_list(path):
+            if dataset_layouts.is_list(path):
                 words = [line.partition('#')[0].split() for line in file]
                 names = [line[0].replace('/', '_') for line in words if line]
             else:
@@ -198,7 +198,7 @@ def _check_sides(names, sides, scale):
 def _read_clip(name, paths, scale, allow_gaps, scanner):
     sides = {}
     for side, path in paths.items():
-        if layouts.is_video(path):
+        if dataset_layouts.is_video(path):
             info = scanner.info(path)
             sides[side] = VideoFrames(info, 0, info.num_frames, (info.height, info.width))
         else:

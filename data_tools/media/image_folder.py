@@ -3,9 +3,9 @@ import os
 import re
 
 from data_tools.base.errors import UserError
+from data_tools.media.dataset_layouts import IMAGE_SUFFIXES, entries, is_folder, is_image
 from data_tools.media.frames import ImageFrames
 from data_tools.media.images import image_size
-from data_tools.media.layouts import IMAGE_SUFFIXES, entries, is_folder, is_image
 
 
 def open_folder(folder, allow_gaps=False):

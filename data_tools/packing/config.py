@@ -7,7 +7,7 @@ from data_tools.base.beam_config import BeamConfig
 from data_tools.base.config import Config, option
 from data_tools.media.config import MadeLqConfig, ShotConfig
 from data_tools.media.windows import FILLS
-from data_tools.record.layout import ENCODINGS, TILES
+from data_tools.record.record_format import ENCODINGS, TILES
 
 SHARD_MB = 256
 NO_FILL = 'none'

@@ -10,7 +10,7 @@ from data_tools.media.degradation import Degradation
 from data_tools.media.frames import DegradedFrames, VideoFrames
 from data_tools.packing import set_lock, shard_writer
 from data_tools.packing.config import NO_FILL, SHARD_MB
-from data_tools.record import layout
+from data_tools.record import record_format
 from data_tools.record.manifest import MANIFEST, Manifest
 from data_tools.record.manifest_schema import JOB_SCHEMA
 
@@ -26,12 +26,12 @@ def describe_job(config, found, shots):
       config: PackConfig. found: list of Clip with their marks. shots: {name: [[first, end], ...]} of the clips that
         were split.
     """
-    lq_tile, gt_tile = layout.TILES[config.encoding]
+    lq_tile, gt_tile = record_format.TILES[config.encoding]
     if config.encoding == 'tiles':
         lq_tile = lq_tile if config.lq_tile is None else config.lq_tile
         gt_tile = gt_tile if config.gt_tile is None else config.gt_tile
     degradation = Degradation.if_wanted(config, config.scale, config.seed)
-    job = dict(format_version=layout.FORMAT_VERSION, num_frames=config.num_frames, scale=config.scale,
+    job = dict(format_version=record_format.FORMAT_VERSION, num_frames=config.num_frames, scale=config.scale,
                encoding=config.encoding, lq_tile=lq_tile, gt_tile=gt_tile, fill=config.fill,
                frame_interval=config.frame_interval, make_lq=config.make_lq, seed=config.seed,
                degradation=degradation and degradation.to_job(), lq_folder=config.lq_folder, shots=shots,

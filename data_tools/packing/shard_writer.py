@@ -8,7 +8,7 @@ from data_tools.base.errors import UserError
 from data_tools.media import windows
 from data_tools.packing.config import NO_FILL
 from data_tools.packing.scratch import frame_bytes
-from data_tools.record import layout, shard_reader
+from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import MANIFEST, Manifest, Shard, shard_name
 from data_tools.record.manifest_schema import SHARD_SCHEMA
 
@@ -113,7 +113,7 @@ def pack_shard(task, scratch, folder, job):
                     record = encode_window(clip, centre, task.centres, scratch, job)
                 writer.write(record)
                 crc = zlib.crc32(record, crc)
-                crcs.append(layout.header(record)['crc'])
+                crcs.append(record_format.header(record)['crc'])
                 worker_pool.report(1, len(record))
         size = files.size(partial)
     _write_part(folder, task.index, job, Shard(name, len(task.windows), size, crc, crcs),
@@ -124,7 +124,7 @@ def encode_window(clip, centre, centres, scratch, job):
     """The record of the window around a frame."""
     fill = 'replicate' if job['fill'] == NO_FILL else job['fill']   # without fill every window is inside the clip
     frames = windows.window_indices(centre, clip.length, job['num_frames'], fill, job['frame_interval'])
-    window = layout.Window(clip.name, centre, frames, clip.length, job['frame_interval'], job['scale'],
+    window = record_format.Window(clip.name, centre, frames, clip.length, job['frame_interval'], job['scale'],
                            scratch.read_lq(clip, frames), scratch.read_gt(clip, centre, centres.get(clip.name)))
-    return layout.encode(window, job['lq_tile'], job['gt_tile'])
+    return record_format.encode(window, job['lq_tile'], job['gt_tile'])
 

@@ -16,7 +16,7 @@ from data_tools.media.degradation import Degradation
 from data_tools.media.frames import Decoder, DegradedFrames
 from data_tools.media.shots import ShotRule
 from data_tools.packing.job import centres
-from data_tools.record import layout, shard_reader
+from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest
 
 
@@ -142,19 +142,19 @@ def check_shard(folder, shard, manifest, deep, found, seen, progress):
 
 def _check_record(record, manifest, shard, index, deep, found, seen):
     """The problem of a record with a correct checksum, or None."""
-    values = layout.header(record)
+    values = record_format.header(record)
     problem = manifest.mismatch(shard, index, values)
     if problem:
         return problem
-    name = layout.clip_name(record)
+    name = record_format.clip_name(record)
     if (name, values['index']) in seen:
         return 'clip %s, frame %d occurs twice' % (name, values['index'])
     seen.add((name, values['index']))
     if not deep:
         return None
     try:
-        window = layout.decode(record)
-    except layout.RecordError as error:
+        window = record_format.decode(record)
+    except record_format.RecordError as error:
         return str(error)
     return _compare(window, found) if found is not None else None
 

@@ -6,8 +6,8 @@ import typing
 from data_tools.base import files, paths, schema
 from data_tools.base.errors import UserError
 from data_tools.record import shard_reader
-from data_tools.record.layout import FORMAT_VERSION
 from data_tools.record.manifest_schema import SHARD, ManifestSchema
+from data_tools.record.record_format import FORMAT_VERSION
 
 MANIFEST = 'manifest.json'
 _ADVICE = ('the file was cut or edited, or is of another set: copy it again together with its shards, or pack the set '

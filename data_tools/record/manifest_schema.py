@@ -2,7 +2,7 @@
 import collections
 
 from data_tools.base import schema
-from data_tools.record.layout import ENCODINGS, FORMAT_VERSION, HEADER_BYTES
+from data_tools.record.record_format import ENCODINGS, FORMAT_VERSION, HEADER_BYTES
 
 SHARD = 'shard-%05d-of-%05d.tfrecord'
 _MOST = 2 ** 53     # the largest integer that every reader of JSON keeps exactly

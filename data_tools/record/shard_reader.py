@@ -5,8 +5,9 @@ TFRecord framing: uint64 length, masked CRC-32C of those 8 bytes, the record, ma
 import struct
 
 from data_tools.base import files
-from data_tools.record import layout
+from data_tools.record import record_format
 from data_tools.record.crc32c import masked_crc32c
+from data_tools.record.record_format import RecordError
 
 FRAME_HEAD, FRAME_TAIL = 12, 4
 
@@ -14,7 +15,7 @@ FRAME_HEAD, FRAME_TAIL = 12, 4
 def walk(path, whole=True, first=0, expected=None):
     """Yields (index, offset, record or None, error or None) for the records of a shard.
 
-    The `error` of a damaged record is a layout.RecordError, and the walk continues after it. If the length of a record
+    The `error` of a damaged record is a RecordError, and the walk continues after it. If the length of a record
     is damaged, the records after it cannot be found. Then the walk ends, and the error is `final`.
 
     Args:
@@ -33,12 +34,12 @@ def walk(path, whole=True, first=0, expected=None):
             head = file.read(FRAME_HEAD)
             length, crc = struct.unpack('<QI', head) if len(head) == FRAME_HEAD else (0, None)
             if crc is None or crc != masked_crc32c(head[:8]):
-                yield index, offset, None, layout.RecordError('its length is damaged or cut; the records after it in '
+                yield index, offset, None, RecordError('its length is damaged or cut; the records after it in '
                                                                'the shard cannot be found', final=True)
                 return
             record, error = None, None
             if offset + FRAME_HEAD + length + FRAME_TAIL > size:
-                error = layout.RecordError('it is cut', final=True)
+                error = RecordError('it is cut', final=True)
             elif whole and index >= first:
                 record, error = _read_record(file, length)
             if index >= first or error:
@@ -48,7 +49,7 @@ def walk(path, whole=True, first=0, expected=None):
             if error and error.final:
                 return
     if expected is not None and index < expected:
-        yield index, offset, None, layout.RecordError('the shard ends after %d of %d records' % (index, expected),
+        yield index, offset, None, RecordError('the shard ends after %d of %d records' % (index, expected),
                                                       final=True)
 
 
@@ -57,11 +58,11 @@ def _read_record(file, length):
     data = file.read(length + FRAME_TAIL)
     record, tail = data[:length], data[length:]
     try:
-        layout.check(record)
-    except layout.RecordError as error:
+        record_format.check(record)
+    except RecordError as error:
         return None, error
     if len(tail) < FRAME_TAIL or struct.unpack('<I', tail)[0] != masked_crc32c(record):
-        return None, layout.RecordError('the checksum after it is damaged; the record itself is not')
+        return None, RecordError('the checksum after it is damaged; the record itself is not')
     return record, None
 
 

@@ -4,7 +4,7 @@ import sys
 
 from data_tools.record.manifest import MANIFEST
 from edvr.benchmarks import dcn, input, overhead, restore, step, tiles
-from edvr.model import native_library
+from edvr.ops import native_library
 
 
 def run(benchmark, model, data, runtime):

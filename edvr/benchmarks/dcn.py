@@ -7,8 +7,8 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from edvr.benchmarks import flops, measure
 from edvr.config.benchmark import sizes
-from edvr.model.deform_conv import deform_conv, resolve_impl
-from edvr.runtime import devices
+from edvr.devices import devices
+from edvr.ops.deform_conv import deform_conv, resolve_impl
 
 POINTS = 9
 

@@ -1,7 +1,8 @@
 """The multiply-adds of a network, counted from its graph."""
 import tensorflow.compat.v1 as tf
 
-from edvr.model import alignment, network
+from edvr.network import alignment
+from edvr.network import edvr as network
 
 TRAINING_FACTOR = 3   # forward, gradient to the inputs, gradient to the weights: each as much as the first
 

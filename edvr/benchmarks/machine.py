@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.worker_pool import available_cores
-from edvr.model import native_library
+from edvr.ops import native_library
 
 # the instruction sets that decide the speed of float arithmetic, as /proc/cpuinfo spells them on x86 and on aarch64
 INSTRUCTION_SETS = ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16', 'asimd', 'sve', 'bf16')

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.model import native_library, native_ops
-from edvr.runtime import devices, host_memory
+from edvr.devices import devices, host_memory
+from edvr.ops import native_library, native_ops
 
 PEAK_SIZE = 2048   # side of the square matrices whose product shows the peak
 BLAS_VARIABLES = ('OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'OMP_NUM_THREADS')

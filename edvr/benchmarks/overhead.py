@@ -16,11 +16,11 @@ from edvr.benchmarks import measure
 from edvr.benchmarks.step import train_op
 from edvr.config import TrainingConfig
 from edvr.data.input_pipeline import train_dataset
-from edvr.model.deform_conv import resolve_impl
-from edvr.runtime import devices
+from edvr.devices import devices
+from edvr.ops.deform_conv import resolve_impl
 from edvr.tensorboard.run_events import RunEvents
 from edvr.training.hooks import input_wait
-from edvr.training.hooks.guard import Guard
+from edvr.training.hooks.guard_hook import Guard
 from edvr.training.hooks.log_line import LogLine
 from edvr.training.hooks.step_hook import Control, LoopHook
 from edvr.training.hooks.summaries import Curves

@@ -13,11 +13,11 @@ import tensorflow.compat.v1 as tf
 from edvr import checkpoints
 from edvr.benchmarks import flops, measure
 from edvr.config.benchmark import sizes
-from edvr.model import native_library
-from edvr.model.deform_conv import resolve_impl
-from edvr.model.network import edvr
-from edvr.restoration.restorer import Restorer
-from edvr.restoration.tiling import padded_size
+from edvr.network.edvr import edvr
+from edvr.ops import native_library
+from edvr.ops.deform_conv import resolve_impl
+from edvr.restore.restorer import Restorer
+from edvr.restore.tiling import padded_size
 
 _OFFSET_STDDEV = 0.02   # scale of the weights of the offset convolutions: offsets of some pixels, as after training
 

@@ -3,11 +3,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from edvr.benchmarks import flops, measure
-from edvr.model import losses
-from edvr.model.deform_conv import resolve_impl
-from edvr.model.layers import convolution_gradients
-from edvr.model.network import edvr
-from edvr.runtime import devices
+from edvr.devices import devices
+from edvr.network import losses
+from edvr.network.edvr import edvr
+from edvr.ops.deform_conv import resolve_impl
+from edvr.ops.layers import convolution_gradients
 
 
 def run(benchmark, model, data, runtime):

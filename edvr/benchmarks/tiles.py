@@ -7,7 +7,7 @@ import numpy as np
 
 from edvr.benchmarks import measure
 from edvr.benchmarks.restore import shape, untrained_restorer
-from edvr.model.deform_conv import resolve_impl
+from edvr.ops.deform_conv import resolve_impl
 
 _SMALL = 64   # pixels a side of the frame that is restored before measuring
 

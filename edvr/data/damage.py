@@ -7,7 +7,7 @@ import threading
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from data_tools.record import layout, shard_reader
+from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest
 from edvr.data import record_reader
 
@@ -98,12 +98,12 @@ def checked_records(folder, manifest, shard, first=0):
                                                           expected=shard.records):
             if index >= shard.records:
                 return
-            problem = None if error else manifest.mismatch(shard, index, layout.header(record))
+            problem = None if error else manifest.mismatch(shard, index, record_format.header(record))
             if problem:
-                record, error = None, layout.RecordError(problem)
+                record, error = None, record_format.RecordError(problem)
             yield max(index, first), at, record, error
     except (OSError, tf.errors.OpError) as error:
-        yield first, 0, None, layout.RecordError('the shard cannot be read: %s' % error, final=True)
+        yield first, 0, None, record_format.RecordError('the shard cannot be read: %s' % error, final=True)
 
 
 def explain(error, config):

@@ -5,7 +5,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from data_tools.base.worker_pool import available_cores
 from data_tools.record.manifest import Manifest
-from edvr.data import augment, noise, record_reader, sampler
+from edvr.data import augment, noise, record_order, record_reader
 
 
 def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_step=0):
@@ -30,7 +30,7 @@ def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_s
         return _null_dataset(config, num_frames, scale, batch_size)
     manifest = open_set(config, num_frames, scale, size)
     threads = config.map_threads or available_cores()
-    samples = sampler.records(config, manifest, batch_size, rank, size, start_step)
+    samples = record_order.records(config, manifest, batch_size, rank, size, start_step)
 
     def cut(number, shard, index, serialized):
         return sample(config, manifest, rank, start_step, number, serialized, shard, index)
@@ -40,7 +40,7 @@ def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_s
     options.experimental_deterministic = config.deterministic
     dataset = dataset.with_options(options)
     if not config.deterministic:
-        dataset = dataset.shuffle(config.shuffle_buffer, seed=sampler.mix(config.seed, start_step, rank))
+        dataset = dataset.shuffle(config.shuffle_buffer, seed=record_order.mix(config.seed, start_step, rank))
     dataset = dataset.batch(batch_size, drop_remainder=True)
     return dataset.map(lambda lq, gt: ({'lq': lq}, gt)).prefetch(config.prefetch)
 
@@ -82,7 +82,7 @@ def sample(config, manifest, rank, start_step, number, serialized, shard=None, i
       lq uint8 [T, p, p, 3], gt uint8 [s*p, s*p, 3].
     """
     start, rank = (0, 0) if config.deterministic else (start_step, rank)
-    seeds = [tf.stack([tf.constant(sampler.mix(config.seed, start, rank, use), tf.int64), number])
+    seeds = [tf.stack([tf.constant(record_order.mix(config.seed, start, rank, use), tf.int64), number])
              for use in ('sample', 'noise')]
     draw = tf.random.stateless_uniform([9], seeds[0])
     place = {}

@@ -8,7 +8,7 @@ from data_tools.base.errors import UserError
 from data_tools.media import clips, contact_sheet
 from data_tools.media.frames import Decoder
 from data_tools.media.shots import ShotRule
-from data_tools.record import layout, shard_reader
+from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest
 from edvr.data import damage
 from edvr.data.input_pipeline import train_dataset
@@ -98,9 +98,9 @@ def set_cells(folder, manifest, most):
             if error:
                 raise UserError('record %d of %s: %s; copy that shard again or pack the set again'
                                 % (index, path, error))
-            name = layout.clip_name(record)
+            name = record_format.clip_name(record)
             if name not in cells:
-                window = layout.decode(record)
+                window = record_format.decode(record)
                 cells[name] = ('%s: %d frames, GT %dx%d, LQ %dx%d' % (
                     (name, window.length) + window.gt.shape[1::-1] + window.lq.shape[2:0:-1]), [window.gt])
     return [cells[name] for name in sorted(cells)]

@@ -1,11 +1,11 @@
-"""Reads a crop of a record in the graph, without the other bytes of the record. Format: `data_tools.record.layout`.
+"""Reads a crop of a record in the graph, without the other bytes of the record. See `data_tools.record.record_format`.
 
 Letters: T frames, F frames of a stack (T for LQ, 1 for GT), p side of the crop in pixels, t side of a tile.
 """
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data_tools.record import layout
+from data_tools.record import record_format
 
 MISFIT = 'a record does not fit its manifest'   # the error in the graph begins with it and names the record
 
@@ -22,9 +22,10 @@ class Record:
           crc: int32 scalar, the checksum of the record in the manifest; None accepts any.
         """
         self.serialized = serialized
-        header = self._integers(0, len(layout.HEADER))
-        self._fields = dict(zip(layout.HEADER, tf.unstack(header)))
-        expected = dict(magic=layout.MAGIC, version=layout.FORMAT_VERSION, num_frames=num_frames, lq_tile=lq_tile,
+        header = self._integers(0, len(record_format.HEADER))
+        self._fields = dict(zip(record_format.HEADER, tf.unstack(header)))
+        expected = dict(magic=record_format.MAGIC, version=record_format.FORMAT_VERSION, num_frames=num_frames,
+                        lq_tile=lq_tile,
                         gt_tile=gt_tile)
         if crc is not None:
             expected['crc'] = crc

@@ -4,7 +4,7 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
-from edvr.model import network
+from edvr.network import edvr as network
 from edvr.pytorch import pth_file
 
 EXACT = 1e-4   # the largest allowed difference; float32 sums are in another order

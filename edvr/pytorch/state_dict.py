@@ -15,8 +15,8 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr.config import ConfigError, ModelConfig
-from edvr.model import network
-from edvr.model.reconstruction import stages
+from edvr.network import edvr as network
+from edvr.network.reconstruction import stages
 
 POINTS = 9
 PREFIXES = ('module.', 'generator.', 'module.generator.')

@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from data_tools.base.files import atomic_path
 from edvr import checkpoints
-from edvr.model import network
+from edvr.network import edvr as network
 from edvr.pytorch import pth_file, state_dict
 
 

@@ -4,12 +4,12 @@ It contains only numeric operations, so that all of it can run on an accelerator
 """
 import tensorflow.compat.v1 as tf
 
-from edvr.model import losses
-from edvr.model.deform_conv import resolve_impl
-from edvr.model.layers import convolution_gradients, measures_in
-from edvr.model.network import edvr
-from edvr.runtime import devices
-from edvr.training import guard, optimizer
+from edvr.devices import devices
+from edvr.network import losses
+from edvr.network.edvr import edvr
+from edvr.ops.deform_conv import resolve_impl
+from edvr.ops.layers import convolution_gradients, measures_in
+from edvr.training import optimizer, update_guard
 from edvr.training.schedule import learning_rate
 from edvr.training.warm_start import initialise_from
 
@@ -90,7 +90,7 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, r
     with devices.full_precision_scope(runtime_config):
         norm = optimizer.global_norm(gradients, rates)
         means = devices.average([loss, psnr] + [offset_means[level] for level in LEVELS], runtime_config)
-        faults = guard.faults_of(means[0], norm, means[2:], config.offset_limit)
+        faults = update_guard.faults_of(means[0], norm, means[2:], config.offset_limit)
         gate = adam.gate = tf.cast(tf.equal(faults, 0.), tf.float32)
     # a dynamic loss scale detects infinities itself, to lower its scale; a fixed one applies any gradient
     dynamic = runtime_config.loss_scale == 'dynamic'
@@ -108,8 +108,8 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, r
     with tf.control_dependencies([update]), devices.full_precision_scope(runtime_config):
         if scale is not None:
             applied = None if adam.calls is None else adam.calls.read_value() > calls
-            faults = guard.overflows(faults, applied, scale, dynamic)
-        verdict = guard.verdict(tf.identity(faults))
+            faults = update_guard.overflows(faults, applied, scale, dynamic)
+        verdict = update_guard.verdict(tf.identity(faults))
         averages = optimizer.update_shadows(shadows, tf.trainable_variables(), step, config.ema_decay, verdict.gate)
         watched = tf.stack([means[0], means[1], rate, norm, verdict.faults, verdict.streak, verdict.skipped,
                             tf.constant(-1.) if data_wait is None else data_wait] + means[2:])

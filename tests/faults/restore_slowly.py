@@ -12,8 +12,8 @@ from edvr import flags, infer
 from edvr.config.host import HostConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.restoration.output import segments, video_writer
-from edvr.restoration.restorer import Restorer
+from edvr.output import segments, video_writer
+from edvr.restore.restorer import Restorer
 
 
 def slowly(restore_clip):

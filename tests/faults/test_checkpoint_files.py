@@ -8,7 +8,7 @@ from file_damage import damage, json_faults, replace
 
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.training import run_config, run_dir
+from edvr.training.rundir import configuration, run_state
 
 
 def save(directory, *steps):
@@ -71,22 +71,22 @@ def test_model_json(campaign, tmp_path):
 
 
 def test_config_json(campaign, tmp_path):
-    config = run_config.resolved(ModelConfig(), DataConfig(), TrainingConfig(), RuntimeConfig(), 1)
-    run_config.settle(str(tmp_path), config, False)
+    config = configuration.resolved(ModelConfig(), DataConfig(), TrainingConfig(), RuntimeConfig(), 1)
+    configuration.settle(str(tmp_path), config, False)
     path = str(tmp_path / 'config.json')
     with open(path) as file:
         text = file.read()
 
     def read():
         """Differences are refused, naming the directory and the options."""
-        run_config.settle(str(tmp_path), config, False)
+        configuration.settle(str(tmp_path), config, False)
 
     json_faults(campaign, path, text, 'config.json', read)
 
 
 def test_run_state_json(campaign, tmp_path):
     path = str(tmp_path / 'run_state.json')
-    state = run_dir.RunState(str(tmp_path))
+    state = run_state.RunState(str(tmp_path))
     state.add_rollback(reason='loss is not finite', to=12)
     state.set_best(24, 30.5)
     state.keep(12, 1e9)
@@ -94,7 +94,7 @@ def test_run_state_json(campaign, tmp_path):
         text = file.read()
 
     def use():
-        state = run_dir.RunState(str(tmp_path))
+        state = run_state.RunState(str(tmp_path))
         assert isinstance(state.rollbacks, list) and (state.best is None or state.best['psnr'] >= -np.inf)
         state.due_to_keep(2e9, 60.)
         state.keep(36, 2e9)

@@ -22,11 +22,11 @@ from data_tools.reds import http_fetch
 from data_tools.reds.unzip import unzip
 from edvr.config import ModelConfig
 from edvr.config.export import InterfaceConfig
+from edvr.exporting import signature
+from edvr.launch import rank_table
+from edvr.launch.rank_table import Rank
+from edvr.output import records
 from edvr.pytorch import pth_file
-from edvr.restoration.graph import signature
-from edvr.restoration.output import records
-from edvr.runtime.ranks import rank_table
-from edvr.runtime.ranks.rank_table import Rank
 
 OUTSIDE = ['../x', '../../etc/passwd', '/etc/passwd', 'a/../../x', '~/x', 'x\0y', '$(touch x)', '-rf', 'x\ny', '']
 

@@ -17,7 +17,8 @@ from small_disk import small_disk
 from test_video import make
 
 from data_tools.media.images import read_image, write_png
-from edvr.restoration import clip_source, run
+from edvr.output import infer_job
+from edvr.sharing import clip_source
 
 LENGTH = 8
 
@@ -162,7 +163,7 @@ def test_output_equal_to_input(campaign, sources, tmp_path):
         for output in (source, link, os.path.join(os.path.dirname(source), '.', os.path.basename(source))):
             before = content(source)
             campaign.attempt('restoration: output equal to input',
-                             lambda output=output, found=found: run.check_output(
+                             lambda output=output, found=found: infer_job.check_output(
                                  output, found, output.endswith('.mp4')),
                              lambda result: False, output, [source])
             assert content(source) == before

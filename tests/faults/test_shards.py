@@ -17,7 +17,7 @@ from data_tools.record.manifest import Manifest
 from edvr.config import DataConfig
 from edvr.data import damage, input_pipeline
 from edvr.data.input_pipeline import tf
-from edvr.training.run import explained_failures
+from edvr.training.training_run import explained_failures
 
 FRAMES, SCALE, PATIENCE_MS = 3, 4, 60000
 

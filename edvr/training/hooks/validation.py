@@ -3,9 +3,10 @@ import time
 
 from data_tools.media.frames import Decoder
 from edvr.config.restoration import EvaluateConfig
-from edvr.restoration.evaluation import measure, metrics
-from edvr.restoration.evaluation.comparison import bicubic
-from edvr.restoration.restorer import Restorer
+from edvr.evaluation import measure
+from edvr.evaluation.comparison import bicubic
+from edvr.restore import pixels
+from edvr.restore.restorer import Restorer
 
 
 class Validation:
@@ -59,5 +60,5 @@ class Validation:
         lq, gt = next(clip.lq.read(index)), next(clip.gt.read(index))
         sr = next(restorer.restore_clip(clip.lq.read(), clip.length, index))
         for tag, image in (('1_lq', lq), ('2_bicubic', bicubic(lq, restorer.config.upscale)),
-                           ('3_edvr', metrics.to_uint8(sr)), ('4_gt', gt)):
+                           ('3_edvr', pixels.to_uint8(sr)), ('4_gt', gt)):
             self._events.image(step, 'validation/' + tag, image)

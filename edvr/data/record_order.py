@@ -1,0 +1,108 @@
+"""The order of records: assigns shards or records to devices. The sequence can start at any position."""
+import hashlib
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.worker_pool import available_cores
+from data_tools.record import record_format
+from edvr.data import damage
+
+_TABLE_LENGTH = 65536   # shards in the sequence before it repeats: hundreds of epochs, and small in the graph
+_RECORDS_AHEAD = 2       # records read ahead of each open shard; a raw record of 720p has 3.6 MB
+FOREVER = 2 ** 62
+MISSING = b'\0' * record_format.HEADER_BYTES   # replaces a missing record; no record begins like this
+
+
+def mix(*numbers):
+    """One seed from several numbers: int in [0, 2**31), the same on every machine."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], 'little') >> 1
+
+
+def shard_sequence(count, seed, rank, size):
+    """Numbers of the shards that a device reads, one epoch after another.
+
+    The shards are assigned again in each epoch. Together the devices read every shard once.
+
+    Args:
+      count: number of shards in the set.
+      seed: int.
+      rank, size: the number of this device, and the number of devices.
+    Returns:
+      int32 [n].
+    """
+    epochs = max(1, min(1000, _TABLE_LENGTH // count))
+    return np.concatenate([np.random.RandomState(mix(seed, epoch)).permutation(count)[rank::size]
+                           for epoch in range(epochs)]).astype(np.int32)
+
+
+def records(config, manifest, batch_size, rank, size, start_step):
+    """The records for a device, each `config.crops_per_record` times.
+
+    With `config.deterministic` all devices share one sequence, and each reads every size-th record of it. Then the
+    records of a step and their numbers depend only on batch_size * size. Otherwise each device reads its own shards.
+
+    Returns:
+      tf.data.Dataset of (number in the sequence int64, shard int32, index in the shard int64, record string), scalars.
+      MISSING replaces a record that its shard lacks.
+    """
+    sequence = shard_sequence(len(manifest.shards), config.seed, *(0, 1) if config.deterministic else (rank, size))
+    counts = np.array([shard.records for shard in manifest.shards])[sequence]
+    crops = config.crops_per_record
+    if config.deterministic:
+        entry, inside = find_place(counts, start_step // crops * batch_size * size)
+    else:
+        entry, inside = find_place(counts, start_step * batch_size // crops)[0], 0   # no records to skip
+    shards = tf.data.Dataset.from_tensor_slices(np.roll(sequence, -entry)).repeat()
+    shards = tf.data.Dataset.zip((shards, tf.data.Dataset.range(FOREVER)))
+    read_shard = _shard_reader(config, manifest)
+
+    def read(shard, turn):
+        first = tf.cond(tf.equal(turn, 0), lambda: tf.constant(inside, tf.int64), lambda: tf.constant(0, tf.int64))
+        return read_shard(shard, first)
+
+    if config.deterministic:
+        found = shards.flat_map(read).shard(size, rank)
+        if crops > 1:
+            # crops of one window go to different batches: batch_size records fill K batches, each has all the windows
+            found = found.window(batch_size, drop_remainder=True).flat_map(
+                lambda *parts: tf.data.Dataset.zip(parts).repeat(crops)).skip(start_step % crops * batch_size)
+        numbers = tf.data.Dataset.range(start_step * batch_size * size + rank, FOREVER, size)
+    else:
+        streams = min(config.read_threads or min(16, available_cores()), max(1, len(manifest.shards) // size))
+        # A separate thread reads each shard ahead, and ends before its iterator ends. The threads of a parallel
+        # interleave release their shard later: in TensorFlow 1.15 after the session, which crashes the process.
+        def read_ahead(shard, turn):
+            items = read(shard, turn)
+            if crops > 1:   # here, in the thread of the shard: a later function would wait for the decoding
+                items = items.flat_map(lambda *item: tf.data.Dataset.from_tensors(item).repeat(crops))
+            return items.prefetch(_RECORDS_AHEAD * crops)
+        found = shards.interleave(read_ahead, streams, 1)
+        numbers = tf.data.Dataset.range(FOREVER)
+    return tf.data.Dataset.zip((numbers, found)).map(lambda number, item: (number,) + tuple(item))
+
+
+def _shard_reader(config, manifest):
+    """A function (shard int32 scalar, first record int64 scalar) -> tf.data.Dataset of (shard, index, record)."""
+    if config.skip_corrupt_records:
+        passes = damage.Passes(config.data_dir, len(manifest.shards))
+        return lambda shard, first: damage.undamaged_records(config, manifest, shard, first, passes)
+    names = tf.constant([os.path.join(config.data_dir, shard.name) for shard in manifest.shards])
+    counts = tf.constant([shard.records for shard in manifest.shards], tf.int64)
+
+    def read(shard, first):
+        found = tf.data.TFRecordDataset(tf.gather(names, shard), buffer_size=config.read_buffer_kb * 1024).skip(first)
+        # TensorFlow reads a shard that was cut between two records without an error
+        found = found.concatenate(tf.data.Dataset.from_tensors(MISSING).repeat())
+        same = tf.data.Dataset.from_tensors(shard).repeat()
+        return tf.data.Dataset.zip((same, tf.data.Dataset.range(first, tf.gather(counts, shard)), found))
+    return read
+
+
+def find_place(counts, position):
+    """The record at `position` of an endless sequence: (entry of `counts`, index in that shard)."""
+    ends = np.cumsum(counts)
+    position %= int(ends[-1])
+    entry = int(np.searchsorted(ends, position, 'right'))
+    return entry, int(position - (ends[entry - 1] if entry else 0))

@@ -1,0 +1,167 @@
+"""Evaluates a set of clips: measures each clip, prints lines, writes pictures and files."""
+import contextlib
+import os
+import sys
+import typing
+
+import numpy as np
+from tqdm import tqdm
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.media import splits
+from data_tools.media.clips import find_clips
+from data_tools.media.degradation import Degradation
+from data_tools.media.frames import Decoder
+from data_tools.media.images import write_png
+from data_tools.media.shots import ShotRule
+from edvr.evaluation import measure, report
+from edvr.evaluation.comparison import bicubic, side_by_side
+from edvr.restore import pixels
+from edvr.sharing import splitting
+from edvr.tensorboard.event_writer import EventWriter
+
+
+def load(config, scale):
+    """The clips to evaluate.
+
+    Args:
+      config: EvaluateConfig.
+      scale: int, output pixels per LQ pixel.
+    Returns:
+      list of data_tools.media.clips.Clip with LQ and GT.
+    Raises:
+      UserError: no clips, or LQ and GT that do not fit together.
+    """
+    if not config.data_dir:
+        raise UserError('--data_dir is not given; name a folder with LQ and GT frames (REDS layout)')
+    names, reason = splits.choose(config.clips, config.data_dir)
+    clips = find_clips(config.data_dir, scale=scale, clips=names, part='test', lq_folder=config.lq_folder,
+                       degradation=Degradation.if_wanted(config, scale), shots=ShotRule.from_config(config))
+    if reason:
+        print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
+    return clips
+
+
+def make_folders(config):
+    """Makes the folders that an EvaluateConfig writes to, so that a wrong name fails before the work.
+
+    Raises:
+      UserError: a folder cannot be made or written to.
+    """
+    for path in (config.json, config.csv):
+        if path:
+            files.make_dir(os.path.dirname(path) or '.')
+    for path in (config.comparison_dir, config.summary_dir):
+        if path:
+            files.make_dir(path)
+
+
+def evaluate_and_write(workers, clips, restore_config, config):
+    """As `evaluate`, then prints the table and writes the requested files."""
+    network, step = workers.network, workers.network.step or 0
+    with EventWriter(config.summary_dir) as events:
+        results = evaluate(workers, clips, config, events, restore_config.device != 'cpu')
+        events.scalars(step, measure.overall(results))
+    print('\n' + '\n'.join(report.table(results, config.crop_border)))
+    print('network: %s' % network.path, flush=True)
+    write(results, network, restore_config, config)
+    return results
+
+
+def evaluate(workers, clips, config, events, concurrent_metrics=False):
+    """Evaluates clips, printing the lines of each when it is done.
+
+    Args:
+      workers: sharing.workers.ThisProcess or WorkerProcesses.
+      clips: list of data_tools.media.clips.Clip with LQ and GT.
+      config: EvaluateConfig.
+      events: EventWriter, which gets the comparison pictures.
+      concurrent_metrics: see `measure.evaluate_clip`.
+    Returns:
+      list of ClipResult.
+    """
+    counts = [measure.num_frames(clip, config) for clip in clips]
+    whole = [splitting.Stretch(number, 0, count) for number, count in enumerate(counts)]
+    shares = splitting.split(whole, workers.size, [clip.gt.size[0] * clip.gt.size[1] for clip in clips],
+                             least=workers.network.config.num_frames)
+    tasks = [_Task(config, concurrent_metrics, [(clips[number], first, end) for number, first, end in share])
+             for share in shares]
+    results = []
+    with tqdm(total=sum(counts), unit='frame', disable=None, file=sys.stderr) as bar, \
+            contextlib.closing(workers.do(_evaluate, tasks, bar)) as parts:
+        for result in _whole_clips(parts, counts, workers.network.step or 0, events):
+            results.append(result)
+            for line in report.clip_lines(result):
+                bar.write(line)
+    print('PSNR = %s' % report.quality(measure.overall(results)), flush=True)
+    return results
+
+
+class _Task(typing.NamedTuple):
+    """The work of one process. parts: list of (Clip, first, end), consecutive frames."""
+    config: typing.Any
+    concurrent_metrics: bool
+    parts: list
+
+
+def _evaluate(restorer, task, progress):
+    """Yields (ClipResult of a part, list of (name, picture) for TensorBoard) for each part of a _Task."""
+    config = task.config
+    with Decoder() as lq_decoder, Decoder() as gt_decoder:
+        for clip, first, end in task.parts:
+            chosen = comparison_frames(clip, config) if config.comparison_dir or config.summary_dir else ()
+            pictures = []
+
+            def on_frame(index, lq, sr, gt, numbers, clip=clip, chosen=chosen, pictures=pictures):
+                progress.update()
+                if index in chosen:
+                    pictures += _compare(clip, index, lq, sr, gt, numbers, restorer, config)
+
+            result = measure.evaluate_clip(restorer, clip, config, on_frame, task.concurrent_metrics,
+                                           (lq_decoder, gt_decoder), first, end)
+            yield result, pictures if config.summary_dir else []
+
+
+def _whole_clips(parts, counts, step, events):
+    """Yields the ClipResult of each clip; `parts` yields those of its parts, `counts` are the frames of the clips."""
+    for count in counts:
+        frames, seconds = [], []
+        while len(frames) < count:
+            part, pictures = next(parts)
+            frames += part.frames
+            seconds += part.seconds
+            for name, picture in pictures:
+                events.image(step, 'comparison/' + name, picture)
+        yield part._replace(frames=frames, seconds=seconds)
+
+
+def write(results, network, restore_config, config):
+    """Writes the requested JSON and CSV files."""
+    if config.json:
+        about = dict(checkpoint=network.path, step=network.step, data_dir=config.data_dir, fill=restore_config.fill,
+                     tile=restore_config.tile, ensemble=restore_config.ensemble, crop_border=config.crop_border,
+                     scale=network.config.upscale, num_frames=network.config.num_frames, lq_folder=config.lq_folder)
+        degradation = Degradation.if_wanted(config, network.config.upscale)
+        about['degradation'] = degradation and degradation.to_job()
+        report.write_json(config.json, report.to_dict(results, **about))
+    if config.csv:
+        report.write_csv(config.csv, results)
+
+
+def comparison_frames(clip, config):
+    """Indices of the frames that pictures are made of, spread over the clip: set of int."""
+    places = np.linspace(0, measure.num_frames(clip, config), config.comparison_frames + 2)[1:-1]
+    return {int(place) for place in places}
+
+
+def _compare(clip, index, lq, sr, gt, numbers, restorer, config):
+    """Writes the picture of a frame if config requests it; returns [(its name, uint8 [H, W, 3])]."""
+    name = '%s_%s' % (clip.name, clip.gt.name(index))
+    captions = ['LQ', 'bicubic', 'restored %.2f dB' % numbers['edvr_psnr'], 'GT']
+    if config.bicubic:
+        captions[1] += ' %.2f dB' % numbers['bicubic_psnr']
+    picture = side_by_side(list(zip(captions, [lq, bicubic(lq, restorer.config.upscale), pixels.to_uint8(sr), gt])))
+    if config.comparison_dir:
+        write_png(os.path.join(config.comparison_dir, name + '.png'), picture)
+    return [(name, picture)]

@@ -1,0 +1,154 @@
+"""Restores clips with ground truth, and measures each frame.
+
+Numbers of one frame, one clip and all clips are dicts with the same keys: `edvr_psnr`, `edvr_ssim` compare the image
+rounded to uint8, as files store it, in RGB; `..._y` compares luma; `..._unrounded` the float image, clipped to [0, 1];
+`bicubic_...` the interpolated LQ frame (uint8). A clip's number is the mean over its frames, the overall number the
+mean over clips.
+"""
+import collections
+import concurrent.futures
+import contextlib
+import time
+
+import numpy as np
+
+from data_tools.base.errors import UserError
+from data_tools.media.frames import Decoder
+from edvr.evaluation import metrics
+from edvr.evaluation.comparison import bicubic
+from edvr.restore import pixels
+from edvr.sharing.clip_source import read_ahead
+
+ClipResult = collections.namedtuple('ClipResult', 'name frames seconds')
+ClipResult.__doc__ = """Numbers of one clip.
+
+name: str; frames: list of dict of numbers, in order; seconds: list of float, time to restore each frame.
+"""
+
+_PENDING = 4   # frames that may wait to be measured while the next ones are restored
+
+
+def measure(sr, gt, lq, scale, crop_border=0, with_ssim=True, with_bicubic=True):
+    """The numbers of one frame.
+
+    Args:
+      sr: float32 [s*H, s*W, 3], restored, in [0, 1], not clipped.
+      gt: uint8 [s*H, s*W, 3].
+      lq: uint8 [H, W, 3].
+      scale: s.
+      crop_border: GT pixels left out at each side.
+      with_ssim, with_bicubic: whether to compute SSIM; whether to measure bicubic interpolation too.
+    Returns:
+      dict, see the top of this file.
+    """
+    candidates = [('edvr_%s', pixels.to_uint8(sr)), ('edvr_%s_unrounded', sr)]
+    if with_bicubic:
+        candidates.append(('bicubic_%s', bicubic(lq, scale)))
+    functions = [('psnr', metrics.psnr), ('psnr_y', metrics.psnr_y)]
+    if with_ssim:
+        functions += [('ssim', metrics.ssim), ('ssim_y', metrics.ssim_y)]
+    return {name % kind: function(image, gt, crop_border) for name, image in candidates for kind, function in functions}
+
+
+def mean(rows):
+    """Mean of each number over a list of dicts with the same keys."""
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def overall(results):
+    """The mean over clips of each clip's mean, from a list of ClipResult."""
+    return mean([mean(result.frames) for result in results])
+
+
+def median_ms(results):
+    """Median milliseconds per frame over a list of ClipResult, without the first of all (it pays for starting)."""
+    seconds = [second for result in results for second in result.seconds]
+    return 1000 * float(np.median(seconds[1:] or seconds))
+
+
+def num_frames(clip, config):
+    """How many frames of a clip are evaluated."""
+    return min(config.max_frames or clip.length, clip.length)
+
+
+def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=False, decoders=None, first=0, end=None):
+    """Restores a clip, or the frames of it from `first` to `end` (not included), and measures its frames.
+
+    Args:
+      restorer: Restorer.
+      clip: data_tools.media.clips.Clip with LQ and GT.
+      config: EvaluateConfig.
+      on_frame: called as on_frame(index, lq, sr, gt, numbers) for each frame, in order.
+      concurrent_metrics: measure frames while the next ones are restored; for accelerators. On a CPU the measurement
+        would slow the restoring that is timed.
+      decoders: two data_tools.media.frames.Decoder, for LQ and GT, that also read the clips before and after: so a
+        video is decoded once for all its shots. None reads this clip alone.
+      first, end: int; None ends where config says.
+    Returns:
+      ClipResult.
+    Raises:
+      UserError: see `Restorer.restore_clip` and `data_tools.media.frames`.
+    """
+    if decoders is None:
+        with Decoder() as lq_decoder, Decoder() as gt_decoder:
+            return evaluate_clip(restorer, clip, config, on_frame, concurrent_metrics, (lq_decoder, gt_decoder), first,
+                                 end)
+    lq_decoder, gt_decoder = decoders
+    held = collections.deque(maxlen=restorer.config.num_frames + 1)   # LQ frames read and not yet measured
+    reading = _Stopwatch()
+
+    before = max(0, first - (restorer.config.num_frames - 1))   # the first frame that a window may need
+
+    def frames():
+        stream = clip.lq.read(before) if before else lq_decoder.read(clip.lq)
+        for index in range(before, clip.length):
+            with reading:
+                frame = next(stream)
+            held.append((index, frame))
+            yield frame
+
+    end = num_frames(clip, config) if end is None else end
+    rows, seconds, pending = [], [], collections.deque()
+
+    def collect(limit):
+        while len(pending) > limit:
+            index, lq, sr, measured = pending.popleft()
+            row, gt = measured.result()
+            rows.append(row)
+            if on_frame:
+                on_frame(index, lq, sr, gt, row)
+
+    gt_frames = clip.gt.read(first) if first else gt_decoder.read(clip.gt)
+    gt_frames = read_ahead(gt_frames) if concurrent_metrics else gt_frames
+    with contextlib.closing(gt_frames), concurrent.futures.ThreadPoolExecutor(2) as pool:
+        restored = restorer.restore_clip(frames(), clip.length - before, first - before)
+        for index in range(first, end):
+            started, read_before = time.perf_counter(), reading.seconds
+            sr = next(restored)
+            seconds.append(time.perf_counter() - started - (reading.seconds - read_before))
+            lq, gt = dict(held)[index], next(gt_frames)
+            if gt.shape != sr.shape:
+                raise UserError('%s is %dx%d, the restored frame %dx%d (height x width); they must be of one size'
+                                % ((clip.gt.label(index),) + gt.shape[:2] + sr.shape[:2]))
+            measured = pool.submit(_measure_frame, sr, gt, lq, restorer.config.upscale, config)
+            pending.append((index, lq, sr, measured))
+            collect(_PENDING if concurrent_metrics else 0)
+        collect(0)
+    return ClipResult(clip.name, rows, seconds)
+
+
+def _measure_frame(sr, gt, lq, scale, config):
+    return measure(sr, gt, lq, scale, config.crop_border, config.ssim, config.bicubic), gt
+
+
+class _Stopwatch:
+    """Sums the time spent inside its `with` blocks."""
+
+    def __init__(self):
+        self.seconds = 0.
+
+    def __enter__(self):
+        self._started = time.perf_counter()
+
+    def __exit__(self, *error):
+        self.seconds += time.perf_counter() - self._started

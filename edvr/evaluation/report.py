@@ -1,0 +1,89 @@
+"""The results of an evaluation as text, JSON and CSV."""
+import csv
+import json
+import math
+
+from data_tools.base.files import atomic_path
+from edvr.evaluation.measure import mean, median_ms, overall
+
+_LABELS = (('edvr_%s', 'EDVR, rounded to uint8'), ('edvr_%s_unrounded', 'EDVR, not rounded'),
+           ('bicubic_%s', 'bicubic'))
+_COLUMNS = (('psnr', 'PSNR RGB', '%9.4f'), ('ssim', 'SSIM RGB', '%9.6f'), ('psnr_y', 'PSNR Y', '%9.4f'),
+            ('ssim_y', 'SSIM Y', '%9.6f'))
+CONVENTIONS = {
+    'rounded': 'the restored image clipped and rounded to uint8, as files store it (what papers report)',
+    'unrounded': 'the restored float image clipped to [0, 1], not rounded',
+    'rgb': 'over all pixels and the three channels, peak 255',
+    'y': "luma of ITU-R BT.601 in studio swing (16..235) as Matlab's rgb2ycbcr, not rounded, peak 255",
+    'ssim': 'Gaussian window 11x11, sigma 1.5, where the window fits; mean over channels',
+    'mean': 'frames -> clip, clips -> overall',
+    'ms_per_frame': 'median over all frames but the first; reading files and measuring not included'}
+
+
+def quality(numbers):
+    """`27.8412, SSIM = 0.801234` of a dict of numbers: RGB, rounded."""
+    text = '%.4f' % numbers['edvr_psnr']
+    return text + (', SSIM = %.6f' % numbers['edvr_ssim'] if 'edvr_ssim' in numbers else '')
+
+
+def clip_lines(result):
+    """The lines to print for an evaluated clip: list of str."""
+    return ['Video %s PSNR = %s' % (result.name, quality(mean(result.frames))),
+            'Inference time: %.2f ms per frame (median of %d)' % (median_ms([result]), len(result.frames))]
+
+
+def table(results, crop_border):
+    """The closing table: list of lines."""
+    rows = [('%s (%d)' % (result.name, len(result.frames)), mean(result.frames)) for result in results]
+    rows.append(('all clips', overall(results)))
+    columns = [column for column in _COLUMNS if 'edvr_' + column[0] in rows[0][1]]
+    width = max([len('clip (frames)')] + [len(name) for name, _ in rows])
+    lines = ['%-*s  %-23s' % (width, 'clip (frames)', '') + ''.join('%10s' % title for _, title, _ in columns)]
+    for name, numbers in rows:
+        for key, label in _LABELS:
+            if key % 'psnr' in numbers:
+                lines.append('%-*s  %-23s' % (width, name, label)
+                             + ''.join(' ' + form % numbers[key % kind] for kind, _, form in columns))
+                name = ''
+    lines.append('mean of frames per clip, then of clips; crop_border %d; median %.2f ms per frame without the first'
+                 % (crop_border, median_ms(results)))
+    return lines
+
+
+def to_dict(results, **about):
+    """All results, for JSON: the overall numbers at the top, then `clips`, each with its numbers and `frames`."""
+    clips = [dict(mean(result.frames), name=result.name, num_frames=len(result.frames),
+                  ms_per_frame=median_ms([result]),
+                  frames=[dict(row, ms=1000 * second) for row, second in zip(result.frames, result.seconds)])
+             for result in results]
+    return dict(about, ms_per_frame=median_ms(results), conventions=CONVENTIONS, clips=clips, **overall(results))
+
+
+def write_json(path, content):
+    """Writes a dict; an infinite PSNR (equal images) becomes the string "inf", which JSON numbers lack."""
+    with atomic_path(path) as partial, open(partial, 'w') as file:
+        json.dump(_finite(content), file, indent=2, allow_nan=False)
+        file.write('\n')
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_csv(path, results):
+    """One line per frame (counted from 0), then `mean` lines per clip and over all clips."""
+    names = list(results[0].frames[0])
+    with atomic_path(path) as partial, open(partial, 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(['clip', 'frame', 'ms'] + names)
+        for result in results:
+            for i, (row, second) in enumerate(zip(result.frames, result.seconds)):
+                writer.writerow([result.name, i, '%.3f' % (1000 * second)] + [row[name] for name in names])
+            average = mean(result.frames)
+            writer.writerow([result.name, 'mean', '%.3f' % median_ms([result])] + [average[name] for name in names])
+        average = overall(results)
+        writer.writerow(['all', 'mean', '%.3f' % median_ms(results)] + [average[name] for name in names])

@@ -1,0 +1,191 @@
+"""Exported graphs for Ascend: the allowed operations, the checks on the host, the atc command."""
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.errors import UserError
+from edvr.config.export import OPEN
+from edvr.config.npu import MAX_WIDTH
+from edvr.exporting import verification
+from edvr.exporting.signature import INPUT, OUTPUT
+from edvr.ops import ascend_nodes
+from edvr.ops.deform_conv import deform_conv
+
+KERNEL = 3              # width of the network's deformable convolutions
+CHECKED = ('the same weights give the values of the checkpoint through stock operations',
+           'nodes, wiring and constants outside the deformable convolutions equal those of the stock graph',
+           'this graph gives the same values when stock operations compute its deformable convolutions',
+           'every %s node has all its attributes' % ascend_nodes.OPERATOR,
+           'every operation is in the list of those that Ascend graphs support')
+DEVICE_ONLY = ('whether atc of your CANN release converts it', 'the values of the operator on the chip, in float16 too',
+               'speed and memory')
+
+# Ops that Ascend's graph engine compiles: numeric, on tensors whose shapes follow from the shape of the input. Strings,
+# files, tables, Python, resources and control flow are excluded: they would split the graph.
+NPU_OPS = frozenset([
+    'Add', 'AddN', 'AddV2', 'AvgPool', 'BatchToSpaceND', 'BiasAdd', 'Cast', 'ConcatV2', 'Const', 'Conv2D',
+    'DeformableOffsets', 'DepthToSpace', 'ExpandDims', 'Fill', 'Identity', 'LeakyRelu', 'MatMul', 'MaxPool',
+    'Maximum', 'Mean', 'Minimum', 'MirrorPad', 'Mul', 'Neg', 'NoOp', 'Pack', 'Pad', 'PadV2', 'Placeholder', 'Prod',
+    'RealDiv', 'Relu', 'Reshape', 'ResizeBilinear', 'Round', 'Shape', 'Sigmoid', 'Slice', 'SpaceToBatchND',
+    'Split', 'SplitV', 'Squeeze', 'StridedSlice', 'Sub', 'Sum', 'Tile', 'Transpose', 'Unpack', 'ZerosLike'])
+
+_DCN = ('/dcn_pack/', '/cas_dcnpack/')   # scopes of the deformable convolutions
+
+
+def check_width(model, width):
+    """Raises UserError for frames wider than the limit of the operator.
+
+    Args:
+      model: ModelConfig. width: int, of the input in pixels.
+    """
+    reduction = model.size_multiple // 4   # hr_in: features have a quarter of the size of the input
+    limit = MAX_WIDTH // KERNEL
+    if width > limit * reduction:
+        of_input = ', which for this network is a width of %d' % (limit * reduction) if reduction > 1 else ''
+        raise UserError(
+            '--width=%d: the Ascend operator takes at most %d pixels (%d / kernel width %d)%s. Export a tile, such as '
+            '--width=640 with a --height that fits, and give the device frames in overlapping tiles of that size: '
+            'edvr.restore.tiling cuts and blends them. edvr.infer --device=npu --tile=640 restores from the '
+            'checkpoint in tiles without an export' % (width, limit, MAX_WIDTH, KERNEL, of_input))
+
+
+def check_nodes(graph_def):
+    """Checks the nodes of a graph for Ascend, without running it.
+
+    Raises:
+      UserError: the operator or one of its attributes is missing, an operator is wired to the offsets of another
+        layer, or Ascend graphs do not support an operation.
+    """
+    nodes = {node.name: node for node in graph_def.node}
+    operators = [node for node in graph_def.node if node.op == ascend_nodes.OPERATOR]
+    if not operators:
+        raise UserError('the graph has no %s node' % ascend_nodes.OPERATOR)
+    check_operations(graph_def)
+    for node in operators:
+        wanted = ascend_nodes.attributes(node.attr['ksize'].list.i[0] if 'ksize' in node.attr else 3,
+                                         node.attr['deformable_groups'].i)
+        wrong = sorted(name for name in wanted if name not in node.attr or node.attr[name] != wanted[name])
+        if wrong:
+            raise UserError('%s: attributes missing or of another value: %s' % (node.name, ', '.join(wrong)))
+        layer = node.name[:node.name.rindex('/deformable_conv2d/') + 1]
+        for name in [node.input[1]] + list(nodes[node.input[1]].input[:2]):   # offsets and masks, and their parts
+            if not name.startswith(layer):
+                raise UserError('%s: its offsets or masks come from another layer, %s' % (node.name, name))
+
+
+def check_operations(graph_def):
+    """Raises UserError if a graph has an operation that Ascend graphs do not support."""
+    foreign = sorted({node.op for node in graph_def.node} - NPU_OPS)
+    if foreign:
+        raise UserError('the graph has ops that an Ascend graph does not support: %s' % ', '.join(foreign))
+
+
+def check_against(graph_def, twin):
+    """Compares the graph for Ascend with that of the same network in stock operations, node by node.
+
+    Args:
+      graph_def: GraphDef for Ascend. twin: GraphDef in stock operations.
+    Raises:
+      UserError: a node outside the deformable convolutions is missing in one graph, or its operation, inputs,
+        attributes or constants differ. The text names the node.
+    """
+    ours, theirs = (_common(definition) for definition in (graph_def, twin))
+    for name in sorted(set(ours) | set(theirs)):
+        if ours.get(name) != theirs.get(name):
+            raise UserError('the graph for Ascend and the same network in stock operations differ at node %s' % name)
+
+
+def _common(graph_def):
+    """{name: node} of all nodes outside the deformable convolutions, and of their weights and biases."""
+    return {node.name: node for node in graph_def.node if not any(scope in node.name for scope in _DCN)
+            or (node.op == 'Const' and node.name.endswith(('/weight', '/bias')))}
+
+
+def run_on_host(graph_def, feeds):
+    """Runs the graph, with stock operations for its deformable convolutions.
+
+    A convolution whose stride equals its kernel follows each operator; the two are replaced together.
+
+    Args:
+      graph_def: GraphDef.
+      feeds: list of dict, names of inputs -> arrays of their types and shapes.
+    Returns:
+      list of float32 arrays, the restored frames of each feed, in 0..1 and before rounding.
+    Raises:
+      UserError: no such convolution follows an operator.
+    """
+    operators = {node.name: node for node in graph_def.node if node.op == ascend_nodes.OPERATOR}
+    convolutions = [node for node in graph_def.node if node.op == 'Conv2D' and node.input[0] in operators]
+    if {node.input[0] for node in convolutions} != set(operators) or any(
+            list(node.attr['strides'].list.i) != [1, 3, 3, 1] or node.attr['padding'].s != b'VALID'
+            for node in convolutions):
+        raise UserError('a %s node is not followed by one convolution of stride 3' % ascend_nodes.OPERATOR)
+    replaced = {node.name for node in convolutions}
+    rounded = [node for node in graph_def.node if node.op == 'Round']   # of a graph with uint8 output
+    restored, levels = (rounded[-1].input[0], 255) if rounded else (OUTPUT, 1)
+    stock = tf.GraphDef(versions=graph_def.versions)
+    stock.node.extend(node for node in graph_def.node if node.name not in replaced and node.name not in operators)
+    for name in replaced:
+        stock.node.add(name=name, op='Placeholder').attr['dtype'].type = tf.float32.as_datatype_enum
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        tf.import_graph_def(stock, name='')
+
+        def tensor(of):
+            return graph.get_tensor_by_name(of if ':' in of else of + ':0')
+
+        steps = [(tensor(node.name), _stock_pair(operators[node.input[0]], tensor, tensor(node.input[1])))
+                 for node in convolutions]
+        results = []
+        for feed in feeds:
+            values = {tensor(name): value for name, value in feed.items()}
+            for place, pair in steps:   # each needs the values of those before it
+                values[place] = session.run(pair, values)
+            results.append(session.run(tensor(restored), values) / np.float32(levels))
+        return results
+
+
+def compare_on_host(graph_def, stock, feeds, log):
+    """Compares the values of a graph for Ascend with those of the same network in stock operations.
+
+    Args:
+      graph_def, stock: GraphDef. feeds: see `run_on_host`.
+      log: function that takes a line of text.
+    Returns:
+      dict, all checks of the graph, for its description.
+    Raises:
+      UserError: see `run_on_host`, or the values differ.
+    """
+    difference = verification.compare(
+        run_on_host(graph_def, feeds), run_on_host(stock, feeds), verification.LIMITS['float32'],
+        'the graph for Ascend gives other values than the same network in stock operations')
+    log('verified    nodes and attributes; max abs difference %.3g with the operator in stock operations' % difference)
+    log('not run     on a device: %s' % '; '.join(DEVICE_ONLY))
+    return dict(max_abs_diff_to_stock_graph=difference, checked=list(CHECKED), only_on_the_device=list(DEVICE_ONLY))
+
+
+def _stock_pair(operator, tensor, weight):
+    """[N, H, W, C_out]: the result of an operator and its convolution, in stock operations."""
+    G, K = operator.attr['deformable_groups'].i, operator.attr['ksize'].list.i[0]
+    offset, mask = tf.split(tensor(operator.input[1]), [2 * G * K * K, G * K * K], axis=-1)
+    return deform_conv(tensor(operator.input[0]), offset, mask, weight, None, G)
+
+
+def atc_command(path, model, interface, soc_version):
+    """The command that converts a frozen graph for Ascend; None if height or width is open, which atc rejects."""
+    if OPEN in (interface.height, interface.width):
+        return None
+    command = atc_call(path, soc_version, 'ND' if interface.input_rank == 5 else 'NHWC',
+                       {INPUT: interface.input_shape(model.num_frames)}, [OUTPUT])
+    if interface.batch_size == OPEN:   # profiles to choose from when it runs
+        batches = (1, 2, 4, 8)
+        command += (' --dynamic_dims="%s"' % ';'.join(map(str, batches)) if interface.input_rank == 5 else
+                    ' --dynamic_batch_size="%s"' % ','.join(str(batch * model.num_frames) for batch in batches))
+    return command
+
+
+def atc_call(path, soc_version, layout, inputs, outputs):
+    """The atc command, str. layout: 'ND' or 'NHWC'. inputs: dict, names -> lists of int. outputs: list of names."""
+    shapes = ';'.join('%s:%s' % (name, ','.join(map(str, shape))) for name, shape in inputs.items())
+    return 'atc ' + ' '.join([
+        '--framework=3', '--model=' + path, '--output=' + path[:-len('.pb')], '--soc_version=' + soc_version,
+        '--input_format=' + layout, '--input_shape="%s"' % shapes,
+        '--out_nodes="%s"' % ';'.join('%s:0' % name for name in outputs)])

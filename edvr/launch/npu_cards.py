@@ -1,0 +1,79 @@
+"""The Ascend cards of this host, and the addresses of their network ports."""
+import glob
+import os
+import re
+import shutil
+import subprocess
+
+from data_tools.base.errors import UserError
+from edvr.launch import rank_table
+from edvr.launch.device_choice import NPU_FILES
+from edvr.launch.plan import plural
+
+HCCN_CONF = '/etc/hccn.conf'
+HCCN_TOOL = '/usr/local/Ascend/driver/tools/hccn_tool'
+
+
+def present():
+    """Ids of the cards that the driver lists, sorted list of int; empty if it lists none (also in a container)."""
+    return sorted(int(re.search(r'\d+$', path).group()) for path in glob.glob(NPU_FILES))
+
+
+def choose(count, ids, advice):
+    """Chooses the cards of this host to use.
+
+    Args:
+      count: int, number of cards; 0 for all. ids: the cards to choose from; empty for all that the driver lists.
+      advice: function(list of int, the existing cards) -> str, the remedy if there are too few.
+    Returns:
+      list of int. If the driver lists no cards, the host is assumed to have `count`.
+    Raises:
+      UserError: there are fewer cards than requested.
+    """
+    there = present()
+    found = list(ids or there or range(count or 1))
+    if count > len(found):
+        raise UserError('--num_devices=%d, but %s %s (%s); %s' % (
+            count, '--device_ids names' if ids else 'this host has', plural(len(found), 'NPU'),
+            ', '.join(map(str, found)), advice(found)))
+    absent = sorted(set(found) - set(there)) if there else []
+    if absent:
+        raise UserError('--device_ids names card %d, but this host has %s' % (absent[0], ', '.join(map(str, there))))
+    return found[:count or len(found)]
+
+
+def addresses(ids):
+    """{card id: address of its network port}, from /etc/hccn.conf or hccn_tool.
+
+    Args:
+      ids: list of int.
+    Raises:
+      UserError: a card without an address, or no source of addresses.
+    """
+    if os.path.isfile(HCCN_CONF):
+        found, source = rank_table.read_hccn_conf(HCCN_CONF), HCCN_CONF
+    else:
+        found, source = _ask(ids), 'hccn_tool'
+    missing = [card for card in ids if card not in found]
+    if missing:
+        raise UserError('%s has no address for card %s (it has %s): set one with hccn_tool -i %d -ip -s address '
+                        'ADDRESS netmask MASK, or train without this card (--num_devices, --device_ids)'
+                        % (source, ', '.join(map(str, missing)), ', '.join(map(str, sorted(found))) or 'none',
+                           missing[0]))
+    return {card: found[card] for card in ids}
+
+
+def _ask(ids):
+    """The addresses that hccn_tool reports: {card id: address}, without the cards that have none."""
+    tool = shutil.which('hccn_tool') or HCCN_TOOL
+    if not os.access(tool, os.X_OK):
+        raise UserError('several NPUs need the addresses of their network ports, and there is neither %s nor '
+                        'hccn_tool: write a rank table (python -m edvr.rank_table) and set RANK_TABLE_FILE' % HCCN_CONF)
+    found = {}
+    for card in ids:
+        done = subprocess.run([tool, '-i', str(card), '-ip', '-g'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              universal_newlines=True)
+        match = re.search(r'ipaddr:\s*(\S+)', done.stdout)
+        if done.returncode == 0 and match:
+            found[card] = match.group(1)
+    return found

@@ -1,0 +1,62 @@
+"""The Ascend operator of the deformable convolution as a node of a graph that is written for atc and never run.
+
+Only the adapter registers the operator, and its CPU kernel there is empty. So the graph is built without the operator:
+a call of a function takes the place of each node, and `complete` replaces the call by the operator.
+"""
+import tensorflow.compat.v1 as tf
+
+OPERATOR = 'DeformableOffsets'
+
+
+def deformable_conv2d(x, offset, mask, weight, deform_groups):
+    """As `edvr.devices.npu.deformable_conv2d`: the operator, then a convolution whose stride is its kernel.
+
+    Args:
+      x: float32 [N, H, W, C]. offset: [N, H, W, 2*G*K*K]. mask: [N, H, W, G*K*K]. weight: [K, K, C, C_out].
+      deform_groups: int, G.
+    Returns:
+      [N, H, W, C_out]; `complete` has to be called with the graph.
+    Raises:
+      ValueError: height or width is not static.
+    """
+    K, _, C, _ = weight.shape.as_list()
+    N, H, W, _ = offset.shape.as_list()
+    if None in (H, W):
+        raise ValueError('the offsets of the Ascend deformable convolution have shape %s; it needs static height and '
+                         'width' % offset.shape)
+
+    @tf.function(autograph=False)
+    def placeholder_of_the_operator(x, offsets):
+        return tf.zeros([tf.shape(x)[0], H * K, W * K, C], x.dtype) + 0. * (tf.reduce_sum(x) + tf.reduce_sum(offsets))
+
+    with tf.name_scope('deformable_conv2d'):
+        sampled = placeholder_of_the_operator(x, tf.concat([offset, mask], axis=-1))
+        sampled.op._set_attr('_edvr_kernel', tf.AttrValue(i=K))
+        sampled.op._set_attr('_edvr_groups', tf.AttrValue(i=deform_groups))
+        sampled.set_shape([N, H * K, W * K, C])
+        return tf.nn.conv2d(sampled, weight, [1, K, K, 1], 'VALID')
+
+
+def attributes(kernel, groups):
+    """All attributes of the operator, dict of str -> tf.AttrValue: CANN's defaults differ from TensorFlow's."""
+    def numbers(*values):
+        return tf.AttrValue(list=tf.AttrValue.ListValue(i=values))
+
+    pad = kernel // 2
+    return dict(T=tf.AttrValue(type=tf.float32.as_datatype_enum), strides=numbers(1, 1, 1, 1),
+                pads=numbers(pad, pad, pad, pad), ksize=numbers(kernel, kernel), dilations=numbers(1, 1, 1, 1),
+                data_format=tf.AttrValue(s=b'NHWC'), deformable_groups=tf.AttrValue(i=groups),
+                modulated=tf.AttrValue(b=True))
+
+
+def complete(graph_def):
+    """A copy of a frozen graph with the operator in place of the calls, and without functions."""
+    result = tf.GraphDef(node=graph_def.node, versions=graph_def.versions)
+    for node in result.node:
+        if '_edvr_kernel' in node.attr:
+            facts = attributes(node.attr['_edvr_kernel'].i, node.attr['_edvr_groups'].i)
+            node.op = OPERATOR
+            node.attr.clear()
+            for name, value in facts.items():
+                node.attr[name].CopyFrom(value)
+    return result

@@ -1,0 +1,54 @@
+"""A folder of restored PNG frames."""
+import os
+
+from data_tools.base import files
+from data_tools.media.images import write_png
+from edvr.output.records import check_unchanged
+from edvr.restore.pixels import to_uint8
+from edvr.sharing import splitting
+
+
+class PngFolder:
+    """A folder of restored frames that a later run can complete.
+
+    The file RECORD in it holds the settings of the frames, so that frames of two networks never mix.
+
+    Attributes:
+      missing: list of (first, end), the stretches of frames that were missing when the folder was opened.
+    """
+
+    RECORD = '.restoration.json'
+
+    def __init__(self, folder, names, settings, overwrite=False):
+        """Args:
+          folder: str, made if absent. names: file names of all frames, without suffix.
+          settings: dict of JSON values on which the frames depend.
+          overwrite: remove existing frames.
+        Raises:
+          UserError: the folder cannot be written, or has frames of these names with other or unknown settings.
+        """
+        self.folder, self._paths = folder, [os.path.join(folder, name + '.png') for name in names]
+        files.make_dir(folder)
+        files.remove_partials(folder)
+        record = os.path.join(folder, self.RECORD)
+        if overwrite:
+            for path in self._paths:
+                files.remove(path)
+        else:
+            self._check(record, settings)
+        self.missing = self.missing_between(0, len(names))
+        files.write_json(record, settings)
+
+    def missing_between(self, first, end):
+        """The stretches of missing frames from `first` to `end` (not included), now: list of (first, end)."""
+        return [(first + begin, first + stop)
+                for begin, stop in splitting.missing(os.path.exists(path) for path in self._paths[first:end])]
+
+    def write(self, index, sr):
+        """Writes frame number `index`, float [H, W, 3] in [0, 1]."""
+        write_png(self._paths[index], to_uint8(sr))
+
+    def _check(self, record, settings):
+        present = next((path for path in self._paths if os.path.exists(path)), None)
+        if present:
+            check_unchanged(record, settings, 'frames', self.folder, present)

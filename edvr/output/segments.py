@@ -1,0 +1,220 @@
+"""The segments of a video that is being written: each is encoded separately, so an interrupted run loses only one.
+
+Segments are MP4 files without sound, in a hidden folder beside the video, with a record of the settings on which their
+bytes depend.
+"""
+import contextlib
+import os
+import re
+import subprocess
+import tempfile
+
+import numpy as np
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.media import ffmpeg
+from edvr.output.records import check_unchanged
+from edvr.sharing import splitting
+
+FRAMES = 240   # of a segment: about one interval between key frames
+
+_FILTERS = ('scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_inp,format=%s,'
+            'setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709')
+
+
+class SegmentFolder:
+    """The segments of one video.
+
+    Attributes:
+      path: str, the folder. frames: int, frames of a segment.
+      first: int, index of the first frame whose segment was missing when the folder was opened.
+    """
+
+    RECORD = 'record.json'
+
+    def __init__(self, video, settings, overwrite=False, frames=FRAMES):
+        """Opens or creates the folder.
+
+        Args:
+          video: str, path of the video.
+          settings: dict of JSON values on which the bytes of the segments depend.
+          overwrite: remove segments of other settings.
+          frames: int, frames of a segment.
+        Raises:
+          UserError: the folder cannot be written, or has segments of other settings.
+        """
+        folder, name = os.path.split(os.path.abspath(video))
+        self.path, self.frames = os.path.join(folder, '.%s.segments' % name), frames
+        settings = dict(settings, segment_frames=frames)
+        files.make_dir(folder)
+        record = os.path.join(self.path, self.RECORD)
+        if self._present():
+            try:
+                check_unchanged(record, settings, 'segments', self.path)
+            except UserError:
+                if not overwrite:
+                    raise
+                files.remove(self.path)
+        files.make_dir(self.path)
+        files.remove_partials(self.path)
+        files.write_json(record, settings)
+        self.first = self.missing(len(self._present()) * frames + 1)[0][0]
+
+    def missing(self, total):
+        """The stretches of frames without a segment in a video of `total` frames: list of (first, end)."""
+        there = set(self._present())
+        numbers = splitting.missing(number in there for number in range(-(-total // self.frames)))
+        return [(self.bounds(first, total)[0], self.bounds(end - 1, total)[1]) for first, end in numbers]
+
+    def file(self, number):
+        """Path of segment `number`."""
+        return os.path.join(self.path, '%06d.mp4' % number)
+
+    def bounds(self, number, total):
+        """(first, end) of the frames of a segment in a video of `total` frames."""
+        return number * self.frames, min((number + 1) * self.frames, total)
+
+    def number(self, index):
+        """(number of the segment of a frame, whether the frame is its first)."""
+        return index // self.frames, index % self.frames == 0
+
+    def close(self):
+        """Removes the folder if it holds no whole segment."""
+        if not self._present():
+            files.remove(self.path)
+
+    def remove(self):
+        files.remove(self.path)
+
+    def _present(self):
+        """Numbers of the existing segments: list of int."""
+        names = files.listing(self.path)
+        return [int(name[:6]) for name in names if re.match(r'[0-9]{6}\.mp4$', name)]
+
+
+class SegmentWriter:
+    """Writes consecutive frames to segments; a context manager that ends the last one. It can be pickled before."""
+
+    def __init__(self, folder, first, timing, encoding, pixel_aspect=1):
+        """
+        Args:
+          folder: SegmentFolder. first: int, index of the first frame to write, which begins a segment.
+          timing, encoding, pixel_aspect: see `SegmentEncoder`.
+        """
+        self._folder, self._arguments, self._pixel_aspect = folder, (timing, encoding), pixel_aspect
+        self.next, self._shape, self._encoder = first, None, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        encoder, self._encoder = self._encoder, None
+        if encoder:
+            encoder.__exit__(*error)
+
+    def write(self, frame):
+        """Adds frame number `next`: uint8 or uint16 [H, W, 3], RGB; all of one size."""
+        if self._shape not in (None, frame.shape):
+            raise ValueError('a frame of shape %s after frames of %s' % (frame.shape, self._shape))
+        self._shape = frame.shape
+        number, begins = self._folder.number(self.next)
+        timing, encoding = self._arguments
+        if begins:
+            self.__exit__(None, None, None)
+            self._encoder = SegmentEncoder(self._folder.file(number), frame.shape, timing, self.next, encoding,
+                                           self._pixel_aspect).__enter__()
+        self._encoder.write(encoding.converted(frame))
+        self.next += 1
+
+
+class SegmentEncoder:
+    """Encodes frames to one file, which gets its name when it is whole; a context manager."""
+
+    def __init__(self, path, shape, timing, first, encoding, pixel_aspect=1):
+        """Starts ffmpeg when the block is entered.
+
+        Args:
+          path: str.
+          shape: (height, width, 3) of the frames.
+          timing: Timing of the video. first: int, index in the video of the first frame.
+          encoding: Encoding.
+          pixel_aspect: Fraction.
+        """
+        self._path, self._shape, self._timing, self._first = path, shape, timing, first
+        self._encoding, self._pixel_aspect = encoding, pixel_aspect
+        self._stack = contextlib.ExitStack()
+        self._process = None
+
+    def __enter__(self):
+        self._log = self._stack.enter_context(tempfile.TemporaryFile())
+        partial = self._stack.enter_context(files.atomic_path(self._path))
+        self._process = ffmpeg.start(self._command(partial), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                     stderr=self._log)
+        self._stack.push(self._stop)   # an error of ffmpeg leaves the file without its name
+        return self
+
+    def __exit__(self, kind, error, trace):
+        return self._stack.__exit__(kind, error, trace)
+
+    def write(self, frame):
+        """Adds one frame, uint8 or uint16 [H, W, 3] as the encoding has it.
+
+        An odd height or width, impossible in 4:2:0, is extended by a repeated line.
+        """
+        height, width, _ = frame.shape
+        if height % 2 or width % 2:
+            frame = np.pad(frame, [(0, height % 2), (0, width % 2), (0, 0)], 'edge')
+        try:
+            self._process.stdin.write(np.ascontiguousarray(frame).data.cast('B'))
+        except OSError:   # ffmpeg has ended; its log contains the reason
+            self._process.wait()
+            raise UserError(self._failure()) from None
+
+    def _stop(self, kind, error, trace):
+        try:
+            if kind is None:
+                with contextlib.suppress(OSError):
+                    self._process.stdin.close()
+                if self._process.wait():
+                    raise UserError(self._failure())
+        finally:
+            ffmpeg.end(self._process)
+
+    def _command(self, partial):
+        height, width = (size + size % 2 for size in self._shape[:2])
+        encoding, timing = self._encoding, self._timing
+        filters = _FILTERS % encoding.pixel_format
+        if self._pixel_aspect != 1:
+            filters += ',setsar=%d/%d' % (self._pixel_aspect.numerator, self._pixel_aspect.denominator)
+        times = []
+        if not timing.constant:
+            filters = _at_times(timing, self._first, FRAMES) + ',' + filters
+            times = ['-enc_time_base', '%d/%d' % (timing.unit.numerator, timing.unit.denominator),
+                     '-video_track_timescale', str(timing.unit.denominator),
+                     '-use_editlist', '0']   # an edit list could end before the last frame, whose duration is unknown
+        return ffmpeg.command(
+            '-loglevel', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', encoding.input_format,
+            '-s', '%dx%d' % (width, height), '-framerate', str(timing.rate), '-i', 'pipe:0', '-vf', filters,
+            *ffmpeg.each_frame(), *times, *encoding.arguments(timing.constant), *ffmpeg.reproducible(),
+            '-f', 'mp4', ffmpeg.file_name(partial), read_stdin=True)
+
+    def _failure(self):
+        return 'cannot write %s: ffmpeg ended with code %d%s' % (self._path, self._process.returncode,
+                                                                 ffmpeg.last_line(self._log))
+
+
+def _at_times(timing, first, count):
+    """Filters that give frame N of a segment of `count` frames its time, counted from the segment's first frame.
+
+    The expression is a binary search, because ffmpeg limits the depth of expressions.
+    """
+    zero = timing.units(first)
+
+    def between(low, high):
+        if high - low == 1:
+            return str(timing.units(first + low) - zero)
+        middle = (low + high) // 2
+        return 'if(lt(N,%d),%s,%s)' % (middle, between(low, middle), between(middle, high))
+
+    return "settb=%d/%d,setpts='%s'" % (timing.unit.numerator, timing.unit.denominator, between(0, count))

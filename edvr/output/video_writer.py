@@ -1,0 +1,96 @@
+"""Writes restored frames to a video file, which appears when it is whole and verified."""
+import contextlib
+from fractions import Fraction
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from edvr.output import containers, joining, segments
+from edvr.output.encoding import Encoding
+from edvr.output.timing import Timing
+from edvr.output.verification import verify
+
+
+class VideoWriter:
+    """Encodes frames in segments and joins them with the sound of the source.
+
+    It is a context manager. An end without an exception joins the segments, verifies the file and gives it its name. An
+    end with one keeps whole segments, and the next writer with the same settings continues after them.
+
+    Attributes:
+      plan: containers.Plan, how the streams of the source are written.
+      first: int, index of the first frame to write; known inside the block.
+      lost_metadata: list of str, keys of the source's metadata that the file lacks; known after the block.
+    """
+
+    def __init__(self, path, rate, crf=18, codec='auto', source=None, audio=True, bits=8, settings=None,
+                 overwrite=False, length=None, segment_frames=segments.FRAMES):
+        """Nothing is written before the block is entered.
+
+        Args:
+          path: str; its suffix, one of containers.CONTAINERS, decides the container.
+          rate: Fraction, frames per second; if it is that of the source, the frames keep their times.
+          crf: int, quality: 0 best; scale of the codec.
+          codec: ffmpeg's name, or 'auto' for the container's usual one.
+          source: VideoInfo whose pixel aspect, sound, subtitles, chapters and metadata are kept; or None.
+          audio: whether audio is kept.
+          bits: 8 or 10, a channel.
+          settings: dict of JSON values on which the written frames depend.
+          overwrite: remove segments of other settings.
+          length: int, frames in all; None for the number of frames that are written.
+          segment_frames: int.
+        Raises:
+          UserError: another suffix; a codec that the container does not take.
+        """
+        self.path, self._source, self._overwrite = str(path), source, overwrite
+        self._container = containers.container_of(path)
+        self._encoding = Encoding.for_container(self._container, path, codec, crf, bits)
+        self._timing = Timing.of_source(source, Fraction(rate))
+        self.plan = containers.plan(source, self._container, audio)
+        self._settings = dict(settings or {}, rate=str(self._timing.rate), **self._encoding.to_json())
+        self.segment_frames, self._length = segment_frames, length
+        self.lost_metadata = []
+
+    def __enter__(self):
+        self._folder = segments.SegmentFolder(self.path, self._settings, self._overwrite, self.segment_frames)
+        first = self._folder.first   # after the last segment, which may be shorter than the others
+        self.first = first if self._length is None else min(first, self._length)
+        self._writer = self.segments(self.first)
+        return self
+
+    @property
+    def missing(self):
+        """The stretches of frames whose segments are missing: list of (first, end). Needs `length`."""
+        return self._folder.missing(self._length)
+
+    def segments(self, first):
+        """A segments.SegmentWriter for the frames from `first` on, the beginning of a segment. Several processes may
+        write segments of this video, each its own."""
+        return segments.SegmentWriter(self._folder, first, self._timing, self._encoding,
+                                      self._source.pixel_aspect if self._source else Fraction(1))
+
+    def write(self, frame):
+        """Adds frame number `first`, `first` + 1, ...: uint8 or uint16 [H, W, 3], RGB; all of one size."""
+        self._writer.write(frame)
+
+    def __exit__(self, kind, error, trace):
+        try:
+            self._writer.__exit__(kind, error, trace)
+            if kind is None:
+                self._finish()
+        finally:
+            self._folder.close()
+
+    def _finish(self):
+        total = self._writer.next if self._length is None else self._length
+        if total == 0:
+            raise UserError('%s: no frames to write' % self.path)
+        try:
+            with files.atomic_path(self.path) as partial:
+                joining.join(self._folder, total, self._timing, partial, self._container, self._source, self.plan)
+                self.lost_metadata = joining.lost_metadata(self._source, partial)
+                verify(partial, total, self._timing, self._source, self.plan)
+        except UserError as error:
+            raise UserError('%s: %s; its segments are kept in %s: the same command joins them again; remove that '
+                            'folder to start over' % (self.path, error, self._folder.path)) from error
+        with contextlib.suppress(OSError):
+            self._folder.remove()

@@ -1,0 +1,147 @@
+"""Runs exported graphs on a CPU with the compiled operators and kept features, if the network is the same."""
+import os
+import sys
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.errors import UserError
+from edvr.config import RuntimeConfig
+from edvr.devices import devices
+from edvr.exporting import freezing, loading, parts, signature
+from edvr.exporting.loading import FrozenGraph
+from edvr.exporting.parts_loading import FrozenParts
+from edvr.ops.deform_conv import resolve_impl
+from edvr.restore.engine import NetworkEngine
+
+_VARIABLES = ('VariableV2', 'VarHandleOp')
+_READS = ('Identity', 'ReadVariableOp')
+
+
+def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute='fast'):
+    """Loads an exported graph for restoring.
+
+    Args:
+      path: str, a `.pb`, the folder of a SavedModel, or one of the files of an export in parts.
+      dcn_impl: 'tf' runs the graph unchanged. 'auto' and 'native' use its weights with the compiled operators, if this
+        program builds the same network node by node.
+      device: 'cpu', 'gpu' or 'npu'; operators are replaced only on a CPU. intra_op_threads: 0 for one per core.
+      compute: see `NetworkEngine`.
+    Returns:
+      CompiledGraph, or FrozenGraph or FrozenParts for graphs that run unchanged.
+    Raises:
+      UserError: see `FrozenGraph` and `FrozenParts`; or 'bf16' for a graph that runs unchanged.
+    """
+    path, runtime = str(path), RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
+    in_parts = parts.stem_of(path) is not None
+    if device == 'cpu' and not os.path.isdir(path) and dcn_impl != 'tf' and resolve_impl(dcn_impl) == 'native':
+        config, interface, content, weights = (_weights_of_parts if in_parts else _weights)(path)
+        if weights is not None:
+            return CompiledGraph(config, interface, weights, intra_op_threads, compute)
+        if content['dcn_impl'] == 'tf':
+            print('notice: %s was made by another version and runs unchanged (slower); export it again to use the '
+                  'compiled operators' % path, file=sys.stderr, flush=True)
+    if compute == 'bf16':
+        raise UserError('--compute=bf16 needs the compiled operators, and %s runs unchanged; use --compute=float32'
+                        % path)
+    return (FrozenParts if in_parts else FrozenGraph)(path, devices.session_config(runtime), device)
+
+
+def _weights(path):
+    """(ModelConfig, InterfaceConfig, description, weights or None) of a frozen graph."""
+    data = loading.read_bytes(path)
+    graph_def = loading.parse_graph(path, data)
+    config, interface, content = signature.read(path, data)
+    weights = same_network(graph_def, config, interface) if content['dcn_impl'] == 'tf' else None
+    return config, interface, content, weights
+
+
+def _weights_of_parts(path):
+    """As `_weights`, for an export in parts."""
+    graphs, config, interface, content = parts.read(parts.stem_of(path))
+    if content['dcn_impl'] != 'tf':
+        return config, interface, content, None
+    features = same_graph(graphs['features'], lambda: parts.build_features(config, interface))
+    restore = same_graph(graphs['restore'], lambda: parts.build_restore(config, interface, 'tf'))
+    weights = None if features is None or restore is None else dict(features, **restore)
+    return config, interface, content, weights
+
+
+class CompiledGraph(NetworkEngine):
+    """The network of an exported graph with its weights, computed by the compiled operators.
+
+    Attributes:
+      interface: InterfaceConfig of the graph; its fixed sizes still apply.
+    """
+
+    def __init__(self, config, interface, weights, intra_op_threads=0, compute='fast'):
+        """
+        Args:
+          config: ModelConfig. interface: InterfaceConfig.
+          weights: dict, names of variables -> float32 arrays.
+          intra_op_threads, compute: see `NetworkEngine`.
+        """
+        self.interface, self._weights = interface, weights
+        super().__init__(config, 'native', 'cpu', intra_op_threads, compute)
+
+    def _load(self, variables):
+        self._session.run([variable.initializer for variable in variables],
+                          {variable.initializer.inputs[1]: self._weights[variable.op.name] for variable in variables})
+        self._weights = None
+
+    def restore(self, features, centre):
+        return self._as_output(super().restore(features, centre))
+
+    def run(self, windows):
+        return self._as_output(super().run(windows))
+
+    def _as_output(self, sr):
+        """Rounds the values as the graph does."""
+        if self.interface.output_dtype == 'float32':
+            return sr
+        return np.round(np.clip(sr, 0, 1) * np.float32(255)) / np.float32(255)
+
+
+def same_network(graph_def, config, interface):
+    """The weights of a frozen graph, if it is the network that this program builds; see `same_graph`.
+
+    Args:
+      graph_def: GraphDef. config: ModelConfig. interface: InterfaceConfig.
+    """
+    return same_graph(graph_def, lambda: freezing.build(config, interface, 'tf'))
+
+
+def same_graph(graph_def, add_nodes):
+    """The weights of a frozen graph, if it is the one that this program builds.
+
+    Args:
+      graph_def: GraphDef.
+      add_nodes: function without arguments that adds the network, or a part of it, to the default graph.
+    Returns:
+      dict, names of variables -> float32 arrays; None if a node, its operation, its inputs, a constant or another
+      attribute differs.
+    """
+    with tf.Graph().as_default() as graph:
+        add_nodes()
+        built = {node.name: node for node in
+                 tf.train.export_meta_graph(graph=graph, strip_default_attrs=True).graph_def.node}
+    weights = {}
+    for node in graph_def.node:
+        other = built.get(node.name)
+        if other is None:
+            return None
+        if node.op == 'Const' and other.op in _VARIABLES:
+            weights[node.name] = tf.make_ndarray(node.attr['value'].tensor)
+        elif not _same(node, other):
+            return None
+    wanted = {name for name, node in built.items() if node.op in _VARIABLES}
+    return weights if set(weights) == wanted else None
+
+
+def _same(node, other):
+    if node.op != other.op and not (node.op in _READS and other.op in _READS):
+        return False
+    if list(node.input) != list(other.input):
+        return False
+    return node.op in _READS or all(node.attr[name] == other.attr[name]
+                                    for name in node.attr if name in other.attr and not name.startswith('_'))

@@ -1,0 +1,138 @@
+"""The network of a checkpoint as functions on NumPy arrays, for restoring.
+
+On a CPU the network runs frame by frame: the same values in a half to a third of the memory. Accelerators run a whole
+window at once.
+"""
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.errors import UserError
+from edvr import checkpoints
+from edvr.config.runtime import RuntimeConfig
+from edvr.devices import devices
+from edvr.ops import layers, native_library
+from edvr.ops.deform_conv import resolve_impl
+from edvr.restore.frame_by_frame import FrameByFrame
+from edvr.restore.whole_window import WholeWindow
+
+
+class NetworkEngine:
+    """A graph of the network in its own session; subclasses load the weights.
+
+    Attributes:
+      config: ModelConfig.
+    """
+
+    def __init__(self, config, dcn_impl='auto', device='cpu', intra_op_threads=0, compute='fast'):
+        """Builds the graph and loads the weights.
+
+        Args:
+          config: ModelConfig.
+          dcn_impl: see `edvr.ops.deform_conv`.
+          device: 'cpu', 'gpu' or 'npu'.
+          intra_op_threads: 0 for one per core.
+          compute: how the compiled operators compute convolutions, see `native_ops.conv`.
+        Raises:
+          UserError: 'bf16' without compiled operators or on a processor without it.
+        """
+        self.config, self._compute = config, compute
+        self._impl = resolve_impl(dcn_impl, device)
+        if compute == 'bf16':
+            native_library.check_bfloat16(self._impl)
+        self._device, self._networks = device, {}
+        self._graph = tf.Graph()
+        runtime = RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
+        self._session = tf.Session(graph=self._graph, config=devices.session_config(runtime))
+        multiple = self.config.size_multiple
+        with self._graph.as_default():
+            # makes the variables; where sizes are fixed, it is not run
+            self._network(np.empty([multiple, multiple, 3], np.uint8))
+            self._load(tf.global_variables())
+
+    def _load(self, variables):
+        """Gives the variables their values, in `self._session`."""
+        raise NotImplementedError
+
+    def close(self):
+        """Frees the weights and what the session holds."""
+        self._session.close()
+
+    def features(self, frame):
+        """The feature pyramid of a frame, an argument of `restore`.
+
+        Args:
+          frame: uint8 or uint16 [H, W, 3], height and width multiples of `config.size_multiple`.
+        Returns:
+          tuple of three float32 arrays [1, h, w, C]: whole, half and quarter resolution.
+        """
+        return self._network(frame).features(self._session.run, _as_input(frame))
+
+    def restore(self, features, centre):
+        """Restores the frame in the middle of a window.
+
+        Args:
+          features: T results of `features`, in the order of the window.
+          centre: uint8 or uint16 [H, W, 3], the frame to restore.
+        Returns:
+          float32 [s*H, s*W, 3], not clipped.
+        """
+        return self._network(centre).restore(self._session.run, features, _as_input(centre))
+
+    def run(self, windows):
+        """Restores whole windows, without kept features.
+
+        Args:
+          windows: uint8 or uint16 [N, T, H, W, 3].
+        Returns:
+          float32 [N, s*H, s*W, 3], not clipped.
+        """
+        restored = [self._network(window[0]).restore_window(self._session.run, _as_input(window))
+                    for window in windows]
+        return restored[0][None] if len(restored) == 1 else np.stack(restored)   # one may be large: no copy
+
+    def _network(self, frame):
+        """The network for frames of this size and dtype, added to the graph at its first use."""
+        size = frame.shape[:2] if self._device == 'npu' else ()   # its runtime compiles a graph for one size
+        key = size, frame.dtype
+        if key not in self._networks:
+            network = FrameByFrame if self._device == 'cpu' else WholeWindow
+            with self._graph.as_default(), layers.restoring(self._compute):
+                self._networks[key] = network(tf.uint8 if frame.dtype == np.uint8 else tf.float32, self.config,
+                                              self._impl, *size)
+        return self._networks[key]
+
+
+class CheckpointEngine(NetworkEngine):
+    """The network of a checkpoint.
+
+    Attributes:
+      step: int, the training step in the checkpoint's name, 0 where it has none.
+      prefix: str, the checkpoint's path without suffix.
+    """
+
+    def __init__(self, path, dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0, compute='fast'):
+        """Loads the weights.
+
+        Args:
+          path: training directory or checkpoint prefix.
+          use_ema: whether averaged weights are taken where the checkpoint has them.
+          dcn_impl, device, intra_op_threads, compute: see `NetworkEngine`.
+        Raises:
+          UserError: no whole checkpoint there, one of another architecture, or weights that are not finite.
+        """
+        self.prefix, self._use_ema = checkpoints.chosen(path), use_ema
+        self.step = checkpoints.step_of(self.prefix)
+        super().__init__(checkpoints.load_model_config(path), dcn_impl, device, intra_op_threads, compute)
+
+    def _load(self, variables):
+        names = checkpoints.restore_map(self.prefix, variables, self._use_ema)
+        tf.train.Saver(names).restore(self._session, self.prefix)
+        for variable, value in zip(variables, self._session.run(variables)):
+            if not np.all(np.isfinite(value)):
+                raise UserError('%s: %s contains NaN or Inf; '
+                                'take an earlier one' % (self.prefix, variable.op.name))
+
+
+def _as_input(frames):
+    """The input of the network: uint8 unchanged, uint16 as float32 in [0, 1]."""
+    return frames if frames.dtype == np.uint8 else frames.astype(np.float32) / np.float32(65535)

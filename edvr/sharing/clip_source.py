@@ -1,0 +1,177 @@
+"""The sources of frames to restore: folders of images and videos in every layout of data_tools.media.clips."""
+import contextlib
+import functools
+import itertools
+import os
+import queue
+import threading
+import typing
+
+from data_tools.base.errors import UserError
+from data_tools.media import clips as clip_folders
+from data_tools.media import video
+from data_tools.media.dataset_layouts import is_image
+from data_tools.media.frames import VideoFrames
+from data_tools.media.shots import ShotRule, covering
+from data_tools.media.video_scan import Scanner
+
+
+class Source(typing.NamedTuple):
+    """One clip to restore.
+
+    name: str. length: int, frames. names: file names for the restored frames, without suffix.
+    read: function(start) -> iterator of uint8 or uint16 [H, W, 3] from frame `start` on.
+    video: VideoInfo, None for images. path: str, the video file or the folder of the images.
+    shots: tuple of (first, end), consecutive stretches of frames that cover all frames, each restored separately; ()
+    means a single one. size: (height, width) of the frames.
+    """
+    name: str
+    length: int
+    names: typing.Tuple[str, ...]
+    read: typing.Callable
+    video: typing.Optional[video.VideoInfo]
+    path: str
+    shots: typing.Tuple[typing.Tuple[int, int], ...] = ()
+    size: typing.Tuple[int, int] = (1, 1)
+
+
+def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progress=None, shots=None,
+         deinterlace=False, deep=False):
+    """The clips at a path.
+
+    Args:
+      path: a video file, a folder of images, a folder of clips or videos, a dataset or a list of such, see
+        `data_tools.media.clips`.
+      scale: int, decides which folders of a dataset hold LQ (blur4, X4).
+      clips: list of names to take, None for all.
+      allow_gaps: accept holes in the numbering of images.
+      allow_damaged: restore the frames of a damaged video that can be decoded.
+      progress: see `video.inspect`.
+      shots: ShotRule; None splits videos at cuts, and does not split images.
+      deinterlace: make whole frames of interlaced videos; without it they are an error.
+      deep: read videos of more than 8 bits as uint16.
+    Returns:
+      list of Source, not empty.
+    Raises:
+      UserError: nothing found, not a video, frames of unequal size, a damaged or interlaced video, ...
+    """
+    if not os.path.exists(path):
+        raise UserError('%s: no such file or folder; give a video, a folder of images or a folder of clips' % path)
+    if os.path.isfile(path) and is_image(path):
+        raise UserError('%s is a single image; give the folder of the frames' % path)
+    found = clip_folders.find_clips(path, scale, need_gt=False, clips=clips, allow_gaps=allow_gaps,
+                                    shots=ShotRule() if shots is None else shots, split=False,
+                                    scanner=Scanner('', allow_damaged, progress))
+    return [_source(clip, deinterlace, deep) for clip in found]
+
+
+def _source(clip, deinterlace, deep):
+    frames = clip.lq
+    info = frames.info if isinstance(frames, VideoFrames) else None
+    if info and info.interlaced and not deinterlace:
+        raise UserError('%s is interlaced: each frame combines fields of two moments; restore it with --deinterlace'
+                        % info.path)
+    names = tuple(frames.name(index) for index in range(clip.length))
+    seen = {}
+    for index, name in enumerate(names):
+        if name in seen:
+            raise UserError('clip %s: %s and %s would both become %s.png; rename or remove one'
+                            % (clip.name, frames.label(seen[name]), frames.label(index), name))
+        seen[name] = index
+    read = frames.read
+    if info:
+        read = functools.partial(_read_video, frames, 16 if deep and info.bits > 8 else 8, info.interlaced)
+    return Source(clip.name, clip.length, names, read, info, frames.path, covering(clip.shots, clip.length),
+                  frames.size)
+
+
+def _read_video(frames, bits, deinterlace, start):
+    """The frames of a VideoFrames from `start` on, as `video.decode` gives them."""
+    with contextlib.closing(video.decode(frames.info, frames.first + start, bits, deinterlace)) as decoded:
+        yield from itertools.islice(decoded, frames.length - start)
+
+
+def restore(restorer, source, first=0):
+    """Restores a Source shot by shot, so that no window crosses a cut.
+
+    Args:
+      restorer: Restorer.
+      source: Source.
+      first: int, the first frame to restore; of the frames before it only those are read that its windows need.
+    Yields:
+      float32 [s*H, s*W, 3] for each frame from `first` to the end, see `Restorer.restore_clip`.
+    Raises:
+      UserError: see `Restorer.restore_clip`.
+    """
+    shots = [shot for shot in source.shots or ((0, source.length),) if shot[1] > first]
+    if not shots:
+        return
+    start = max(shots[0][0], first - (restorer.config.num_frames - 1))
+    with contextlib.closing(read_ahead(source.read(start))) as stream:
+        for begin, end in shots:
+            begin = max(begin, start)
+            frames = itertools.islice(stream, end - begin)
+            yield from restorer.restore_clip(frames, end - begin, max(first - begin, 0))
+
+
+def restore_into(put, restorer, source, first, end, progress):
+    """Restores the frames of a Source from `first` to `end` (not included).
+
+    Args:
+      put: function (index, sr) that takes each restored frame, see `restore`.
+      progress: has `update()`, called after each frame.
+    Raises:
+      UserError: naming the clip.
+    """
+    try:
+        with contextlib.closing(restore(restorer, source, first)) as restored:
+            for index, sr in zip(range(first, end), restored):
+                put(index, sr)
+                progress.update()
+    except UserError as error:
+        raise UserError('clip %s: %s' % (source.name, error)) from error
+
+
+def shots_record(source):
+    """The shots of a Source, for the record of the settings of restored frames: dict, empty for a single shot."""
+    return {'shots': [list(shot) for shot in source.shots]} if len(source.shots) > 1 else {}
+
+
+def read_ahead(items, depth=4):
+    """Yields the items of an iterator that a thread runs, at most `depth` items ahead; raises the iterator's error."""
+    waiting, stopped = queue.Queue(depth), threading.Event()
+
+    def hand_over(item, error):
+        while not stopped.is_set():
+            try:
+                return waiting.put((item, error), timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work():
+        try:
+            for item in items:
+                hand_over(item, None)
+                if stopped.is_set():
+                    break
+            else:
+                hand_over(None, StopIteration())
+        except BaseException as error:   # raised where the items are used
+            hand_over(None, error)
+        finally:
+            if stopped.is_set() and hasattr(items, 'close'):
+                items.close()   # ends the decoder
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = waiting.get()
+            if isinstance(error, StopIteration):
+                return
+            if error:
+                raise error
+            yield item
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,31 @@
+"""Reports skipped updates and requests a rollback."""
+import sys
+
+from edvr.training import update_guard
+from edvr.training.hooks.step_hook import Part
+from edvr.training.model_fn import LEVELS
+
+
+class Guard(Part):
+    """Reports skipped updates on stderr, and requests a rollback after `bad_steps` of them in a row."""
+
+    def __init__(self, config, control, prints=True):
+        """config: TrainingConfig; control: Control; prints: bool, whether this rank prints."""
+        self._config, self._control, self._prints = config, control, prints
+
+    def start(self, session, step):
+        self._skipped = 0.
+
+    def after_run(self, report):
+        values = report.values
+        streak, skipped, self._skipped = values['streak'], values['skipped'] - self._skipped, values['skipped']
+        if skipped and self._prints:
+            print('GUARD: step %d: %d update(s) skipped, %d in a row; %s (loss %g, gradient norm %g, |offset| %s)' % (
+                report.step, skipped, streak,
+                update_guard.explain(values['faults']) or 'the last step was applied again',
+                values['loss'], values['gradient_norm'],
+                ' '.join('%s:%g' % (level, values['offset_' + level]) for level in LEVELS)),
+                file=sys.stderr, flush=True)
+        if streak >= self._config.bad_steps:
+            self._control.rollback = 'step %d: %d updates in a row were skipped: %s' % (
+                report.step, streak, update_guard.explain(values['faults']))

@@ -1,0 +1,1 @@
+"""The directory of a run: its configuration, its provenance, its state."""

@@ -1,0 +1,99 @@
+"""The origin of a run: what is needed, beside its configuration, to repeat it."""
+import glob
+import os
+import platform
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from edvr.launch.device_choice import ADAPTERS
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# files in which CANN states its version; the first that exists is read
+CANN_VERSION = ('{home}/version.cfg', '{home}/version.info', '{home}/*/version.info',
+                '{home}/*/ascend_toolkit_install.info')
+CANN_HOMES = ('ASCEND_TOOLKIT_HOME', 'ASCEND_HOME_PATH')
+
+
+def describe(device, replicas, manifest, command=None):
+    """Describes the start of a session of a run, for JSON.
+
+    Args:
+      device: str. replicas: int.
+      manifest: str, checksum of the data set's manifest, or None without one.
+      command: data_tools.base.command_line.CommandLine of the program, or None where a library call trains.
+    Returns:
+      dict; a value that cannot be found is None.
+    """
+    return {
+        'versions': dict(_versions(), code=revision()),
+        'host': '%s, %s, %d cores' % (socket.gethostname(), platform.platform(), os.cpu_count() or 0),
+        'device': '%d x %s' % (replicas, device),
+        'data': manifest,
+        'command': _program() + command.typed if command else None,
+        'flagfiles': dict(command.flagfiles) if command else {},
+    }
+
+
+def _program():
+    spec = sys.modules['__main__'].__spec__
+    return ['python', '-m', spec.name] if spec else [os.path.basename(sys.argv[0])]
+
+
+def _versions():
+    # an adapter in use is loaded by now; a CPU run does not load it only to describe itself
+    adapters = {name: getattr(sys.modules.get(name), '__version__', None) for name in ADAPTERS}
+    return dict(adapters, python=platform.python_version(), tensorflow=tf.__version__, numpy=np.__version__,
+                cann=cann_version())
+
+
+def revision(root=ROOT):
+    """The git revision of the code, with '+' behind it where files differ from it; None outside of a checkout."""
+    if not os.path.exists(os.path.join(root, '.git')):
+        return None   # an installed package; a repository around it belongs to something else
+
+    def git(*arguments):
+        return subprocess.run(('git', '-C', root) + arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              universal_newlines=True, timeout=30, check=True).stdout.strip()
+    try:
+        return git('rev-parse', 'HEAD') + ('+' if git('status', '--porcelain', '--untracked-files=no') else '')
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def cann_version():
+    """The version of CANN, read from its own files: str, or None without CANN."""
+    homes = [os.environ[name] for name in CANN_HOMES if os.environ.get(name)]
+    for home in homes + ['/usr/local/Ascend/cann', '/usr/local/Ascend/ascend-toolkit/latest']:
+        for pattern in CANN_VERSION:
+            for path in sorted(glob.glob(pattern.format(home=glob.escape(home)))):
+                text = _first_version(path)
+                if text:
+                    return text
+    return None
+
+
+def _first_version(path):
+    try:
+        with open(path, errors='replace') as file:
+            lines = [line.strip() for line in file if 'version' in line.lower()]
+    except OSError:
+        return None
+    return lines[0] if lines else None
+
+
+def as_text(origin):
+    """The description as Markdown for TensorBoard."""
+    lines = ['| | |', '|---|---|']
+    for name, value in sorted(origin['versions'].items()):
+        lines.append('| %s | %s |' % (name, value or 'unknown'))
+    for name in ('host', 'device', 'data'):
+        lines.append('| %s | %s |' % (name, origin.get(name) or 'none'))
+    if origin['command']:
+        lines += ['', '### command', '', '```', ' '.join(origin['command']), '```']
+    for path, text in sorted(origin['flagfiles'].items()):
+        lines += ['', '### ' + path, '', '```', text.rstrip(), '```']
+    return '\n'.join(lines)

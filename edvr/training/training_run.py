@@ -1,0 +1,282 @@
+"""A training run, from the state of its directory to its last step: sessions, rollbacks, resumes."""
+import contextlib
+import os
+import sys
+
+import tensorflow.compat.v1 as tf
+
+from data_tools.base import files
+from data_tools.base.errors import UserError
+from data_tools.media.degradation import Degradation
+from data_tools.record.manifest import Manifest
+from edvr import checkpoints
+from edvr.config import RanksConfig
+from edvr.data import damage
+from edvr.data.input_pipeline import open_set, train_dataset
+from edvr.devices import devices, startup_checks
+from edvr.launch import agreement, launch
+from edvr.ops.deform_conv import resolve_impl
+from edvr.tensorboard.run_events import RunEvents
+from edvr.training import update_guard, validation_clips
+from edvr.training.hooks import checkpoint_saver, input_wait, signals
+from edvr.training.hooks.guard_hook import Guard
+from edvr.training.hooks.log_line import LogLine
+from edvr.training.hooks.step_hook import Control, LoopHook
+from edvr.training.hooks.summaries import Curves
+from edvr.training.hooks.validation import Validation
+from edvr.training.model_fn import make_model_fn
+from edvr.training.rundir import configuration, provenance, run_state
+
+DATA_ADVICE = 'raise --crops_per_record or --map_threads, or use a faster disk'
+
+# numbers of steps that must be multiples of the loops of the device
+LOOPED = ('steps', 'save_every', 'log_every', 'summary_every', 'eval_every', 'image_every')
+
+
+class Run:
+    """One run; `train` performs its remaining steps."""
+
+    def __init__(self, model, data, training, runtime, ranks=None, command=None):
+        """
+        Args:
+          model, data, training, runtime: ModelConfig, DataConfig, TrainingConfig, RuntimeConfig.
+          ranks: RanksConfig, or None for its defaults.
+          command: data_tools.base.command_line.CommandLine, saved with the run, or None.
+        """
+        self.command = command
+        self.model, self.data, self.training = model, data, training
+        self.runtime = reproducible(runtime) if data.deterministic else runtime
+        self.ranks = ranks or RanksConfig()
+        self.directory = training.model_dir
+        self.manifest, self.val_clips, self.notes = None, [], []
+        startup_checks.check(runtime, {name: getattr(training, name) for name in LOOPED},
+                     [self._check_directory, self._check_data, self._check_start, self._find_clips])
+        self.rank, self.size = devices.rank_and_size(runtime)
+        self.writes = devices.is_writer(runtime)
+        self.replicas = devices.num_replicas(runtime)
+
+    def train(self):
+        """Trains up to `training.steps`.
+
+        Returns:
+          int, the exit code: 0 at the last step; 128 + the signal's number when a signal ended it earlier.
+        Raises:
+          UserError: input that does not fit, another run in the directory, disk full, too many rollbacks.
+        """
+        control = Control()
+        with signals.signals(control), self._held_directory():
+            self.state = run_state.RunState(self.directory, self.writes)
+            if self.training.override_config:
+                # on every rank, because the offset rate, and so the update, depends on the rollbacks
+                self.state.forget_rollbacks()
+            self._settle()
+            with signals.waiting(control):
+                self._agree()
+            while self._step() < self.training.steps and control.signal is None:
+                control.rollback = None
+                self._session(control)
+                if not control.rollback:
+                    # a rank that does not write may be ahead of the last checkpoint, so it must not read the directory
+                    break
+                self._roll_back(control.rollback)
+        if self.writes:   # the other ranks may end before the last checkpoint is written
+            print(self._outcome(control.signal), flush=True)
+        return 0 if control.signal is None else 128 + control.signal
+
+    def _outcome(self, signal):
+        if signal is None:
+            return 'trained %d steps: %s' % (self.training.steps, checkpoints.latest(self.directory))
+        return ('%s: stopped at step %d of %d; the same command continues from there'
+                % (signals.name(signal), self._step(), self.training.steps))
+
+    def _check_directory(self, rank, size):
+        if not self.directory:
+            raise UserError('--model_dir is not given; it is where checkpoints and logs go')
+
+    def _check_data(self, rank, size):
+        if self.data.patch_size % self.model.size_multiple:
+            raise UserError('patch_size is %d; it must be a multiple of %d for this network'
+                            % (self.data.patch_size, self.model.size_multiple))
+        if self.data.input == 'tfrecords':
+            self.manifest = open_set(self.data, self.model.num_frames, self.model.upscale, size)
+
+    def _check_start(self, rank, size):
+        training, runtime = self.training, self.runtime
+        checkpoints.check_path(self.directory)
+        half = {'precision_mode': 'force_fp16', 'precision_mode_v2': 'fp16'}
+        name = 'precision_mode_v2' if runtime.precision_mode_v2 else 'precision_mode'
+        if runtime.device == 'npu' and getattr(runtime, name) == half[name] and training.loss_reduction == 'sum':
+            raise UserError('--%s=%s with --loss_reduction=sum: the sum over a batch exceeds float16, whose largest '
+                            'number is 65504; use --loss_reduction=mean, or --precision_mode=allow_mix_precision with '
+                            '--loss_scale=dynamic' % (name, half[name]))
+        if training.tsa_only_steps and not self.model.with_tsa:
+            raise UserError('--tsa_only_steps is %d, but the network has no TSA (--with_tsa=false)'
+                            % training.tsa_only_steps)
+        if training.init_from and not checkpoints.prefixes(self.directory):
+            checkpoints.chosen(training.init_from)
+
+    def _find_clips(self, rank, size):
+        if rank == 0:
+            made = Degradation.from_job(self.manifest.job) if self.manifest else None
+            self.val_clips, note = validation_clips.find(self.training, self.data.data_dir, self.model.upscale, made)
+            self.notes = [note]
+
+    def _held_directory(self):
+        if not self.writes:
+            return contextlib.nullcontext()   # only rank 0 writes the directory
+        files.make_dir(self.directory)
+        return run_state.lock(self.directory)
+
+    def _settle(self):
+        """Prepares the directory: compares configurations, removes partial files, names the latest whole checkpoint."""
+        self.config = configuration.resolved(self.model, self.data, self.training, self.runtime, self.size,
+                                             self.replicas)
+        if not self.writes:
+            print('rank %d of %d; rank 0 reports' % (self.rank, self.size), flush=True)
+            return
+        for note in self.notes:
+            print(note, flush=True)
+        trained = bool(checkpoints.prefixes(self.directory))
+        # the options of a run that ended before its first checkpoint are not compared: they may be why it ended
+        self.origin = provenance.describe(self.runtime.device, self.replicas, self._manifest_checksum(), self.command)
+        changed, division = configuration.settle(self.directory, self.config,
+                                              self.training.override_config or not trained, self.origin)
+        if changed and trained:
+            print('configuration overridden: ' + '; '.join(changed), flush=True)
+        if division and trained:
+            print(division, flush=True)
+        checkpoints.save_model_config(self.directory, self.model)
+        files.remove_partials(self.directory)
+        if trained:
+            checkpoints.write_state(self.directory)
+            print('continuing %s at step %d' % (self.directory, self._step()), flush=True)
+
+    def _agree(self):
+        """Waits until all ranks have started and rank 0 has prepared the directory; compares what the ranks train."""
+        address = launch.meeting_point(self.ranks, self.size)
+        if address:
+            values = dict(configuration.shared(self.config), **{
+                'step of the last checkpoint': self._step(), 'manifest of --data_dir': self._manifest_checksum()})
+            agreement.check(values, self.rank, self.size, address, self.ranks.start_timeout)
+
+    def _manifest_checksum(self):
+        return Manifest.checksum(self.data.data_dir) if self.data.input == 'tfrecords' else None
+
+    def _step(self):
+        """Updates done, according to the directory: int."""
+        if not checkpoints.prefixes(self.directory):
+            return 0
+        return checkpoints.step_of(checkpoints.latest(self.directory))
+
+    def _offset_rate(self):
+        return self.training.offset_rate * self.training.rollback_factor ** len(self.state.rollbacks)
+
+    def _session(self, control):
+        """One session, from the latest checkpoint to the last step, a signal or a rollback."""
+        step = self._step()
+        resumes = bool(checkpoints.prefixes(self.directory))
+        training = self.training.replace(init_from='') if resumes else self.training
+        model_fn = make_model_fn(self.model, training, self.runtime, self._offset_rate())
+        estimator = devices.make_estimator(model_fn, self.directory, self.runtime, seed=self.data.seed)
+        with contextlib.ExitStack() as stack:
+            hook = LoopHook(self._parts(control, step, stack), control)
+            with explained_failures(self.data):
+                devices.train(estimator, lambda: self._dataset(step), [hook], self.training.steps, self.runtime)
+
+    def _parts(self, control, step, stack):
+        skips = Guard(self.training, control, self.writes)
+        if not self.writes:
+            return [skips]
+        events = stack.enter_context(RunEvents(self.directory, step))
+        events.text(step, 'configuration', _as_table(self.config))
+        events.text(step, 'origin', provenance.as_text(self.origin))
+        events.hparams(step, configuration.hparams(self.config), os.path.basename(os.path.abspath(self.directory)))
+        batch = self.data.batch_size * self.replicas
+        patch = self.data.patch_size * self.model.upscale
+        values = batch * patch * patch * 3 if self.training.loss_reduction == 'sum' else 1
+        store = checkpoint_saver.CheckpointStore(
+            self.directory, self.training.keep_last, self.training.keep_every_hours, self.state)
+        listeners = []
+        if self.val_clips:
+            device = 'gpu' if self.runtime.device == 'gpu' else 'cpu'
+            # a separate run of TensorBoard, so that both lines appear in one chart
+            bicubic = stack.enter_context(RunEvents(os.path.join(self.directory, 'bicubic'), step))
+            listeners.append(Validation(self.val_clips, self.training, device, events, bicubic, store))
+        return [skips, LogLine(self.training, batch, DATA_ADVICE),
+                Curves(self.training, batch, values, events, self.runtime),
+                checkpoint_saver.Checkpoints(self.training, control, store, listeners)]
+
+    def _dataset(self, step):
+        # after a rollback the batches are others: the same batches would cause the same fault again
+        data = self.data.replace(seed=self.data.seed + 7919 * len(self.state.rollbacks))
+        # a strategy in one process takes one batch for each of its replicas
+        per_step = self.replicas // self.size
+        dataset = train_dataset(data, self.model.num_frames, self.model.upscale, data.batch_size, self.rank, self.size,
+                                step * per_step)
+        return input_wait.timed(dataset) if self._waits_measured() else dataset
+
+    def _waits_measured(self):
+        return self.runtime.device != 'npu' and self.replicas == 1
+
+    def _roll_back(self, reason):
+        """Records a rollback; the next session starts from the latest checkpoint, which is older than the fault."""
+        done, step = len(self.state.rollbacks), self._step()
+        if done >= self.training.max_rollbacks:
+            raise UserError(
+                'training keeps failing: %s. It went back %d time(s), lowering the offset rate to %g. %s; then '
+                'continue with --override_config' % (reason, done, self._offset_rate(), update_guard.advice(reason)))
+        self.state.add_rollback(reason=reason, to=step)
+        if self.writes:
+            print('GUARD: ROLLBACK %d of %d: %s. Back to step %d, with DCN-offset rate %g and other batches' % (
+                done + 1, self.training.max_rollbacks, reason, step, self._offset_rate()), file=sys.stderr, flush=True)
+
+
+def reproducible(runtime):
+    """The RuntimeConfig under which a step gives the same bits each time, on CPU.
+
+    Only the gradient of `tf.image.crop_and_resize`, with which the 'tf' deformable convolution samples, depends on the
+    timing of threads: several threads add to the same pixels. The compiled operator and all other operations of the
+    network do not depend on it.
+    """
+    if runtime.device == 'cpu' and resolve_impl(runtime.dcn_impl, runtime.device) == 'tf':
+        return runtime.replace(intra_op_threads=1)
+    return runtime
+
+
+@contextlib.contextmanager
+def explained_failures(data):
+    """Converts the errors of TensorFlow that the user can fix into UserError.
+
+    Args:
+      data: DataConfig, to find the damaged record.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise UserError('out of memory: lower --batch_size or --patch_size, or use --recompute_alignment (%s)'
+                        % _first_line(error)) from error
+    except tf.errors.OpError as error:
+        damaged = damage.explain(error, data)
+        if damaged:
+            raise damaged from error
+        if 'RestoreV2' in str(error):
+            raise UserError('a checkpoint was damaged between its check and its use (%s): start again; then it is '
+                            'checked again' % _first_line(error)) from error
+        if isinstance(error, tf.errors.DataLossError):
+            raise UserError('a TFRecord is damaged (%s): run data_tools.check_tfrecords on --data_dir'
+                            % _first_line(error)) from error
+        raise
+
+
+def _first_line(error):
+    return str(error).split('\n')[0]
+
+
+def _as_table(config):
+    """The configuration as Markdown tables for TensorBoard."""
+    lines = []
+    for topic, values in sorted(config.items()):
+        lines += ['', '### ' + topic, '', '| option | value |', '|---|---|']
+        lines += ['| %s | %s |' % (name, os.fspath(value) if isinstance(value, str) else value)
+                  for name, value in sorted(values.items())]
+    return '\n'.join(lines)
