@@ -95,7 +95,7 @@ def test_best_is_kept_apart_and_survives(store, tmp_path):
 
 
 def test_second_run_in_a_directory_is_refused_and_a_dead_ones_lock_is_free(tmp_path):
-    hold = ('import sys; sys.path.insert(0, %r); from edvr.training import run_dir\n'
+    hold = ('import sys; sys.path.insert(0, %r); from edvr.training.rundir import run_state\n'
             'with run_state.lock(%r): print("held", flush=True); sys.stdin.read()' % (ROOT, str(tmp_path)))
     process = subprocess.Popen([sys.executable, '-c', hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b'held\n'

@@ -10,7 +10,8 @@ from conftest import ROOT
 # other. Programs are the modules directly below data_tools and edvr; nothing imports a program.
 DATA_TOOLS = ['base', 'record media', 'packing lq reds sample']
 EDVR = ['config graph_mode', 'launch', 'devices', 'flags', 'tensorboard', 'checkpoints', 'ops', 'network',
-        'pytorch data', 'exporting', 'restore', 'sharing', 'evaluation', 'output', 'training', 'benchmarks demonstration']
+        'pytorch data', 'exporting', 'restore', 'sharing', 'evaluation', 'output', 'training',
+        'benchmarks demonstration']
 LEVELS = {'%s.%s' % (package, room): level for package, levels in (('data_tools', DATA_TOOLS), ('edvr', EDVR))
           for level, rooms in enumerate(levels) for room in rooms.split()}
 
