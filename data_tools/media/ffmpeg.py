@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import tempfile
+import typing
 
 import imageio_ffmpeg
 
@@ -53,19 +54,78 @@ def file_name(path):
     return 'file:' + os.path.abspath(path)
 
 
-def start(arguments, **streams):
-    """Starts ffmpeg in a separate process group: this program handles Ctrl-C, and ffmpeg ends when its pipe closes.
+@contextlib.contextmanager
+def running(arguments: typing.Sequence[str], stdout: typing.Any = subprocess.DEVNULL,
+            **streams: typing.Any) -> typing.Iterator[subprocess.Popen]:
+    """Runs ffmpeg during a `with` block, at whose end it is ended if it still runs.
 
+    It is in a process group of its own: this program handles Ctrl-C, and ffmpeg ends when its pipe closes.
+
+    Args:
+      arguments: the command line.
+      stdout, streams: arguments of subprocess.Popen.
+    Yields:
+      the process.
     Raises:
       UserError: it cannot be started.
     """
     try:
-        return subprocess.Popen(arguments, start_new_session=True, **streams)
+        process = subprocess.Popen(arguments, start_new_session=True, stdout=stdout, **streams)
     except OSError as error:
         raise UserError('ffmpeg cannot be started (%s): %s' % (arguments[0], error.strerror)) from None
+    try:
+        yield process
+    finally:
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        if process.poll() is None:
+            process.kill()
+        process.wait()
 
 
-def feed(arguments, chunks, stdout=subprocess.DEVNULL):
+class Output(typing.NamedTuple):
+    """What a finished ffmpeg has written.
+
+    code: int, its exit code.
+    data: bytes, its standard output.
+    log: str, its messages.
+    """
+    code: int
+    data: bytes
+    log: str
+
+    def failure(self) -> str:
+        """Returns the exit code and the last message, for the text of an error."""
+        return failure(self.code, self.log)
+
+
+def output(*arguments: str) -> Output:
+    """Runs ffmpeg to its end, which may be an error, and returns its Output; raises UserError as `running`.
+
+    Args:
+      arguments: options of ffmpeg.
+    """
+    with running(command(*arguments), subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        data, log = process.communicate()
+    return Output(process.returncode, data, log.decode('utf-8', 'replace'))
+
+
+def failure(code: int, log: str) -> str:
+    """Returns an exit code of ffmpeg and the last line of its log, for the text of an error."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return 'ffmpeg ended with code %d%s' % (code, ': ' + lines[-1] if lines else '')
+
+
+def text(log: typing.BinaryIO) -> str:
+    """Returns the content of a log, an open file."""
+    log.seek(0)
+    return log.read().decode('utf-8', 'replace')
+
+
+def feed(arguments: typing.Sequence[str], chunks: typing.Iterable[bytes],
+         stdout: typing.Any = subprocess.DEVNULL) -> None:
     """Runs ffmpeg over data that it reads from its standard input.
 
     Args:
@@ -75,37 +135,15 @@ def feed(arguments, chunks, stdout=subprocess.DEVNULL):
     Raises:
       UserError: ffmpeg cannot be started, or ends with an error, or before it has read everything.
     """
-    with tempfile.TemporaryFile() as log:
-        process = start(arguments, stdin=subprocess.PIPE, stdout=stdout, stderr=log)
-        try:
-            complete = True
-            for chunk in chunks:
-                try:
-                    process.stdin.write(chunk)
-                except OSError:   # ffmpeg has ended; its log holds the reason
-                    complete = False
-                    break
-            with contextlib.suppress(OSError):
-                process.stdin.close()
-            if process.wait() or not complete:
-                raise UserError('ffmpeg ended with code %d%s' % (process.returncode, last_line(log)))
-        finally:
-            end(process)
-
-
-def end(process):
-    """Ends a process, whether it has finished or not."""
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream:
-            with contextlib.suppress(OSError):
-                stream.close()
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-
-
-def last_line(log):
-    """': ' and the last thing said in a log (binary file), or ''."""
-    log.seek(0)
-    lines = [line.strip() for line in log.read().decode('utf-8', 'replace').splitlines() if line.strip()]
-    return ': ' + lines[-1] if lines else ''
+    with tempfile.TemporaryFile() as log, running(arguments, stdout, stdin=subprocess.PIPE, stderr=log) as process:
+        complete = True
+        for chunk in chunks:
+            try:
+                process.stdin.write(chunk)
+            except OSError:   # ffmpeg has ended; its log holds the reason
+                complete = False
+                break
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        if process.wait() or not complete:
+            raise UserError(failure(process.returncode, text(log)))

@@ -1,6 +1,5 @@
 """Times of the packets in a video file, read without decoding."""
 import re
-import subprocess
 from fractions import Fraction
 
 from data_tools.base.errors import UserError
@@ -52,15 +51,10 @@ def _read(path, *arguments):
     """[(output stream, pts, dts)] in seconds, None where unknown."""
     before = [argument for argument in arguments if argument == '-copyts']
     after = [argument for argument in arguments if argument != '-copyts']
-    process = ffmpeg.start(ffmpeg.command('-loglevel', 'error', *before, '-i', ffmpeg.file_name(path), *after,
-                                          *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1'),
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        output, errors = process.communicate()
-    finally:
-        ffmpeg.end(process)
+    output = ffmpeg.output('-loglevel', 'error', *before, '-i', ffmpeg.file_name(path), *after,
+                           *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
     units, found = {}, []
-    for line in output.decode('ascii', 'replace').splitlines():
+    for line in output.data.decode('ascii', 'replace').splitlines():
         unit = re.match(r'#tb (\d+): (\S+)', line)
         if unit:
             units[int(unit.group(1))] = Fraction(unit.group(2))
@@ -70,7 +64,6 @@ def _read(path, *arguments):
             found.append((int(stream),) + tuple(
                 int(time) * unit if re.match(r'-?\d+$', time.strip()) and abs(int(time)) < 2 ** 62 else None
                 for time in (pts, dts)))
-    if process.returncode and not found:
-        lines = errors.decode('utf-8', 'replace').splitlines() or ['']
-        raise UserError('cannot read %s: ffmpeg ended with code %d: %s' % (path, process.returncode, lines[-1]))
+    if output.code and not found:
+        raise UserError('cannot read %s: %s' % (path, output.failure()))
     return found

@@ -96,15 +96,13 @@ def scores(frames, alive=lambda: None):
 
 def _score_video(frames, output, alive):
     """Writes ffmpeg's scores of a whole video."""
-    process = ffmpeg.start(ffmpeg.command('-loglevel', 'quiet', '-i', ffmpeg.file_name(frames.path), '-map', '0:v:0',
-                                          '-vf', _FILTERS, '-f', 'null', '-'), stdout=output, stderr=subprocess.DEVNULL)
-    try:
+    arguments = ffmpeg.command('-loglevel', 'quiet', '-i', ffmpeg.file_name(frames.path), '-map', '0:v:0',
+                               '-vf', _FILTERS, '-f', 'null', '-')
+    with ffmpeg.running(arguments, output, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:   # its code does not matter: a damaged video gives one after its last frame
             alive()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.5)
-    finally:
-        ffmpeg.end(process)
 
 
 def _score_images(frames, output, alive):

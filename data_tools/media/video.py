@@ -86,12 +86,7 @@ def inspect(path, progress=None, allow_damaged=False):
 
 def stated_frames(path):
     """About how many frames a video has, by what its header states: int, 0 where it states nothing. For progress."""
-    process = ffmpeg.start(ffmpeg.command('-i', ffmpeg.file_name(path)), stdout=subprocess.DEVNULL,
-                           stderr=subprocess.PIPE)
-    try:
-        said = process.communicate()[1].decode('utf-8', 'replace')
-    finally:
-        ffmpeg.end(process)
+    said = ffmpeg.output('-i', ffmpeg.file_name(path)).log
     duration = re.search(r'Duration: (\d+):(\d+):([\d.]+)', said)
     rate = re.search(r'Video: .*?([\d.]+) fps', said)
     if not (duration and rate):
@@ -117,36 +112,27 @@ def decode(info, start=0, bits=8, deinterlace=False):
     arguments = ffmpeg.command('-loglevel', 'error', '-i', ffmpeg.file_name(info.path), '-map', '0:v:0',
                                '-vf', _decode_filters(info, start, pixel_format, deinterlace), *ffmpeg.each_frame(),
                                '-f', 'rawvideo', '-pix_fmt', pixel_format, 'pipe:1')
-    with tempfile.TemporaryFile() as log:
-        process = ffmpeg.start(arguments, stdout=subprocess.PIPE, stderr=log)
-        try:
-            for index in range(start, info.num_frames):
-                data = process.stdout.read(size)
-                if len(data) < size:
-                    process.wait()
-                    raise UserError('%s: decoding stopped after %d of %d frames%s'
-                                    % (info.path, index, info.num_frames, ffmpeg.last_line(log)))
-                yield np.frombuffer(data, dtype).reshape(info.height, info.width, 3)
-        finally:
-            ffmpeg.end(process)
+    with tempfile.TemporaryFile() as log, ffmpeg.running(arguments, subprocess.PIPE, stderr=log) as process:
+        for index in range(start, info.num_frames):
+            data = process.stdout.read(size)
+            if len(data) < size:
+                process.wait()
+                raise UserError('%s: decoding stopped after %d of %d frames: %s' % (
+                    info.path, index, info.num_frames, ffmpeg.failure(process.returncode, ffmpeg.text(log))))
+            yield np.frombuffer(data, dtype).reshape(info.height, info.width, 3)
 
 
 def _first_frame(path):
     """Reads the properties of the file and of its first frame: dict of fields of VideoInfo, and stated_rate."""
-    arguments = ffmpeg.command('-loglevel', 'repeat+level+info', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
-                               '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-')
-    process = ffmpeg.start(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        said = process.communicate()[1].decode('utf-8', 'replace')
-    finally:
-        ffmpeg.end(process)
+    code, _, said = ffmpeg.output('-loglevel', 'repeat+level+info', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
+                                  '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-')
     container = re.search(r'Input #0, (.*), from ', said)
     container = container.group(1) if container else 'unknown format'
     frame = _FRAME.search(said)
     # ffmpeg takes a text file for terminal art and a picture for a video of one frame
     if not frame or container in ('tty', 'image2') or container.endswith('_pipe'):
         reason = _reason(_errors(said))
-        if process.returncode < 0:
+        if code < 0:
             reason = 'ffmpeg crashed; IMAGEIO_FFMPEG_EXE names another one to use'
         raise UserError('%s is not a video that can be decoded (%s)%s' % (path, container, reason and ': ' + reason))
     pixel_format, *numbers, fields = frame.groups()
@@ -191,22 +177,17 @@ def _scan(path, progress):
     time_base, times = Fraction(1), []
     arguments = ffmpeg.command('-loglevel', 'repeat+level+error', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
                                *ffmpeg.each_frame(), *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
-    with tempfile.TemporaryFile() as log:
-        process = ffmpeg.start(arguments, stdout=subprocess.PIPE, stderr=log)
-        try:
-            for line in process.stdout:
-                if line.startswith(b'#tb 0:'):
-                    time_base = Fraction(line.split(b':')[1].strip().decode())
-                elif not line.startswith(b'#'):
-                    time = line.split(b',')[2].strip()
-                    times.append(int(time) if time.lstrip(b'-').isdigit() else None)
-                    if progress:
-                        progress(len(times))
-            process.wait()
-        finally:
-            ffmpeg.end(process)
-        log.seek(0)
-        errors = _errors(log.read().decode('utf-8', 'replace'))
+    with tempfile.TemporaryFile() as log, ffmpeg.running(arguments, subprocess.PIPE, stderr=log) as process:
+        for line in process.stdout:
+            if line.startswith(b'#tb 0:'):
+                time_base = Fraction(line.split(b':')[1].strip().decode())
+            elif not line.startswith(b'#'):
+                time = line.split(b',')[2].strip()
+                times.append(int(time) if time.lstrip(b'-').isdigit() else None)
+                if progress:
+                    progress(len(times))
+        process.wait()
+        errors = _errors(ffmpeg.text(log))
     if process.returncode and not errors:
         errors = ['ffmpeg ended with code %d' % process.returncode]
     return time_base, times, errors

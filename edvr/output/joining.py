@@ -1,8 +1,6 @@
 """Joins segments, and the streams of a source beside its picture, to one file."""
 import os
 import re
-import subprocess
-import tempfile
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
@@ -43,7 +41,9 @@ def join(folder, total, timing, target, container, source=None, plan=None):
         arguments += ['-movflags', '+faststart']
     elif ffmpeg.shifts_late():
         arguments += ['-output_ts_offset', '%.6f' % _shift(folder, timing, source, plan)]
-    _run(arguments + [*ffmpeg.reproducible(), '-f', container.muxer, ffmpeg.file_name(target)], target)
+    output = ffmpeg.output(*arguments, *ffmpeg.reproducible(), '-f', container.muxer, ffmpeg.file_name(target))
+    if output.code:
+        raise UserError('cannot write %s: %s' % (target, output.failure()))
 
 
 def lost_metadata(source, path):
@@ -55,13 +55,8 @@ def lost_metadata(source, path):
 
 def _metadata_keys(path):
     """Metadata keys of the whole file, without those of its streams and chapters."""
-    process = ffmpeg.start(ffmpeg.command('-loglevel', 'error', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
-                                          '-c', 'copy', '-f', 'ffmetadata', 'pipe:1'),
-                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        text = process.communicate()[0].decode('utf-8', 'replace')
-    finally:
-        ffmpeg.end(process)
+    text = ffmpeg.output('-loglevel', 'error', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
+                         '-c', 'copy', '-f', 'ffmetadata', 'pipe:1').data.decode('utf-8', 'replace')
     # '=', ';', '#' and line ends in values are escaped with a backslash
     return re.findall(r'^([^=;#\[\\\n]+)=', re.split(r'^\[', text, maxsplit=1, flags=re.M)[0].lower(), re.M)
 
@@ -95,14 +90,3 @@ def _shift(folder, timing, source, plan):
     if any(encoder != 'copy' for *_, encoder in audio):
         lowest = min(lowest, 0) - _PRIMING
     return max(0., -lowest)
-
-
-def _run(arguments, target):
-    with tempfile.TemporaryFile() as log:
-        process = ffmpeg.start(ffmpeg.command(*arguments), stdout=subprocess.DEVNULL, stderr=log)
-        try:
-            if process.wait():
-                raise UserError('cannot write %s: ffmpeg ended with code %d%s'
-                                % (target, process.returncode, ffmpeg.last_line(log)))
-        finally:
-            ffmpeg.end(process)

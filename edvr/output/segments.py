@@ -149,9 +149,9 @@ class SegmentEncoder:
     def __enter__(self):
         self._log = self._stack.enter_context(tempfile.TemporaryFile())
         partial = self._stack.enter_context(files.atomic_path(self._path))
-        self._process = ffmpeg.start(self._command(partial), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                     stderr=self._log)
-        self._stack.push(self._stop)   # an error of ffmpeg leaves the file without its name
+        self._process = self._stack.enter_context(ffmpeg.running(self._command(partial), stdin=subprocess.PIPE,
+                                                                 stderr=self._log))
+        self._stack.push(self._finish)   # an error of ffmpeg leaves the file without its name
         return self
 
     def __exit__(self, kind, error, trace):
@@ -171,15 +171,12 @@ class SegmentEncoder:
             self._process.wait()
             raise UserError(self._failure()) from None
 
-    def _stop(self, kind, error, trace):
-        try:
-            if kind is None:
-                with contextlib.suppress(OSError):
-                    self._process.stdin.close()
-                if self._process.wait():
-                    raise UserError(self._failure())
-        finally:
-            ffmpeg.end(self._process)
+    def _finish(self, kind, error, trace):
+        if kind is None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            if self._process.wait():
+                raise UserError(self._failure())
 
     def _command(self, partial):
         height, width = (size + size % 2 for size in self._shape[:2])
@@ -200,8 +197,7 @@ class SegmentEncoder:
             '-f', 'mp4', ffmpeg.file_name(partial), read_stdin=True)
 
     def _failure(self):
-        return 'cannot write %s: ffmpeg ended with code %d%s' % (self._path, self._process.returncode,
-                                                                 ffmpeg.last_line(self._log))
+        return 'cannot write %s: %s' % (self._path, ffmpeg.failure(self._process.returncode, ffmpeg.text(self._log)))
 
 
 def _at_times(timing, first, count):
