@@ -6,7 +6,7 @@ import pytest
 from packed import edit_json, pack, write_clips
 
 from data_tools.base.errors import UserError
-from data_tools.record import crc32c, record_format, tile_codec
+from data_tools.record import record_format, tile_codec
 from data_tools.record.manifest import Manifest
 from edvr.data import augment, record_reader  # noqa: F401 (edvr switches eager execution off)
 
@@ -115,16 +115,3 @@ def test_wrong_manifests_are_refused_by_field_and_value(packed_set, tmp_path, ch
     edit_json(str(tmp_path / 'manifest.json'), change)
     with pytest.raises(UserError, match='manifest.json: .*%s.*pack the set again with data_tools' % text):
         Manifest.read(str(tmp_path))
-
-
-def test_crc32c():
-    """The check value of the CRC catalogue, and lengths around the lanes' against the plain definition."""
-    assert crc32c.crc32c(b'123456789') == 0xe3069283
-    data = np.random.RandomState(0).bytes(70000)
-    for length in (0, 1, 513, 4095, 4096, 4097, 4098, 4099, 70000):
-        register = 0xffffffff
-        for byte in data[:length]:
-            register ^= byte
-            for _ in range(8):
-                register = register >> 1 ^ (0x82f63b78 if register & 1 else 0)
-        assert crc32c.crc32c(data[:length]) == register ^ 0xffffffff
