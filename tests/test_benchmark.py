@@ -1,6 +1,7 @@
 """The benchmark: its counts, its measurements, its program, and its errors."""
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -143,7 +144,7 @@ def test_numpy_gets_the_threads_of_the_run(monkeypatch):
     assert dict(os.environ) == before
 
 
-def test_page(tmp_path, run_program):
+def test_page(tmp_path, run_program, monkeypatch):
     rows = [dict(what='step', implementation=name, shape='lq [4, 5]', ms=ms, samples_per_s=4e3 / ms, gflops=9.,
                  matmul_peak_gflops=200., matmul_peak_of='NumPy', share_of_peak=.8, bound_ms=80., peak_rss_mb=2000.)
             for name, ms in (('native', 100.), ('tf', 250.))]
@@ -163,7 +164,12 @@ def test_page(tmp_path, run_program):
     assert '| tiles | native | s | 90.0 |  |  |  | 4 tiles of 64x64 | 77.0 |  |  |' in text
     assert '| restore | native | s | 50.0 | 45.0 | 90 % | 40.0 |  |  |  |  |' in text and 'processor: A & B' in text
     plot = (tmp_path / 'step.svg').read_text()
-    assert 'width="420.0"' in plot and 'width="168.0"' in plot and 'x, native' in plot
+    assert all(text in plot for text in ('Training step, ms', '>x, native</text>', '> 100</text>', '> 250</text>'))
+    page.make(str(tmp_path))
+    assert (tmp_path / 'step.svg').read_text() == plot
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"need Matplotlib.*'edvr\[page\]'"):
+        patch.setitem(sys.modules, 'matplotlib', None)
+        page.make(str(tmp_path))
     (tmp_path / 'y.json').write_text('[1]')
     with pytest.raises(UserError, match=r'y\.json is no result file of edvr\.benchmark'):
         page.make(str(tmp_path))

@@ -64,7 +64,7 @@ def test_the_wheel_needs_what_requirements_list(wheel):
     needed = set(re.findall(r'^Requires-Dist: ([\w-]+)', wheel.read(metadata).decode(), re.M))
     with open(os.path.join(ROOT, 'requirements.txt')) as file:
         listed = {re.match(r'[\w-]+', line).group() for line in file if line.strip() and line[0] != '#'}
-    assert needed == listed | {'torch', 'apache-beam', 'onnx', 'onnxruntime'}
+    assert needed == listed | {'torch', 'apache-beam', 'onnx', 'onnxruntime', 'matplotlib'}
 
 
 def test_commands_run_from_anywhere_without_the_checkout(wheel, tmp_path):

@@ -1,13 +1,14 @@
-"""A Markdown page with plots, made of the JSON files of `edvr.benchmark --what=all`."""
-import html
+"""Makes a Markdown page with plots from the JSON files of `edvr.benchmark --what=all`."""
 import json
 import os
+import typing
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
 
 PAGE = 'README.md'
-_BAR, _LEFT, _WIDTH = 22, 260, 420   # pixels of a plot: height of a row, width of the labels, longest bar
+# text stays text, and equal results give equal files
+_SVG = {'svg.fonttype': 'none', 'svg.hashsalt': 'edvr', 'font.size': 9, 'font.family': 'sans-serif'}
 _COLUMNS = (('what', 'what', '%s'), ('implementation', 'implementation', '%s'), ('shape', 'shape', '%s'),
             ('ms', 'ms', '%.1f'), ('bound_ms', 'bound, ms', '%.1f'), ('share_of_peak', 'share of the peak', '%.0f %%'),
             ('ms_cached', 'ms, features kept', '%.1f'), ('tiles', 'tiles', '%s'),
@@ -19,32 +20,31 @@ _PLOTS = (('step.svg', 'Training step, ms (less is better)', 'ms', 'step'),
           ('restore_cached.svg', 'Restored frame with kept features, ms (less is better)', 'ms_cached', 'restore'))
 
 
-def make(folder):
+def make(folder: str) -> typing.List[str]:
     """Writes the page and its plots beside the JSON files.
 
     Args:
-      folder: str, with at least one JSON file of `edvr.benchmark --json`.
+      folder: has at least one JSON file of `edvr.benchmark --json`.
     Returns:
-      list of str, the files written.
+      The paths of the files written.
     Raises:
-      UserError: no such file, or one that holds something else.
+      UserError: no such file, one that holds something else, or Matplotlib is not installed.
     """
     names = [name for name in os.listdir(folder) if name.endswith('.json')] if os.path.isdir(folder) else []
     if not names:
         raise UserError('%s has no JSON file; python -m edvr.benchmark --what=all --json=%s writes one'
                         % (folder, os.path.join(folder, 'MACHINE.json')))
     runs = sorted((name[:-len('.json')], _read(os.path.join(folder, name))) for name in names)
-    written = {}
+    plots = []
     for file, title, key, what in _PLOTS:
         bars = [('%s, %s' % (name, row['implementation']), row[key], row['bound_ms'] if key == 'ms' else None)
                 for name, run in runs for row in run['results'] if row['what'] == what]
         if bars:
-            written[file] = _plot(title, bars)
-    written[PAGE] = _page(runs, [(title, file) for file, title, _, _ in _PLOTS if file in written])
-    for file, text in written.items():
-        with open(os.path.join(folder, file), 'w', encoding='utf-8') as target:
-            target.write(text)
-    return [os.path.join(folder, file) for file in sorted(written)]
+            _plot(os.path.join(folder, file), title, bars)
+            plots.append((title, file))
+    with open(os.path.join(folder, PAGE), 'w', encoding='utf-8') as target:
+        target.write(_page(runs, plots))
+    return [os.path.join(folder, file) for file in sorted([PAGE] + [file for _, file in plots])]
 
 
 def _read(path):
@@ -97,19 +97,23 @@ def _peaks(rows):
     return ['Peaks: %s.' % ', '.join(texts), ''] if texts else []
 
 
-def _plot(title, bars):
-    """A horizontal bar for each (label, value, bound or None) as SVG; a line across a bar marks its bound."""
-    longest, height = max(value for _, value, _ in bars), _BAR * (len(bars) + 1) + 8
-    rows = ['<text x="4" y="15" font-weight="bold">%s</text>' % html.escape(title)]
-    for index, (label, value, bound) in enumerate(bars, 1):
-        y, length = _BAR * index + 4, _WIDTH * value / longest
-        rows.append('<text x="%d" y="%d" text-anchor="end">%s</text>' % (_LEFT - 6, y + 13, html.escape(label)))
-        rows.append('<rect x="%d" y="%d" width="%.1f" height="%d" fill="#4a7ebb"/>' % (_LEFT, y, length, _BAR - 6))
-        rows.append('<text x="%.1f" y="%d">%.0f</text>' % (_LEFT + length + 5, y + 13, value))
-        if bound is not None:
-            x = _LEFT + _WIDTH * bound / longest
-            rows.append('<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#c03030" stroke-width="2"/>'
-                        % (x, x, y - 1, y + _BAR - 5))
-    return ('<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">\n'
-            '<rect width="100%%" height="100%%" fill="white"/>\n%s\n</svg>\n'
-            % (_LEFT + _WIDTH + 70, height, '\n'.join(rows)))
+def _plot(path, title, bars):
+    """Writes an SVG file with a bar for each (label, value, bound or None); a line across a bar marks its bound."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("the plots of the page need Matplotlib (%s): pip install 'edvr[page]', in a checkout pip "
+                        "install '.[page]'" % error) from None
+    labels, values, bounds = zip(*bars)
+    places = range(len(bars))
+    with matplotlib.rc_context(_SVG):
+        figure = Figure((7.5, .25 * len(bars) + .6), constrained_layout=True)
+        axes = figure.subplots()
+        axes.bar_label(axes.barh(places, values), fmt=' %.0f')
+        axes.scatter([float('nan') if bound is None else bound for bound in bounds], places, 150, 'red', '|')
+        axes.set_yticks(places, [label.replace('$', r'\$') for label in labels])   # else formulas
+        axes.invert_yaxis()
+        axes.margins(x=.1)
+        axes.set_title(title)
+        figure.savefig(path, metadata={'Date': None})
