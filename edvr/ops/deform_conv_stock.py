@@ -2,9 +2,9 @@
 
 A loop processes the pixels of the output in pieces, so that the samples, P*C values a pixel, never exist as a whole.
 Forward, four gathers read the corners, and the mask is a factor of their weights. The backward pass samples again
-instead of keeping the samples, with `tf.image.crop_and_resize` and crops of one pixel: a bilinear sampler with
-kernels for both gradients, on CPU and GPU, much faster than the gradient of a gather. For this, each group is an image,
-a border of zeros represents the outside, and coordinates are clipped to that border.
+instead of keeping the samples, with `tf.image.crop_and_resize` and crops of one pixel: a bilinear sampler with a kernel
+for the gradient of its coordinates, on CPU and GPU. For this, each group is an image, a border of zeros represents the
+outside, and coordinates are clipped to that border.
 
 Letters as in `deform_conv`: N batch, H W size, C channels in, G deform groups, P kernel points.
 """
@@ -115,22 +115,23 @@ def _backward(x, offset, mask, kernel, dy):
     def piece(values):
         x_n, offset_n, mask_n, dy_n = values
         images = _images(x_n[tf.newaxis], one)
-        mask_n, dy_n = tf.reshape(mask_n, [-1, 1]), tf.reshape(dy_n, [points, sizes.C_out])
+        mask_n, dy_n = tf.reshape(mask_n, [points, GP]), tf.reshape(dy_n, [points, sizes.C_out])
+        column_mask = tf.reshape(mask_n, [-1, 1])
         ys, xs, _ = _coordinates(tf.reshape(offset_n, [points, 2 * GP]), tf.range(points), one)
         boxes = _boxes(ys, xs, one)
         samples = tf.reshape(tf.raw_ops.CropAndResize(image=images, boxes=boxes, box_ind=group,
                                                         crop_size=[1, 1]), [-1, c])
-        dkernel = tf.matmul(tf.reshape(samples * mask_n, [points, GP * c]), dy_n, transpose_a=True)
+        dkernel = tf.matmul(tf.reshape(samples * column_mask, [points, GP * c]), dy_n, transpose_a=True)
         dcolumns = tf.reshape(tf.matmul(dy_n, matrix, transpose_b=True), [-1, c])
         dmask = tf.reduce_sum(samples * dcolumns, axis=-1)
-        dsamples = tf.reshape(dcolumns * mask_n, [-1, 1, 1, c])
-        dimages = tf.raw_ops.CropAndResizeGradImage(grads=dsamples, boxes=boxes, box_ind=group,
-                                                    image_size=tf.shape(images), T=tf.float32)
-        dboxes = tf.raw_ops.CropAndResizeGradBoxes(grads=dsamples, image=images, box_ind=group,
-                                                   boxes=_boxes(_off_kinks(ys, sizes.H), _off_kinks(xs, sizes.W), one))
+        dimages = _corner_sums(dcolumns, ys, xs, mask_n, one)
+        dboxes = tf.raw_ops.CropAndResizeGradBoxes(
+            grads=tf.reshape(dcolumns, [-1, 1, 1, c]), image=images, box_ind=group,
+            boxes=_boxes(_off_kinks(ys, sizes.H), _off_kinks(xs, sizes.W), one))
         # the two ends of a box coincide; each has half of the gradient, in units of the image's size
-        dys, dxs = dboxes[:, 0] * (2.0 / _extent(sizes.H)), dboxes[:, 1] * (2.0 / _extent(sizes.W))
-        doffset = tf.concat([tf.reshape(dxs, [points, GP]), tf.reshape(dys, [points, GP])], axis=-1)
+        dys, dxs = (tf.reshape(dboxes[:, axis] * (2.0 / _extent(size)), [points, GP]) * mask_n
+                    for axis, size in enumerate((sizes.H, sizes.W)))
+        doffset = tf.concat([dxs, dys], axis=-1)
         return (_images_gradient(dimages, one), tf.reshape(doffset, [sizes.H, sizes.W, 2 * GP]),
                 tf.reshape(dmask, [sizes.H, sizes.W, GP]), dkernel)
 
@@ -148,6 +149,38 @@ def _images(x, sizes):
     x = tf.transpose(tf.reshape(x, [N, H, W, G, C // G]), [0, 3, 1, 2, 4])
     border = [BEFORE, BEHIND]
     return tf.pad(tf.reshape(x, [N * G, H, W, C // G]), [[0, 0], border, border, [0, 0]])
+
+
+def _corner_sums(values, ys, xs, mask, sizes):
+    """Returns the gradient of the padded images of one frame: weighted values, added at four corners of a point.
+
+    It is a product with the transposed matrix of the bilinear weights, which is sparse. CropAndResizeGradImage computes
+    the same, but on CPUs its threads add to the same pixels without locks, and lose parts of the sums.
+
+    Args:
+      values: float32 [H*W*G*P, C/G], gradients of the samples times their mask.
+      ys, xs: float32 [H*W, G*P], of `_coordinates`.
+      mask: float32 [H*W, G*P].
+      sizes: _Sizes of one frame.
+    Returns:
+      float32 [G, BEFORE + H + BEHIND, BEFORE + W + BEHIND, C/G].
+    """
+    G, P = sizes.G, sizes.K ** 2
+    height, width = sizes.H + BEFORE + BEHIND, sizes.W + BEFORE + BEHIND
+    top, left = tf.floor(ys), tf.floor(xs)
+    right, lower = xs - left, mask * (ys - top)
+    upper = mask - lower
+    lower_right, upper_right = lower * right, upper * right
+    weights = tf.stack([upper - upper_right, upper_right, lower - lower_right, lower_right], axis=-1)
+    row = np.repeat(np.arange(G, dtype=np.int32), P) * height + tf.cast(top, tf.int32)
+    corner = tf.reshape(row * width + tf.cast(left, tf.int32), [-1, 1])
+    count, pixels = tf.shape(values)[0], G * height * width
+    columns = tf.tile(tf.range(count)[:, tf.newaxis], [1, 4])
+    indices = tf.stack([corner + tf.stack([0, 1, width, width + 1]), columns], axis=-1)
+    sums = tf.raw_ops.SparseTensorDenseMatMul(
+        a_indices=tf.reshape(indices, [-1, 2]), a_values=tf.reshape(weights, [-1]),
+        a_shape=tf.cast(tf.stack([pixels, count]), tf.int64), b=values)
+    return tf.reshape(sums, [G, height, width, sizes.C // G])
 
 
 def _images_gradient(dimages, sizes):

@@ -15,7 +15,6 @@ from edvr.data import damage
 from edvr.data.input_pipeline import open_set, train_dataset
 from edvr.devices import devices, startup_checks
 from edvr.launch import agreement, launch
-from edvr.ops.deform_conv import resolve_impl
 from edvr.tensorboard.run_events import RunEvents
 from edvr.training import update_guard, validation_clips
 from edvr.training.hooks import checkpoint_saver, input_wait, signals
@@ -45,7 +44,7 @@ class Run:
         """
         self.command = command
         self.model, self.data, self.training = model, data, training
-        self.runtime = reproducible(runtime) if data.deterministic else runtime
+        self.runtime = runtime
         self.ranks = ranks or RanksConfig()
         self.directory = training.model_dir
         self.manifest, self.val_clips, self.notes = None, [], []
@@ -229,18 +228,6 @@ class Run:
         if self.writes:
             print('GUARD: ROLLBACK %d of %d: %s. Back to step %d, with DCN-offset rate %g and other batches' % (
                 done + 1, self.training.max_rollbacks, reason, step, self._offset_rate()), file=sys.stderr, flush=True)
-
-
-def reproducible(runtime):
-    """The RuntimeConfig under which a step gives the same bits each time, on CPU.
-
-    Only the gradient of `tf.image.crop_and_resize`, with which the 'tf' deformable convolution samples, depends on the
-    timing of threads: several threads add to the same pixels. The compiled operator and all other operations of the
-    network do not depend on it.
-    """
-    if runtime.device == 'cpu' and resolve_impl(runtime.dcn_impl, runtime.device) == 'tf':
-        return runtime.replace(intra_op_threads=1)
-    return runtime
 
 
 @contextlib.contextmanager
