@@ -1,7 +1,7 @@
 """Writes a checkpoint as one graph file, checked against the checkpoint before it gets its name.
 
     python -m edvr.export --checkpoint=train --output=EDVR.pb
-    python -m edvr.export --checkpoint=train --dcn_impl=npu --batch_size=1 --height=180 --width=320   for Ascend
+    python -m edvr.export --checkpoint=train --kernels=npu --batch_size=1 --height=180 --width=320   for Ascend
     python -m edvr.export --checkpoint=train --format=saved_model --output=serving/edvr/1              for serving
     python -m edvr.export --checkpoint=train --parts --output=EDVR.pb                                  in two parts
     python -m edvr.export --checkpoint=train --format=onnx --output=EDVR.onnx                          for ONNX

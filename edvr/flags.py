@@ -44,7 +44,7 @@ def _build(cls):
     given = [field for field in foreign if _is_typed(field)]
     if given:
         raise ConfigError(['%s is %r, which is for --device=%s; the device is %s (%s)' % (
-            (field.name, _value(field), ' or '.join(flags.devices_of(cls, field))) + _choice())
+            (field.name, _value(field), ' or '.join(field.metadata['devices'])) + _choice())
             for field in given])
     changes = {field.name: field.default for field in foreign}
     if _has_device(cls):
@@ -68,10 +68,10 @@ def _value(field):
 
 def _foreign(cls):
     """The fields that are set although the device does not have them: list of dataclasses.Field."""
-    limited = [field for field in dataclasses.fields(cls) if flags.devices_of(cls, field)]
+    limited = [field for field in dataclasses.fields(cls) if field.metadata['devices']]
     values = flags.values(cls) if limited else {}
     return [field for field in limited
-            if _choice().device not in flags.devices_of(cls, field) and values[field.name] != field.default]
+            if _choice().device not in field.metadata['devices'] and values[field.name] != field.default]
 
 
 def _is_typed(field):

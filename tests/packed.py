@@ -10,7 +10,7 @@ from data_tools.packing import finishing, shard_writer, tasks
 from data_tools.packing import job as packing_job
 from data_tools.packing import pack as packing
 from data_tools.packing.config import PackConfig
-from data_tools.packing.defaults import settle
+from data_tools.packing.defaults import resolve_defaults
 from data_tools.packing.scratch import Scratch, decode_clips
 
 
@@ -42,7 +42,7 @@ def pack(source, folder, encoding='raw', num_shards=3, num_frames=3, scale=4, ti
     lq_tile, gt_tile = tiles if encoding == 'tiles' else (None, None)
     config = PackConfig(data_dir=source, output_dir=str(folder), num_frames=num_frames, scale=scale, encoding=encoding,
                         lq_tile=lq_tile, gt_tile=gt_tile, num_shards=num_shards, seed=seed)
-    found, shots = packing.find_source(settle(config)[0])
+    found, shots = packing.find_source(resolve_defaults(config)[0])
     job = packing_job.describe_job(config, found, shots)
     shards = range(num_shards)
     scratch = Scratch('', str(folder), shards, job)

@@ -10,6 +10,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import ROOT
 
+from data_tools.base import files
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
@@ -110,44 +111,55 @@ def test_second_run_in_a_directory_is_refused_and_a_dead_ones_lock_is_free(tmp_p
 
 def resolved(model=(), data=(), training=(), runtime=(), ranks=1):
     return configuration.resolved(ModelConfig(**dict(model)), DataConfig(**dict(data)),
-                                  TrainingConfig(**dict(training)),
-                            RuntimeConfig(**dict(runtime)), ranks)
+                                  TrainingConfig(**dict(training)), RuntimeConfig(**dict(runtime)), ranks)
 
 
-def settle(folder, config, override=False):
-    return configuration.settle(str(folder), config, override)
+def save_run_config(folder, config, override=False):
+    return configuration.save_run_config(str(folder), config, override)
 
 
 def test_changed_configuration_is_refused_by_name(tmp_path):
-    assert settle(tmp_path, resolved()) == ([], '')
+    assert save_run_config(tmp_path, resolved()) == ([], '')
     changed = resolved(dict(channels=32), dict(batch_size=8), dict(learning_rate=1e-3), ranks=8)
     with pytest.raises(UserError, match=r'channels was 64, is 32; learning_rate was 0.0004, is 0.001; the whole batch '
                                         r'was 32 \(1 x --batch_size=32\), is 64 \(8 x --batch_size=8\); --batch_size=4 '
                                         r'keeps it. .*--override_config'):
-        settle(tmp_path, changed)
-    assert settle(tmp_path, resolved()) == ([], '')   # the refusal changed nothing
-    assert len(settle(tmp_path, changed, True)[0]) == 3
-    assert settle(tmp_path, changed) == ([], '')
+        save_run_config(tmp_path, changed)
+    assert save_run_config(tmp_path, resolved()) == ([], '')   # the refusal changed nothing
+    assert len(save_run_config(tmp_path, changed, True)[0]) == 3
+    assert save_run_config(tmp_path, changed) == ([], '')
 
 
 def test_the_same_whole_batch_on_other_devices_is_the_same_configuration(tmp_path):
-    settle(tmp_path, resolved(data=dict(batch_size=4), ranks=8))
-    assert settle(tmp_path, resolved(data=dict(batch_size=8), ranks=4)) == ([], (
+    save_run_config(tmp_path, resolved(data=dict(batch_size=4), ranks=8))
+    assert save_run_config(tmp_path, resolved(data=dict(batch_size=8), ranks=4)) == ([], (
         'the same whole batch on another number of devices: 32 (4 x --batch_size=8), was 32 (8 x --batch_size=4)'))
-    assert settle(tmp_path, resolved(data=dict(batch_size=8), ranks=4)) == ([], '')
+    assert save_run_config(tmp_path, resolved(data=dict(batch_size=8), ranks=4)) == ([], '')
     one_process = configuration.resolved(ModelConfig(), DataConfig(batch_size=16), TrainingConfig(), RuntimeConfig(),
                                          1, 2)
-    assert settle(tmp_path, one_process)[0] == []
+    assert save_run_config(tmp_path, one_process)[0] == []
     with pytest.raises(UserError, match=r'is 48 \(3 x --batch_size=16\)\.'):   # 32 cannot be shared by 3
-        settle(tmp_path, resolved(data=dict(batch_size=16), ranks=3))
+        save_run_config(tmp_path, resolved(data=dict(batch_size=16), ranks=3))
+
+
+def test_configurations_of_earlier_versions(tmp_path):
+    """They lack options that are newer, and have earlier names."""
+    earlier = resolved()
+    earlier['runtime']['dcn_impl'] = earlier['runtime'].pop('kernels')
+    earlier['runtime']['removed'] = earlier['model'].pop('hr_in') is None
+    files.write_json(str(tmp_path / configuration.CONFIG_FILE), earlier)
+    assert save_run_config(tmp_path, resolved()) == ([], '')
+    files.write_json(str(tmp_path / configuration.CONFIG_FILE), earlier)
+    with pytest.raises(UserError, match='hr_in was False, is True'):
+        save_run_config(tmp_path, resolved(dict(hr_in=True)))
 
 
 def test_what_may_change_between_sessions(tmp_path):
     periods = dict(cosine_periods=(10,))
-    settle(tmp_path, resolved(training=dict(periods, steps=10)))
-    assert settle(tmp_path, resolved(
+    save_run_config(tmp_path, resolved(training=dict(periods, steps=10)))
+    assert save_run_config(tmp_path, resolved(
         data=dict(data_dir='elsewhere', map_threads=3), runtime=dict(intra_op_threads=2),
         training=dict(periods, steps=20, log_every=7, save_every=9))) == ([], '')
     # the default follows the steps
     with pytest.raises(UserError, match=r'cosine_periods was \[10\], is \[30\] \(.*--cosine_periods=10 keeps'):
-        settle(tmp_path, resolved(training=dict(steps=30)))
+        save_run_config(tmp_path, resolved(training=dict(steps=30)))

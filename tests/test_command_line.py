@@ -64,6 +64,29 @@ def test_what_is_wrong_with_flagfiles(folder, name, text):
     assert text in str(raised.value)
 
 
+def test_defaults_of_a_flagfile_come_first(folder):
+    """Flagfiles on both sides of it win over them, and so do earlier arguments."""
+    with open('../known/machine.cfg', 'w') as file:
+        file.write('--defaults=base\n--devices=8\n')
+    base, more = ['--steps=9', '--noflip', '--batch_size=32'], ['--seed', '3']
+    assert command_line.read(['--flagfile=machine'], folder).arguments == base + ['--devices=8']
+    for order, arguments in ((['machine', '../mine/more.cfg'], ['--devices=8'] + more),
+                             (['../mine/more.cfg', 'machine'], more + ['--devices=8'])):
+        found = command_line.read(['--a'] + ['--flagfile=' + name for name in order], folder)
+        assert found.arguments == base + ['--a'] + arguments
+    assert command_line.read(['--defaults=base'], folder).arguments == ['--defaults=base']   # only in flagfiles
+
+
+def test_earlier_names_of_flags(folder):
+    renamed = dict(old='new', flop='flip')
+    with open('8p', 'w') as file:
+        file.write('--old\n1\n--noflop')
+    found = command_line.read(['--flagfile=8p', '-old=2', '--older=old', '--flop'], folder, renamed)
+    assert found.arguments == ['--new', '1', '--noflip', '-new=2', '--older=old', '--flip']
+    assert found.gives('new') and found.gives('flip') and not found.gives('old')
+    assert found.typed[1] == '-old=2'
+
+
 def test_without_known_flagfiles():
     with pytest.raises(UserError, match=r'^--flagfile=8p: no such file$'):
         command_line.read(['--flagfile=8p'])

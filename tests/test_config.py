@@ -5,7 +5,10 @@ import preloaded
 import pytest
 from conftest import ROOT
 
-from edvr.config import ConfigError, ModelConfig
+from data_tools.base.config import names_with
+from edvr.config import ConfigError, DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.config.export import ExportConfig
+from edvr.config.restoration import RestoreConfig
 
 PROGRAM = '''"""A program."""
 from edvr import flags
@@ -25,6 +28,41 @@ def run_flags(tmp_path_factory):
 def test_json_round_trip():
     config = ModelConfig(num_frames=7, with_tsa=False)
     assert ModelConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize('property, cls, names', [
+    ('may_change', ModelConfig, ''),
+    ('may_change', DataConfig, 'data_dir read_threads map_threads read_buffer_kb prefetch shuffle_buffer'),
+    ('may_change', TrainingConfig, 'model_dir override_config steps save_every keep_last keep_every_hours log_every '
+     'summary_every val_dir val_clips eval_every eval_frames image_every recompute_alignment'),
+    ('local', ModelConfig, ''),
+    ('local', DataConfig, 'data_dir read_threads map_threads read_buffer_kb prefetch'),
+    ('local', TrainingConfig, 'model_dir val_dir'),
+    ('local', RuntimeConfig, 'intra_op_threads inter_op_threads op_compiler_cache_dir dump_path'),
+    ('counts_steps', TrainingConfig, 'steps save_every log_every summary_every eval_every image_every')])
+def test_properties_of_options(property, cls, names):
+    assert names_with(property, cls) == set(names.split())
+
+
+def test_runtime_options_that_change_what_is_computed():
+    assert set(RuntimeConfig.__dataclass_fields__) - names_with('may_change', RuntimeConfig) == {
+        'mixed_precision', 'precision_mode', 'loss_scale', 'loss_scale_value'}
+
+
+def test_arguments_of_the_adapter_that_options_set():
+    found = {argument: field.name for cls in (DataConfig, TrainingConfig, RuntimeConfig)
+             for field in cls.__dataclass_fields__.values() for argument in field.metadata['adapter']}
+    assert found == {
+        'model_dir': 'model_dir', 'tf_random_seed': 'seed', 'save_checkpoints_steps': 'save_every',
+        'save_checkpoints_secs': 'save_every', 'save_summary_steps': 'summary_every',
+        'log_step_count_steps': 'log_every', 'keep_checkpoint_max': 'keep_last',
+        'keep_checkpoint_every_n_hours': 'keep_every_hours', 'profiling_config': 'profiling',
+        'dump_config': 'dump_path', 'deterministic': 'npu_deterministic'}
+
+
+@pytest.mark.parametrize('cls', [RuntimeConfig, RestoreConfig, ExportConfig])
+def test_saved_configurations_may_use_earlier_names(cls):
+    assert cls.from_dict({'dcn_impl': 'tf'}) == cls(kernels='tf')
 
 
 def test_unknown_field_is_named():

@@ -9,7 +9,7 @@ from data_tools.base import paths
 from data_tools.base.errors import UserError
 from data_tools.media import splits
 from data_tools.packing.config import CheckConfig, PackConfig
-from data_tools.packing.defaults import settle
+from data_tools.packing.defaults import resolve_defaults
 from data_tools.reds.config import RegroupConfig
 from data_tools.reds.regroup import regroup
 from data_tools.sample.clips import make_clips
@@ -26,7 +26,7 @@ def test_each_program_reads_what_the_one_before_it_writes(tmp_path, monkeypatch)
     os.makedirs(paths.RUN)
     assert (SampleConfig().output_dir == RegroupConfig().root_dir == PackConfig().data_dir == EvaluateConfig().data_dir
             == InferConfig().input == 'data/REDS')
-    packed, notes = settle(PackConfig())
+    packed, notes = resolve_defaults(PackConfig())
     assert packed.output_dir == CheckConfig().data_dir == DataConfig().data_dir == 'data/REDS/tfrecords'
     assert notes == ['shards: data/REDS/tfrecords']
     assert (TrainingConfig().model_dir == RestoreConfig().checkpoint == ExportConfig().checkpoint
@@ -65,11 +65,11 @@ def test_reds_as_unpacked_holds_out_reds4(tmp_path):
 
 def test_packing_leaves_out_what_is_held_out_unless_clips_are_named(tmp_path):
     splits.write(str(tmp_path), ['a', 'b', 'c'], ['c'])
-    config, notes = settle(PackConfig(data_dir=str(tmp_path)))
+    config, notes = resolve_defaults(PackConfig(data_dir=str(tmp_path)))
     assert config.exclude == 'c' and config.output_dir == str(tmp_path / 'tfrecords')
     assert notes[1] == 'left out: c (held out by %s; --exclude= packs them too)' % (tmp_path / 'sets' / 'val.json')
     for options, exclude in ((dict(clips='c'), ''), (dict(exclude=''), ''), (dict(exclude='a'), 'a')):
-        settled, notes = settle(PackConfig(data_dir=str(tmp_path), output_dir='x', **options))
+        settled, notes = resolve_defaults(PackConfig(data_dir=str(tmp_path), output_dir='x', **options))
         assert (settled.exclude, settled.output_dir, notes) == (exclude, 'x', [])
 
 

@@ -21,8 +21,8 @@ def environment(no_job):  # noqa: F811
 
 @pytest.mark.parametrize('options, text', [
     (dict(device='tpu'), "device is 'tpu'; it must be one of cpu, gpu, npu"),
-    (dict(dcn_impl='npu'), "dcn_impl is 'npu', which runs only on --device=npu; the device is 'cpu'"),
-    (dict(device='gpu', dcn_impl='native'), "dcn_impl is 'native', a CPU operator"),
+    (dict(kernels='npu'), "kernels is 'npu', which runs only on --device=npu; the device is 'cpu'"),
+    (dict(device='gpu', kernels='native'), "kernels is 'native', a CPU operator"),
     (dict(mixed_precision=True), 'mixed_precision is for --device=gpu'),
     (dict(loss_scale='dynamic'), "loss_scale is 'dynamic', which serves float16"),
     (dict(device='gpu', loss_scale='fixed'), "loss_scale is 'fixed', which serves float16"),
@@ -40,7 +40,7 @@ def test_options_that_do_not_fit(options, text):
 
 def test_options_that_fit():
     RuntimeConfig(device='gpu', mixed_precision=True, loss_scale='dynamic', num_devices=2)
-    RuntimeConfig(device='npu', dcn_impl='npu', loss_scale='fixed', iterations_per_loop=10,
+    RuntimeConfig(device='npu', kernels='npu', loss_scale='fixed', iterations_per_loop=10,
                   graph_memory_max_size='26*1024 * 1024', dump_path='x', dump_step='0|5-10')
 
 

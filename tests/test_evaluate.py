@@ -118,7 +118,7 @@ def test_means_are_over_frames_then_over_clips():
 
 
 def test_program(run_program, network, data, tmp_path):
-    process = run_program('edvr.evaluate', '--checkpoint=' + network, '--data_dir=' + data, '--dcn_impl=tf',
+    process = run_program('edvr.evaluate', '--checkpoint=' + network, '--data_dir=' + data, '--kernels=tf',
                           '--json=%s' % (tmp_path / 'new' / 'numbers.json'), '--csv=%s' % (tmp_path / 'numbers.csv'),
                           '--comparison_dir=%s' % (tmp_path / 'pictures'), '--summary_dir=%s' % (tmp_path / 'events'))
     assert process.returncode == 0, process.stderr

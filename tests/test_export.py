@@ -184,8 +184,8 @@ def test_what_cannot_be_written_is_named(checkpoint, tmp_path):
     (dict(output='EDVR'), 'must end in .pb'),
     (dict(output='x.pb', format='saved_model'), 'a name without .pb'),
     (dict(batch_size=0), 'batch_size is 0'),
-    (dict(dcn_impl='npu', height=16), 'the Ascend operator needs both fixed'),
-    (dict(dcn_impl='npu', height=16, width=16, format='saved_model'), 'only frozen graphs are written')])
+    (dict(kernels='npu', height=16), 'the Ascend operator needs both fixed'),
+    (dict(kernels='npu', height=16, width=16, format='saved_model'), 'only frozen graphs are written')])
 def test_options_that_contradict_each_other(options, text):
     with pytest.raises(ConfigError, match=text):
         ExportConfig(**dict(dict(checkpoint='train'), **options))
@@ -215,7 +215,7 @@ def npu_export(checkpoint, shared_reference, shared_freeze, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(freezing, 'reference', shared_reference)
         patch.setattr(freezing, 'freeze', shared_freeze)
-        content = export(ExportConfig(checkpoint=checkpoint, output=str(path), dcn_impl='npu', height=16, width=24,
+        content = export(ExportConfig(checkpoint=checkpoint, output=str(path), kernels='npu', height=16, width=24,
                                       output_dtype='uint8'), log=lines.append)
     return path, content, lines
 
@@ -278,7 +278,7 @@ def test_the_written_ascend_graph_is_one_that_the_operator_takes(npu, monkeypatc
 def test_a_host_with_the_adapter_exports_the_same(npu, monkeypatch, checkpoint, npu_export, tmp_path):  # noqa: F811
     monkeypatch.setenv('NPU_DOUBLE_EMPTY_KERNELS', '1')
     operator_known_to_tensorflow()
-    content = run(checkpoint, tmp_path / 'EDVR.pb', dcn_impl='npu', height=16, width=24, output_dtype='uint8')
+    content = run(checkpoint, tmp_path / 'EDVR.pb', kernels='npu', height=16, width=24, output_dtype='uint8')
     ours, without = (read_graph(path) for path in (tmp_path / 'EDVR.pb', npu_export[0]))
     assert list(ours.node) == list(without.node)
     assert content['verification'] == npu_export[1]['verification']
@@ -316,7 +316,7 @@ def test_the_ascend_graph_is_checked_as_it_is_in_the_file(checkpoint, shared, tm
 
     monkeypatch.setattr(graph_files, 'write_frozen', stripped)
     with pytest.raises(UserError, match='attributes missing or of another value: data_format'):
-        run(checkpoint, tmp_path / 'EDVR.pb', dcn_impl='npu', batch_size=1, height=16, width=16)
+        run(checkpoint, tmp_path / 'EDVR.pb', kernels='npu', batch_size=1, height=16, width=16)
     assert os.listdir(str(tmp_path)) == []
 
 
@@ -341,7 +341,7 @@ def test_an_ascend_graph_that_differs_is_not_written(checkpoint, shared, tmp_pat
 
     monkeypatch.setattr(ascend_nodes, 'complete', changed)
     with pytest.raises(UserError, match='differ at node'):
-        run(checkpoint, tmp_path / 'EDVR.pb', dcn_impl='npu', height=16, width=24, output_dtype='uint8')
+        run(checkpoint, tmp_path / 'EDVR.pb', kernels='npu', height=16, width=24, output_dtype='uint8')
     assert os.listdir(str(tmp_path)) == []
 
 
@@ -366,9 +366,9 @@ def test_an_ascend_operator_wired_wrongly_gives_other_values(npu_export, expecte
 def test_a_width_above_the_operators_limit_is_refused(fields, width, text):
     model = ModelConfig(**fields)
     with pytest.raises(UserError, match=text):
-        export_job._check_size(model, ExportConfig(checkpoint='x', dcn_impl='npu', height=720, width=width))
+        export_job._check_size(model, ExportConfig(checkpoint='x', kernels='npu', height=720, width=width))
     export_job._check_size(model, ExportConfig(checkpoint='x', height=720, width=width))
-    export_job._check_size(model, ExportConfig(checkpoint='x', dcn_impl='npu', height=720, width=1280))
+    export_job._check_size(model, ExportConfig(checkpoint='x', kernels='npu', height=720, width=1280))
 
 
 def test_a_damaged_checkpoint_is_not_exported(tmp_path):

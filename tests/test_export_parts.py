@@ -171,7 +171,7 @@ def test_a_pair_that_differs_is_not_written_and_the_old_one_stays(checkpoint, tm
 @pytest.fixture(scope='module')
 def npu_pair(checkpoint, tmp_path_factory):
     folder, lines = tmp_path_factory.mktemp('npu'), []
-    return folder, run(checkpoint, folder, lines.append, dcn_impl='npu', height=16, width=24), lines
+    return folder, run(checkpoint, folder, lines.append, kernels='npu', height=16, width=24), lines
 
 
 def test_the_pair_for_ascend(npu_pair):
@@ -202,7 +202,7 @@ def test_a_pair_for_ascend_that_differs_is_not_written(checkpoint, tmp_path, mon
 
     monkeypatch.setattr(ascend_nodes, 'complete', changed)
     with pytest.raises(UserError, match='differ at node'):
-        run(checkpoint, tmp_path, dcn_impl='npu', height=16, width=24)
+        run(checkpoint, tmp_path, kernels='npu', height=16, width=24)
     assert os.listdir(str(tmp_path)) == []
 
 

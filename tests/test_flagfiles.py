@@ -21,7 +21,7 @@ from data_tools.base import command_line
 from edvr import flags
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.devices import startup_checks
-flags.define(ModelConfig, DataConfig, *TrainingConfig.TOPICS, *RuntimeConfig.TOPICS)
+flags.define(ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)
 found = {}
 for name in sys.argv[1:]:
     absl_flags.FLAGS.unparse_flags()

@@ -13,7 +13,7 @@ from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import RuntimeConfig
 from edvr.training import model_fn, training_run, update_guard
-from edvr.training.hooks.step_hook import Control, LoopHook, Part
+from edvr.training.hooks.step_hook import Callback, Control, LoopHook
 
 GOOD, NAN = 1., float('nan')
 
@@ -175,7 +175,7 @@ def test_replicas_judge_alike(tmp_path, monkeypatch):
         bad = tf.logical_and(tf.equal(step, 1), tf.equal(replica, 1))
         return tiny_training.network(*args, spoil=lambda sr: sr + tf.where_v2(bad, NAN, 0.), **kwargs)
 
-    class Record(Part):
+    class Record(Callback):
         def __init__(self):
             self.gates, self.weights = [], []
 

@@ -9,7 +9,7 @@ from edvr.config import TrainingConfig
 from edvr.tensorboard.run_events import RunEvents
 from edvr.training.hooks import input_wait
 from edvr.training.hooks.log_line import LogLine, describe_wait
-from edvr.training.hooks.step_hook import Control, LoopHook, Part, Report, reached
+from edvr.training.hooks.step_hook import Callback, Control, LoopHook, Report, reached
 from edvr.training.hooks.summaries import Curves
 from edvr.training.model_fn import DATA_WAIT, STEP_KEY, WATCHED, WATCHED_KEY
 
@@ -115,7 +115,7 @@ def test_curves(tmp_path):
 
 
 def test_loop_hook_hands_over_steps_and_ends_the_session():
-    class Recorder(Part):
+    class Recorder(Callback):
         seen = []
 
         def start(self, session, step):

@@ -13,7 +13,7 @@ from edvr.network import edvr as network
 from edvr.ops import deform_conv
 from edvr.training import model_fn, warm_start
 
-RUNTIME = RuntimeConfig(dcn_impl='tf')
+RUNTIME = RuntimeConfig(kernels='tf')
 TINY = ModelConfig(num_frames=3, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
 RNG = np.random.RandomState(0)
 LQ = RNG.randint(0, 256, [2, 3, 8, 8, 3]).astype(np.uint8)

@@ -17,7 +17,7 @@ from data_tools.packing import pack as packing
 from data_tools.packing import scratch as scratch_files
 from data_tools.packing import shard_writer, verification
 from data_tools.packing.config import PackConfig
-from data_tools.packing.defaults import settle
+from data_tools.packing.defaults import resolve_defaults
 from data_tools.packing.job import describe_job, order_in_shards
 from data_tools.packing.scratch import Scratch
 from data_tools.record import record_format, shard_reader
@@ -113,7 +113,7 @@ def test_the_same_bytes_however_the_work_is_cut_up(videos, tmp_path):
 
 def test_a_stopped_run_continues(videos, tmp_path):
     config = options(videos, tmp_path / 'set')
-    found, shots = packing.find_source(settle(config)[0])
+    found, shots = packing.find_source(resolve_defaults(config)[0])
     job = describe_job(config, found, shots)
     scratch = Scratch('', config.output_dir, range(4), job)
     os.makedirs(scratch.folder)

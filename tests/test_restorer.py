@@ -17,7 +17,6 @@ from data_tools.media.windows import FILLS, window_indices
 from edvr import checkpoints
 from edvr.config import ModelConfig
 from edvr.config.export import ExportConfig
-from edvr.config.restoration import FILLS as FLAG_FILLS
 from edvr.config.restoration import RestoreConfig
 from edvr.exporting.export_job import export
 from edvr.ops import layers, native_library
@@ -89,10 +88,6 @@ def test_kept_features_give_what_whole_windows_give(restorer, seven, num_frames,
         assert len(streamed) == length
         assert streamed[0].shape == (32, 48, 3) and streamed[0].dtype == np.float32
         np.testing.assert_allclose(np.stack(streamed), whole_windows(other._engine, frames, fill), atol=1e-5, rtol=0)
-
-
-def test_the_flag_offers_all_fills():
-    assert FLAG_FILLS == FILLS
 
 
 def test_frames_matter(restorer):
@@ -275,7 +270,7 @@ def test_properties_of_the_network(restorer, checkpoint):
 
 def test_from_config(checkpoint):
     config = RestoreConfig(checkpoint=checkpoint, fill='circle', tile='64', tile_overlap=8, ensemble=True, cached=False,
-                           dcn_impl='tf')
+                           kernels='tf')
     with Restorer.from_config(config) as restorer:
         assert (restorer._fill, restorer._tile, restorer._overlap) == ('circle', 64, 8)
         assert len(restorer._versions) == 8 and restorer._cache_bytes == 0
@@ -368,7 +363,7 @@ def test_exact_and_fast_convolutions_agree(tmp_path):
 
 
 def test_bfloat16_is_refused_where_it_cannot_be_computed(checkpoint, monkeypatch):
-    with pytest.raises(UserError, match=r'needs the compiled operators.* --dcn_impl is tf'):
+    with pytest.raises(UserError, match=r'needs the compiled operators.* --kernels is tf'):
         Restorer(checkpoint, dcn_impl='tf', compute='bf16')
     # as with a compiler that is older than the processor
     monkeypatch.setattr(native_library, 'FLAGS', native_library.FLAGS + ['-march=haswell'])

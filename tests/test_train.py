@@ -28,7 +28,7 @@ def test_command_line(tmp_path, folder, run_program):
     (tmp_path / 'ema.cfg').write_text('--ema_decay=0.9\n')
 
     def train(name, *more, **fields):
-        fields = dict(dict(save_every=2, steps=4, ema_decay=.9, dcn_impl='auto'), **fields)
+        fields = dict(dict(save_every=2, steps=4, ema_decay=.9, kernels='auto'), **fields)
         arguments = ['--flagfile=%s' % (tmp_path / 'ema.cfg')] + tiny_training.arguments(
             folder, tmp_path / name, **fields)
         return run_program('edvr.train', *(arguments + list(more)))

@@ -134,7 +134,7 @@ def test_wrong_data_end_the_watch(steps, tmp_path, monkeypatch):
         raise UserError('no such folder')
 
     with pytest.raises(UserError, match='no such folder'):
-        watch.follow(RestoreConfig(checkpoint=str(tmp_path), dcn_impl='tf'), EvaluateConfig(watch=True), no_clips, None)
+        watch.follow(RestoreConfig(checkpoint=str(tmp_path), kernels='tf'), EvaluateConfig(watch=True), no_clips, None)
     assert watch.Watch(str(tmp_path)).results == []
 
 
@@ -146,7 +146,7 @@ def test_program_follows_and_ends_on_sigterm(steps, tmp_path):
         write_png(str(data / kind / '000' / '0.png'), frame)
     with (tmp_path / 'out').open('w') as out, (tmp_path / 'err').open('w') as err:
         process = preloaded.start('edvr.evaluate', ['--watch', '--watch_interval_s=0.2', '--checkpoint=%s' % tmp_path,
-                                                    '--data_dir=%s' % data, '--dcn_impl=tf'], out, err)
+                                                    '--data_dir=%s' % data, '--kernels=tf'], out, err)
     try:
         record = tmp_path / 'eval' / 'results.json'
         deadline = time.time() + 120

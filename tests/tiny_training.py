@@ -49,7 +49,7 @@ def make_set(folder, windows=24, shards=12, height=20, width=24, scale=4, seed=0
 def configs(folder, model_dir, **training):
     """(ModelConfig, DataConfig, TrainingConfig, RuntimeConfig) of a tiny run; `training` may hold fields of each."""
     fields = dict(dict(num_frames=FRAMES, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1,
-                       data_dir=str(folder), batch_size=2, patch_size=8, deterministic=True, dcn_impl='tf',
+                       data_dir=str(folder), batch_size=2, patch_size=8, deterministic=True, kernels='tf',
                        intra_op_threads=1, model_dir=str(model_dir), steps=6, save_every=3, log_every=1,
                        summary_every=1), **training)
     return [cls(**{name: fields[name] for name in fields if name in cls.__dataclass_fields__})

@@ -14,7 +14,7 @@ class BeamConfig(Config):
     TITLE = 'Apache Beam'
 
     runner: str = option('', 'runner of Apache Beam that does the work on many machines: %s; empty does the work on '
-                         'this machine, without Beam' % ', '.join(RUNNERS))
+                         'this machine, without Beam' % ', '.join(RUNNERS), common=True)
     beam_options: str = option('', 'options of the runner, separated by spaces, as in --beam_options="--direct_'
                                'num_workers=2 --direct_running_mode=multi_processing"')
 

@@ -1,72 +1,106 @@
-"""The command line of a program with its flagfiles expanded: every argument and where it was given."""
+"""The command line of a program with its flagfiles expanded: every argument, and the flags given on it directly."""
 import os
 import re
-import typing
+from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from data_tools.base.errors import UserError
 
 SUFFIX = '.cfg'
-_DIRECTIVE = re.compile(r'--?flagfile(=(.*))?$')
+DEFAULTS = 'defaults'
+_DIRECTIVE = re.compile(r'--?(flagfile|%s)(=(.*))?$' % DEFAULTS)
 _FLAG = re.compile(r'--?(\w+)(=|$)')
 
 
-class CommandLine(typing.NamedTuple):
+class CommandLine(NamedTuple):
     """The command line of a program.
 
-    typed: list of str, the arguments as they were typed. arguments: list of str, the same with the lines of a flagfile
-    in place of each --flagfile. names: frozenset of str, the flags given on the command line itself, as they were
-    spelled (with `no` in front of a boolean that is switched off). flagfiles: {path: text} of all flagfiles read.
+    Attributes:
+      typed: the arguments as they were typed.
+      arguments: the same with the lines of a flagfile in place of each --flagfile, and flags by their present names.
+      names: the flags given on the command line itself (with `no` in front of a boolean that is switched off).
+      flagfiles: {path: text} of all flagfiles read.
     """
-    typed: typing.List[str]
-    arguments: typing.List[str]
-    names: typing.FrozenSet[str]
-    flagfiles: typing.Dict[str, str]
+    typed: List[str]
+    arguments: List[str]
+    names: FrozenSet[str]
+    flagfiles: Dict[str, str]
 
-    def gives(self, name):
-        """Whether the flag `name` is given on the command line itself, and not only in a flagfile."""
+    def gives(self, name: str) -> bool:
+        """Returns whether the flag `name` is given on the command line itself, and not only in a flagfile."""
         return name in self.names or 'no' + name in self.names
 
 
-def read(typed, folder=None):
-    """The CommandLine of the arguments `typed` (list of str, without the program's name).
+def read(typed: Sequence[str], folder: Optional[str] = None,
+         renamed: Optional[Mapping[str, str]] = None) -> CommandLine:
+    """Returns the CommandLine of the arguments `typed`, which do not contain the program's name.
 
     A flagfile holds one argument a line; lines that begin with # or // are comments. It may name other flagfiles. A
-    flagfile is looked for as a path (inside a flagfile first relative to that file), then by its name (`8p`, `8p.cfg`,
-    `flags/8p.cfg`) in `folder`.
+    flagfile is searched as a path (inside a flagfile first relative to that file), then by its name (`8p`, `8p.cfg`,
+    `flags/8p.cfg`) in `folder`. The lines of a file that a flagfile names as `--defaults` come before all other
+    arguments, so that all other flagfiles win over them in any order.
 
+    Args:
+      renamed: {earlier name of a flag: present name}.
     Raises:
       UserError: a flagfile that is missing, cannot be read, or includes itself.
     """
-    flagfiles = {}
-    arguments = _expand(typed, None, folder, (), flagfiles)
-    own = typed[:typed.index('--')] if '--' in typed else typed
-    names = frozenset(match.group(1) for match in map(_FLAG.match, own) if match)
-    return CommandLine(list(typed), arguments, names, flagfiles)
+    reader = _Reader(folder, renamed or {})
+    arguments = reader.expand(typed)
+    own = typed[:list(typed).index('--')] if '--' in typed else typed
+    names = frozenset(match.group(1) for match in map(_FLAG.match, map(reader.present_name, own)) if match)
+    return CommandLine(list(typed), reader.defaults + arguments, names, reader.flagfiles)
 
 
-def _expand(arguments, parent, folder, open_files, flagfiles):
-    """`arguments` with the lines of flagfiles in place of their names; `parent` is the flagfile that holds them."""
-    expanded, rest = [], list(arguments)
-    while rest:
-        argument = rest.pop(0)
-        directive = _DIRECTIVE.match(argument)
-        if argument == '--':
-            return expanded + [argument] + rest
-        if not directive:
-            expanded.append(argument)
-            continue
-        name = directive.group(2) if directive.group(1) else (rest.pop(0) if rest else '')
-        path = _find(name.strip(), parent, folder)
-        if path in open_files:
-            raise UserError('--flagfile=%s: %s includes itself, through %s' % (name, path, ', '.join(open_files)))
-        flagfiles[path] = _text(path)
-        lines = [line.strip() for line in flagfiles[path].splitlines()]
-        expanded += _expand([line for line in lines if line and not line.startswith(('#', '//'))], path, folder,
-                            open_files + (path,), flagfiles)
-    return expanded
+class _Reader:
+    """Expands flagfiles.
+
+    Attributes:
+      defaults: the lines of the files that flagfiles name as `--defaults`.
+      flagfiles: {path: text} of all flagfiles read.
+    """
+
+    def __init__(self, folder: Optional[str], renamed: Mapping[str, str]) -> None:
+        self._folder, self._renamed = folder, renamed
+        self.defaults = []   # type: List[str]
+        self.flagfiles = {}   # type: Dict[str, str]
+
+    def expand(self, arguments: Sequence[str], open_files: Tuple[str, ...] = ()) -> List[str]:
+        """Returns `arguments` with the lines of flagfiles in place of their names.
+
+        Args:
+          open_files: the flagfile that holds the arguments, after those that include it.
+        """
+        expanded, rest = [], list(arguments)
+        while rest:
+            argument = rest.pop(0)
+            directive = _DIRECTIVE.match(argument)
+            if argument == '--':
+                return expanded + [argument] + rest
+            if not directive or (directive.group(1) == DEFAULTS and not open_files):
+                expanded.append(self.present_name(argument))
+                continue
+            name = directive.group(3) if directive.group(2) else (rest.pop(0) if rest else '')
+            path = _find(name.strip(), open_files[-1] if open_files else None, self._folder)
+            if path in open_files:
+                raise UserError('--flagfile=%s: %s includes itself, through %s' % (name, path, ', '.join(open_files)))
+            self.flagfiles[path] = _text(path)
+            lines = [line.strip() for line in self.flagfiles[path].splitlines()]
+            found = self.expand([line for line in lines if line and not line.startswith(('#', '//'))],
+                                open_files + (path,))
+            if directive.group(1) == DEFAULTS:
+                self.defaults += found
+            else:
+                expanded += found
+        return expanded
+
+    def present_name(self, argument: str) -> str:
+        """Returns an argument with the present name of its flag, if it has an earlier one."""
+        for former, name in self._renamed.items():
+            argument = re.sub(r'^(--?(?:no)?)%s(?==|$)' % former, r'\g<1>' + name, argument)
+        return argument
 
 
-def _find(name, parent, folder):
+def _find(name: str, parent: Optional[str], folder: Optional[str]) -> str:
     path = os.path.expanduser(name)
     places = [os.path.join(os.path.dirname(parent), path)] if parent else []
     places.append(path)
@@ -82,7 +116,7 @@ def _find(name, parent, folder):
         if known else ''))
 
 
-def _text(path):
+def _text(path: str) -> str:
     try:
         with open(path, encoding='utf-8') as file:
             return file.read()

@@ -1,46 +1,40 @@
 """Command-line flags made from the fields of the configuration classes: one definition for flag, help and limits."""
 import dataclasses
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Type, TypeVar
 
 from absl import flags
 
 from data_tools.base import program
-from data_tools.base.config import ConfigError, element_type, is_tuple
+from data_tools.base.config import Config, ConfigError, element_type, is_tuple
 from data_tools.base.errors import UserError
 
 FLAGS = flags.FLAGS
 PRINT_CONFIG = 'print_config'
 AUTO = 'auto'
+C = TypeVar('C', bound=Config)
+Field = dataclasses.Field   # of a Config
 
 
-def topics_of(*classes):
-    """The classes whose fields are defined as flags: the parts of a class that is made of several, or itself."""
-    return [topic for cls in classes for topic in getattr(cls, 'TOPICS', (cls,))]
+def topics_of(*classes: Type[Config]) -> List[Type[Config]]:
+    """Returns the classes that declare the fields of `classes`, in the order of the help."""
+    return [topic for cls in classes for topic in cls.topics()]
 
 
-def devices_of(cls, field):
-    """The devices that have the option `field` (dataclasses.Field) of `cls`: tuple of str, or None for all.
-
-    The option or its class names them.
-    """
-    topic = next(topic for topic in topics_of(cls) if field.name in topic.__dataclass_fields__)
-    return field.metadata.get('devices') or getattr(topic, 'DEVICES', None)
-
-
-def define(*classes):
-    """Defines one flag for each field of the given Config classes (and `--variant` where a class has PRESETS)."""
-    for cls in topics_of(*classes):
-        for field in dataclasses.fields(cls):
-            _define_one(field, cls.TITLE)
-        if getattr(cls, 'PRESETS', None):
+def define(*classes: Type[Config]) -> None:
+    """Defines one flag for each field of the given Config classes (and `--variant` if a class has PRESETS)."""
+    for topic in topics_of(*classes):
+        for field in topic.own_fields():
+            _define_one(field, topic.TITLE)
+        if topic.PRESETS:
             presets = '; '.join('%s: %s' % (name, ', '.join('%s=%s' % item for item in sorted(preset.items())))
-                                for name, preset in sorted(cls.PRESETS.items()))
-            flags.DEFINE_enum('variant', None, sorted(cls.PRESETS), 'preset of several options; one given explicitly '
-                              'wins (%s)' % presets, module_name=cls.TITLE)
+                                for name, preset in sorted(topic.PRESETS.items()))
+            flags.DEFINE_enum('variant', None, sorted(topic.PRESETS), 'preset of several options; one given '
+                              'explicitly wins (%s)' % presets, module_name=topic.TITLE)
 
 
-def _define_one(field, module):
+def _define_one(field: Field, module: str) -> None:
     kind, help, limits = element_type(field), field.metadata['help'], {}
-    choices, low, high = (field.metadata.get(key) for key in ('choices', 'low', 'high'))
+    choices, low, high = (field.metadata[key] for key in ('choices', 'low', 'high'))
     if field.metadata['repeated']:
         flags.DEFINE_multi_string(field.name, list(field.default), help, module_name=module)
         return
@@ -49,7 +43,7 @@ def _define_one(field, module):
                           module_name=module)
         return
     if choices is not None and kind is str:
-        auto = field.metadata.get('auto')
+        auto = field.metadata['auto']
         flags.DEFINE_enum(field.name, AUTO if auto else field.default, ([AUTO] if auto else []) + list(choices), help,
                           module_name=module)
         return
@@ -62,9 +56,9 @@ def _define_one(field, module):
     define_flag(field.name, field.default, help, module_name=module, **limits)
 
 
-def values(cls):
-    """{field: value} of the flags of a Config class, presets included, unchecked."""
-    preset = cls.PRESETS[FLAGS.variant] if getattr(cls, 'PRESETS', None) and FLAGS.variant else {}
+def values(cls: Type[Config]) -> Dict[str, Any]:
+    """Returns {field: value} of the flags of a Config class, presets included, unchecked."""
+    preset = cls.PRESETS[FLAGS.variant] if cls.PRESETS and FLAGS.variant else {}
     found = {}
     for field in dataclasses.fields(cls):
         value = FLAGS[field.name].value
@@ -74,8 +68,8 @@ def values(cls):
     return found
 
 
-def build(cls, **overrides):
-    """The `cls` that the command line describes.
+def build(cls: Type[C], **overrides: Any) -> C:
+    """Returns the `cls` that the command line describes.
 
     Args:
       cls: a Config class given to `define`.
@@ -86,8 +80,8 @@ def build(cls, **overrides):
     return cls(**dict(values(cls), **overrides))
 
 
-def build_all(*classes, build=build):
-    """The configurations of the command line, list in the order of `classes`.
+def build_all(*classes: Type[Config], build: Callable[[Type[Config]], Config] = build) -> List[Any]:
+    """Returns the configurations of the command line, in the order of `classes`.
 
     Args:
       build: function(class) -> configuration.
@@ -105,7 +99,7 @@ def build_all(*classes, build=build):
     return configs
 
 
-def _elements(field, texts):
+def _elements(field: Field, texts: Sequence[str]) -> tuple:
     kind = element_type(field)
     try:
         return tuple(kind(text) for text in texts)
@@ -113,45 +107,47 @@ def _elements(field, texts):
         raise UserError('--%s=%s: each element must be %s' % (field.name, ','.join(texts), kind.__name__)) from None
 
 
-def used_defaults(*classes):
-    """A line for each path option that keeps its default, such as 'data: data/REDS/tfrecords'."""
+def used_defaults(*classes: Type[Config]) -> List[str]:
+    """Returns a line for each path option that keeps its default, such as 'data: data/REDS/tfrecords'."""
     return ['%s: %s' % (field.metadata['shown'], field.default)
             for cls in classes for field in dataclasses.fields(cls)
-            if field.metadata.get('shown') and field.default and not FLAGS[field.name].present]
+            if field.metadata['shown'] and field.default and not FLAGS[field.name].present]
 
 
-def as_flagfile(configs):
-    """The text of a flagfile that gives `configs` (list of Config), by topic."""
+def as_flagfile(configs: Iterable[Config]) -> str:
+    """Returns the text of a flagfile that gives `configs`, by topic."""
     lines = []
     for config in configs:
-        for topic in topics_of(type(config)):
+        for topic in config.topics():
             lines.append('# ' + topic.TITLE)
-            for field in dataclasses.fields(topic):
+            for field in topic.own_fields():
                 value = getattr(config, field.name)
                 parts = value if field.metadata['repeated'] else [] if value is None else [value]
                 lines += [_as_flag(field, part) for part in parts]
     return '\n'.join(lines)
 
 
-def _as_flag(field, value):
+def _as_flag(field: Field, value: Any) -> str:
     if isinstance(value, bool):
         return '--%s%s' % ('' if value else 'no', field.name)
     return '--%s=%s' % (field.name, ','.join(map(str, value)) if isinstance(value, tuple) else value)
 
 
-def run(main, *classes, build_all=build_all, notes=used_defaults, flagfiles=None):
+def run(main: Callable[[], Optional[int]], *classes: Type[Config],
+        build_all: Callable[..., List[Any]] = build_all, notes: Callable[..., List[str]] = used_defaults,
+        flagfiles: Optional[str] = None) -> None:
     """Runs a program whose flags are the fields of `classes`; see `program.run`.
 
     Args:
-      main: function without arguments.
+      main: returns None or an exit code.
       build_all: function(*classes) -> configurations, for --print_config.
-      notes: function(*classes) -> list of str, lines to print before `main` runs.
-      flagfiles: str, folder of flagfiles that are known by their names; or None.
+      notes: function(*classes) -> lines to print before `main` runs.
+      flagfiles: folder of flagfiles that are known by their names; or None.
     """
     define(*classes)
     flags.DEFINE_bool(PRINT_CONFIG, False, 'print the configuration and end', module_name=PRINT_CONFIG)
 
-    def start():
+    def start() -> Optional[int]:
         if FLAGS[PRINT_CONFIG].value:
             print(as_flagfile(build_all(*classes)))
             return 0
@@ -161,6 +157,8 @@ def run(main, *classes, build_all=build_all, notes=used_defaults, flagfiles=None
 
     start.__module__ = main.__module__   # whose docstring the help shows
     topics = topics_of(*classes)
-    common = {field.name for cls in topics for field in dataclasses.fields(cls) if field.metadata.get('common')}
-    program.run(start, topics=[cls.TITLE for cls in topics], common=common | {'variant'} if common else common,
-                flagfiles=flagfiles)
+    fields = [field for topic in topics for field in topic.own_fields()]
+    common = {field.name for field in fields if field.metadata['common']}
+    program.run(start, topics=list(dict.fromkeys(topic.TITLE for topic in topics)),
+                common=common | {'variant'} if common else common, flagfiles=flagfiles,
+                renamed={field.metadata['former']: field.name for field in fields if field.metadata['former']})

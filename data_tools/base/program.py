@@ -2,52 +2,59 @@
 import re
 import signal
 import sys
+from typing import Callable, Collection, List, Mapping, Optional, Sequence
 
 from absl import app
 from absl import flags as absl_flags
 
 from data_tools.base import command_line, usage
 from data_tools.base.errors import UserError
+from data_tools.base.version import __version__
 
-_HELP = re.compile(r'--?(h|help|helpshort|helpfull)(?:=(.*))?$')
+_HELP = re.compile(r'--?(h|help|helpshort|helpfull|version)(?:=(.*))?$')
 _started = command_line.read([])
 
 
-def started():
-    """The CommandLine of this process; empty outside of programs."""
+def started() -> command_line.CommandLine:
+    """Returns the command line of this process; it is empty outside of programs."""
     return _started
 
 
-def run(main, argv=None, topics=None, common=(), flagfiles=None):
+def run(main: Callable[[], Optional[int]], argv: Optional[Sequence[str]] = None, topics: Optional[List[str]] = None,
+        common: Collection[str] = (), flagfiles: Optional[str] = None,
+        renamed: Optional[Mapping[str, str]] = None) -> None:
     """Runs `main()` as a program.
 
     A wrong flag, a `UserError` or Ctrl-C ends the program with one line and a non-zero exit code. `--help` prints the
-    docstring of the module of `main` and the flags, and exits with 0.
+    docstring of the module of `main` and the flags, and exits with 0; `--version` prints the version.
 
     Args:
-      main: function without arguments; returns None or an exit code (int).
-      argv: list of str, the command line with the program's name first; None means sys.argv.
-      topics: list of str, the modules under which the flags are defined, in the order of the help; None means the
-        program itself.
+      main: returns None or an exit code.
+      argv: the command line with the program's name first; None means sys.argv.
+      topics: the modules under which the flags are defined, in the order of the help; None means the program itself.
       common: names of the flags that --help shows; empty shows all.
-      flagfiles: str, folder of flagfiles that are known by their names; or None.
+      flagfiles: folder of flagfiles that are known by their names; or None.
+      renamed: {earlier name of a flag: present name}.
     """
     argv = sys.argv if argv is None else argv
     topics = [argv[0]] if topics is None else topics
 
-    def guarded(arguments):
+    def guarded(arguments: List[str]) -> Optional[int]:
         if len(arguments) > 1:
             raise UserError('unexpected argument %r: every option is a --flag=value; see --help' % arguments[1])
         return main()
 
+    def about() -> None:
+        print(_about(wanted, sys.modules[main.__module__].__doc__ or '', topics, common, renamed or {}))
+
     wanted = next(filter(None, map(_HELP.match, argv[1:])), None)
     if wanted:
-        sys.exit(_reporting(lambda: print(_help(wanted, sys.modules[main.__module__].__doc__ or '', topics, common))))
+        sys.exit(_reporting(about))
     app.run(lambda arguments: _ending(_reporting(lambda: guarded(arguments))), argv=argv,
-            flags_parser=lambda arguments: _parse(arguments, flagfiles))
+            flags_parser=lambda arguments: _parse(arguments, flagfiles, renamed))
 
 
-def _reporting(action):
+def _reporting(action: Callable[[], Optional[int]]) -> Optional[int]:
     """Runs `action()`; returns the exit code."""
     try:
         return action()
@@ -59,25 +66,28 @@ def _reporting(action):
         return 128 + signal.SIGINT
 
 
-def _ending(code):
+def _ending(code: Optional[int]) -> Optional[int]:
     """Returns the exit code. From now on Ctrl-C ends the process at once; an exit handler would print a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     return code
 
 
-def _help(wanted, doc, topics, common):
+def _about(wanted: 're.Match[str]', doc: str, topics: List[str], common: Collection[str],
+           renamed: Mapping[str, str]) -> str:
     kind, word = wanted.groups()
+    if kind == 'version':
+        return 'edvr ' + __version__
     if word:
-        return usage.about(word, topics)
+        return usage.about(renamed.get(word.lstrip('-'), word), topics)
     return usage.full(doc, topics) if kind == 'helpfull' else usage.overview(doc, topics, common)
 
 
-def _parse(argv, flagfiles):
-    """The arguments that are not flags. An unknown flag or a wrong value ends the program with one line."""
+def _parse(argv: Sequence[str], flagfiles: Optional[str], renamed: Optional[Mapping[str, str]]) -> List[str]:
+    """Returns the arguments that are not flags. An unknown flag or a wrong value ends the program with one line."""
     global _started
     try:
-        _started = command_line.read(argv[1:], flagfiles)
-        return absl_flags.FLAGS(argv[:1] + _started.arguments)
+        _started = command_line.read(argv[1:], flagfiles, renamed)
+        return absl_flags.FLAGS(list(argv[:1]) + _started.arguments)
     except UserError as error:
         text = str(error)
     except absl_flags.Error as error:

@@ -15,7 +15,8 @@ class DegradationConfig(Config):
     TITLE = 'LQ made from GT'
 
     degradation: str = option('bicubic', "how LQ is made: bicubic (Pillow's, antialiased), bd (Gaussian blur of sigma "
-                              '1.6, then every scale-th pixel), compressed (bicubic, then H.264)', choices=DEGRADATIONS)
+                              '1.6, then every scale-th pixel), compressed (bicubic, then H.264)', choices=DEGRADATIONS,
+                              common=True)
     crf: Tuple[int, ...] = option((25,), 'with degradation=compressed: CRF of H.264, 0 is best, 51 worst; two numbers '
                                   'are a range from which each clip draws one', low=0, high=51)
     lq_noise: Tuple[str, ...] = option((), 'noise added after downsampling and before compression; each '
@@ -36,7 +37,7 @@ class MadeLqConfig(DegradationConfig):
     """Whether LQ is made from GT, and how."""
 
     make_lq: bool = option(False, 'make LQ from GT, for clips that have only GT. GT whose sides do not divide by the '
-                           'scale is cropped at the right and at the bottom')
+                           'scale is cropped at the right and at the bottom', common=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class ShotConfig(Config):
     TITLE = 'shots'
 
     split_shots: Optional[bool] = option(None, 'make each shot a separate clip, so that no window crosses a cut; '
-                                         'default: videos are split, folders of images are not')
+                                         'default: videos are split, folders of images are not', common=True)
     shots: str = option('', 'JSON file with the shots of clips, {"NAME": [[FIRST, END], ...]}: frame numbers from 0, '
                         'END not included. Other clips are treated as without this file')
     shot_threshold: float = option(.1, "lowest scene score of ffmpeg's (0 to 1) that is a cut; lower finds more cuts",

@@ -20,13 +20,13 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
     TITLE = 'packing'
 
     data_dir: str = option(paths.SOURCES, 'folder with the clips or videos (layouts: see data_tools/media/clips.py), '
-                           'or a text file that lists such folders and videos', shown='clips')
+                           'or a text file that lists such folders and videos', common=True, shown='clips')
     output_dir: str = option('', 'folder for the shards, new or empty; also gs://...; '
-                             'default: tfrecords inside --data_dir')
-    num_frames: int = option(5, 'frames in a window, odd', low=1)
-    scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4))
+                             'default: tfrecords inside --data_dir', common=True)
+    num_frames: int = option(5, 'frames in a window, odd', low=1, common=True)
+    scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4), common=True)
     encoding: str = option('raw', 'raw: fastest, 3.6 MB a window of REDS, for fast local disks; tiles: PNG in tiles, '
-                           'half of that, for slow disks, networks and object stores', choices=ENCODINGS)
+                           'half of that, for slow disks, networks and object stores', choices=ENCODINGS, common=True)
     lq_tile: Optional[int] = option(None, 'with tiles: side of an LQ tile in LQ pixels, 0 for raw LQ; default %d'
                                     % TILES['tiles'][0], low=0)
     gt_tile: Optional[int] = option(None, 'with tiles: side of a GT tile in GT pixels; a crop decodes the tiles it '
@@ -35,16 +35,16 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
                        'of 7 frames with num_frames=7 has one window', choices=FILLS + (NO_FILL,))
     frame_interval: int = option(1, 'distance of neighbouring frames of a window, in frames', low=1)
     clips: str = option('', 'clips to pack: names separated by commas, REDS4, @file.json, @file.txt or all; empty '
-                        'packs all, in Vimeo-90K those of sep_trainlist.txt')
+                        'packs all, in Vimeo-90K those of sep_trainlist.txt', common=True)
     exclude: str = option('auto', 'clips to leave out, e.g. REDS4; auto leaves out the clips that the data set holds '
-                          'out for evaluation (sets/val.json), unless --clips names some')
+                          'out for evaluation (sets/val.json), unless --clips names some', common=True)
     lq_folder: str = option('', 'folder with LQ, if the layout has several kinds (BDx4) or LQ is elsewhere')
     allow_damaged: bool = option(False, 'of a damaged or truncated video, pack the frames that can be decoded')
     seed: int = option(0, 'seed of the order of windows and of the random choices of make_lq')
     num_shards: Optional[int] = option(None, 'number of files, at least the number of devices that will train '
                                        'together; default: about %d MB each, at least 16' % SHARD_MB, low=1,
                                        high=99999)
-    workers: int = option(0, 'worker processes without --runner; 0: one per core', low=0)
+    workers: int = option(0, 'worker processes without --runner; 0: one per core', low=0, common=True)
     shard_range: str = option('', 'FIRST:END, pack only these shards (END not included); for several hosts')
     merge_manifests: bool = option(False, 'write the manifest of a set whose shards several hosts have packed')
     scratch_dir: str = option('', 'folder for decoded frames while packing (all of LQ, and GT of videos); default '

@@ -6,7 +6,7 @@ from data_tools.base.errors import UserError
 from data_tools.media import splits
 
 
-def settle(config):
+def resolve_defaults(config):
     """Sets the options that the command line leaves open.
 
     Args:

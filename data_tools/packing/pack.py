@@ -14,7 +14,7 @@ from data_tools.media.video_scan import Scanner
 from data_tools.packing import finishing, set_lock, shard_writer
 from data_tools.packing import scratch as scratch_files
 from data_tools.packing import tasks as task_list
-from data_tools.packing.defaults import settle
+from data_tools.packing.defaults import resolve_defaults
 from data_tools.packing.job import VIDEOS, describe_job, prepare_output, refuse_foreign, span
 from data_tools.packing.scratch import Scratch
 from data_tools.record.manifest import shard_name
@@ -28,7 +28,7 @@ def pack_set(config):
         are missing for a merge, the disk has too little space, or the source changes during the run.
     """
     refuse_foreign(config.output_dir)
-    config, notes = settle(config)
+    config, notes = resolve_defaults(config)
     for note in notes:
         print(note, flush=True)
     if config.runner:

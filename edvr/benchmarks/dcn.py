@@ -26,7 +26,7 @@ def run(benchmark, model, data, runtime):
       share_of_peak, peak_rss_mb.
     """
     results = []
-    for implementation in benchmark.compare or (runtime.dcn_impl,):
+    for implementation in benchmark.compare or (runtime.kernels,):
         function = _torchvision if implementation == 'torchvision' else _tensorflow
         if function is _torchvision and importlib.util.find_spec('torchvision') is None:
             raise UserError('--compare=torchvision, but torchvision is not installed')

@@ -44,7 +44,7 @@ def run(benchmark, model, data, runtime):
 
 def _measure(benchmark, model, data, runtime):
     tf.logging.set_verbosity(tf.logging.ERROR)   # the Estimator's classes warn about their own deprecation
-    impl = resolve_impl(runtime.dcn_impl, runtime.device)
+    impl = resolve_impl(runtime.kernels, runtime.device)
     with contextlib.ExitStack() as stack:
         bare = stack.enter_context(_bare(model, data, runtime, impl, benchmark.recompute_alignment))
         whole = stack.enter_context(_whole(model, data, runtime, benchmark.recompute_alignment))

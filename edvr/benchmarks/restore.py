@@ -36,7 +36,7 @@ def run(benchmark, model, data, runtime):
       peak_rss_mb_cached. Handing the frame out as float32 on the host is part of the time; files are not.
     """
     results = []
-    for implementation in benchmark.compare or (runtime.dcn_impl,):
+    for implementation in benchmark.compare or (runtime.kernels,):
         impl = resolve_impl(implementation, runtime.device)
         results += [_both(benchmark, model, runtime, impl, compute) for compute in _ways(impl)]
     return results

@@ -23,7 +23,7 @@ def run(benchmark, model, data, runtime):
     """
     return [measure.in_child(_measure, benchmark, model, data, runtime, implementation,
                              threads=runtime.intra_op_threads)
-            for implementation in benchmark.compare or (runtime.dcn_impl,)]
+            for implementation in benchmark.compare or (runtime.kernels,)]
 
 
 def train_op(model, impl, batch_size, patch_size, recompute_alignment=False, gradients='forward'):

@@ -27,7 +27,7 @@ def run(benchmark, model, data, runtime):
       UserError: the device is not the CPU, or the memory is too small.
     """
     results = []
-    for implementation in benchmark.compare or (runtime.dcn_impl,):
+    for implementation in benchmark.compare or (runtime.kernels,):
         impl = resolve_impl(implementation, runtime.device)
         for case in benchmark.tiled_cases():
             print('restoring %dx%d with memory_gb=%g, %s ...' % (case + (impl,)), file=sys.stderr, flush=True)

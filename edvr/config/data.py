@@ -13,13 +13,14 @@ class DataConfig(Config):
     TITLE = 'data'
 
     data_dir: str = option(paths.SHARDS, 'folder with the TFRecords of data_tools.make_tfrecords',
-                           common=True, shown='data')
+                           common=True, shown='data', may_change=True, local=True)
     input: str = option('tfrecords', 'null feeds constants of the same shape, to measure a step without its input',
                         choices=('tfrecords', 'null'))
     batch_size: int = option(32, 'samples in a step on each device', low=1, common=True)
     patch_size: int = option(64, 'side of a training crop in LQ pixels; GT crops are scale times larger', low=4,
                              common=True)
-    seed: int = option(0, 'seed of the order of samples, and of crops, flips and noise', low=0, high=2 ** 31 - 1)
+    seed: int = option(0, 'seed of the order of samples, and of crops, flips and noise', low=0, high=2 ** 31 - 1,
+                       adapter=('tf_random_seed',))
     deterministic: bool = option(False, 'make the samples of a step depend only on seed, step and the whole batch of '
                                  'all devices, also after a resume with another number of devices; slower: each '
                                  'device reads all records and decodes its share', common=True)
@@ -38,13 +39,14 @@ class DataConfig(Config):
     crops_per_record: int = option(1, 'crops from each window that is read (K); raise it when reading limits the '
                                    'speed: a slow disk or network, or too little CPU', low=1, common=True)
     shuffle_buffer: int = option(1024, 'cropped samples in the shuffle buffer, each 0.26 MB at patch 64; raise it '
-                                 'with crops_per_record. deterministic does not use it', low=1)
+                                 'with crops_per_record. deterministic does not use it', low=1, may_change=True)
     read_threads: int = option(0, 'shards read in parallel; 0: one per core, at most 16. Raise it for object stores',
-                               low=0, high=256)
+                               low=0, high=256, may_change=True, local=True)
     map_threads: int = option(0, 'samples decoded in parallel; 0: one per core. Lower it when other programs need the '
-                              'cores', low=0, high=1024)
+                              'cores', low=0, high=1024, may_change=True, local=True)
     read_buffer_kb: int = option(256, 'size of a read from a shard in kB; raise it (8192) for object stores and '
-                                 'hard disks', low=4, high=2 ** 20)
-    prefetch: int = option(2, 'batches prepared ahead; raise it when the time of steps varies', low=1)
+                                 'hard disks', low=4, high=2 ** 20, may_change=True, local=True)
+    prefetch: int = option(2, 'batches prepared ahead; raise it when the time of steps varies', low=1,
+                           may_change=True, local=True)
     skip_corrupt_records: bool = option(False, 'skip records that are damaged or missing, and report them; without it '
                                         'they end the training with an error')

@@ -1,6 +1,7 @@
 """The interface of an exported graph, and the options of `edvr.export`."""
 import dataclasses
 import os
+from typing import Iterator, List
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
@@ -24,20 +25,20 @@ class InterfaceConfig(Config):
     output_dtype: str = option('float32', 'type of the output: float32 around 0..1, not clipped; or uint8, rounded and '
                                'clipped in the graph', choices=('uint8', 'float32'))
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         for name in ('batch_size', 'height', 'width'):
             if getattr(self, name) == 0:
                 yield '%s is 0; it must be above 0, or -1 to leave it open' % name
 
-    def input_shape(self, num_frames):
-        """[N, T, H, W, 3], or [N*T, H, W, 3] for rank 4; list of int, OPEN where open."""
+    def input_shape(self, num_frames: int) -> List[int]:
+        """Returns [N, T, H, W, 3], or [N*T, H, W, 3] for rank 4, OPEN for a dimension that is not fixed."""
         image = [self.height, self.width, 3]
         if self.input_rank == 5:
             return [self.batch_size, num_frames] + image
         return [OPEN if self.batch_size == OPEN else self.batch_size * num_frames] + image
 
-    def output_shape(self, upscale):
-        """[N, s*H, s*W, 3]; list of int, OPEN where open."""
+    def output_shape(self, upscale: int) -> List[int]:
+        """Returns [N, s*H, s*W, 3], OPEN for a dimension that is not fixed."""
         height, width = (OPEN if size == OPEN else size * upscale for size in (self.height, self.width))
         return [self.batch_size, height, width, 3]
 
@@ -59,21 +60,21 @@ class ExportConfig(InterfaceConfig):
     parts: bool = option(False, 'write two graphs, for clips: EDVR_features.pb, from a frame to its features, and '
                          'EDVR_restore.pb, from the features of a window to a frame, so that the features of each '
                          'frame are computed once; one frame, or one window, a run', common=True)
-    dcn_impl: str = option('tf', 'deformable convolution: tf runs in any TensorFlow; npu uses the Ascend operator, for '
-                           'conversion by atc', choices=('tf', 'npu'))
+    kernels: str = option('tf', 'operators of the graph: tf runs in any TensorFlow; npu has the deformable convolution '
+                          'of Ascend, for conversion by atc', choices=('tf', 'npu'), former='dcn_impl')
     use_ema: bool = option(True, 'take the moving average of the weights where the checkpoint has one')
     soc_version: str = option('Ascend310', 'chip in the atc command that is printed')
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         yield from super().problems()
         if not self.checkpoint:
             yield '--checkpoint is not given; it must be a folder of checkpoints or the prefix of one'
-        if self.dcn_impl == 'npu':
+        if self.kernels == 'npu':
             if OPEN in (self.height, self.width):
-                yield ('--dcn_impl=npu with --height=%d --width=%d; the Ascend operator needs both fixed'
+                yield ('--kernels=npu with --height=%d --width=%d; the Ascend operator needs both fixed'
                        % (self.height, self.width))
             if self.format != 'frozen':
-                yield '--dcn_impl=npu with --format=%s; for atc, only frozen graphs are written' % self.format
+                yield '--kernels=npu with --format=%s; for atc, only frozen graphs are written' % self.format
         if self.parts and self.format != 'frozen':
             yield '--parts with --format=%s; the parts are frozen graphs' % self.format
         if self.parts and self.batch_size not in (OPEN, 1):
@@ -88,13 +89,13 @@ class ExportConfig(InterfaceConfig):
             yield '--output=%s with --format=saved_model; a SavedModel is a folder: a name without .pb' % self.output
 
     @property
-    def destination(self):
+    def destination(self) -> str:
         """Path to write."""
         return self.output or _beside(self.checkpoint, 'EDVR' + dict(frozen='.pb', onnx='.onnx').get(self.format, ''))
 
     @property
-    def interface(self):
-        """InterfaceConfig with this export's shapes and types."""
+    def interface(self) -> InterfaceConfig:
+        """The InterfaceConfig with this export's shapes and types."""
         return InterfaceConfig(**{field.name: getattr(self, field.name)
                                   for field in dataclasses.fields(InterfaceConfig)})
 
@@ -109,15 +110,15 @@ class ExportWeightsConfig(Config):
     output: str = option('', 'PyTorch file (.pth) to write; default: EDVR.pth beside the checkpoint')
     use_ema: bool = option(True, 'take the moving averages of the weights where the checkpoint has them')
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         if not self.checkpoint:
             yield '--checkpoint is not given; it must be a folder of checkpoints or the prefix of one'
 
     @property
-    def destination(self):
+    def destination(self) -> str:
         """Path to write."""
         return self.output or _beside(self.checkpoint, 'EDVR.pth')
 
 
-def _beside(checkpoint, name):
+def _beside(checkpoint: str, name: str) -> str:
     return os.path.join(checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint), name)

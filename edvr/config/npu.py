@@ -1,9 +1,11 @@
 """Options of the runtime of an Ascend NPU."""
 import dataclasses
+import functools
 import json
-from typing import Tuple
+from typing import Iterator, Tuple
 
-from data_tools.base.config import Config, option
+from data_tools.base import config
+from data_tools.base.config import Config
 
 MAX_WIDTH = 4096   # of the Ascend deformable convolution's input times its kernel's width; documented by the vendor
 
@@ -12,13 +14,14 @@ PRECISION_MODES = ('allow_fp32_to_fp16', 'force_fp16', 'force_fp32', 'cube_fp16i
                    'must_keep_origin_dtype')
 PRECISION_MODES_V2 = ('fp16', 'origin', 'cube_fp16in_fp32out', 'mixed_float16', 'mixed_bfloat16')
 
+option = functools.partial(config.option, devices=('npu',), may_change=True)
+
 
 @dataclasses.dataclass(frozen=True)
 class NpuConfig(Config):
     """Options of the Ascend adapter."""
 
     TITLE = 'npu'
-    DEVICES = ('npu',)   # the devices that have the options of this class
 
     precision_mode: str = option('allow_fp32_to_fp16', 'on NPU: how float32 operations run. allow_fp32_to_fp16: '
                                                        'float32 where the operator has it, else float16; '
@@ -27,14 +30,15 @@ class NpuConfig(Config):
                                                        '--loss_scale; must_keep_origin_dtype: never convert (an '
                                                        'operator without float32 fails); the others need a card and '
                                                        'an adapter that have them',
-                                 choices=PRECISION_MODES)
+                                 choices=PRECISION_MODES, may_change=False)
     precision_mode_v2: str = option('', 'on NPU, adapters of 2023 and later: the newer names of the precision modes; '
                                         'one given here is used instead of --precision_mode',
                                     choices=('',) + PRECISION_MODES_V2)
     modify_mixlist: str = option('', 'on NPU: JSON file that moves operators between the lists of '
                                      '--precision_mode=allow_mix_precision')
     op_precision_mode: str = option('', 'on NPU: INI file with the precision of single operators')
-    npu_deterministic: bool = option(False, 'on NPU: use operators that give the same bits each time; slower')
+    npu_deterministic: bool = option(False, 'on NPU: use operators that give the same bits each time; slower',
+                                     adapter=('deterministic',))
     hccl_timeout: int = option(0, 'on several NPUs: seconds that a rank waits for the others; 0 leaves the choice to '
                                   'the adapter. Raise it when ranks start at very different times', low=0)
     iterations_per_loop: int = option(1, 'on NPU: steps that the device runs in one call of the host; 10 to 100 '
@@ -51,7 +55,7 @@ class NpuConfig(Config):
                                              'and overwrite), disable; empty leaves the choice to the runtime. '
                                              'Enable to start faster',
                                          choices=('', 'enable', 'force', 'disable'))
-    op_compiler_cache_dir: str = option('', 'on NPU: directory of that cache')
+    op_compiler_cache_dir: str = option('', 'on NPU: directory of that cache', local=True)
     auto_tune_mode: str = option('', 'on NPU, adapters before 2023: operator tuning, such as RL,GA; the first run '
                                      'takes hours, later ones are faster; empty is off')
     aoe_mode: str = option('', 'on NPU: tuning by the adapters since September 2021: 1 (subgraphs) or 2 (operators); '
@@ -65,15 +69,16 @@ class NpuConfig(Config):
                                         low=-1, high=2)
     profiling: str = option('', 'on NPU: profiling options for a short run as JSON, such as '
                             '{"output":"/tmp/profiling","training_trace":"on","task_trace":"on"}; empty is off (it '
-                            'costs speed and disk)')
+                            'costs speed and disk)', adapter=('profiling_config',))
     npu_option: Tuple[str, ...] = option((), 'on NPU: NAME=VALUE for any other argument of NPURunConfig, such as '
                                              'op_debug_level=1; give it once for each', repeated=True)
     dump_path: str = option('', 'on NPU: existing directory for the tensors of --dump_step; empty is off (it '
-                                'costs much speed and disk)')
+                                'costs much speed and disk)', local=True, adapter=('dump_config',))
     dump_step: str = option('', 'on NPU: steps to dump, such as 0|5|10-20; empty with --dump_path means every step')
     dump_mode: str = option('output', 'on NPU: which tensors to dump', choices=('input', 'output', 'all'))
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
         for name in ('graph_memory_max_size', 'variable_memory_max_size'):
             value = getattr(self, name)
             if value and not all(part.strip().isdigit() for part in value.split('*')):
@@ -87,7 +92,7 @@ class NpuConfig(Config):
                 yield 'npu_option is %r; it must be NAME=VALUE, such as op_debug_level=1' % text
 
 
-def _profiling_problems(text):
+def _profiling_problems(text: str) -> Iterator[str]:
     try:
         options = json.loads(text)
     except ValueError:

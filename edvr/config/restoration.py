@@ -1,13 +1,12 @@
 """Options of restoring clips, and of evaluating restored clips."""
 import dataclasses
+from typing import Iterator
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
 from data_tools.media.config import MadeLqConfig, ShotConfig
+from data_tools.media.windows import FILLS
 from edvr.config.runtime import DEVICES
-
-# data_tools.media.windows.FILLS holds the same names; importing it here would make every --help load NumPy
-FILLS = ('reflection_circle', 'replicate', 'reflection', 'circle')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +20,7 @@ class RestoreConfig(Config):
                              'parts any of its files)', common=True,
                              shown='checkpoint')
     use_ema: bool = option(True, 'use the averaged weights where the checkpoint has them')
-    fill: str = option('reflection_circle', 'which frames replace those before the first and after the last of a clip',
+    fill: str = option(FILLS[0], 'which frames replace those before the first and after the last of a clip',
                        choices=FILLS)
     cached: bool = option(True, 'compute the features of each frame once and keep them for the windows that need them; '
                           'without it every window is computed whole (slower, same result)')
@@ -39,9 +38,9 @@ class RestoreConfig(Config):
     device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto uses npu if there is an '
                          'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU', choices=DEVICES,
                          common=True, auto=True)
-    dcn_impl: str = option('auto', 'deformable convolution: npu, native (compiled CPU operator), tf (stock '
-                           'operations; an exported graph unchanged), auto (the fastest available)',
-                           choices=('auto', 'npu', 'tf', 'native'))
+    kernels: str = option('auto', 'operators that compute the network: npu, native (compiled for CPUs), tf (stock '
+                          'operations; an exported graph unchanged), auto (the fastest available)',
+                          choices=('auto', 'npu', 'tf', 'native'), former='dcn_impl')
     exact: bool = option(False, "compute all convolutions by the definition; without, the compiled operators take "
                          "Winograd's way where it is faster, within 1e-5 of the same values in [0, 1]")
     compute: str = option('float32', 'precision of the products: float32; bf16 (bfloat16 factors, float32 sums) is '
@@ -49,7 +48,7 @@ class RestoreConfig(Config):
                           choices=('float32', 'bf16'))
     intra_op_threads: int = option(0, 'threads that compute inside one operation; 0 means one per core', low=0)
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         if self.tile != 'auto' and not self.tile.isdigit():
             yield "tile is %r; it must be a number of LQ pixels, 0 (whole frames) or auto" % self.tile
         if self.exact and self.compute != 'float32':
@@ -85,7 +84,7 @@ class EvaluateConfig(ShotConfig, MadeLqConfig):
                                    'continues until it is interrupted', low=0)
     watch_interval_s: float = option(30., 'with --watch: seconds between checks of the directory', low=0.1)
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         yield from super().problems()
         if self.watch_until_step and not self.watch:
             yield 'watch_until_step is %d without --watch' % self.watch_until_step

@@ -1,10 +1,14 @@
 """The machine: device, parallelism and precision."""
 import dataclasses
+import functools
+from typing import Iterator
 
-from data_tools.base.config import Config, option
+from data_tools.base import config
+from data_tools.base.config import Config
 from edvr.config.npu import NpuConfig
 
 DEVICES = ('cpu', 'gpu', 'npu')
+option = functools.partial(config.option, may_change=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,10 +20,9 @@ class DeviceConfig(Config):
     device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto uses npu if there is an '
                                 'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU',
                          choices=DEVICES, common=True, auto=True)
-    dcn_impl: str = option('auto', 'deformable convolution: npu (the Ascend operator), native (the compiled CPU '
-                                   'operator, see scripts/build_ops.sh), tf (stock operations, everywhere), auto '
-                                   '(the fastest that the device and the installation have)',
-                           choices=('auto', 'npu', 'tf', 'native'))
+    kernels: str = option('auto', 'operators that compute the network: npu (Ascend), native (compiled for CPUs, see '
+                          'edvr.build_ops), tf (stock operations, everywhere), auto (the fastest that the device and '
+                          'the installation have)', choices=('auto', 'npu', 'tf', 'native'), former='dcn_impl')
 
     num_devices: int = option(1, 'devices to train on in each host, each with its own --batch_size; 0 means all of '
                               'the host. On a CPU: processes that train together, to test a job of several devices',
@@ -29,19 +32,20 @@ class DeviceConfig(Config):
                                devices=('cpu',))
     mixed_precision: bool = option(False, 'on GPU: float16 where it is safe (automatic graph rewrite); switch on '
                                           'for cards with tensor cores, together with --loss_scale=dynamic',
-                                   devices=('gpu',), common=True)
+                                   devices=('gpu',), common=True, may_change=False)
     gpu_memory_growth: bool = option(False, 'on GPU: allocate memory as needed instead of all at once; switch '
                                             'on if the card is shared', devices=('gpu',))
     intra_op_threads: int = option(0, 'threads that compute inside one operation; 0 means one per core. Lower it when '
-                                   'several processes share a host', low=0)
-    inter_op_threads: int = option(0, 'operations that run at once; 0 means one per core', low=0)
+                                   'several processes share a host', low=0, local=True)
+    inter_op_threads: int = option(0, 'operations that run at once; 0 means one per core', low=0, local=True)
 
     loss_scale: str = option('off', 'factor on the loss against float16 underflow (npu, or gpu with '
                                     '--mixed_precision): off, fixed (--loss_scale_value) or dynamic (starts '
                                     'there; halves on overflow, whose step is skipped; grows after '
                                     '--loss_scale_growth_steps good steps)',
-                             choices=('off', 'fixed', 'dynamic'), devices=('npu', 'gpu'))
-    loss_scale_value: float = option(1024., 'the fixed loss scale, or the one dynamic scaling starts with', low=1.)
+                             choices=('off', 'fixed', 'dynamic'), devices=('npu', 'gpu'), may_change=False)
+    loss_scale_value: float = option(1024., 'the fixed loss scale, or the one dynamic scaling starts with', low=1.,
+                                     may_change=False)
     loss_scale_growth_steps: int = option(1000, 'dynamic loss scale: steps without overflow before it doubles', low=1)
     loss_scale_decay_overflows: int = option(1, 'dynamic loss scale on NPU: overflowing steps before it halves', low=1)
 
@@ -50,15 +54,12 @@ class DeviceConfig(Config):
 class RuntimeConfig(NpuConfig, DeviceConfig):
     """The machine of a run. Only the precision options change what is computed."""
 
-    TITLE = 'runtime'
-    TOPICS = (DeviceConfig, NpuConfig)
-
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.dcn_impl == 'npu' and self.device != 'npu':
-            yield "dcn_impl is 'npu', which runs only on --device=npu; the device is %r" % self.device
-        if self.dcn_impl == 'native' and self.device != 'cpu':
-            yield "dcn_impl is 'native', a CPU operator; on --device=%s use 'auto' or 'tf'" % self.device
+        if self.kernels == 'npu' and self.device != 'npu':
+            yield "kernels is 'npu', which runs only on --device=npu; the device is %r" % self.device
+        if self.kernels == 'native' and self.device != 'cpu':
+            yield "kernels is 'native', a CPU operator; on --device=%s use 'auto' or 'tf'" % self.device
         if self.mixed_precision and self.device != 'gpu':
             yield ('mixed_precision is for --device=gpu; on npu use --precision_mode=allow_mix_precision; the '
                    'device is %r'

@@ -1,6 +1,6 @@
 """Options of training: recipe, optimizer, guard, checkpoints, log and curves."""
 import dataclasses
-from typing import Tuple
+from typing import Iterator, Tuple
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
@@ -12,7 +12,8 @@ class RecipeConfig(Config):
 
     TITLE = 'recipe'
 
-    steps: int = option(600000, 'updates in total, counted over all resumes of the run', low=1, common=True)
+    steps: int = option(600000, 'updates in total, counted over all resumes of the run', low=1, common=True,
+                        may_change=True, counts_steps=True)
     loss: str = option('charbonnier', 'distance between restored and true frame: charbonnier (a smooth l1), l1, l2',
                        choices=('charbonnier', 'l1', 'l2'))
     loss_reduction: str = option('sum', 'over pixels, channels and the whole batch: sum (the published recipe; the '
@@ -24,7 +25,7 @@ class RecipeConfig(Config):
     tsa_only_steps: int = option(0, 'updates at the start that change only the fusion (TSA): 50000 in stage 2 of the '
                                  'published recipe, with --init_from of stage 1', low=0)
     recompute_alignment: bool = option(False, 'compute the alignment again in the backward pass instead of keeping '
-                                       'it: less memory, more time')
+                                       'it: less memory, more time', may_change=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,14 +76,17 @@ class SavingConfig(Config):
     TITLE = 'saving'
 
     model_dir: str = option(paths.RUN, 'directory of the run: checkpoints, configuration, TensorBoard events. A run '
-                            'found there is continued', common=True, shown='run')
-    save_every: int = option(5000, 'updates between checkpoints', low=1, common=True)
-    keep_last: int = option(5, 'checkpoints kept', low=1)
+                            'found there is continued', common=True, shown='run',
+                            may_change=True, local=True, adapter=('model_dir',))
+    save_every: int = option(5000, 'updates between checkpoints', low=1, common=True,
+                             may_change=True, counts_steps=True,
+                             adapter=('save_checkpoints_steps', 'save_checkpoints_secs'))
+    keep_last: int = option(5, 'checkpoints kept', low=1, may_change=True, adapter=('keep_checkpoint_max',))
     keep_every_hours: float = option(0., 'hours between checkpoints that are kept permanently beside the last ones; 0 '
                                          'keeps none',
-                                     low=0.)
+                                     low=0., may_change=True, adapter=('keep_checkpoint_every_n_hours',))
     override_config: bool = option(False, 'continue the run of --model_dir although its configuration differs, or '
-                                   'although the guard stopped it')
+                                   'although the guard stopped it', may_change=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,32 +95,34 @@ class WatchConfig(Config):
 
     TITLE = 'watching'
 
-    log_every: int = option(20, 'updates between log lines', low=1, common=True)
-    summary_every: int = option(100, 'updates between points of the TensorBoard curves', low=1)
+    log_every: int = option(20, 'updates between log lines', low=1, common=True,
+                            may_change=True, counts_steps=True, adapter=('log_step_count_steps',))
+    summary_every: int = option(100, 'updates between points of the TensorBoard curves', low=1,
+                                may_change=True, counts_steps=True, adapter=('save_summary_steps',))
     val_dir: str = option('auto', 'folder of clips with LQ and GT to validate on; auto uses the clips that were held '
                           'out when the shards of --data_dir were made, if they are still beside the shards; empty '
-                          'means none', common=True)
+                          'means none', common=True, may_change=True, local=True)
     make_lq: bool = option(False, 'make the LQ of --val_dir in the same way as the LQ of the training set, or by '
                            'bicubic if the training set has its own LQ; then --val_dir needs only GT (also videos). '
                            'With val_dir=auto this is the default if the LQ of the training set was made')
     val_clips: str = option('auto', 'clips of --val_dir to validate on: names separated by commas, REDS4, or '
-                            '@FILE.json; empty means all, auto those that the data set holds out, else all')
+                            '@FILE.json; empty means all, auto those that the data set holds out, else all',
+                            may_change=True)
     eval_every: int = option(0, 'updates between validations: PSNR over the frames of --val_dir, beside bicubic; the '
                              'best checkpoint is kept in MODEL_DIR/best. A validation reads a checkpoint: it follows '
-                             'the first one after each multiple; 0 is off', low=0, common=True)
-    eval_frames: int = option(10, 'frames of each validation clip to restore, from its start; 0 means all', low=0)
+                             'the first one after each multiple; 0 is off', low=0, common=True,
+                             may_change=True, counts_steps=True)
+    eval_frames: int = option(10, 'frames of each validation clip to restore, from its start; 0 means all', low=0,
+                              may_change=True)
     image_every: int = option(0, 'updates between pictures (LQ, bicubic, restored, GT) of a validation window in '
-                              'TensorBoard, at checkpoints too; 0 is off', low=0)
+                              'TensorBoard, at checkpoints too; 0 is off', low=0, may_change=True, counts_steps=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(WatchConfig, SavingConfig, GuardConfig, OptimizerConfig, RecipeConfig):
-    """All options of training; TOPICS are its parts, so that flags are listed by topic."""
+    """All options of training."""
 
-    TITLE = 'training'
-    TOPICS = (RecipeConfig, OptimizerConfig, GuardConfig, SavingConfig, WatchConfig)
-
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         if self.restart_weights and len(self.restart_weights) != len(self.periods):
             yield ('restart_weights has %d elements, cosine_periods %d; there must be one for each period'
                    % (len(self.restart_weights), len(self.periods)))
@@ -127,11 +133,11 @@ class TrainingConfig(WatchConfig, SavingConfig, GuardConfig, OptimizerConfig, Re
                 yield '%s is %d, but there is no val_dir to take clips from' % (name, getattr(self, name))
 
     @property
-    def periods(self):
-        """Cosine periods in updates, tuple of int, with the default filled in."""
+    def periods(self) -> Tuple[int, ...]:
+        """Cosine periods in updates, with the default filled in."""
         return self.cosine_periods or (self.steps,)
 
     @property
-    def weights(self):
-        """One factor for each period, tuple of float, with the default filled in."""
+    def weights(self) -> Tuple[float, ...]:
+        """One factor for each period, with the default filled in."""
         return self.restart_weights or (1.,) * len(self.periods)

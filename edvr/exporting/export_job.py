@@ -38,7 +38,7 @@ def export(config, log=print):
     facts = dict(checkpoint=os.path.basename(prefix), moving_average=averaged, tensorflow=tf.__version__)
     with graph_files.draft_folder(destination) as folder:
         draft = os.path.join(folder, os.path.basename(destination))
-        if config.dcn_impl == 'npu':
+        if config.kernels == 'npu':
             content = _make_npu(draft, destination, graph_def, prefix, model, config, facts, log)
         elif config.format == 'onnx':
             content = _make_onnx(draft, destination, graph_def, prefix, model, config, facts, log)
@@ -109,7 +109,7 @@ def _check_size(model, config):
     for name, size in (('height', config.height), ('width', config.width)):
         if size != OPEN and size % model.size_multiple:
             raise UserError('--%s=%d; this network takes multiples of %d' % (name, size, model.size_multiple))
-    if config.dcn_impl == 'npu':
+    if config.kernels == 'npu':
         ascend.check_width(model, config.width)
 
 

@@ -182,8 +182,8 @@ def read_bytes(path):
 def refuse_ascend(path, graph_def):
     """Raises NotRunnableError for a graph for Ascend: the adapter registers the operator with an empty CPU kernel."""
     if any(node.op == OPERATOR for node in graph_def.node):
-        raise NotRunnableError('%s was exported for Ascend (--dcn_impl=npu) and runs only there, converted by atc: '
-                               'export with --dcn_impl=tf to run it with TensorFlow %s' % (path, tf.__version__))
+        raise NotRunnableError('%s was exported for Ascend (--kernels=npu) and runs only there, converted by atc: '
+                               'export with --kernels=tf to run it with TensorFlow %s' % (path, tf.__version__))
 
 
 def import_graph(path, graph_def, name=''):

@@ -40,12 +40,12 @@ def export_parts(prefix, model, config, log=print):
         with FrozenParts(draft.sidecar) as pair:
             facts['verification'], windows = verification.verify(pair, prefix, config.use_ema, log)
             feeds = [parts.feed([pair.features(frame) for frame in window], window[len(window) // 2], interface)
-                     for batch in windows for window in batch] if config.dcn_impl == 'npu' else []
-        if config.dcn_impl == 'npu':
+                     for batch in windows for window in batch] if config.kernels == 'npu' else []
+        if config.kernels == 'npu':
             graphs['restore'] = _for_ascend(prefix, model, interface, config, graphs)
             facts['verification'].update(ascend.compare_on_host(graphs['restore'], restore, feeds, log))
         content = _write(draft, destination, graphs, model, interface, config.soc_version,
-                         dict(facts, dcn_impl=config.dcn_impl))
+                         dict(facts, dcn_impl=config.kernels))
         with files.explained(destination.sidecar):
             graph_files.publish_parts(draft, destination)
     _report(log, content, destination)

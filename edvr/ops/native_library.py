@@ -223,8 +223,8 @@ def check_bfloat16(dcn_impl):
       dcn_impl: what computes the deformable convolution; 'native' where the compiled operators are used.
     """
     if dcn_impl != 'native':
-        raise UserError('--compute=bf16 needs the compiled operators, which a CPU has with --dcn_impl=native; '
-                        '--dcn_impl is %s here' % dcn_impl)
+        raise UserError('--compute=bf16 needs the compiled operators, which a CPU has with --kernels=native; '
+                        '--kernels is %s here' % dcn_impl)
     if not has_bfloat16():
         raise UserError('--compute=bf16: this CPU or its compiler lacks AVX512_BF16 (g++ knows it from version 10 on); '
                         'use --compute=float32')

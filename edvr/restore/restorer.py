@@ -90,7 +90,7 @@ class Restorer:
             devices.gpus(RuntimeConfig(device='gpu'))   # TensorFlow would compute on the CPU without a message
         tile = config.tile if config.tile == 'auto' else int(config.tile)
         return cls(config.checkpoint, config.fill, tile, config.tile_overlap, config.memory_gb, config.ensemble,
-                   config.cached, config.cache_gb, config.dcn_impl, config.device, config.use_ema,
+                   config.cached, config.cache_gb, config.kernels, config.device, config.use_ema,
                    config.intra_op_threads, config.exact, config.compute)
 
     def __enter__(self):

@@ -33,7 +33,7 @@ def make_model_fn(model_config, training_config, runtime_config, offset_rate=Non
     """
     if offset_rate is None:
         offset_rate = training_config.offset_rate
-    impl = resolve_impl(runtime_config.dcn_impl, runtime_config.device)
+    impl = resolve_impl(runtime_config.kernels, runtime_config.device)
 
     def model_fn(features, labels, mode):
         with convolution_gradients('forward' if runtime_config.device == 'cpu' else 'stock'), \

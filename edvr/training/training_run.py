@@ -6,11 +6,12 @@ import sys
 import tensorflow.compat.v1 as tf
 
 from data_tools.base import files
+from data_tools.base.config import names_with
 from data_tools.base.errors import UserError
 from data_tools.media.degradation import Degradation
 from data_tools.record.manifest import Manifest
 from edvr import checkpoints
-from edvr.config import RanksConfig
+from edvr.config import RanksConfig, TrainingConfig
 from edvr.data import damage
 from edvr.data.input_pipeline import open_set, train_dataset
 from edvr.devices import devices, startup_checks
@@ -27,9 +28,6 @@ from edvr.training.model_fn import make_model_fn
 from edvr.training.rundir import configuration, provenance, run_state
 
 DATA_ADVICE = 'raise --crops_per_record or --map_threads, or use a faster disk'
-
-# numbers of steps that must be multiples of the loops of the device
-LOOPED = ('steps', 'save_every', 'log_every', 'summary_every', 'eval_every', 'image_every')
 
 
 class Run:
@@ -48,8 +46,9 @@ class Run:
         self.ranks = ranks or RanksConfig()
         self.directory = training.model_dir
         self.manifest, self.val_clips, self.notes = None, [], []
-        startup_checks.check(runtime, {name: getattr(training, name) for name in LOOPED},
-                     [self._check_directory, self._check_data, self._check_start, self._find_clips])
+        counts = {name: getattr(training, name) for name in sorted(names_with('counts_steps', TrainingConfig))}
+        startup_checks.check(runtime, counts, [self._check_directory, self._check_data, self._check_start,
+                                               self._find_clips])
         self.rank, self.size = devices.rank_and_size(runtime)
         self.writes = devices.is_writer(runtime)
         self.replicas = devices.num_replicas(runtime)
@@ -68,7 +67,7 @@ class Run:
             if self.training.override_config:
                 # on every rank, because the offset rate, and so the update, depends on the rollbacks
                 self.state.forget_rollbacks()
-            self._settle()
+            self._prepare_directory()
             with signals.waiting(control):
                 self._agree()
             while self._step() < self.training.steps and control.signal is None:
@@ -126,7 +125,7 @@ class Run:
         files.make_dir(self.directory)
         return run_state.lock(self.directory)
 
-    def _settle(self):
+    def _prepare_directory(self):
         """Prepares the directory: compares configurations, removes partial files, names the latest whole checkpoint."""
         self.config = configuration.resolved(self.model, self.data, self.training, self.runtime, self.size,
                                              self.replicas)
@@ -138,8 +137,8 @@ class Run:
         trained = bool(checkpoints.prefixes(self.directory))
         # the options of a run that ended before its first checkpoint are not compared: they may be why it ended
         self.origin = provenance.describe(self.runtime.device, self.replicas, self._manifest_checksum(), self.command)
-        changed, division = configuration.settle(self.directory, self.config,
-                                              self.training.override_config or not trained, self.origin)
+        changed, division = configuration.save_run_config(
+            self.directory, self.config, self.training.override_config or not trained, self.origin)
         if changed and trained:
             print('configuration overridden: ' + '; '.join(changed), flush=True)
         if division and trained:
@@ -178,11 +177,11 @@ class Run:
         model_fn = make_model_fn(self.model, training, self.runtime, self._offset_rate())
         estimator = devices.make_estimator(model_fn, self.directory, self.runtime, seed=self.data.seed)
         with contextlib.ExitStack() as stack:
-            hook = LoopHook(self._parts(control, step, stack), control)
+            hook = LoopHook(self._callbacks(control, step, stack), control)
             with explained_failures(self.data):
                 devices.train(estimator, lambda: self._dataset(step), [hook], self.training.steps, self.runtime)
 
-    def _parts(self, control, step, stack):
+    def _callbacks(self, control, step, stack):
         skips = Guard(self.training, control, self.writes)
         if not self.writes:
             return [skips]

@@ -72,14 +72,14 @@ def test_model_json(campaign, tmp_path):
 
 def test_config_json(campaign, tmp_path):
     config = configuration.resolved(ModelConfig(), DataConfig(), TrainingConfig(), RuntimeConfig(), 1)
-    configuration.settle(str(tmp_path), config, False)
+    configuration.save_run_config(str(tmp_path), config, False)
     path = str(tmp_path / 'config.json')
     with open(path) as file:
         text = file.read()
 
     def read():
         """Differences are refused, naming the directory and the options."""
-        configuration.settle(str(tmp_path), config, False)
+        configuration.save_run_config(str(tmp_path), config, False)
 
     json_faults(campaign, path, text, 'config.json', read)
 

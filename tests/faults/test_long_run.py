@@ -91,7 +91,7 @@ def test_restoration(campaign, fraction, tmp_path):
         os.link(kinds[index % 8], str(clip / ('%06d.png' % index)))
     process = forked.Program(restore_slowly.__file__, [
         '--checkpoint=' + tiny_checkpoint(tmp_path / 'train'), '--input=%s' % clip, '--output=%s' % (tmp_path / 'out'),
-        '--device=cpu', '--dcn_impl=tf'])
+        '--device=cpu', '--kernels=tf'])
     samples = watch(process, lambda: False)
     done = process.finish()
     assert done is not None and done.returncode == 0, done and done.stderr

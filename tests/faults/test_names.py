@@ -56,17 +56,17 @@ def programs(name, video):
          [inside('table.json')]),
         ('edvr.train', ['--data_dir=' + inside('set'), '--model_dir=' + inside('run'), '--steps=1', '--channels=8',
                         '--deform_groups=2', '--num_extract_block=1', '--num_reconstruct_block=1', '--device=cpu',
-                        '--dcn_impl=tf'] + tiny, [inside('run', 'model.ckpt-1.index')]),
+                        '--kernels=tf'] + tiny, [inside('run', 'model.ckpt-1.index')]),
         ('edvr.evaluate', ['--checkpoint=' + inside('model'), '--data_dir=' + inside('clips'), '--device=cpu',
-                           '--dcn_impl=tf', '--json=' + inside('scores.json')],
+                           '--kernels=tf', '--json=' + inside('scores.json')],
          [inside('scores.json')]),
         ('edvr.export', ['--checkpoint=' + inside('model'), '--output=' + inside('EDVR.pb')],
          [inside('EDVR.pb'), inside('EDVR.json')]),
         ('edvr.infer', ['--checkpoint=' + inside('EDVR.pb'), '--input=' + inside('clips', 'blur4', name),
-                        '--output=' + inside('out'), '--device=cpu', '--dcn_impl=tf'],
+                        '--output=' + inside('out'), '--device=cpu', '--kernels=tf'],
          [inside('out', '00000000.png')]),
         ('edvr.infer', ['--checkpoint=' + inside('model'), '--input=' + video, '--output=' + name + ' x4.mp4',
-                        '--device=cpu', '--dcn_impl=tf'], [name + ' x4.mp4']),
+                        '--device=cpu', '--kernels=tf'], [name + ' x4.mp4']),
         ('edvr.benchmark_page', ['--input_dir=' + inside('benchmarks')], [inside('benchmarks', 'README.md')])]
 
 

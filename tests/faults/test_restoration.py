@@ -41,7 +41,7 @@ def sources(tmp_path_factory):
 
 def start(checkpoint, source, output, pause=0., limit=None):
     return forked.Program(restore_slowly.__file__, ['--checkpoint=' + checkpoint, '--input=' + source,
-                                                    '--output=%s' % output, '--device=cpu', '--dcn_impl=tf'],
+                                                    '--output=%s' % output, '--device=cpu', '--kernels=tf'],
                           dict(RESTORE_PAUSE=str(pause)), limit)
 
 

@@ -23,7 +23,7 @@ from data_tools.base import files, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.packing import pack, set_lock, shard_writer
 from data_tools.packing.config import PackConfig
-from data_tools.packing.defaults import settle
+from data_tools.packing.defaults import resolve_defaults
 
 SHARDS = 4
 _context = multiprocessing.get_context('fork')
@@ -320,7 +320,7 @@ def test_damaged_notes(campaign, sources, tmp_path):
     assert done.returncode == 0, done.stderr
 
     def read():
-        found, shots = pack.find_source(settle(options)[0])
+        found, shots = pack.find_source(resolve_defaults(options)[0])
         job = pack.describe_job(options, found, shots)
         pack.prepare_output(str(tmp_path / 'set'), job)
         for index in range(SHARDS):

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from edvr import checkpoints
-from edvr.training.hooks.step_hook import Part, reached
+from edvr.training.hooks.step_hook import Callback, reached
 
 BEST = 'best'
 
@@ -87,7 +87,7 @@ def _move(source, target):
         os.replace(path, target + path[len(source):])
 
 
-class Checkpoints(Part):
+class Checkpoints(Callback):
     """Saves at the start, every `save_every` steps while updates are good, and at the end; calls listeners after."""
 
     def __init__(self, config, control, store, listeners=()):

@@ -2,11 +2,11 @@
 import sys
 
 from edvr.training import update_guard
-from edvr.training.hooks.step_hook import Part
+from edvr.training.hooks.step_hook import Callback
 from edvr.training.model_fn import LEVELS
 
 
-class Guard(Part):
+class Guard(Callback):
     """Reports skipped updates on stderr, and requests a rollback after `bad_steps` of them in a row."""
 
     def __init__(self, config, control, prints=True):

@@ -3,13 +3,13 @@ import datetime
 import time
 
 from edvr.training.hooks.pace import Interval
-from edvr.training.hooks.step_hook import Part, reached
+from edvr.training.hooks.step_hook import Callback, reached
 from edvr.training.model_fn import LEVELS
 
 MUCH = .1   # share of the time above which the log line advises on waiting for data
 
 
-class LogLine(Part):
+class LogLine(Callback):
     """Prints a line every `log_every` steps."""
 
     def __init__(self, config, batch, advice, clock=time.time):

@@ -1,7 +1,7 @@
-"""The only SessionRunHook of training: fetches the step and the watched numbers, and passes them to its parts.
+"""The only SessionRunHook of training: fetches the step and the watched numbers, and passes them to its callbacks.
 
-One hook makes one fetch and calls its parts in a fixed order: on an accelerator each fetched tensor costs time, and the
-guard must decide before anything is saved. With iterations_per_loop > 1 one session.run performs several steps; an
+One hook makes one fetch and calls its callbacks in a fixed order: on an accelerator each fetched tensor costs time, and
+the guard must decide before anything is saved. With iterations_per_loop > 1 one session.run performs several steps; an
 action of "every N steps" happens at the first session.run that reaches or passes a multiple of N.
 """
 import collections
@@ -25,7 +25,7 @@ def reached(report, every):
 
 
 class Control:
-    """The state that the parts share.
+    """The state that the callbacks share.
 
     Attributes:
       signal: int, the signal that ends the run, or None.
@@ -43,8 +43,8 @@ class Control:
         return self.signal is not None or self.rollback is not None
 
 
-class Part:
-    """Base of the parts, with actions at the start, after each session.run, and at an orderly end."""
+class Callback:
+    """Base of the callbacks, with actions at the start, after each session.run, and at an orderly end."""
 
     def build(self):
         """May add to the graph."""
@@ -60,22 +60,22 @@ class Part:
 
 
 class LoopHook(tf.train.SessionRunHook):
-    """Calls the parts; ends the session when `control.stopping`."""
+    """Calls the callbacks; ends the session when `control.stopping`."""
 
-    def __init__(self, parts, control):
-        self._parts, self._control = list(parts), control
+    def __init__(self, callbacks, control):
+        self._callbacks, self._control = list(callbacks), control
 
     def begin(self):
         graph = tf.get_default_graph()
         # under a strategy every replica adds its own tensor, and all are equal
         self._fetches = [graph.get_collection(key)[0] for key in (STEP_KEY, WATCHED_KEY)]
-        for part in self._parts:
-            part.build()
+        for callback in self._callbacks:
+            callback.build()
 
     def after_create_session(self, session, coord):
         self._step = int(session.run(tf.train.get_global_step(session.graph)))
-        for part in self._parts:
-            part.start(session, self._step)
+        for callback in self._callbacks:
+            callback.start(session, self._step)
 
     def before_run(self, run_context):
         self._began = time.perf_counter()
@@ -86,11 +86,11 @@ class LoopHook(tf.train.SessionRunHook):
         step, values = run_values.results
         report = Report(int(step), self._step, dict(zip(WATCHED, values.tolist())), seconds, run_context.session)
         self._step = report.step
-        for part in self._parts:
-            part.after_run(report)
+        for callback in self._callbacks:
+            callback.after_run(report)
         if self._control.stopping:
             run_context.request_stop()
 
     def end(self, session):
-        for part in self._parts:
-            part.finish(session, self._step)
+        for callback in self._callbacks:
+            callback.finish(session, self._step)

@@ -4,11 +4,11 @@ import tensorflow.compat.v1 as tf
 from edvr.config import RuntimeConfig
 from edvr.training import optimizer
 from edvr.training.hooks.pace import Interval
-from edvr.training.hooks.step_hook import Part, reached
+from edvr.training.hooks.step_hook import Callback, reached
 from edvr.training.model_fn import LEVELS
 
 
-class Curves(Part):
+class Curves(Callback):
     """Writes TensorBoard points every `summary_every` steps."""
 
     def __init__(self, config, batch, values_in_loss, events, runtime=None):

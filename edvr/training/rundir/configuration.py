@@ -1,8 +1,11 @@
 """`config.json` of a training directory: the resolved options, compared whenever the run is continued."""
 import os
+from typing import Any, Dict, List, Optional, Tuple
 
 from data_tools.base import files, schema
+from data_tools.base.config import names_with
 from data_tools.base.errors import UserError
+from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 
 CONFIG_FILE = 'config.json'
 CONFIG = schema.Record(
@@ -10,28 +13,17 @@ CONFIG = schema.Record(
     data=schema.Record(_others=True, batch_size=schema.Integer(1)),
     job=schema.Record(_others=True, _optional={'replicas': schema.Integer(1)}, ranks=schema.Integer(1)),
     **dict.fromkeys(('model', 'training', 'runtime'), schema.MapOf(schema.Anything())))
-# options that may change between sessions of one run: they do not change what is computed
-FREE = {
-    'data': {'data_dir', 'read_threads', 'map_threads', 'read_buffer_kb', 'prefetch', 'shuffle_buffer'},
-    'training': {'model_dir', 'override_config', 'steps', 'save_every', 'keep_last', 'keep_every_hours', 'log_every',
-                 'summary_every', 'val_dir', 'val_clips', 'eval_every', 'eval_frames', 'image_every',
-                 'recompute_alignment'},
-}
-# of the runtime options, only those that change what is computed are compared
-RUNTIME = {'mixed_precision', 'precision_mode', 'loss_scale', 'loss_scale_value'}
-COMPARED = ('data', 'model', 'runtime', 'training')
-# options that may differ between the ranks of a job: the paths on each host, and its threads
-OF_A_HOST = {'data_dir', 'model_dir', 'val_dir', 'read_threads', 'map_threads', 'read_buffer_kb', 'prefetch',
-             'intra_op_threads', 'inter_op_threads', 'op_compiler_cache_dir', 'dump_path'}
+TOPICS = {'data': DataConfig, 'model': ModelConfig, 'runtime': RuntimeConfig, 'training': TrainingConfig}
+Options = Dict[str, Dict[str, Any]]   # topic -> {option: value}
 
 
-def resolved(model, data, training, runtime, ranks, replicas=None):
-    """All options with their defaults filled in, as a dict of dicts for JSON.
+def resolved(model: ModelConfig, data: DataConfig, training: TrainingConfig, runtime: RuntimeConfig, ranks: int,
+             replicas: Optional[int] = None) -> Options:
+    """Returns all options with their defaults filled in, for JSON.
 
     Args:
-      model, data, training, runtime: ModelConfig, DataConfig, TrainingConfig, RuntimeConfig.
-      ranks: int, processes of the job.
-      replicas: int, copies of the network in the job, each with its own batch; None means one for each rank.
+      ranks: processes of the job.
+      replicas: copies of the network in the job, each with its own batch; None means one for each rank.
     """
     values = {'model': model.to_dict(), 'data': data.to_dict(), 'training': training.to_dict(),
               'runtime': runtime.to_dict(), 'job': {'ranks': ranks, 'replicas': replicas or ranks}}
@@ -40,35 +32,36 @@ def resolved(model, data, training, runtime, ranks, replicas=None):
     return _plain(values)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     return list(value) if isinstance(value, tuple) else value
 
 
-def shared(config):
-    """The options that must be equal on all ranks of a job: {'--option': value} of a resolved configuration (dict)."""
+def shared(config: Options) -> Dict[str, Any]:
+    """Returns {'--option': value} of the options that must be equal on all ranks of a job."""
     return {'--' + name: value for topic in ('model', 'data', 'training', 'runtime')
-            for name, value in config[topic].items() if name not in OF_A_HOST}
+            for name, value in config[topic].items() if name not in names_with('local', TOPICS[topic])}
 
 
-def hparams(config):
-    """The hyperparameters that TensorBoard shows: {option: bool, number or str} of a resolved configuration (dict)."""
+def hparams(config: Options) -> Dict[str, Any]:
+    """Returns {option: bool, number or str} of the hyperparameters that TensorBoard shows."""
     values = {name: value for topic in ('model', 'data', 'training') for name, value in config[topic].items()
-              if name not in OF_A_HOST and name not in FREE.get(topic, ())}
+              if name not in names_with('local', TOPICS[topic]) | names_with('may_change', TOPICS[topic])}
     values.update(steps=config['training']['steps'], whole_batch=_whole_batch(config),
                   device=config['runtime']['device'])
     return {name: ','.join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def differences(old, new):
-    """Describes the options in which two resolved configurations differ, except those that may change: list of str."""
+def differences(old: Options, new: Options) -> List[str]:
+    """Describes the options in which two resolved configurations differ, except those that may change."""
     texts = []
-    for topic in COMPARED:
-        before, after = old.get(topic, {}), new[topic]
-        for name in sorted(set(before) | set(after)):
-            if name in FREE.get(topic, ()) or (topic == 'runtime' and name not in RUNTIME) or name == 'batch_size':
-                continue
+    for topic, cls in sorted(TOPICS.items()):
+        # an option that the older configuration lacks had the effect of today's default
+        before, after = dict(_plain(cls().to_dict()), **cls.current_names(old.get(topic, {}))), new[topic]
+        # a runtime option that only the older configuration has did not change what was computed
+        names = set(after) if topic == 'runtime' else set(before) | set(after)
+        for name in sorted(names - names_with('may_change', cls) - {'batch_size'}):
             if before.get(name) != after.get(name):
                 texts.append('%s was %r, is %r' % (name, before.get(name), after.get(name))
                              + _hint(name, before, after))
@@ -77,43 +70,44 @@ def differences(old, new):
     return texts
 
 
-def _hint(name, before, after):
-    """The advice when --steps is raised without --cosine_periods."""
+def _hint(name: str, before: Dict[str, Any], after: Dict[str, Any]) -> str:
+    """Returns the advice when --steps is raised without --cosine_periods."""
     if name != 'cosine_periods' or after[name] != [after['steps']] or not isinstance(before.get(name), list):
         return ''
     return (' (left empty, it is all --steps: --cosine_periods=%s keeps the schedule, whose rate then stays at its '
             'minimum; more periods are restarts)' % ','.join(map(str, before[name])))
 
 
-def _replicas(config):
+def _replicas(config: Options) -> int:
     return config['job'].get('replicas', config['job']['ranks'])
 
 
-def _whole_batch(config):
+def _whole_batch(config: Options) -> int:
     return config['data']['batch_size'] * _replicas(config)
 
 
-def _batch(config):
+def _batch(config: Options) -> str:
     return '%d (%d x --batch_size=%d)' % (_whole_batch(config), _replicas(config), config['data']['batch_size'])
 
 
-def _batch_hint(old, new):
+def _batch_hint(old: Options, new: Options) -> str:
     share, rest = divmod(_whole_batch(old), _replicas(new))
     return '' if rest else '; --batch_size=%d keeps it' % share
 
 
-def settle(directory, config, override, session=None):
+def save_run_config(directory: str, config: Options, override: bool,
+                    session: Optional[Dict[str, Any]] = None) -> Tuple[List[str], str]:
     """Compares the configuration with that of the run in `directory`, if there is one, and saves it.
 
     Another number of replicas with the same whole batch is the same configuration.
 
     Args:
-      config: dict of `resolved`.
-      session: dict of `origin.describe`, or None; the file keeps those of all sessions that differ.
-      override: bool, use the new configuration although it differs.
+      config: all options, of `resolved`.
+      override: use the new configuration although it differs.
+      session: the origin of this session (`provenance.describe`), or None; the file keeps those of all sessions that
+        differ.
     Returns:
-      (list of str: the overridden differences; str: the new division of the whole batch between devices, '' if it has
-      not changed).
+      (the overridden differences, the new division of the whole batch between devices: '' if it has not changed).
     Raises:
       UserError: options differ; the text names them.
     """
