@@ -229,7 +229,7 @@ def test_a_range_longer_than_declared_is_not_accepted(server, tmp_path):
     assert not (tmp_path / 'file.bin').exists()
 
 
-def test_a_body_of_unknown_length_ends_before_the_disk_is_full(server, tmp_path, monkeypatch):
+def test_a_body_of_unknown_length_is_refused(server, tmp_path):
     def answer(handler):
         handler.send_response(200)
         handler.end_headers()
@@ -238,14 +238,21 @@ def test_a_body_of_unknown_length_ends_before_the_disk_is_full(server, tmp_path,
                 handler.wfile.write(b'x' * (1 << 20))
 
     server.answer = answer
-    monkeypatch.setattr(http_fetch, 'RESERVE', shutil.disk_usage(str(tmp_path)).free - (8 << 20))
-    with pytest.raises(UserError, match='free some space'):
+    with pytest.raises(UserError, match=r'file\.bin: the server declares no length.*--base_url'):
         get(server, tmp_path)
-    monkeypatch.setattr(http_fetch, 'RESERVE', 0)
-    monkeypatch.setattr(http_fetch, 'MAX_BYTES', 16 << 20)
-    with pytest.raises(UserError, match=r'GB or more; the limit is 0\.0 GB'):
+    assert not (tmp_path / 'file.bin').exists() and (tmp_path / 'file.bin.partial').stat().st_size == 0
+
+
+def test_a_file_that_is_too_large_is_refused(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(http_fetch, 'MAX_BYTES', len(BODY) - 1)
+    with pytest.raises(UserError, match='the limit is 0.0 GB'):
         get(server, tmp_path)
-    assert not (tmp_path / 'file.bin').exists()
+    monkeypatch.undo()
+    free = shutil.disk_usage(str(tmp_path)).free
+    server.extra_length = free
+    with pytest.raises(UserError, match='only .* GB are free; free some space'):
+        get(server, tmp_path)
+    assert (tmp_path / 'file.bin.partial').stat().st_size == 0
 
 
 @pytest.mark.parametrize('length', ['\u00b2', '1_0', '-1', '1e3', '9' * 30, ''])

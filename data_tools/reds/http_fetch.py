@@ -1,4 +1,4 @@
-"""Downloads one large file over HTTP, whole or not at all. Requests are resumed and retried; no answer is trusted."""
+"""Downloads one large file over HTTP, complete or not at all. Resumes and retries requests; trusts no answer."""
 import errno
 import http.client
 import json
@@ -16,8 +16,6 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 
 MAX_BYTES = 256 << 30   # of a file; the largest archive of REDS has 34 GB
-RESERVE = 256 << 20     # bytes of the disk that stay free while a body of unknown length arrives
-
 _CHUNK = 1 << 20
 _LATER = (408, 425, 429, 500, 502, 503, 504)   # HTTP statuses that may be gone at the next attempt
 _LONGEST_WAIT = 60.                            # seconds
@@ -29,13 +27,19 @@ class _InterruptedError(Exception):
 
 
 class _Note(typing.NamedTuple):
-    """The origin of the bytes in a partial file, kept in a file beside it."""
+    """The provenance of the bytes in a partial file, kept in a file beside it.
+
+    Attributes:
+      url: str.
+      size: int, of the complete file.
+      version: str, ETag or Last-Modified, '' for none.
+    """
     url: str
-    size: typing.Optional[int]   # of the whole file; None if the server does not declare it
-    version: str                 # ETag or Last-Modified, '' for none
+    size: int
+    version: str
 
 
-def fetch(url, path, retries=8, wait=1., timeout=60.):
+def fetch(url: str, path: str, retries: int = 8, wait: float = 1., timeout: float = 60.) -> None:
     """Downloads `url` to `path`, continuing where an earlier call (or process) stopped.
 
     Bytes gather in `path`.partial; `path`.partial.json notes the size and the version (ETag or Last-Modified) that they
@@ -43,14 +47,14 @@ def fetch(url, path, retries=8, wait=1., timeout=60.):
     declares. The caller has to keep other processes from downloading to the same path.
 
     Args:
-      url: str.
-      path: str, the final name; it appears only when all bytes are there. An existing file is returned at once.
-      retries: int, attempts in a row without a single new byte before giving up.
-      wait: float, seconds before the second attempt; doubled for each further one.
-      timeout: float, seconds without an answer or data before an attempt is given up.
+      url: of the file.
+      path: the final name; it appears only when all bytes are there. If it exists, nothing is requested.
+      retries: attempts in a row without a single new byte before giving up.
+      wait: seconds before the second attempt; doubled for each further one.
+      timeout: seconds without an answer or data before an attempt is given up.
     Raises:
-      UserError: the server refuses (404, ...), the attempts are used up, the file is larger than MAX_BYTES, or the disk
-        is full.
+      UserError: the server refuses (404, ...) or declares no length, the attempts are used up, the file is larger than
+        MAX_BYTES, or the disk is full.
     """
     if os.path.exists(path):
         return
@@ -85,7 +89,7 @@ def _fetch_all(url, file, note, progress, retries, wait, timeout):
 
 
 def _fetch_once(url, file, note, progress, timeout):
-    """One request; returns when the file is whole, raises _InterruptedError when more has to come."""
+    """Makes one request; returns when the file is complete, raises _InterruptedError when more has to come."""
     known, have = _read_note(note, url), file.tell()
     headers = {'Accept-Encoding': 'identity', 'User-Agent': 'edvr-download/1'}
     if have and known is None:
@@ -96,12 +100,12 @@ def _fetch_once(url, file, note, progress, timeout):
             headers['If-Range'] = known.version
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
-            known, end = _accept(answer, url, file, have, known)
+            known = _accept(answer, url, file, have, known)
             files.write_json(note, known._asdict())
             progress.total, progress.n = known.size, file.tell()
             progress.refresh()
             _check_size(file, known.size)
-            _copy(answer, file, end, progress)
+            _copy(answer, file, known.size, progress)
     except urllib.error.HTTPError as error:
         _refused(error, url, file, known)
         return
@@ -115,36 +119,34 @@ def _fetch_once(url, file, note, progress, timeout):
         if error.errno in _LOCAL_ERRORS:
             raise
         raise _InterruptedError(str(error)) from None
-    if known.size is not None and file.tell() < known.size:
+    if file.tell() < known.size:
         raise _InterruptedError('the connection ended after %d of %d bytes' % (file.tell(), known.size))
 
 
 def _accept(answer, url, file, have, known):
-    """Brings the file to where the answer's body starts.
-
-    Returns:
-      (_Note of the whole file, number of bytes the file has after this body or None if the server does not declare it).
-    """
-    headers = answer.headers
+    """Moves the end of the file to where the body of the answer starts. Returns the _Note of the complete file."""
+    headers, version = answer.headers, _version(answer.headers)
     length, coding = _number(headers.get('Content-Length')), headers.get('Content-Encoding') or 'identity'
     if answer.status not in (200, 206) or coding != 'identity':
         raise _InterruptedError('the server answers %d with encoding %s, not the file' % (answer.status, coding))
     if answer.status == 200:
+        if length is None:   # the end of the body would say nothing, and it may never come
+            raise UserError('%s: the server declares no length, so a cut file could not be recognised: give a mirror '
+                            'with --base_url' % url)
         if have:
             tqdm.write('the server sends the file from its start: starting over')
         _restart(file)
-        return _Note(url, length, _version(headers)), length
+        return _Note(url, length, version)
     start, end, size = _content_range(headers.get('Content-Range'))
-    version = _version(headers)
-    if (not have or start != have or size is None or size != known.size or length not in (None, end - start)
+    if (not have or start != have or (end, size) != (known.size, known.size) or length not in (None, end - start)
             or (version and known.version and version != known.version)):
         _restart(file)
         raise _InterruptedError('the server sent another range or version than requested; starting over')
-    return known, end
+    return known
 
 
 def _number(text):
-    """A number of bytes from a header; None for an absent one. `int` alone would take '1_0', and `isdigit` a '²'."""
+    """Returns a number of bytes from a header, None for an absent one. `int` alone accepts '1_0', `isdigit` a '²'."""
     if text is None:
         return None
     if not re.match(r'[0-9]{1,18}\Z', text):
@@ -153,18 +155,17 @@ def _number(text):
 
 
 def _content_range(text):
-    """(first byte, end, size of the whole) of `bytes 5-9/10`, which is (5, 10, 10); of `bytes */10` the size alone."""
+    """Returns (5, 10, 10), the first byte, end and size of the whole, for `bytes 5-9/10`; (None, None, 10) for
+    `bytes */10`; three None for any other text."""
     match = re.match(r'bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})\Z', text or '')
-    if not match:
-        return None, None, None
-    first, last, size = (None if digits is None else int(digits) for digits in match.groups())
-    if first is not None and not first <= last < size:
-        return None, None, None
-    return first, None if last is None else last + 1, size
+    first, last, size = (digits and int(digits) for digits in match.groups()) if match else (None,) * 3
+    if first is None:
+        return None, None, size
+    return (first, last + 1, size) if first <= last < size else (None,) * 3
 
 
 def _version(headers):
-    """The value for `If-Range`: a strong ETag, else Last-Modified, else ''."""
+    """Returns the value for `If-Range`: a strong ETag, else Last-Modified, else ''."""
     tag = headers.get('ETag') or ''
     text = headers.get('Last-Modified') or '' if not tag or tag.startswith('W/') else tag
     return text if _is_header_text(text) else ''
@@ -188,33 +189,26 @@ def _refused(error, url, file, known):
 
 
 def _copy(answer, file, end, progress):
-    """Writes the body, up to `end` bytes of the file; an `end` of None leaves RESERVE bytes of the disk free."""
-    while True:
-        data = answer.read(_CHUNK)
-        if not data:
-            return
-        if end is not None and file.tell() + len(data) > end:
+    """Writes the body, up to `end` bytes of the file."""
+    for data in iter(lambda: answer.read(_CHUNK), b''):
+        if file.tell() + len(data) > end:
             _restart(file)
             raise _InterruptedError('the server sends more than the %d bytes it declares; starting over' % end)
-        if end is None:
-            _check_size(file, file.tell() + len(data), RESERVE)
         file.write(data)
         file.flush()   # so that tell() and the file agree whenever the process is stopped
         progress.update(len(data))
 
 
-def _check_size(file, size, reserve=0):
-    """Raises UserError if the file may not, or cannot, grow to `size` bytes (None: unknown)."""
-    if size is None:
-        return
+def _check_size(file, size):
+    """Raises UserError if the file may not, or cannot, grow to `size` bytes."""
     if size > MAX_BYTES:
         _restart(file)
-        raise UserError('%s: the server sends %.1f GB or more; the limit is %.1f GB: check the address'
+        raise UserError('%s: the server sends %.1f GB; the limit is %.1f GB: check the address'
                         % (file.name, size / 1e9, MAX_BYTES / 1e9))
-    free = shutil.disk_usage(os.path.dirname(os.path.abspath(file.name))).free
-    if size - file.tell() + reserve > free:
+    missing, free = size - file.tell(), shutil.disk_usage(os.path.dirname(os.path.abspath(file.name))).free
+    if missing > free:
         raise UserError('%s: %.1f GB are still to come but only %.1f GB are free; free some space and start again: it '
-                        'continues' % (file.name, (size - file.tell()) / 1e9, free / 1e9))
+                        'continues' % (file.name, missing / 1e9, free / 1e9))
 
 
 def _restart(file):
@@ -224,12 +218,12 @@ def _restart(file):
 
 
 def _read_note(path, url):
-    """The _Note beside a partial file; None if it is missing, damaged or of another address."""
+    """Returns the _Note beside a partial file; None if it is missing, damaged or of another address."""
     try:
         with open(path, encoding='utf-8') as file:
             note = _Note(**json.load(file))
-        sound = (note.url == url and isinstance(note.version, str) and _is_header_text(note.version)
-                 and (note.size is None or (type(note.size) is int and note.size >= 0)))
-        return note if sound else None
+        valid = (note.url == url and isinstance(note.version, str) and _is_header_text(note.version)
+                 and type(note.size) is int and note.size >= 0)
+        return note if valid else None
     except (OSError, ValueError, TypeError, RecursionError):
         return None
