@@ -1,6 +1,6 @@
 """Makes clips that look like video, in REDS layout: GT, and LQ by antialiased bicubic downscaling.
 
-Draws street scenes with a moving camera (pan, rotation, zoom), moving objects, a slight change of light and mild grain.
+Draws textured planes that move in front of each other (shift, turn, zoom), a slight change of light and mild grain.
 The same flags give the same pixels on every machine. The clips serve to try the programs without a data set:
 
     python -m data_tools.make_sample_clips --output_dir=clips --num_clips=8 --num_frames=12 --gt_size=128x192

@@ -37,6 +37,8 @@ def test_clips_differ_and_frames_move():
 def test_frames_have_edges_and_range():
     frame = scene(2, height=128, width=192).frame(3).astype(float)
     assert frame.max() - frame.min() > 150
+    # the darkest paint is brighter: the planes cover the frame at all times
+    assert min(scene(2, height=96, width=160).frame(t).min() for t in range(0, 90, 3)) > 5
     bicubic = Image.fromarray(make_lq(frame.astype(np.uint8), 4)).resize((192, 128), Image.BICUBIC)
     psnr = 10 * np.log10(255 ** 2 / ((np.asarray(bicubic) - frame) ** 2).mean())
     assert 18 < psnr < 32   # as in photographs: detail is lost by downscaling, but not everything
@@ -93,4 +95,4 @@ def test_refuses_what_it_cannot_do(tmp_path, run_program):
     assert not (tmp_path / 'b').exists()
 
 
-GOLDEN = 'aafa24cca0049bbc1f2236673a79f237f5599cac2244413de37c23b3e56f3c46'
+GOLDEN = '55a09118bf78aced035bceb7e8cbfe76fc67d28d1483000c58257b24f59d61dd'

@@ -1,5 +1,6 @@
 """Sample clips on disk, in REDS layout."""
 import os
+import typing
 
 from data_tools.base import worker_pool
 from data_tools.base.errors import UserError
@@ -11,11 +12,12 @@ from data_tools.media.degradation import make_lq
 from data_tools.media.images import read_image, write_png
 from data_tools.sample.scene import Scene
 
-SCENES_VERSION = 1   # increase it when the same flags give other pixels
+SCENES_VERSION = 2   # increase it when the same flags give other pixels
 COMPRESS_LEVEL = 3   # twice as fast as Pillow's 6, and grain does not compress further
 
 
-def write_clip_part(folders, seed, height, width, scale, start, stop):
+def write_clip_part(folders: typing.Sequence[str], seed: typing.Sequence[int], height: int, width: int, scale: int,
+                    start: int, stop: int) -> None:
     """Renders frames `start`..`stop - 1` of a clip into folders (GT, LQ); frames already there stay."""
     scene = None
     for t in range(start, stop):
@@ -33,12 +35,13 @@ def write_clip_part(folders, seed, height, width, scale, start, stop):
         worker_pool.report(1, os.path.getsize(gt_path) + os.path.getsize(lq_path))
 
 
-def clip_seed(seed, index):
-    """Seed of a clip's RandomState: clips of neighbouring seeds and indices share nothing."""
+def clip_seed(seed: int, index: int) -> typing.List[int]:
+    """Returns the seed of a clip's RandomState: clips of neighbouring seeds and indices share nothing."""
     return [int(seed), int(index), SCENES_VERSION]
 
 
-def make_clips(output_dir, num_clips, num_frames, height, width, scale=4, seed=0, first_clip=0, num_workers=1):
+def make_clips(output_dir: str, num_clips: int, num_frames: int, height: int, width: int, scale: int = 4, seed: int = 0,
+               first_clip: int = 0, num_workers: int = 1) -> None:
     """Writes clips `first_clip`.. to `output_dir`/images/truth/NNN and /images/blur<scale>/NNN.
 
     Those of REDS4 among them are held out for evaluation (sets/val.json), unless there are no others.

@@ -1,6 +1,7 @@
 """Options of make_sample_clips."""
 import dataclasses
 import re
+import typing
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
@@ -25,13 +26,13 @@ class SampleConfig(Config):
     first_clip: int = option(0, 'number of the first clip; its scene depends on it', low=0)
     num_workers: int = option(0, 'worker processes; 0: one per core', low=0)
 
-    def problems(self):
+    def problems(self) -> typing.Iterator[str]:
         if not self.output_dir:
             yield '--output_dir is missing: the folder to write the clips to'
         if not re.match(r'^[1-9]\d*x[1-9]\d*$', self.gt_size):
             yield '--gt_size=%s: it must be HEIGHTxWIDTH in pixels, as 720x1280' % self.gt_size
 
     @property
-    def size(self):
-        """(height, width) of GT in pixels."""
+    def size(self) -> typing.Tuple[int, ...]:
+        """Returns (height, width) of GT in pixels."""
         return tuple(int(side) for side in self.gt_size.split('x'))

@@ -1,137 +1,164 @@
-"""A moving scene: a moving camera, objects in front of a background, light and grain."""
+"""A drawn scene: textured planes that move in front of each other, changing light, and grain.
+
+A texture is a dead-leaves image: shapes of many sizes, each in front of earlier ones, as objects are in photographs.
+Only operations that give the same bits on every NumPy and Pillow are used: uniform draws of RandomState, integer and
+elementary float arithmetic, Pillow's fixed-point resizing and affine transforms.
+"""
 import math
 import typing
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from data_tools.sample import painting
-from data_tools.sample.painting import OVERSAMPLING, integer, noise, pick, uniform
-
-_SHARE = .1          # range of the camera's motion, as a share of the frame's sides
+OVERSAMPLING = 2                       # a scene is drawn with this many pixels for each of the frame, along each axis
+_LEAVES = 40, 22, 12, 7                # sides of the rectangles, in units of the finest detail
+_PATTERNS = np.logical_and, np.logical_or, np.logical_xor   # of rows and columns: windows, bars, checks
+_REACH = .1                            # largest shift of the background, as a share of the frame's sides
+_ZOOM, _TURN = .06, .045               # largest relative change of size, and angle in radians, of the background
 
 
 class Sway(typing.NamedTuple):
-    """A smooth oscillation over time: `size` at most, in `period` frames."""
+    """A smooth oscillation.
+
+    Attributes:
+      size: float, its largest value.
+      period: float, frames.
+      phase: float, share of the period at frame 0.
+    """
     size: float
     period: float
     phase: float
 
-    def at(self, t):
+    def at(self, t: float) -> float:
+        """Returns the value at frame `t`."""
         return self.size * math.sin(2 * math.pi * (t / self.period + self.phase))
 
 
-class Sprite(typing.NamedTuple):
-    """An object in front of the background; lengths in pixels of the painting."""
+class Plane(typing.NamedTuple):
+    """A texture with an affine motion; lengths in pixels of the drawing.
+
+    Attributes:
+      paint: RGB image.
+      cover: L image of the same size, the opacity.
+      place: (x, y) of its centre in the frame, on average.
+      shift: a Sway for x and one for y.
+      turn: Sway of the angle, radians.
+      zoom: Sway of the size, relative.
+    """
     paint: Image.Image
     cover: Image.Image
-    x: float           # of the centre at frame 0, from the painting's left edge
-    y: float
-    speed: float       # pixels a frame along x
-    depth: float       # 1 moves with the background, 2 twice as much when the camera moves
-    turn: Sway         # radians
-    bob: Sway          # pixels along y
-    size: Sway         # relative
+    place: typing.Tuple[float, float]
+    shift: typing.Tuple[Sway, Sway]
+    turn: Sway
+    zoom: Sway
+
+    def draw(self, image: Image.Image, t: float) -> None:
+        """Draws the plane as it is at frame `t` into `image`, in place."""
+        x, y = (place + shift.at(t) for place, shift in zip(self.place, self.shift))
+        scale, angle = 1 + self.zoom.at(t), self.turn.at(t)
+        c, s = math.cos(angle) * scale, math.sin(angle) * scale
+        # Pillow's matrix maps a pixel of the output to one of the input: (x, y) shows the centre of the texture
+        matrix = (c, -s, self.paint.width / 2. - c * x + s * y, s, c, self.paint.height / 2. - s * x - c * y)
+        paint, cover = (layer.transform(image.size, Image.AFFINE, matrix, Image.BILINEAR)
+                        for layer in (self.paint, self.cover))
+        image.paste(paint, (0, 0), cover)
 
 
 class Scene:
-    """Everything about one clip except time.
+    """All of one clip that does not depend on time."""
 
-    Args:
-      seed: int, the scene and its motion.
-      height, width: int, GT pixels.
-    """
+    def __init__(self, seed: typing.Sequence[int], height: int, width: int) -> None:
+        """Draws the planes.
 
-    def __init__(self, seed, height, width):
+        Args:
+          seed: chooses the scene and its motion.
+          height, width: GT pixels.
+        """
         rng = np.random.RandomState(seed)
-        self.height, self.width = height, width
+        self._seed, self._size = list(seed), (width, height)
         H, W = height * OVERSAMPLING, width * OVERSAMPLING
-        u = int(OVERSAMPLING * min(5., max(4., height / 160.)) * uniform(rng, .8, 1.3))
-        self.max_zoom, max_turn = 1.06, .045
-        wide = W * (self.max_zoom * (1 + max_turn * H / W) + 2 * _SHARE) + 4
-        high = H * (self.max_zoom * (1 + max_turn * W / H) + 2 * _SHARE) + 4
-        self.background = _softened(painting.street(rng, int(high), int(wide), u))
-        # Fastest motion about 0.4 to 3 GT pixels a frame on small frames, in proportion more on large ones.
-        fastest = OVERSAMPLING * uniform(rng, .6, 2.) * max(1., height / 180.)
-        reach = _SHARE * uniform(rng, .5, 1.)
-        self.pan_x, self.pan_y = (
-            Sway(side * reach, max(24., 2 * math.pi * side * reach / (fastest * part)), rng.random_sample())
-            for side, part in ((W, 1.), (H, .6)))
-        self.turn = Sway(uniform(rng, .2, 1.) * max_turn, uniform(rng, 30, 70), rng.random_sample())
-        self.zoom = Sway(uniform(rng, .2, 1.) * (self.max_zoom - 1), uniform(rng, 30, 70), rng.random_sample())
-        self.light = Sway(uniform(rng, .02, .06), uniform(rng, 20, 60), rng.random_sample())
-        self.sprites = [self._sprite(rng, kind, u, fastest) for kind in self._kinds(rng)]
-        self.grain = noise(rng, height + 61, width + 67, (1, 1, 2), (3, 3, 2)).astype(np.int8)
-        self.grain_places = rng.random_sample((97, 2))
+        detail = int(OVERSAMPLING * min(5., max(4., height / 160.)) * _uniform(rng, .8, 1.3))
+        # the fastest motion is 0.6 to 2 GT pixels a frame in small frames, in proportion more in large ones
+        speed = OVERSAMPLING * _uniform(rng, .6, 2.) * max(1., height / 180.)
+        # large enough for every shift, turn and zoom
+        sides = [int((1 + _ZOOM) * (1 + 2 * _REACH) * (side + _TURN * other)) + 4 for side, other in ((H, W), (W, H))]
+        self._planes = [_plane(rng, sides, detail, (W / 2., H / 2.), (_REACH * W, _REACH * H), speed, 1.)]
+        for _ in range(_integer(rng, 3, 6)):
+            sides = [int(side * _uniform(rng, .15, .5)) for side in (H, W)]
+            place = W * rng.random_sample(), H * rng.random_sample()
+            self._planes.append(_plane(rng, sides, detail, place, (.3 * W, .2 * H), speed * _uniform(rng, .4, 1.5), 3.,
+                                       is_round=rng.random_sample() < .5))
+        self._light = Sway(_uniform(rng, .02, .06), _uniform(rng, 20, 60), rng.random_sample())
 
-    @staticmethod
-    def _kinds(rng):
-        kinds = [painting.bus, painting.sign, painting.foliage, painting.ball]
-        return [pick(rng, kinds) for _ in range(integer(rng, 3, 4))] + [painting.bus] + (
-            [painting.post] if rng.random_sample() < .5 else [])
-
-    def _sprite(self, rng, kind, u, fastest):
-        paint, cover = kind(rng, u)
-        width, height = self.background.size
-        still = kind in (painting.foliage, painting.post)
-        level = {painting.bus: .82, painting.foliage: .85, painting.post: .5,
-                 painting.sign: .45, painting.ball: .65}[kind]
-        loose = kind in (painting.sign, painting.ball)
-        speed = 0. if still else fastest * uniform(rng, .4, 1.5) * pick(rng, (-1, 1))
-        return Sprite(
-            _softened(paint), Image.fromarray(cover), uniform(rng, .15, .85) * width,
-            height * (level + uniform(rng, -.08, .08)), speed, uniform(rng, 1.05, 1.4),
-            Sway(uniform(rng, .1, .5) if loose else .01, uniform(rng, 30, 80), rng.random_sample()),
-            Sway(height * uniform(rng, .01, .08) if loose else 0., uniform(rng, 20, 50), rng.random_sample()),
-            Sway(uniform(rng, .03, .2) if loose else .01, uniform(rng, 30, 80), rng.random_sample()))
-
-    def frame(self, t):
-        """GT frame `t`: uint8 [height, width, 3]."""
-        size = self.width * OVERSAMPLING, self.height * OVERSAMPLING
-        camera = self.pan_x.at(t), self.pan_y.at(t)
-        angle, zoom = self.turn.at(t), 1 + self.zoom.at(t)
-        centre = self.background.width / 2., self.background.height / 2.
-        view = _view(size, (centre[0] + camera[0], centre[1] + camera[1]), angle, zoom)
-        image = self.background.transform(size, Image.AFFINE, view, Image.BILINEAR)
-        for sprite in self.sprites:
-            self._draw(image, sprite, t, camera, angle, zoom)
-        gain = 1 + self.light.at(t)
-        tones = [min(255, int((20 + .8 * i) * gain + .5)) for i in range(256)]   # haze: no deep black, no pure white
-        image = image.resize((self.width, self.height), Image.BILINEAR).point(tones * 3)
-        top, left = (int(part * room) for part, room in zip(self.grain_places[t % 97], (61, 67)))
-        grain = self.grain[top:top + self.height, left:left + self.width, None]
-        return np.clip(np.asarray(image).astype(np.int16) + grain, 0, 255).astype(np.uint8)
-
-    def _draw(self, image, sprite, t, camera, angle, zoom):
-        span = self.background.width + 2 * sprite.paint.width
-        x = (sprite.x + sprite.speed * t + sprite.paint.width) % span - sprite.paint.width
-        y = sprite.y + sprite.bob.at(t)
-        turn, scale = angle + sprite.turn.at(t), zoom / (1 + sprite.size.at(t))
-        # the sprite's centre in the frame: inverse of the view, the camera's way taken `depth` times
-        dx = x - self.background.width / 2. - camera[0] * sprite.depth
-        dy = y - self.background.height / 2. - camera[1] * sprite.depth
-        c, s = math.cos(angle) / zoom, math.sin(angle) / zoom
-        centre = image.width / 2. + c * dx + s * dy, image.height / 2. - s * dx + c * dy
-        w, h = sprite.paint.size
-        c, s = abs(math.cos(turn)) / scale, abs(math.sin(turn)) / scale
-        reach = (w * c + h * s) / 2 + 2, (w * s + h * c) / 2 + 2
-        box = [max(0, math.floor(centre[0] - reach[0])), max(0, math.floor(centre[1] - reach[1])),
-               min(image.width, math.ceil(centre[0] + reach[0])),
-               min(image.height, math.ceil(centre[1] + reach[1]))]
-        if box[0] >= box[2] or box[1] >= box[3]:
-            return
-        size = box[2] - box[0], box[3] - box[1]
-        matrix = _view((2 * (centre[0] - box[0]), 2 * (centre[1] - box[1])), (w / 2., h / 2.), turn, scale)
-        part = sprite.paint.transform(size, Image.AFFINE, matrix, Image.BILINEAR)
-        image.paste(part, tuple(box), sprite.cover.transform(size, Image.AFFINE, matrix, Image.BILINEAR))
+    def frame(self, t: int) -> np.ndarray:
+        """Returns GT frame `t`: uint8 [height, width, 3]."""
+        image = Image.new('RGB', tuple(side * OVERSAMPLING for side in self._size))
+        for plane in self._planes:
+            plane.draw(image, t)
+        gain = 1 + self._light.at(t)
+        tones = [min(255, int(i * gain + .5)) for i in range(256)]
+        image = image.resize(self._size, Image.BILINEAR).point(tones * 3)
+        grain = np.random.RandomState(self._seed + [t]).random_sample(self._size[::-1] + (1,)) * 7 - 3
+        return np.clip(np.asarray(image) + grain.astype(np.int16), 0, 255).astype(np.uint8)
 
 
-def _softened(paint):
-    """As soft as a lens makes a photograph; painted edges are sharper than any camera's."""
-    return Image.fromarray(paint).filter(ImageFilter.BoxBlur(1))
+def _uniform(rng, low, high):
+    return low + (high - low) * rng.random_sample()
 
 
-def _view(size, centre, angle, zoom):
-    """Pillow's affine matrix, output pixel -> input pixel: the middle of `size` shows `centre`."""
-    c, s = math.cos(angle) * zoom, math.sin(angle) * zoom
-    return (c, -s, centre[0] - (c * size[0] - s * size[1]) / 2., s, c, centre[1] - (s * size[0] + c * size[1]) / 2.)
+def _integer(rng, low, high):
+    """Returns an int of low..high, both included."""
+    return low + int((high - low + 1) * rng.random_sample())
+
+
+def _pick(rng, items):
+    """Returns one of the items."""
+    return items[_integer(rng, 0, len(items) - 1)]
+
+
+def _plane(rng, sides, detail, place, reach, speed, freedom, is_round=False):
+    """Makes a Plane of `sides` (height, width); `freedom` multiplies the turn and the zoom of the background."""
+    shift = []
+    for size in reach:
+        size *= _uniform(rng, .5, 1.)
+        shift.append(Sway(size, max(24., 2 * math.pi * size / speed), rng.random_sample()))
+    turn, zoom = (Sway(_uniform(rng, .2, 1.) * freedom * most, _uniform(rng, 40, 90), rng.random_sample())
+                  for most in (_TURN, _ZOOM))
+    y, x = (((2 * np.arange(side) + 1 - side) / side) ** 2 for side in sides)
+    inside = np.add.outer(y, x) <= (1 if is_round else 2)
+    # a lens softens all edges
+    paint = Image.fromarray(_texture(rng, sides[0], sides[1], detail)).filter(ImageFilter.BoxBlur(1))
+    return Plane(paint, Image.fromarray(inside.astype(np.uint8) * 255), place, tuple(shift), turn, zoom)
+
+
+def _texture(rng, height, width, detail):
+    """Returns uint8 [height, width, 3]: rectangles with windows, bars or checks, large ones behind small ones."""
+    paint = np.empty((height, width, 3), np.int32)
+    palette = [_colour(rng) for _ in range(6)]
+    paint[:] = palette[0]
+    for side in _LEAVES:
+        side *= detail
+        for _ in range(1 + height * width // (3 * side * side)):
+            h, w = (_integer(rng, side // 2, 2 * side) for _ in range(2))
+            y, x = _integer(rng, -h, height), _integer(rng, -w, width)
+            leaf = paint[max(0, y):max(0, y + h), max(0, x):max(0, x + w)]
+            leaf[:] = _pick(rng, palette)
+            rows, columns = (np.arange(length) % period < period // 2 for length, period in zip(
+                leaf.shape, (_integer(rng, 2, 8) * detail for _ in range(2))))
+            leaf[_pick(rng, _PATTERNS).outer(rows, columns)] = _pick(rng, palette)
+    shade = 256 + sum(_noise(rng, height, width, cell, weight)
+                      for cell, weight in ((40 * detail, 40), (8 * detail, 24), (2 * detail, 12), (2, 10)))
+    return np.clip(paint * shade[..., None] >> 8, 0, 255).astype(np.uint8)
+
+
+def _colour(rng):
+    """Returns a natural, not too saturated colour: a grey level, and an offset for each channel."""
+    return np.clip(_uniform(rng, 40, 220) + (rng.random_sample(3) - .5) * 70, 20, 235).astype(np.int32)
+
+
+def _noise(rng, height, width, cell, weight):
+    """Returns int32 [height, width]: a smooth random field of cells of `cell` pixels, within +-weight."""
+    shape = height // cell + 2, width // cell + 2
+    field = Image.fromarray((rng.random_sample(shape) * 256).astype(np.uint8))
+    field = np.asarray(field.resize((shape[1] * cell, shape[0] * cell), Image.BICUBIC))
+    return (field[:height, :width].astype(np.int32) - 128) * weight // 128
