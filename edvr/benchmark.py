@@ -13,6 +13,7 @@ implementations within one run, and machines by their share of the matrix-produc
 """
 import importlib
 
+from data_tools.base import files
 from edvr import flags
 from edvr.benchmarks import machine, report
 from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
@@ -35,7 +36,7 @@ def main():
     for line in report.ratios(results):
         print(line)
     if benchmark.json:
-        report.write(benchmark.json, dict(machine=machine.describe(runtime), results=results))
+        files.write_json(benchmark.json, dict(machine=machine.describe(runtime), results=results))
 
 
 if __name__ == '__main__':

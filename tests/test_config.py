@@ -1,4 +1,5 @@
 """Configurations check themselves, survive JSON, and become flags."""
+import json
 import os
 
 import preloaded
@@ -27,7 +28,7 @@ def run_flags(tmp_path_factory):
 
 def test_json_round_trip():
     config = ModelConfig(num_frames=7, with_tsa=False)
-    assert ModelConfig.from_json(config.to_json()) == config
+    assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 @pytest.mark.parametrize('property, cls, names', [

@@ -245,12 +245,12 @@ def test_a_body_of_unknown_length_is_refused(server, tmp_path):
 
 def test_a_file_that_is_too_large_is_refused(server, tmp_path, monkeypatch):
     monkeypatch.setattr(http_fetch, 'MAX_BYTES', len(BODY) - 1)
-    with pytest.raises(UserError, match='the limit is 0.0 GB'):
+    with pytest.raises(UserError, match=r'the limit is 0\.0 GB'):
         get(server, tmp_path)
     monkeypatch.undo()
     free = shutil.disk_usage(str(tmp_path)).free
     server.extra_length = free
-    with pytest.raises(UserError, match='only .* GB are free; free some space'):
+    with pytest.raises(UserError, match=r'only .* GB are free; free some space'):
         get(server, tmp_path)
     assert (tmp_path / 'file.bin.partial').stat().st_size == 0
 

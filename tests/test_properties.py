@@ -1,5 +1,6 @@
 """Properties that hold for all values: of crops and flips, of windows, of records, of configurations."""
 import dataclasses
+import json
 import os
 
 import numpy as np
@@ -180,4 +181,4 @@ def test_flags_to_configuration_to_json_to_configuration(defined, tmp_path, data
     flags.FLAGS.unparse_flags()
     flags.FLAGS(['program'] + command_line.read(['--flagfile=' + path], os.path.dirname(path)).arguments)
     assert flags.build(defined) == config
-    assert defined.from_json(config.to_json()) == config
+    assert defined.from_dict(json.loads(json.dumps(config.to_dict()))) == config

@@ -1,6 +1,7 @@
 """Streaming with kept features against whole windows; sizes, tiles, ensemble, graphs, bad input."""
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import weakref
@@ -322,7 +323,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 def test_another_architecture_names_the_variable_that_differs(tmp_path):
     tiny_checkpoint(tmp_path)
     shutil.copy(str(tmp_path / checkpoints.MODEL_FILE), str(tmp_path / 'kept'))
-    narrow = ModelConfig.from_json((tmp_path / 'kept').read_text())
+    narrow = ModelConfig.from_dict(json.loads((tmp_path / 'kept').read_text()))
     checkpoints.save_model_config(str(tmp_path), narrow.replace(channels=16))
     with pytest.raises(UserError, match=r'has edvr/\S+ with shape \[3, 3, 3, 8\], the network wants \[3, 3, 3, 16\]'):
         Restorer(str(tmp_path))

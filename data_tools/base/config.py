@@ -3,7 +3,6 @@
 A field is the one definition of an option: `data_tools.base.flags` makes the command-line flag from it.
 """
 import dataclasses
-import json
 import typing
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Type, TypeVar
 
@@ -156,12 +155,3 @@ class Config:
             raise ConfigError(['%s has no option %r' % (cls.__name__, name) for name in unknown])
         return cls(**{name: tuple(value) if is_tuple(fields[name]) and isinstance(value, list) else value
                       for name, value in values.items()})
-
-    def to_json(self) -> str:
-        """Returns the fields as JSON."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + '\n'
-
-    @classmethod
-    def from_json(cls: Type[C], text: str) -> C:
-        """Returns the configuration of a text of `to_json`."""
-        return cls.from_dict(json.loads(text))

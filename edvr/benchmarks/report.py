@@ -1,5 +1,4 @@
-"""Results of benchmarks as text and as a JSON file."""
-import json
+"""Results of benchmarks as text."""
 import os
 
 from data_tools.base.errors import UserError
@@ -38,13 +37,3 @@ def check_destination(path):
     if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise UserError('--json=%s cannot be written: it must be a file in a folder that exists and takes files'
                         % path)
-
-
-def write(path, value):
-    """Raises UserError where the file cannot be written."""
-    try:
-        with open(path, 'w') as file:
-            json.dump(value, file, indent=2, sort_keys=True)
-            file.write('\n')
-    except OSError as error:
-        raise UserError('--json=%s cannot be written: %s' % (path, error)) from error

@@ -14,7 +14,7 @@ _FIELDS = schema.Record(**{field.name: schema.Anything() for field in dataclasse
 def save_model_config(model_dir, config):
     """Writes the ModelConfig as `<model_dir>/model.json`; creates the directory."""
     files.make_dir(model_dir)
-    files.write_bytes(os.path.join(model_dir, MODEL_FILE), config.to_json().encode())
+    files.write_json(os.path.join(model_dir, MODEL_FILE), config.to_dict())
 
 
 def load_model_config(path):

@@ -1,9 +1,8 @@
 """The results of an evaluation as text, JSON and CSV."""
 import csv
-import json
 import math
 
-from data_tools.base.files import atomic_path
+from data_tools.base import files
 from edvr.evaluation.measure import mean, median_ms, overall
 
 _LABELS = (('edvr_%s', 'EDVR, rounded to uint8'), ('edvr_%s_unrounded', 'EDVR, not rounded'),
@@ -61,9 +60,7 @@ def to_dict(results, **about):
 
 def write_json(path, content):
     """Writes a dict; an infinite PSNR (equal images) becomes the string "inf", which JSON numbers lack."""
-    with atomic_path(path) as partial, open(partial, 'w') as file:
-        json.dump(_finite(content), file, indent=2, allow_nan=False)
-        file.write('\n')
+    files.write_json(path, _finite(content))
 
 
 def _finite(value):
@@ -77,7 +74,7 @@ def _finite(value):
 def write_csv(path, results):
     """One line per frame (counted from 0), then `mean` lines per clip and over all clips."""
     names = list(results[0].frames[0])
-    with atomic_path(path) as partial, open(partial, 'w', newline='') as file:
+    with files.atomic_path(path) as partial, open(partial, 'w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(['clip', 'frame', 'ms'] + names)
         for result in results:

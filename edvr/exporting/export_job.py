@@ -46,7 +46,7 @@ def export(config, log=print):
             content = _write(draft, destination, graph_def, model, config, facts)
             content['verification'], _ = _verify(draft, prefix, config, log)
         with files.explained(destination):
-            graph_files.write_description(signature.sidecar_path(draft), content)
+            files.write_json(signature.sidecar_path(draft), content)
             graph_files.publish(draft, destination, folder)
     _report(log, content)
     log('written     %s' % destination)

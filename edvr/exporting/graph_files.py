@@ -1,6 +1,5 @@
 """The files of an exported graph: written to a folder beside their destination, and moved after verification."""
 import contextlib
-import json
 import os
 import shutil
 import tempfile
@@ -44,7 +43,7 @@ def write_graph(path, graph_def):
 
 def write_frozen(path, graph_def, model, interface, facts):
     content = signature.describe(model, interface, sha256=write_graph(path, graph_def), **facts)
-    write_description(signature.sidecar_path(path), content)
+    files.write_json(signature.sidecar_path(path), content)
     return content
 
 
@@ -61,14 +60,8 @@ def write_saved_model(path, graph_def, model, interface, facts):
     with open(os.path.join(path, 'saved_model.pb'), 'rb') as file:
         content = signature.describe(model, interface, sha256=signature.checksum(file.read()), **facts)
     os.mkdir(os.path.dirname(signature.sidecar_path(path)))
-    write_description(signature.sidecar_path(path), content)
+    files.write_json(signature.sidecar_path(path), content)
     return content
-
-
-def write_description(path, content):
-    with open(path, 'w', encoding='utf-8') as file:
-        json.dump(content, file, indent=2, sort_keys=True)
-        file.write('\n')
 
 
 def publish(draft, destination, folder):

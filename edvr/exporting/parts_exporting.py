@@ -76,7 +76,7 @@ def _write(draft, destination, graphs, model, interface, soc_version, facts):
         checksums = {part: graph_files.write_graph(getattr(draft, part), graph_def)
                      for part, graph_def in graphs.items()}
         content = parts.describe(model, interface, checksums, commands, **facts)
-        graph_files.write_description(draft.sidecar, content)
+        files.write_json(draft.sidecar, content)
     return content
 
 
