@@ -1,5 +1,8 @@
+import zlib
+
 import numpy as np
 import pytest
+from helpers import smooth_frames
 
 from edvr.data import augment, noise, record_reader
 from edvr.data.input_pipeline import tf
@@ -37,8 +40,8 @@ def test_recorrelate(shape):
 
 def _noisy(kind, level, lq, seed=(1, 2)):
     with tf.Graph().as_default(), tf.Session() as session:
-        return session.run(getattr(noise, kind)(tf.constant(lq), tf.constant(level, tf.float32),
-                                                tf.constant(seed, tf.int64)))
+        return session.run(noise.noisy(tf.constant(lq), kind, tf.constant(level, tf.float32),
+                                       tf.constant(seed, tf.int64)))
 
 
 def test_noise_has_the_requested_strength():
@@ -63,3 +66,13 @@ def test_noise_is_drawn_for_its_share():
         assert (session.run(noisy, {draw: [.6, 0, .9]}) == lq).all()
         assert len(np.unique(session.run(noisy, {draw: [.4, 0, .9]}))) > 10
         assert set(np.unique(session.run(noisy, {draw: [.4, .9, .9]}))) <= {0, 120, 255}
+
+
+def test_noise_is_that_of_earlier_versions():
+    lq = smooth_frames(3, 48, 72)[:, ::2, ::2]
+    with tf.Graph().as_default(), tf.Session() as session:
+        draw = tf.placeholder(tf.float32, [3])
+        noisy = noise.add_noise(tf.constant(lq), draw, tf.constant([5, 7], tf.int64),
+                                ('gaussian', 'salt_pepper', 'speckle'), .5, 50.)
+        pixels = [session.run(noisy, {draw: [.4, kind, .35]}) for kind in (.2, .5, .8)]
+    assert [zlib.crc32(values.tobytes()) for values in pixels] == [1972501164, 2418631663, 282912699]

@@ -1,4 +1,7 @@
 """LQ from GT: values against plain NumPy, and randomness that depends on seed and clip only."""
+import dataclasses
+import zlib
+
 import numpy as np
 import pytest
 from helpers import smooth_frames
@@ -9,6 +12,7 @@ from data_tools.base.errors import UserError
 from data_tools.media import degradation
 from data_tools.media.config import DegradationConfig, MadeLqConfig
 from data_tools.media.degradation import Degradation
+from data_tools.media.noises import NOISES
 
 
 def image(height, width, seed=0):
@@ -119,3 +123,48 @@ def test_options():
     for crf in ((), (1, 2, 3), (30, 20)):
         with pytest.raises(ConfigError, match='it must be one number, or a range such as 15,35'):
             DegradationConfig(crf=crf)
+
+
+def checksum(frames):
+    return zlib.crc32(np.array(frames).tobytes())
+
+
+def test_pixels_and_draws_are_those_of_earlier_versions():
+    gt = smooth_frames(3, 48, 72)
+    shrunk = {(kind, scale): checksum(list(Degradation(kind, scale).apply(gt, 'a')))
+              for kind in ('bicubic', 'bd') for scale in (2, 3, 4)}
+    assert shrunk == {('bicubic', 2): 3734274266, ('bicubic', 3): 2510456989, ('bicubic', 4): 3200755996,
+                      ('bd', 2): 1016680901, ('bd', 3): 1772090726, ('bd', 4): 181586777}
+    noisy = {kind: checksum(degradation.add_noise(gt[0, ::2, ::2], kind, 17.5, np.random.RandomState(3)))
+             for kind in ('gaussian', 'salt_pepper', 'speckle')}
+    assert noisy == dict(gaussian=2644565374, salt_pepper=3142681961, speckle=62584243)
+    made = Degradation('bicubic', 4, noise=('gaussian', 'speckle', 'salt_pepper'), noise_strength=30,
+                       noise_probability=.9, seed=3)
+    assert [checksum(list(made.apply(gt, clip))) for clip in 'abcdef'] == [
+        4077785264, 2835661289, 999369229, 702103670, 4134426691, 3615327508]
+    compressed = Degradation('compressed', 4, crf=(15, 35), seed=1)
+    assert [compressed.crf_of(clip) for clip in 'abcdef'] == [18, 33, 32, 34, 25, 27]
+
+
+def test_jobs_are_those_of_earlier_versions():
+    noise = dict(noise=('gaussian', 'speckle'), noise_probability=.5, noise_strength=30., seed=3)
+    in_job = dict(noise, noise=['gaussian', 'speckle'])
+    assert Degradation('bd', 4).to_job() == dict(kind='bd')
+    assert Degradation('bd', 4, **noise).to_job() == dict(in_job, kind='bd')
+    assert Degradation('compressed', 4, crf=(15, 35), seed=1).to_job() == dict(kind='compressed', crf=[15, 35], seed=1)
+    assert Degradation('compressed', 2, **noise).to_job() == dict(in_job, kind='compressed', crf=[25])
+
+
+def test_options_name_every_kind():
+    fields = {field.name: field.metadata for field in dataclasses.fields(DegradationConfig)}
+    assert fields['degradation']['choices'] == tuple(degradation.DEGRADATIONS) == ('bicubic', 'bd', 'compressed')
+    assert fields['lq_noise']['choices'] == tuple(NOISES) == ('gaussian', 'salt_pepper', 'speckle')
+    for name in degradation.DEGRADATIONS:
+        assert name in fields['degradation']['help']
+    for name in NOISES:
+        assert name in fields['lq_noise_strength']['help']
+
+
+def test_a_job_of_an_unknown_kind_is_refused():
+    with pytest.raises(UserError, match=r"'blur9'.*bicubic, bd, compressed"):
+        Degradation.from_job(dict(make_lq=True, scale=4, degradation=dict(kind='blur9')))

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from edvr.config.losses import LOSSES, REDUCTIONS
 from edvr.network import losses
 
 RANDOM = np.random.RandomState(0)
@@ -17,8 +18,8 @@ def value(build):
                                                                                                    tf.float32)))
 
 
-@pytest.mark.parametrize('reduction', losses.REDUCTIONS)
-@pytest.mark.parametrize('kind', losses.KINDS)
+@pytest.mark.parametrize('reduction', tuple(REDUCTIONS))
+@pytest.mark.parametrize('kind', tuple(LOSSES))
 def test_loss(kind, reduction):
     wanted = {'charbonnier': np.sqrt(DIFFERENCE ** 2 + 1e-12), 'l1': np.abs(DIFFERENCE), 'l2': DIFFERENCE ** 2}[kind]
     wanted = wanted.sum() if reduction == 'sum' else wanted.mean()
@@ -32,7 +33,7 @@ def test_charbonnier_has_a_gradient_where_all_is_right():
 
 
 def test_unknown_loss():
-    with pytest.raises(ValueError, match="'huber' with reduction 'sum'; kinds are charbonnier, l1, l2"):
+    with pytest.raises(ValueError, match=r"'huber'.*charbonnier, l1, l2"):
         losses.loss(None, None, 'huber')
 
 

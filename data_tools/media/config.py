@@ -3,9 +3,8 @@ import dataclasses
 from typing import Optional, Tuple
 
 from data_tools.base.config import Config, option
-
-DEGRADATIONS = ('bicubic', 'bd', 'compressed')
-NOISES = ('gaussian', 'salt_pepper', 'speckle')
+from data_tools.media.degradation import DEGRADATIONS
+from data_tools.media.noises import NOISES, describe_strengths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,17 +13,14 @@ class DegradationConfig(Config):
 
     TITLE = 'LQ made from GT'
 
-    degradation: str = option('bicubic', "how LQ is made: bicubic (Pillow's, antialiased), bd (Gaussian blur of sigma "
-                              '1.6, then every scale-th pixel), compressed (bicubic, then H.264)', choices=DEGRADATIONS,
-                              common=True)
+    degradation: str = option('bicubic', 'how LQ is made: %s' % ', '.join(
+        '%s (%s)' % (name, kind.help) for name, kind in DEGRADATIONS.items()), choices=tuple(DEGRADATIONS), common=True)
     crf: Tuple[int, ...] = option((25,), 'with degradation=compressed: CRF of H.264, 0 is best, 51 worst; two numbers '
                                   'are a range from which each clip draws one', low=0, high=51)
     lq_noise: Tuple[str, ...] = option((), 'noise added after downsampling and before compression; each '
-                                       'noisy clip draws one of these', choices=NOISES)
+                                       'noisy clip draws one of these', choices=tuple(NOISES))
     lq_noise_probability: float = option(1., 'share of the clips that get lq_noise', low=0, high=1)
-    lq_noise_strength: float = option(10., 'upper end of the lq_noise drawn: standard deviation in levels (0-255) for '
-                                      'gaussian, in percent of the value for speckle, percent of replaced pixels for '
-                                      'salt_pepper', low=0, high=100)
+    lq_noise_strength: float = option(10., 'upper end of the lq_noise drawn: ' + describe_strengths(), low=0, high=100)
 
     def problems(self):
         yield from super().problems()

@@ -1,4 +1,4 @@
-"""LQ from GT: downsampling, then noise, then compression.
+"""LQ from GT: downsampling, then noise, then compression. A new kind of degradation is one entry of DEGRADATIONS.
 
 `bicubic` is Pillow's: `Image.resize` with `BICUBIC` widens its kernel (a = -0.5) by the scale when it shrinks, so it
 filters before it subsamples. MATLAB's `imresize`, which made the LQ of REDS, is similar, but border
@@ -22,18 +22,19 @@ from PIL import Image
 
 from data_tools.base.errors import UserError
 from data_tools.media import compression
-from data_tools.media.config import DEGRADATIONS
+from data_tools.media.noises import NOISES
 
 BD_SIGMA = 1.6
+Frames = typing.Iterator[np.ndarray]   # uint8 [H, W, 3] each
 
 
-def make_lq(gt, scale, path='GT frame'):
-    """One frame, smaller, by Pillow's antialiased bicubic.
+def make_lq(gt: np.ndarray, scale: int, path: str = 'GT frame') -> np.ndarray:
+    """Shrinks one frame by Pillow's antialiased bicubic.
 
     Args:
       gt: uint8 [s*H, s*W, 3], RGB.
-      scale: int, s.
-      path: str, what `gt` is, for the error.
+      scale: s.
+      path: what `gt` is, for the error.
     Returns:
       uint8 [H, W, 3].
     Raises:
@@ -43,8 +44,8 @@ def make_lq(gt, scale, path='GT frame'):
     return np.asarray(Image.fromarray(gt).resize((width, height), Image.BICUBIC))
 
 
-def blur_and_subsample(gt, scale, path='GT frame'):
-    """One frame, smaller, by `bd` as described above; arguments, result and errors of `make_lq`."""
+def blur_and_subsample(gt: np.ndarray, scale: int, path: str = 'GT frame') -> np.ndarray:
+    """Shrinks one frame by `bd` as described above; arguments, result and errors of `make_lq`."""
     height, width = _lq_size(gt, scale, path)
     weights = bd_weights(scale)
     reach = (len(weights) - scale) // 2   # pixels of the window on each side of the block of `scale` pixels
@@ -54,8 +55,8 @@ def blur_and_subsample(gt, scale, path='GT frame'):
     return np.floor(image + 0.5).astype(np.uint8)   # MATLAB rounds halves up
 
 
-def bd_weights(scale):
-    """The Gaussian of `bd` along one axis, float64 [12] or, for odd scales, [11]; sum 1."""
+def bd_weights(scale: int) -> np.ndarray:
+    """Returns the Gaussian of `bd` along one axis, float64 [12] or, for odd scales, [11]; sum 1."""
     taps = 2 * math.ceil(3 * BD_SIGMA) + (1 if scale % 2 else 2)
     distance = np.arange(taps) - (taps - 1) / 2
     weights = np.exp(-distance ** 2 / (2 * BD_SIGMA ** 2))
@@ -70,10 +71,40 @@ def _lq_size(gt, scale, path):
     return height // scale, width // scale
 
 
+class Kind(typing.NamedTuple):
+    """A kind of degradation.
+
+    Attributes:
+      help: what it does, for the help of the option.
+      downsample: function (gt uint8 [s*H, s*W, 3], s int, what `gt` is str) -> uint8 [H, W, 3].
+      whole_clip: None, or a function (frames, Degradation, name of the clip) -> frames, for what depends on the other
+        frames of the clip; frames are iterators of uint8 [H, W, 3], after downsampling and noise.
+      parameters: the fields of Degradation that determine its pixels together with the seed, beside noise.
+      published_as: the kind of LQ of published data sets that it makes, see `dataset_layouts.Layout`.
+    """
+    help: str
+    downsample: typing.Callable[[np.ndarray, int, str], np.ndarray]
+    whole_clip: typing.Optional[typing.Callable[[Frames, 'Degradation', str], Frames]] = None
+    parameters: typing.Tuple[str, ...] = ()
+    published_as: str = 'BI'
+
+
+DEGRADATIONS = {
+    'bicubic': Kind("Pillow's, antialiased", make_lq),
+    'bd': Kind('Gaussian blur of sigma 1.6, then every scale-th pixel', blur_and_subsample, published_as='BD'),
+    'compressed': Kind('bicubic, then H.264', make_lq, parameters=('crf',), whole_clip=lambda frames, made, clip:
+                       compression.through_h264(frames, made.crf_of(clip))),
+}
+
+
 class Degradation(typing.NamedTuple):
     """How LQ is made from GT; a function of the clip's name and the seed, independent of the worker.
 
-    kind, crf, noise, noise_probability, noise_strength: see the options of DegradationConfig. scale: int. seed: int.
+    Attributes:
+      kind: name of DEGRADATIONS.
+      scale: size of GT over size of LQ.
+      crf, noise, noise_probability, noise_strength: see the options of DegradationConfig.
+      seed: of all that is random.
     """
     kind: str
     scale: int
@@ -84,19 +115,25 @@ class Degradation(typing.NamedTuple):
     seed: int = 0
 
     @classmethod
-    def from_config(cls, config, scale, seed=0):
-        """The Degradation of a DegradationConfig."""
+    def from_config(cls, config, scale: int, seed: int = 0) -> 'Degradation':
+        """Returns the Degradation of a DegradationConfig."""
         return cls(config.degradation, scale, config.crf, config.lq_noise, config.lq_noise_probability,
                    config.lq_noise_strength, seed)
 
     @classmethod
-    def if_wanted(cls, config, scale, seed=0):
-        """The Degradation of a MadeLqConfig, or None without make_lq."""
+    def if_wanted(cls, config, scale: int, seed: int = 0) -> typing.Optional['Degradation']:
+        """Returns the Degradation of a MadeLqConfig, or None without make_lq."""
         return cls.from_config(config, scale, seed) if config.make_lq else None
 
     @classmethod
-    def from_job(cls, job):
-        """The Degradation that a set was packed with (the `job` of its manifest), or None if its LQ was not made."""
+    def from_job(cls, job: typing.Dict[str, typing.Any]) -> typing.Optional['Degradation']:
+        """Returns the Degradation that a set was packed with, or None if its LQ came with it.
+
+        Args:
+          job: the `job` of its manifest.
+        Raises:
+          UserError: the kind of degradation is unknown.
+        """
         if not job.get('make_lq'):
             return None
         values = dict(job.get('degradation') or dict(kind='bicubic'))   # older versions had only bicubic
@@ -106,51 +143,46 @@ class Degradation(typing.NamedTuple):
         return cls(**dict(values, scale=job['scale'], crf=tuple(values.get('crf', ())),
                           noise=tuple(values.get('noise', ()))))
 
-    def to_job(self):
-        """The parameters that determine the pixels, as a dict for JSON."""
-        values = dict(kind=self.kind)
-        if self.kind == 'compressed':
-            values.update(crf=list(self.crf), seed=self.seed)
-        if self.noise:
-            values.update(noise=list(self.noise), noise_probability=self.noise_probability,
-                          noise_strength=self.noise_strength, seed=self.seed)
-        return values
+    def to_job(self) -> typing.Dict[str, typing.Any]:
+        """Returns the parameters that determine the pixels, as a dict for JSON."""
+        names = DEGRADATIONS[self.kind].parameters
+        names += ('noise', 'noise_probability', 'noise_strength') if self.noise else ()
+        names += ('seed',) if names else ()
+        values = {name: getattr(self, name) for name in ('kind',) + names}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @property
-    def needs_whole_clip(self):
+    def needs_whole_clip(self) -> bool:
         """Whether a frame of LQ depends on the frames before it."""
-        return self.kind == 'compressed'
+        return DEGRADATIONS[self.kind].whole_clip is not None
 
-    def apply(self, gt, clip, start=0):
-        """LQ frames of a clip.
+    def apply(self, gt: typing.Iterable[np.ndarray], clip: str, start: int = 0) -> Frames:
+        """Makes the LQ frames of a clip.
 
         Args:
-          gt: iterable of uint8 [s*H, s*W, 3], the frames from number `start` on; all of the clip where
-            `needs_whole_clip`.
-          clip: str, its name; what is random depends on it.
-          start: int.
+          gt: uint8 [s*H, s*W, 3] each, the frames from number `start` on; all of the clip if `needs_whole_clip`.
+          clip: its name; what is random depends on it.
+          start: number of the first frame of `gt`.
         Yields:
           uint8 [H, W, 3] for each.
         Raises:
           UserError: a side of a frame is no multiple of the scale; ffmpeg fails.
         """
-        if self.kind == 'compressed':
-            return compression.through_h264(self._downsampled(gt, clip, start), self.crf_of(clip))
-        return self._downsampled(gt, clip, start)
+        whole_clip, frames = DEGRADATIONS[self.kind].whole_clip, self._downsampled(gt, clip, start)
+        return whole_clip(frames, self, clip) if whole_clip else frames
 
-    def crf_of(self, clip):
-        """The CRF that a clip gets, int."""
+    def crf_of(self, clip: str) -> int:
+        """Returns the CRF that a clip gets."""
         return int(self._random(clip, 'crf').randint(self.crf[0], self.crf[-1] + 1))
 
     def _downsampled(self, gt, clip, start):
-        shrink = blur_and_subsample if self.kind == 'bd' else make_lq
-        noise = self._noise_of(clip)
+        downsample, noise = DEGRADATIONS[self.kind].downsample, self._noise_of(clip)
         for index, frame in enumerate(gt, start):
-            lq = shrink(frame, self.scale, 'frame %d of clip %s' % (index, clip))
+            lq = downsample(frame, self.scale, 'frame %d of clip %s' % (index, clip))
             yield noise(lq, self._random(clip, index)) if noise else lq
 
     def _noise_of(self, clip):
-        """None, or a function (frame, RandomState) -> frame: the noise that a clip gets, of one kind and strength."""
+        """Returns a function (frame, RandomState) -> frame for the noise that a clip gets, of one kind; or None."""
         draw = self._random(clip, 'noise').uniform(size=3)
         if not self.noise or draw[0] >= self.noise_probability:
             return None
@@ -162,21 +194,29 @@ class Degradation(typing.NamedTuple):
                                       zlib.crc32(str(use).encode('utf-8'))])
 
 
-def add_noise(frame, kind, level, random):
-    """A frame with noise, as the training adds it to crops.
+def add_noise(frame: np.ndarray, kind: str, level: float, random: np.random.RandomState) -> np.ndarray:
+    """Returns a frame with noise, as the training adds it to crops.
 
     Args:
       frame: uint8 [H, W, 3].
-      kind: 'gaussian' (standard deviation `level` in grey levels), 'speckle' (`level` percent of each value) or
-        'salt_pepper' (`level` percent of the pixels become black or white, half of them each).
-      level: float.
-      random: np.random.RandomState.
+      kind: name of NOISES.
+      level: its strength.
     Returns:
       uint8 [H, W, 3], rounded and clipped to 0..255.
     """
-    if kind == 'salt_pepper':
-        where, share = random.uniform(size=frame.shape[:2] + (1,)), level / 200
-        return np.where(where < share, 0, np.where(where >= 1 - share, 255, frame)).astype(np.uint8)
-    noise = random.normal(size=frame.shape)
-    noisy = frame + level * noise if kind == 'gaussian' else frame * (1 + level / 100 * noise)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    values = NOISES[kind].apply(frame.astype(np.float64), level, _Random(frame.shape, random))
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+class _Random:
+    """The random numbers of one frame, as `data_tools.media.noises` uses them."""
+    where = staticmethod(np.where)
+
+    def __init__(self, shape, random):
+        self._shape, self._random = shape, random
+
+    def normal(self):
+        return self._random.normal(size=self._shape)
+
+    def uniform(self):
+        return self._random.uniform(size=self._shape[:2] + (1,))

@@ -64,7 +64,6 @@ def regroup(root_dir, output_dir, mode='link', lq='sharp_bicubic', split='reds4'
       output_dir: str, where `images` and `sets` go; may be `root_dir`.
       mode: str, one of MODES.
       lq: str, one of LQ_KINDS; 'none' brings GT only.
-      scale: int, GT size / LQ size; REDS comes with 4.
       split: str, key of SPLITS.
       partial: bool, accept that clips or frames are missing from the download.
     Raises:

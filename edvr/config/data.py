@@ -4,6 +4,7 @@ import typing
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
+from data_tools.media.noises import NOISES, describe_strengths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +30,10 @@ class DataConfig(Config):
     transpose: bool = option(True, 'swap rows and columns of half of the samples')
     reverse: bool = option(False, 'play half of the windows backwards')
     noise_kinds: typing.Tuple[str, ...] = option((), 'noise on LQ; each noisy sample draws one of these',
-                                                 choices=('gaussian', 'salt_pepper', 'speckle'))
+                                                 choices=tuple(NOISES))
     noise_probability: float = option(0.5, 'share of samples that get noise, when noise_kinds are given', low=0,
                                       high=1)
-    noise_strength: float = option(10.0, 'largest noise: standard deviation in levels '
-                                   '(0-255) for gaussian, in percent of the value for speckle, percent of '
-                                   'replaced pixels for salt_pepper', low=0, high=100)
+    noise_strength: float = option(10.0, 'largest noise: ' + describe_strengths(), low=0, high=100)
 
     crops_per_record: int = option(1, 'crops from each window that is read (K); raise it when reading limits the '
                                    'speed: a slow disk or network, or too little CPU', low=1, common=True)

@@ -4,6 +4,7 @@ from typing import Iterator, Tuple
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
+from edvr.config.losses import LOSSES, REDUCTIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,10 +15,10 @@ class RecipeConfig(Config):
 
     steps: int = option(600000, 'updates in total, counted over all resumes of the run', low=1, common=True,
                         may_change=True, counts_steps=True)
-    loss: str = option('charbonnier', 'distance between restored and true frame: charbonnier (a smooth l1), l1, l2',
-                       choices=('charbonnier', 'l1', 'l2'))
+    loss: str = option('charbonnier', 'distance between restored and true frame: %s' % ', '.join(
+        '%s (%s)' % (name, loss.help) for name, loss in LOSSES.items()), choices=tuple(LOSSES))
     loss_reduction: str = option('sum', 'over pixels, channels and the whole batch: sum (the published recipe; the '
-                                 'loss looks huge, see the PSNR beside it) or mean', choices=('sum', 'mean'))
+                                 'loss looks huge, see the PSNR beside it) or mean', choices=tuple(REDUCTIONS))
     init_from: str = option('', 'training directory or checkpoint prefix to take the weights from when the run '
                             'starts (not when it resumes); only variables of the fusion may be missing there, for '
                             'training in stages', common=True)

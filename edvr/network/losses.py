@@ -3,39 +3,30 @@ import math
 
 import tensorflow.compat.v1 as tf
 
-KINDS = ('charbonnier', 'l1', 'l2')
-REDUCTIONS = ('sum', 'mean')
-EPSILON = 1e-12   # inside the root of Charbonnier, as in the reference recipe
+from edvr.config.losses import LOSSES, REDUCTIONS
 
 
-def loss(sr, gt, kind='charbonnier', reduction='sum'):
-    """The loss of a batch.
+def loss(sr: tf.Tensor, gt: tf.Tensor, kind: str = 'charbonnier', reduction: str = 'sum') -> tf.Tensor:
+    """Computes the loss of a batch.
 
     Args:
       sr: float32 [N, H, W, 3], restored frames, in [0, 1] but not clipped.
       gt: float32 [N, H, W, 3] in [0, 1], or uint8.
-      kind: 'charbonnier' (sqrt(d^2 + 1e-12)), 'l1' or 'l2'.
+      kind: name of LOSSES.
       reduction: 'sum' over everything (the reference recipe; its size grows with batch and crop) or 'mean'.
     Returns:
       float32 scalar.
     Raises:
       ValueError: unknown kind or reduction.
     """
-    if kind not in KINDS or reduction not in REDUCTIONS:
+    if kind not in LOSSES or reduction not in REDUCTIONS:
         raise ValueError('loss %r with reduction %r; kinds are %s, reductions %s'
-                         % (kind, reduction, ', '.join(KINDS), ', '.join(REDUCTIONS)))
-    difference = sr - as_float(gt)
-    if kind == 'l1':
-        values = tf.abs(difference)
-    else:
-        values = tf.square(difference)
-        if kind == 'charbonnier':
-            values = tf.sqrt(values + EPSILON)
-    return tf.reduce_sum(values) if reduction == 'sum' else tf.reduce_mean(values)
+                         % (kind, reduction, ', '.join(LOSSES), ', '.join(REDUCTIONS)))
+    return REDUCTIONS[reduction](tf, LOSSES[kind].terms(tf, sr, as_float(gt)))
 
 
-def psnr(sr, gt):
-    """Mean over the batch of the PSNR in dB of `sr` clipped to [0, 1], over all pixels and colours.
+def psnr(sr: tf.Tensor, gt: tf.Tensor) -> tf.Tensor:
+    """Computes the mean over the batch of the PSNR in dB of `sr` clipped to [0, 1], over all pixels and colours.
 
     Args:
       sr: float32 [N, H, W, 3].
@@ -47,6 +38,6 @@ def psnr(sr, gt):
     return tf.reduce_mean(tf.log(tf.maximum(error, 1e-10)) * (-10.0 / math.log(10.0)))
 
 
-def as_float(frames):
-    """uint8 frames as float32 in [0, 1]; other dtypes are returned unchanged."""
+def as_float(frames: tf.Tensor) -> tf.Tensor:
+    """Converts uint8 frames to float32 in [0, 1]; returns other dtypes unchanged."""
     return tf.cast(frames, tf.float32) / 255.0 if frames.dtype == tf.uint8 else frames
