@@ -4,6 +4,12 @@
     python -m data_tools.check_tfrecords --data_dir=REDS/tfrecords --deep               decodes every record as well
     python -m data_tools.check_tfrecords --data_dir=REDS/tfrecords --source=REDS/images compares with the frames as well
 """
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
+
 from tqdm import tqdm
 
 from data_tools.base import flags
@@ -11,11 +17,16 @@ from data_tools.packing.config import CheckConfig
 from data_tools.packing.verification import check_set
 
 
-def main():
+def main() -> int:
     """Returns the exit code."""
     config = flags.build(CheckConfig)
     return 1 if check_set(config.data_dir, config.deep, config.source, lambda text: tqdm.write('wrong: ' + text)) else 0
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, CheckConfig)
+
+
+if __name__ == '__main__':
+    run()

@@ -8,14 +8,26 @@ Archives are stored in ROOT/downloads, frames in ROOT/train/train_sharp/000/0000
 An archive is removed after it is unpacked (--keep_zips keeps it); ROOT/downloads/NAME.done marks it as done.
 REDS x4 training needs the four subsets above: a download of about 40 GB, and as much again while unpacking.
 """
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
+
 from data_tools.base import flags
 from data_tools.reds.config import DownloadConfig
 from data_tools.reds.download import get_subsets
 
 
-def main():
+def main() -> None:
+    """Downloads and unpacks the subsets."""
     get_subsets(flags.build(DownloadConfig))
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, DownloadConfig)
+
+
+if __name__ == '__main__':
+    run()

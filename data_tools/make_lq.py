@@ -7,14 +7,26 @@
 With --make_lq, make_tfrecords, evaluate and train make the same LQ while they read. The same command resumes a stopped
 run; it makes clips again whose source has changed.
 """
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
+
 from data_tools.base import flags
 from data_tools.lq.config import MakeLqConfig
 from data_tools.lq.writer import write_lq
 
 
-def main():
+def main() -> None:
+    """Writes the LQ clips."""
     write_lq(flags.build(MakeLqConfig))
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, MakeLqConfig)
+
+
+if __name__ == '__main__':
+    run()

@@ -7,13 +7,20 @@ The same flags give the same pixels on every machine. The clips serve to try the
 
 The same command resumes an interrupted run.
 """
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
+
 from data_tools.base import flags
 from data_tools.base.worker_pool import available_cores
 from data_tools.sample.clips import make_clips
 from data_tools.sample.config import SampleConfig
 
 
-def main():
+def main() -> None:
+    """Writes the clips."""
     config = flags.build(SampleConfig)
     make_clips(config.output_dir, config.num_clips, config.num_frames, *config.size, scale=config.scale,
                seed=config.seed, first_clip=config.first_clip, num_workers=config.num_workers or available_cores())
@@ -21,5 +28,10 @@ def main():
                                                           config.scale, config.output_dir))
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, SampleConfig)
+
+
+if __name__ == '__main__':
+    run()

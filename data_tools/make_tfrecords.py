@@ -10,14 +10,26 @@ command resumes a stopped run. manifest.json is written last.
 Several hosts can share the work: with --runner Apache Beam packs the shards; without Beam each host packs a
 --shard_range, then one run with --merge_manifests writes the manifest.
 """
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
+
 from data_tools.base import flags
 from data_tools.packing.config import PackConfig
 from data_tools.packing.pack import pack_set
 
 
-def main():
+def main() -> None:
+    """Packs the set."""
     pack_set(flags.build(PackConfig))
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, PackConfig)
+
+
+if __name__ == '__main__':
+    run()

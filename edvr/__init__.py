@@ -8,9 +8,8 @@ import importlib
 import os
 import warnings
 
-from data_tools.base import entry
+from data_tools.base.version import __version__ as __version__
 
-entry.require_program(__file__)
 # TensorFlow reads this when it is loaded: its start-up messages (also errors about absent GPUs) would hide the lines of
 # the program. Failures are still raised as Python exceptions.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -20,7 +19,7 @@ warnings.filterwarnings('ignore', category=FutureWarning, module=r'(tensorflow|t
 _PUBLIC = {'Restorer': 'edvr.restore.restorer'}
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name not in _PUBLIC:
         raise AttributeError('module %r has no attribute %r' % (__name__, name))
     return getattr(importlib.import_module(_PUBLIC[name]), name)

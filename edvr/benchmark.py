@@ -12,19 +12,26 @@ implementations within one run, and machines by their share of the matrix-produc
 --batch_size is given. Restrict the cores with taskset.
 """
 import importlib
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
 
 from data_tools.base import files
 from edvr import flags
-from edvr.benchmarks import machine, report
 from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
 
+CONFIGS = (BenchmarkConfig, ModelConfig, DataConfig, RuntimeConfig)
 STEP_BATCH = 4   # of the published figures; a device's batch of 32 would take most of a minute on a CPU
 
 
-def main():
-    benchmark, model, data, runtime = flags.build_all(BenchmarkConfig, ModelConfig, DataConfig, RuntimeConfig)
+def main() -> None:
+    """Measures, and prints the results."""
+    benchmark, model, data, runtime = flags.build_all(*CONFIGS)
     if benchmark.what in ('step', 'all') and not flags.FLAGS['batch_size'].present:
         data = data.replace(batch_size=STEP_BATCH)
+    from edvr.benchmarks import machine, report
     if benchmark.json:
         report.check_destination(benchmark.json)   # before minutes of measuring
     subject = importlib.import_module('edvr.benchmarks.' + benchmark.what)
@@ -39,5 +46,10 @@ def main():
         files.write_json(benchmark.json, dict(machine=machine.describe(runtime), results=results))
 
 
+def run() -> None:
+    """Runs the program."""
+    flags.run(main, *CONFIGS)
+
+
 if __name__ == '__main__':
-    flags.run(main, BenchmarkConfig, ModelConfig, DataConfig, RuntimeConfig)
+    run()

@@ -3,15 +3,28 @@
     python -m edvr.benchmark --what=all --json=benchmarks/MACHINE.json
     python -m edvr.benchmark_page                                         writes benchmarks/README.md and its plots
 """
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
+
 from edvr import flags
-from edvr.benchmarks import page
 from edvr.config.benchmark import PageConfig
 
 
-def main():
-    for path in page.make(flags.build(PageConfig).input_dir):
+def main() -> None:
+    """Writes the page, and prints the paths of its files."""
+    config = flags.build(PageConfig)
+    from edvr.benchmarks import page
+    for path in page.make(config.input_dir):
         print(path)
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, PageConfig)
+
+
+if __name__ == '__main__':
+    run()

@@ -5,15 +5,22 @@
 
 All devices of the host share the frames; the numbers do not depend on how many there are.
 """
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
+
 from edvr import flags
 from edvr.config.host import HostConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
-from edvr.evaluation import clip_set, watch
-from edvr.sharing.workers import ThisProcess, open_workers, take_one_device
 
 
-def main():
+def main() -> None:
+    """Evaluates the clips once, or each new checkpoint."""
     restore_config, config, host = flags.build_all(RestoreConfig, EvaluateConfig, HostConfig)
+    from edvr.evaluation import clip_set, watch
+    from edvr.sharing.workers import ThisProcess, open_workers, take_one_device
     clip_set.make_folders(config)
     if config.watch:
         take_one_device(restore_config.device, host, '--watch')
@@ -27,5 +34,10 @@ def main():
             clip_set.evaluate_and_write(workers, clips, restore_config, config)
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, RestoreConfig, EvaluateConfig, HostConfig)
+
+
+if __name__ == '__main__':
+    run()

@@ -9,14 +9,27 @@
 The input node is `L_input`, the output node `SR_output`. Beside EDVR.pb lies EDVR.json: shapes, types, value ranges,
 checksum, the network. From Python: `edvr.exporting.export_job.export`.
 """
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
+
 from edvr import flags
 from edvr.config.export import ExportConfig
-from edvr.exporting.export_job import export
 
 
-def main():
-    export(flags.build(ExportConfig))
+def main() -> None:
+    """Writes the graph."""
+    config = flags.build(ExportConfig)
+    from edvr.exporting.export_job import export
+    export(config)
+
+
+def run() -> None:
+    """Runs the program."""
+    flags.run(main, ExportConfig)
 
 
 if __name__ == '__main__':
-    flags.run(main, ExportConfig)
+    run()

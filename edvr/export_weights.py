@@ -4,16 +4,28 @@
 
 From Python: `edvr.pytorch.weights.export_weights`.
 """
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
+
 from edvr import flags
 from edvr.config.export import ExportWeightsConfig
-from edvr.pytorch import state_dict, weights
 
 
-def main():
+def main() -> None:
+    """Writes the PyTorch checkpoint."""
     options = flags.build(ExportWeightsConfig)
+    from edvr.pytorch import state_dict, weights
     config, tensors = weights.export_weights(options.checkpoint, options.destination, options.use_ema)
     print('%s: %d tensors; %s' % (options.destination, tensors, state_dict.describe(config)))
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, ExportWeightsConfig)
+
+
+if __name__ == '__main__':
+    run()

@@ -7,13 +7,17 @@ weights' shapes. The result is a model directory for edvr.evaluate, edvr.infer, 
 Python: `edvr.pytorch.weights.import_weights`.
 """
 import dataclasses
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
 
 from absl import flags as absl_flags
 
 from data_tools.base.errors import UserError
 from edvr import flags
 from edvr.config import Config, option
-from edvr.pytorch import reference_check, state_dict, weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,13 +27,15 @@ class ImportConfig(Config):
     TITLE = 'import'
 
     output_dir: str = option('', 'model directory to make')
-    verify: bool = option(False, 'compare a small forward pass with BasicSR, where it is installed')
+    verify: bool = option(False, 'compare a small forward pass with BasicSR, if it is installed')
 
 
-def main():
+def main() -> None:
+    """Writes the model directory."""
     source, options = flags.FLAGS['from'].value, flags.build(ImportConfig)
     if not source or not options.output_dir:
         raise UserError('give --from=FILE.pth and --output_dir=DIRECTORY')
+    from edvr.pytorch import reference_check, state_dict, weights
     prefix, config, state = weights.import_weights(source, options.output_dir)
     print('%s: %s parameters; %s' % (prefix, format(sum(value.size for value in state.values()), ','),
                                      state_dict.describe(config)))
@@ -37,6 +43,11 @@ def main():
         print(reference_check.verify(prefix, state, config))
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     absl_flags.DEFINE_string('from', None, 'PyTorch checkpoint (.pth)', module_name=ImportConfig.TITLE)
     flags.run(main, ImportConfig)
+
+
+if __name__ == '__main__':
+    run()

@@ -6,21 +6,26 @@
 All devices of the host share the frames; with --runner Apache Beam restores the clips, on many machines. An interrupted
 run continues: the same command restores what is missing, frames of a folder, segments of a video.
 """
+import os
 import signal
 import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
 
 from edvr import flags
 from edvr.config.host import HostConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.output import infer_job
-from edvr.sharing.workers import open_workers, take_one_device
 
 
-def main():
+def main() -> None:
+    """Restores the clips or the video."""
     # as an exception, so that partial files are removed
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(128 + signal.SIGTERM))
     config, restore_config, host = flags.build_all(InferConfig, RestoreConfig, HostConfig)
+    from edvr.output import infer_job
+    from edvr.sharing.workers import open_workers, take_one_device
     if config.runner:
         take_one_device(restore_config.device, host, '--runner')
         infer_job.restore_with_beam(restore_config, config)
@@ -33,5 +38,10 @@ def main():
             infer_job.restore(workers, restore_config, config)
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, InferConfig, RestoreConfig, HostConfig)
+
+
+if __name__ == '__main__':
+    run()

@@ -7,20 +7,25 @@
 shots.json can be edited and given to make_tfrecords, evaluate and infer as --shots.
 """
 import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
 
 from data_tools.base import program
-from data_tools.media.images import write_png
 from edvr import flags
 from edvr.config import DataConfig
 from edvr.config.inspection import InspectConfig
-from edvr.data import inspection
-from edvr.tensorboard.event_writer import EventWriter
 
 
-def main():
+def main() -> None:
+    """Writes the contact sheets, and prints the table."""
     config, data = flags.build_all(InspectConfig, DataConfig)
     if config.source and not program.started().gives('data_dir'):
         data = data.replace(data_dir='')
+    from data_tools.media.images import write_png
+    from edvr.data import inspection
+    from edvr.tensorboard.event_writer import EventWriter
     sheets, lines = inspection.look(config, data)
     with EventWriter(config.output_dir) as events:
         for name, image in sorted(sheets.items()):
@@ -30,5 +35,10 @@ def main():
     print('%s: %s' % (config.output_dir, ', '.join(name + '.png' for name in sorted(sheets))))
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, InspectConfig, DataConfig)
+
+
+if __name__ == '__main__':
+    run()

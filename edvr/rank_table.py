@@ -5,16 +5,28 @@
 
 Ranks are counted host by host, in the order given.
 """
+import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
+
 from edvr import flags
 from edvr.config.rank_table import RankTableConfig
-from edvr.launch import rank_table
 
 
-def main():
+def main() -> None:
+    """Writes the rank table."""
     config = flags.build(RankTableConfig)
+    from edvr.launch import rank_table
     ranks = rank_table.write(config)
     print('%s: %d ranks on %d servers' % (config.output, len(ranks), len(config.hosts)))
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, RankTableConfig)
+
+
+if __name__ == '__main__':
+    run()

@@ -7,6 +7,10 @@ It starts its own ranks: --num_devices on each of --hosts. Ctrl-C or SIGTERM sav
 or 143; the same command continues the run.
 """
 import os
+import sys
+
+if not __package__:   # started by its path
+    sys.path[0] = os.path.dirname(sys.path[0])
 
 from data_tools.base import program
 from data_tools.record.manifest import Manifest
@@ -17,7 +21,7 @@ from edvr.launch import launch
 CONFIGS = (ModelConfig, DataConfig, TrainingConfig, RuntimeConfig, RanksConfig)
 
 
-def main():
+def main() -> int:
     """Returns the exit code."""
     model, data, training, runtime, ranks = flags.build_all(*CONFIGS)
     log_dir = ranks.logs or os.path.join(training.model_dir, 'logs')
@@ -39,5 +43,10 @@ def main():
     return Run(model, data, training, runtime, ranks, program.started()).train()
 
 
-if __name__ == '__main__':
+def run() -> None:
+    """Runs the program."""
     flags.run(main, *CONFIGS)
+
+
+if __name__ == '__main__':
+    run()

@@ -10,10 +10,10 @@ from data_tools.base.files import read_json, write_json
 from data_tools.media.images import write_png
 from edvr import demo
 from edvr.config.demo import DemoConfig
-from edvr.demonstration import line
-from edvr.demonstration.report import report
+from edvr.demonstration import pipeline, steps
+from edvr.demonstration import report as reporting
 
-STATION = '''
+STEP = '''
 import os, sys
 output, text = sys.argv[1:]
 os.makedirs(output, exist_ok=True)
@@ -38,8 +38,8 @@ signal.pause()
 
 @pytest.fixture
 def out(tmp_path, monkeypatch):
-    """A folder to demonstrate in; the modules of the stations can be started by their names."""
-    for name, text in (('station', STATION), ('fails', FAILS), ('interrupted', INTERRUPTED)):
+    """A folder to demonstrate in; the modules of the steps can be started by their names."""
+    for name, text in (('step', STEP), ('fails', FAILS), ('interrupted', INTERRUPTED)):
         (tmp_path / (name + '.py')).write_text(text)
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))
     monkeypatch.chdir(str(tmp_path))
@@ -48,13 +48,13 @@ def out(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(out, monkeypatch, capfd):
-    """Runs the whole program on a line of three stations; returns {name: 'ran' or 'done before'}."""
+    """Runs the whole program on three steps; returns {name: 'ran' or 'done before'}."""
     def run(second='one', fresh=False):
-        programs = [line.Station(name, 'station', [os.path.join(out, name), text], [name])
+        programs = [pipeline.Step(name, 'step', [os.path.join(out, name), text], [name])
                     for name, text in (('a', 'one'), ('b', second), ('c', 'one'))]
-        monkeypatch.setattr(demo, 'stations', lambda *args: programs)
+        monkeypatch.setattr(steps, 'steps', lambda *args: programs)
         monkeypatch.setattr(demo.flags, 'build', lambda cls: DemoConfig(output_dir=out, fresh=fresh))
-        monkeypatch.setattr(demo, 'report', lambda folder, seconds: print('reported', seconds > 0))
+        monkeypatch.setattr(reporting, 'report', lambda folder, seconds: print('reported', seconds > 0))
         demo.main()
         output = capfd.readouterr().out
         assert output.endswith('reported True\n')
@@ -73,30 +73,30 @@ def test_what_is_done_is_skipped_and_a_change_renews_what_follows(out, run):
     assert run('two', fresh=True) == ['ran'] * 3
 
 
-def test_what_follows_a_failed_station_does_not_count_any_more(out, run):
+def test_what_follows_a_failed_step_does_not_count_any_more(out, run):
     run()
     with pytest.raises(UserError, match='exit code'):
         run('no/such/folder')
-    assert sorted(os.listdir(os.path.join(out, line.MARK))) == ['a'] and not os.path.exists(os.path.join(out, 'c'))
+    assert sorted(os.listdir(os.path.join(out, pipeline.MARK))) == ['a'] and not os.path.exists(os.path.join(out, 'c'))
 
 
-def test_a_station_that_fails_is_reported_and_run_again(out, capfd):
-    line.prepare(out, fresh=False)
-    station = line.Station('b', 'fails', [])
+def test_a_step_that_fails_is_reported_and_run_again(out, capfd):
+    pipeline.prepare(out, fresh=False)
+    step = pipeline.Step('b', 'fails', [])
     with pytest.raises(UserError, match=r'fails ended with exit code 3 \(its output: .*b\.log\)'):
-        line.run_line(out, [station])
+        pipeline.run(out, [step])
     assert 'about to fail' in capfd.readouterr().out
     open('repaired', 'w').close()
-    assert line.run_line(out, [station]) == line.run_line(out, [station]) > 0
+    assert pipeline.run(out, [step]) == pipeline.run(out, [step]) > 0
     assert capfd.readouterr().out.count('b: done before') == 1
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_are_forwarded_and_the_exit_code_of_the_program_is_returned(out, number, capfd):
-    line.prepare(out, fresh=False)
+    pipeline.prepare(out, fresh=False)
     before = signal.getsignal(number)
     with pytest.raises(UserError, match='exit code %d' % (128 + number)):
-        line.run_station(out, line.Station('b', 'interrupted', [str(int(number))]))
+        pipeline.run_step(out, pipeline.Step('b', 'interrupted', [str(int(number))]))
     assert 'saved, got %d' % number in capfd.readouterr().out
     assert signal.getsignal(number) == before
 
@@ -105,7 +105,7 @@ def test_signals_are_forwarded_and_the_exit_code_of_the_program_is_returned(out,
 def test_a_foreign_folder_is_refused(tmp_path, fresh):
     (tmp_path / 'thesis.tex').write_text('years of work')
     with pytest.raises(UserError, match='holds files that no demonstration made'):
-        line.prepare(str(tmp_path), fresh)
+        pipeline.prepare(str(tmp_path), fresh)
     assert os.listdir(str(tmp_path)) == ['thesis.tex']
 
 
@@ -118,14 +118,14 @@ def test_report(tmp_path, capsys):
     for folder, value in (('restored', 100), ('restored_by_graph', 101)):
         (tmp_path / folder).mkdir()
         write_png(os.path.join(out, folder, '0.png'), frame + value)
-    report(out, 12.34)
+    reporting.report(out, 12.34)
     summary = read_json(os.path.join(out, 'summary.json'))
     assert (summary['bicubic_psnr'], summary['edvr_psnr'], summary['samples_per_s']) == (24, 25, 6)
     assert (summary['export_max_abs_diff'], summary['restored_max_gray_levels_diff']) == (1e-7, 1)
     assert summary['seconds'] == 12.3 and 'tensorboard --logdir=' in capsys.readouterr().out
     write_png(os.path.join(out, 'restored_by_graph', '0.png'), frame + 102)
     with pytest.raises(UserError, match='differ from the checkpoint by 2 gray levels'):
-        report(out, 1)
+        reporting.report(out, 1)
     write_png(os.path.join(out, 'restored_by_graph', '1.png'), frame)
     with pytest.raises(UserError, match='do not hold the same frames'):
-        report(out, 1)
+        reporting.report(out, 1)

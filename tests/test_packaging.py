@@ -10,6 +10,8 @@ import zipfile
 import pytest
 from conftest import ROOT
 
+import edvr
+
 
 def programs():
     """Names of the modules that run as programs, such as edvr.train."""
@@ -31,7 +33,7 @@ def test_every_program_is_a_command():
     with open(os.path.join(ROOT, 'pyproject.toml')) as file:
         text = file.read()
     listed = re.search(r'\[project\.scripts\]\n((?:\S.*\n)+)', text).group(1)
-    assert sorted(listed.splitlines()) == sorted('%s = "edvr.commands:main"' % command(name) for name in programs())
+    assert sorted(listed.splitlines()) == sorted('%s = "%s:run"' % (command(name), name) for name in programs())
 
 
 @pytest.fixture(scope='module')
@@ -59,6 +61,10 @@ def test_the_wheel_holds_all_that_runs(wheel):
         assert 'edvr/flagfiles/' + name in names
 
 
+def test_the_wheel_has_the_version_of_the_package(wheel):
+    assert wheel.filename.split(os.sep)[-1].startswith('edvr-%s-' % edvr.__version__)
+
+
 def test_the_wheel_needs_what_requirements_list(wheel):
     metadata, = [name for name in wheel.namelist() if name.endswith('/METADATA')]
     needed = set(re.findall(r'^Requires-Dist: ([\w-]+)', wheel.read(metadata).decode(), re.M))
@@ -74,9 +80,9 @@ def test_commands_run_from_anywhere_without_the_checkout(wheel, tmp_path):
     entry, = [name for name in wheel.namelist() if name.endswith('/entry_points.txt')]
     scripts = configparser.ConfigParser()
     scripts.read_string(wheel.read(entry).decode())
-    module, function = scripts['console_scripts']['edvr-train'].split(':')
     for name, arguments, text in (('edvr-train', ['--flagfile=8p', '--device=cpu', '--print_config'], '--batch_size='),
                                   ('edvr-make-tfrecords', ['--help'], 'Packs clips into TFRecord shards')):
+        module, function = scripts['console_scripts'][name].split(':')
         (tmp_path / name).write_text('from %s import %s\n%s()\n' % (module, function, function))
         done = subprocess.run([sys.executable, str(tmp_path / name)] + arguments, cwd=str(tmp_path), env=env,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)

@@ -7,6 +7,12 @@ import sys
 import preloaded
 import pytest
 from conftest import ROOT
+from test_packaging import programs
+from tiny_training import make_set
+
+import edvr
+
+PROGRAMS = programs()
 
 PROGRAM = '''"""Does little."""
 import atexit, os, signal
@@ -81,11 +87,39 @@ def test_help_shows_docstring_and_flags_and_succeeds(run_text, argument):
     assert ROOT not in result.stdout
 
 
-@pytest.mark.parametrize('module', ['data_tools.reds.unzip', 'edvr.flags', 'edvr.training.rundir.run_state'])
-def test_a_module_that_is_no_program_is_an_error(module):
-    done = subprocess.run([sys.executable, '-m', module], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=True)
-    assert done.returncode == 1 and done.stdout == ''
-    package = module.split('.')[0]
-    assert done.stderr.startswith('error: %s is a module, not a program; the programs of %s are ' % (module, package))
-    assert ('make_tfrecords' if package == 'data_tools' else 'train') in done.stderr
+def start_and_list(start, *arguments, cwd=ROOT):
+    """Runs Python code as a program that then prints the names of the loaded modules: (exit code, output, modules)."""
+    code = 'import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); ' + start
+    done = subprocess.run([sys.executable, '-c', code] + list(arguments), cwd=str(cwd), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True, env=dict(os.environ, PYTHONPATH=ROOT))
+    lines = done.stderr.splitlines()
+    return done.returncode, done.stdout + '\n'.join(lines[:-1]), lines[-1].split()
+
+
+@pytest.mark.parametrize('program', PROGRAMS)
+def test_help_wrong_flags_and_the_configuration_load_no_tensorflow(program, tmp_path):
+    start = 'import runpy; runpy.run_module(%r, run_name="__main__", alter_sys=True)' % program
+    for argument, codes, text in (('--help', [0], 'every program:'), ('--nonsense', [1], "'nonsense'"),
+                                  ('--print_config', [0, 1], ''),   # 1: an option without a default is not given
+                                  ('--version', [0], 'edvr ' + edvr.__version__)):
+        code, output, modules = start_and_list(start, argument, cwd=tmp_path)
+        assert code in codes and text in output and 'Traceback' not in output, output
+        assert not {'tensorflow', 'tensorflow_core', 'torch', 'apache_beam'} & set(modules)
+    assert os.listdir(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize('program', PROGRAMS)
+def test_a_program_starts_by_its_path(program, tmp_path):
+    done = subprocess.run([sys.executable, os.path.join(ROOT, *program.split('.')) + '.py', '--version'],
+                          cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, 'edvr %s\n' % edvr.__version__, '')
+
+
+def test_a_program_that_is_started_by_its_path_finds_the_real_libraries(tmp_path):
+    """Rooms of `edvr` have the names of libraries, such as tensorboard."""
+    done = subprocess.run([sys.executable, os.path.join(ROOT, 'edvr', 'train.py'), '--model_dir=run',
+                           '--data_dir=%s' % make_set(tmp_path / 'set'), '--device=cpu', '--steps=1', '--batch_size=2',
+                           '--num_frames=3', '--channels=8', '--deform_groups=2', '--num_extract_block=1',
+                           '--num_reconstruct_block=1', '--patch_size=8', '--kernels=tf'],
+                          cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0 and (tmp_path / 'run' / 'model.ckpt-1.index').exists(), done.stderr

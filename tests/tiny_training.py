@@ -119,8 +119,8 @@ def main():
             time.sleep(pause)
             return before_run(self, run_context)
         step_hook.LoopHook.before_run = slowly
-    from edvr import flags, train
-    flags.run(train.main, *train.CONFIGS)
+    from edvr import train
+    train.run()
 
 
 if __name__ == '__main__':

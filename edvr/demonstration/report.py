@@ -10,8 +10,8 @@ from data_tools.base.files import read_json, write_json
 from data_tools.media.images import read_image
 
 
-def largest_difference(first, second):
-    """Largest difference, in gray levels of 255, between the PNG frames of two folders."""
+def largest_difference(first: str, second: str) -> int:
+    """Returns the largest difference, in gray levels of 255, between the PNG frames of two folders."""
     names = sorted(name for name in os.listdir(first) if name.endswith('.png'))
     if not names or names != sorted(name for name in os.listdir(second) if name.endswith('.png')):
         raise UserError('%s and %s do not hold the same frames' % (first, second))
@@ -19,8 +19,12 @@ def largest_difference(first, second):
                           - read_image(os.path.join(second, name))).max()) for name in names)
 
 
-def report(out, seconds):
-    """Prints the closing table and writes summary.json; raises UserError where the frozen graph's frames differ."""
+def report(out: str, seconds: float) -> None:
+    """Prints the closing table and writes summary.json.
+
+    Raises:
+      UserError: the frames that the frozen graph restored differ from those of the checkpoint.
+    """
     evaluation, exported = (read_json(os.path.join(out, name)) for name in ('evaluation.json', 'EDVR.json'))
     with open(os.path.join(out, 'train.log')) as file:
         rates = [float(rate) for rate in re.findall(r', fps:([0-9.]+)', file.read())]

@@ -8,10 +8,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from edvr import flags, infer
-from edvr.config.host import HostConfig
-from edvr.config.infer import InferConfig
-from edvr.config.restoration import RestoreConfig
+from edvr import infer
 from edvr.output import segments, video_writer
 from edvr.restore.restorer import Restorer
 
@@ -28,7 +25,7 @@ def main():
     Restorer.restore_clip = slowly(Restorer.restore_clip)
     writer = video_writer.VideoWriter.__init__
     writer.__defaults__ = tuple(2 if value == segments.FRAMES else value for value in writer.__defaults__)
-    flags.run(infer.main, InferConfig, RestoreConfig, HostConfig)
+    infer.run()
 
 
 if __name__ == '__main__':
