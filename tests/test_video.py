@@ -126,17 +126,46 @@ def test_what_is_no_video_is_refused(tmp_path):
         file.truncate(os.path.getsize(path) * 9 // 10)
     (tmp_path / 'a.txt').write_text('not a video\n' * 50)
     (tmp_path / 'empty.mp4').write_bytes(b'')
-    make(tmp_path / 'sound.wav', '-f', 'lavfi', '-i', 'sine=duration=0.1', '-map', '1:a')
+    for name in ('sound.m4a', 'sound.wav'):
+        make(tmp_path / name, '-f', 'lavfi', '-i', 'sine=duration=0.1', '-map', '1:a')
     make(tmp_path / 'still.png', frames=1)
-    for name in ('a.mp4', 'a.txt', 'empty.mp4', 'sound.wav', 'still.png'):
-        with pytest.raises(UserError, match='%s is not a video that can be decoded' % name):
+    for name, reason in (('a.mp4', ''), ('a.txt', 'its content is text'), ('empty.mp4', ''), ('sound.m4a', ''),
+                         ('sound.wav', 'its format is none of those'), ('still.png', 'its content is a PNG image')):
+        with pytest.raises(UserError, match='%s is not a video.*%s' % (name, reason)):
             video.inspect(str(tmp_path / name))
     with pytest.raises(UserError, match='the index is missing or broken, as in a file that is cut'):
         video.inspect(path)
     with pytest.raises(UserError, match='it has no pictures'):
-        video.inspect(str(tmp_path / 'sound.wav'))
+        video.inspect(str(tmp_path / 'sound.m4a'))
     with pytest.raises(UserError, match='no such file'):
         video.inspect(str(tmp_path / 'absent.mp4'))
+
+
+@pytest.mark.parametrize('suffix', video.SUFFIXES)
+@pytest.mark.parametrize('content, named', [
+    ('<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S" '
+     'minBufferTime="PT1S" profiles="urn:mpeg:dash:profile:isoff-main:2011"><Period>'
+     '<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="9" width="32" height="24">'
+     '<BaseURL>%s</BaseURL></Representation></AdaptationSet></Period></MPD>', 'DASH'),
+    ('#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n%s\n#EXT-X-ENDLIST\n', 'HLS'),
+    ('ffconcat version 1.0\nfile %s\n', 'ffconcat'),
+    ('\ufeffffconcat version 1.0\nfile %s\n', 'ffconcat'),
+    ('v=0\no=- 0 0 IN IP4 127.0.0.1\ns=%s\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n', 'text'),
+], ids=['dash', 'hls', 'ffconcat', 'ffconcat with a byte order mark', 'sdp'])
+def test_a_file_that_names_another_file_is_refused(tmp_path, suffix, content, named):
+    other = make(tmp_path / 'other.mp4', '-pix_fmt', 'yuv420p', '-movflags', 'frag_keyframe+empty_moov')
+    path = tmp_path / ('hostile' + suffix)
+    path.write_text(content % ('other.mp4' if named == 'ffconcat' else 'file://' + other), encoding='utf-8')
+    with pytest.raises(UserError, match=r'hostile\%s is not a video: .*%s' % (suffix, named)):
+        video.inspect(str(path))
+    assert video.stated_frames(str(path)) == 0
+
+
+@pytest.mark.parametrize('suffix', ['.ts', '.m2ts'])
+def test_transport_streams_are_read_by_old_decoders_too(tmp_path, suffix):
+    path = make(tmp_path / ('a' + suffix), '-c:v', 'mpeg2video', '-f', 'mpegts', frames=25)
+    info = video.inspect(path)
+    assert (info.num_frames, info.width, len(list(video.decode(info)))) == (25, 32, 25)
 
 
 def test_frames_that_vanish_are_an_error(tmp_path):

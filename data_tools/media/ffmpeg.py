@@ -49,9 +49,28 @@ def version():
     return str(imageio_ffmpeg.get_ffmpeg_version())
 
 
+def _environment() -> typing.Optional[typing.Dict[str, str]]:
+    """Returns the environment of ffmpeg, None for that of this process.
+
+    Old static builds load character sets of the host's C library when they read the service name of an MPEG-TS, and
+    crash if that library is newer. Without them the name stays as it is in the file.
+    """
+    return dict(os.environ, GCONV_PATH='/nonexistent') if _version() < (5, 0) else None
+
+
 def file_name(path):
     """A name that ffmpeg does not read as an option or a protocol."""
     return 'file:' + os.path.abspath(path)
+
+
+# The containers that are read, by ffmpeg's names of their demuxers. Formats that name other files or addresses
+# (playlists, manifests, lists of files) are not among them.
+DEMUXERS = ('mov', 'matroska', 'avi', 'mpeg', 'mpegvideo', 'mpegts', 'asf', 'flv', 'gif', 'yuv4mpegpipe', 'ogg', 'mxf')
+
+
+def source(path: str) -> typing.Tuple[str, ...]:
+    """Returns the options that read a file which may come from a stranger: ffmpeg opens this file and no other."""
+    return ('-protocol_whitelist', 'file,pipe', '-format_whitelist', ','.join(DEMUXERS), '-i', file_name(path))
 
 
 @contextlib.contextmanager
@@ -70,7 +89,7 @@ def running(arguments: typing.Sequence[str], stdout: typing.Any = subprocess.DEV
       UserError: it cannot be started.
     """
     try:
-        process = subprocess.Popen(arguments, start_new_session=True, stdout=stdout, **streams)
+        process = subprocess.Popen(arguments, start_new_session=True, stdout=stdout, env=_environment(), **streams)
     except OSError as error:
         raise UserError('ffmpeg cannot be started (%s): %s' % (arguments[0], error.strerror)) from None
     try:

@@ -51,7 +51,7 @@ def _read(path, *arguments):
     """[(output stream, pts, dts)] in seconds, None where unknown."""
     before = [argument for argument in arguments if argument == '-copyts']
     after = [argument for argument in arguments if argument != '-copyts']
-    output = ffmpeg.output('-loglevel', 'error', *before, '-i', ffmpeg.file_name(path), *after,
+    output = ffmpeg.output('-loglevel', 'error', *before, *ffmpeg.source(path), *after,
                            *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
     units, found = {}, []
     for line in output.data.decode('ascii', 'replace').splitlines():

@@ -96,7 +96,7 @@ def scores(frames, alive=lambda: None):
 
 def _score_video(frames, output, alive):
     """Writes ffmpeg's scores of a whole video."""
-    arguments = ffmpeg.command('-loglevel', 'quiet', '-i', ffmpeg.file_name(frames.path), '-map', '0:v:0',
+    arguments = ffmpeg.command('-loglevel', 'quiet', *ffmpeg.source(frames.path), '-map', '0:v:0',
                                '-vf', _FILTERS, '-f', 'null', '-')
     with ffmpeg.running(arguments, output, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:   # its code does not matter: a damaged video gives one after its last frame

@@ -27,7 +27,11 @@ _FRAME = re.compile(r'n: *\d+ pts: .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+)
 _STREAM = re.compile(r'Stream #0:(\d+).*?: (Video|Audio|Subtitle|Data|Attachment): (\w+)')
 _NO_INDEX = 'the index is missing or broken, as in a file that is cut or was never finished'
 _MEANINGS = {'moov atom not found': _NO_INDEX, 'error reading header': _NO_INDEX,
+             'not on whitelist': 'its format is none of those that are read',
              'matches no streams': 'it has no pictures'}   # {words of ffmpeg: their meaning}
+_OTHER_CONTENT = (   # (first bytes, what the file is); ffmpeg would open the files and addresses that a list names
+    (b'#EXTM3U', 'a playlist (HLS), which names other files'), (b'ffconcat', 'a list of other files (ffconcat)'),
+    (b'\x89PNG', 'a PNG image'), (b'\xff\xd8\xff', 'a JPEG image'))
 _COLOUR = re.compile(r'color_range:(\S+) color_space:(\S+) color_primaries:\S+ color_trc:(\S+)')
 
 
@@ -86,7 +90,7 @@ def inspect(path, progress=None, allow_damaged=False):
 
 def stated_frames(path):
     """About how many frames a video has, by what its header states: int, 0 where it states nothing. For progress."""
-    said = ffmpeg.output('-i', ffmpeg.file_name(path)).log
+    said = ffmpeg.output(*ffmpeg.source(path)).log
     duration = re.search(r'Duration: (\d+):(\d+):([\d.]+)', said)
     rate = re.search(r'Video: .*?([\d.]+) fps', said)
     if not (duration and rate):
@@ -109,7 +113,7 @@ def decode(info, start=0, bits=8, deinterlace=False):
     """
     dtype, pixel_format = (np.uint8, 'rgb24') if bits == 8 else (np.dtype('<u2'), 'rgb48le')
     size = info.height * info.width * 3 * bits // 8
-    arguments = ffmpeg.command('-loglevel', 'error', '-i', ffmpeg.file_name(info.path), '-map', '0:v:0',
+    arguments = ffmpeg.command('-loglevel', 'error', *ffmpeg.source(info.path), '-map', '0:v:0',
                                '-vf', _decode_filters(info, start, pixel_format, deinterlace), *ffmpeg.each_frame(),
                                '-f', 'rawvideo', '-pix_fmt', pixel_format, 'pipe:1')
     with tempfile.TemporaryFile() as log, ffmpeg.running(arguments, subprocess.PIPE, stderr=log) as process:
@@ -124,13 +128,16 @@ def decode(info, start=0, bits=8, deinterlace=False):
 
 def _first_frame(path):
     """Reads the properties of the file and of its first frame: dict of fields of VideoInfo, and stated_rate."""
-    code, _, said = ffmpeg.output('-loglevel', 'repeat+level+info', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
+    code, _, said = ffmpeg.output('-loglevel', 'repeat+level+info', *ffmpeg.source(path), '-map', '0:v:0',
                                   '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-')
     container = re.search(r'Input #0, (.*), from ', said)
     container = container.group(1) if container else 'unknown format'
     frame = _FRAME.search(said)
-    # ffmpeg takes a text file for terminal art and a picture for a video of one frame
-    if not frame or container in ('tty', 'image2') or container.endswith('_pipe'):
+    if not frame:
+        content = _other_content(path)
+        if content:
+            raise UserError('%s is not a video: its content is %s. Read are the containers of %s'
+                            % (path, content, ', '.join(SUFFIXES)))
         reason = _reason(_errors(said))
         if code < 0:
             reason = 'ffmpeg crashed; IMAGEIO_FFMPEG_EXE names another one to use'
@@ -150,6 +157,19 @@ def _first_frame(path):
                 interlaced=fields in 'TB', streams=_streams(said),
                 chapters=len(re.findall(r'Chapter #0:\d+', _of_input(said))),
                 stated_rate=Fraction(*rate) if all(rate) else None)
+
+
+def _other_content(path):
+    """Returns what a file is that is no video, '' if it cannot be said."""
+    with open(path, 'rb') as file:
+        data = file.read(4096)
+    data = data[3:] if data.startswith(b'\xef\xbb\xbf') else data
+    for start, meaning in _OTHER_CONTENT:
+        if data.startswith(start):
+            return meaning
+    if b'<MPD' in data:
+        return 'a manifest (DASH), which names other files'
+    return 'text' if re.match(rb'[\t\n\r -~]+$', data) else ''
 
 
 def _streams(said):
@@ -175,7 +195,7 @@ def _reason(errors):
 def _scan(path, progress):
     """Decodes everything: (Fraction, unit of times in seconds; list of the frames' times, None if unknown; errors)."""
     time_base, times = Fraction(1), []
-    arguments = ffmpeg.command('-loglevel', 'repeat+level+error', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
+    arguments = ffmpeg.command('-loglevel', 'repeat+level+error', *ffmpeg.source(path), '-map', '0:v:0',
                                *ffmpeg.each_frame(), *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
     with tempfile.TemporaryFile() as log, ffmpeg.running(arguments, subprocess.PIPE, stderr=log) as process:
         for line in process.stdout:

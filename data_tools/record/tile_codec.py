@@ -104,7 +104,7 @@ def _chunk(kind, data):
 def decode_png(data):
     """Decodes a PNG of `encode_png` to uint8 [H, W, 3]. Raises ValueError if the data is damaged or no PNG."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=['PNG']) as image:
             return np.asarray(image.convert('RGB'))
     except Exception as error:   # decoders of Pillow raise errors of many kinds
         raise ValueError('a tile does not decode: %s' % error) from error

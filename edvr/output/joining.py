@@ -29,7 +29,7 @@ def join(folder, total, timing, target, container, source=None, plan=None):
     arguments = ['-loglevel', 'error', '-y', '-itsoffset', '%.6f' % timing.start, '-f', 'concat', '-safe', '0',
                  '-i', ffmpeg.file_name(listing)]
     if source:
-        arguments += ['-i', ffmpeg.file_name(source.path)]
+        arguments += ffmpeg.source(source.path)
     arguments += ['-map', '0:v:0', '-c:v', 'copy']
     if plan:
         arguments += _streams(plan)
@@ -55,7 +55,7 @@ def lost_metadata(source, path):
 
 def _metadata_keys(path):
     """Metadata keys of the whole file, without those of its streams and chapters."""
-    text = ffmpeg.output('-loglevel', 'error', '-i', ffmpeg.file_name(path), '-map', '0:v:0',
+    text = ffmpeg.output('-loglevel', 'error', *ffmpeg.source(path), '-map', '0:v:0',
                          '-c', 'copy', '-f', 'ffmetadata', 'pipe:1').data.decode('utf-8', 'replace')
     # '=', ';', '#' and line ends in values are escaped with a backslash
     return re.findall(r'^([^=;#\[\\\n]+)=', re.split(r'^\[', text, maxsplit=1, flags=re.M)[0].lower(), re.M)
