@@ -135,11 +135,25 @@ def test_nothing_found_shows_what_was_tried_and_what_is_there(tmp_path):
 
 
 @pytest.mark.parametrize('pattern, base, parts, kind, path', [
-    ('gt/*', '', ('x',), 'bicubic', 'lq/x'), ('*/truth', 'images', ('x',), 'bd', 'images/x/blur4'),
-    ('GT/*', '', ('x',), 'bicubic', 'BIx4/x'), ('GT/*', '', ('x',), 'bd', 'BDx4/x'),
-    ('val_sharp/*', 'val', ('007',), 'bicubic', 'val/val_sharp_bicubic/X4/007'), ('*', '', ('x',), 'bd', 'x'),
-    ('sequences/*/*', 'v', ('00001', '0002'), 'bicubic', 'v_matlabLRx4/sequences/00001/0002'),
-    ('sequences/*/*', '', ('00001', '0002'), 'bd', '../v_BDLRx4/sequences/00001/0002')])
+    ('gt/*', '', ('x',), 'BI', 'lq/x'), ('*/truth', 'images', ('x',), 'BD', 'images/x/blur4'),
+    ('GT/*', '', ('x',), 'BI', 'BIx4/x'), ('GT/*', '', ('x',), 'BD', 'BDx4/x'),
+    ('val_sharp/*', 'val', ('007',), 'BI', 'val/val_sharp_bicubic/X4/007'), ('*', '', ('x',), 'BD', 'x'),
+    ('sequences/*/*', 'v', ('00001', '0002'), 'BI', 'v_matlabLRx4/sequences/00001/0002'),
+    ('sequences/*/*', '', ('00001', '0002'), 'BD', '../v_BDLRx4/sequences/00001/0002')])
 def test_where_made_lq_belongs(pattern, base, parts, kind, path):
     place = dataset_layouts.Place('/data/v/%s' % pattern.replace('*', '{}').format(*parts), base, pattern, parts)
     assert dataset_layouts.lq_place(place, 4, kind) == path
+
+
+def test_layouts_of_a_scale():
+    assert list(dataset_layouts.LAYOUTS) == ['clips', 'REDS', 'REDS for deblurring', 'Vid4, UDM10, SPMCS', 'Vimeo-90K']
+    for layout in dataset_layouts.LAYOUTS.values():
+        for kind in layout.lq:
+            assert len(layout.lq_pattern(layout.gt[0], kind).split('*')) == len(layout.gt[0].split('*'))
+
+
+def test_a_clip_in_both_parts_of_reds_names_the_remedy(tmp_path):
+    sides(tmp_path, 'train_sharp/{}', 'train_sharp_bicubic/X4/{}', ['a'])
+    sides(tmp_path, 'val_sharp/{}', 'val_sharp_bicubic/X4/{}', ['a'])
+    with pytest.raises(UserError, match=r'clip a exists twice: .*regroup_reds'):
+        find_clips(str(tmp_path))

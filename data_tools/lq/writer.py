@@ -4,7 +4,7 @@ import os
 from data_tools.base import files, schema, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media import clips, dataset_layouts
-from data_tools.media.degradation import Degradation
+from data_tools.media.degradation import DEGRADATIONS, Degradation
 from data_tools.media.images import write_png
 from data_tools.media.video_scan import Scanner
 
@@ -42,7 +42,7 @@ def write_lq(config):
 
 def target(config, place):
     """The folder for the LQ of a clip."""
-    path = dataset_layouts.lq_place(place, config.scale, config.degradation)
+    path = dataset_layouts.lq_place(place, config.scale, DEGRADATIONS[config.degradation].published_as)
     same = os.path.realpath(config.data_dir) == os.path.realpath(config.output_dir)
     while not same and path.startswith('../'):   # Vimeo-90K has LQ beside its root
         path = path[len('../'):]

@@ -1,18 +1,8 @@
 """Finds clips on disk and checks that their LQ and GT frames match.
 
-A clip is a folder of images in natural order (`2.png` before `10.png`) or a video. Layouts are tried in this order (`s`
-is the scale; see `layouts`):
-
-    truth/NAME and blur<s>/NAME                          also gt/NAME and lq/NAME; also below root/images
-    NAME/truth and NAME/blur<s>                          also NAME/gt and NAME/lq; also below root/images
-    train_sharp/NAME and train_sharp_bicubic/X<s>/NAME   REDS as unpacked, also below root/train; the same for val
-    GT/NAME and BIx<s>/NAME or BDx<s>/NAME               Vid4, UDM10, SPMCS; also NAME/truth and NAME/input<s>
-    sequences/A/B and, beside the root, <root>_matlabLRx<s>/sequences/A/B   Vimeo-90K, also below root/vimeo_septuplet;
-                                                         also GT/A/B and BIx<s>/A/B; the name of the clip is A_B
-    NAME                                                 if only one of LQ and GT is requested
-
-NAME is a folder of images or a video without its suffix. The root may also be one video or one folder of images if one
-side is requested, or a text file that lists several roots, one per line.
+A clip is a folder of images in natural order (`2.png` before `10.png`) or a video. The root is a folder in one of the
+layouts of `dataset_layouts.LAYOUTS`; if only LQ or only GT is requested, also a folder of clips, one clip, or a text
+file that lists such roots, one per line.
 """
 import collections
 import json

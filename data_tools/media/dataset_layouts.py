@@ -1,7 +1,8 @@
 """Layouts of data sets: which folder or video contains the frames of which clip.
 
-A pattern is a path below the root in which `*` is the name of a clip (two of them are joined by `_`) and {s} the scale.
-It matches a folder of images, or a video of that name with any suffix.
+A pattern is a path below the root in which `*` is the name of a clip (two of them are joined by `_`), {s} the scale and
+{base} the name of the base. It matches a folder of images, or a video of that name with any suffix. The layouts are
+tried in the order of LAYOUTS; a new layout is one entry there.
 """
 import os
 import typing
@@ -17,36 +18,54 @@ _NOT_OURS = ('thumbs.db', 'desktop.ini', '__macosx')   # of operating systems
 class Layout(typing.NamedTuple):
     """One way to lay out a data set.
 
-    title: str. bases: folders below the root to search. gt, lq: patterns below a base; `lq` begins with
-    one for each of `gt`. alternatives: whether the patterns of `lq` are several kinds of LQ for the same GT, of which
-    the first that exists is taken (bicubic, then bd); else they may be mixed.
+    Attributes:
+      bases: folders below the root to search.
+      gt: patterns of GT below a base.
+      lq: patterns of LQ below a base by the kind of LQ, in the order of preference; those of a kind begin in the order
+        of `gt`. Several kinds are alternatives for the same GT: the first pattern that leads to clips is taken. If
+        there is only one kind, its patterns may be mixed.
+      scales: the scales that the layout is for.
+      lists: file names of the lists of clips that come with the data set, in the root or in a base: {'train': name,
+        'test': name}.
+      merge: advice for a clip that exists twice.
     """
-    title: str
     bases: typing.Tuple[str, ...]
     gt: typing.Tuple[str, ...]
-    lq: typing.Tuple[str, ...]
-    alternatives: bool = False
+    lq: typing.Dict[str, typing.Tuple[str, ...]]
+    scales: typing.Tuple[int, ...] = (1, 2, 3, 4)
+    lists: typing.Dict[str, str] = {}
+    merge: str = ''
+
+    def patterns(self, side: str) -> typing.Tuple[str, ...]:
+        """Returns the patterns of a side, 'gt' or 'lq'; those of LQ in the order of preference."""
+        return self.gt if side == 'gt' else sum(self.lq.values(), ())
+
+    def lq_pattern(self, gt_pattern: str, kind: str) -> str:
+        """Returns the pattern of the LQ of a kind that belongs to the GT of a pattern."""
+        patterns = self.lq[kind] if kind in self.lq else self.patterns('lq')
+        return patterns[self.gt.index(gt_pattern)]
 
 
-def _layouts(scale):
-    if scale == 1:
-        reds = ('{0}_blur/*', '{0}_blur_comp/*')
-    else:
-        reds = ('{0}_sharp_bicubic/X{s}/*', '{0}_blur_bicubic/X{s}/*')
-    return (
-        Layout('clips', ('', 'images'), ('truth/*', 'gt/*', '*/truth', '*/gt'),
-               ('blur{s}/*', 'lq/*', '*/blur{s}', '*/lq')),
-        Layout('REDS', ('', 'train', 'val'), ('train_sharp/*', 'val_sharp/*'),
-               tuple(lq.replace('{0}', part) for lq in reds for part in ('train', 'val'))),
-        Layout('Vid4, UDM10, SPMCS', ('',), ('GT/*', '*/truth'), ('BIx{s}/*', '*/input{s}', 'BDx{s}/*'), True),
-        Layout('Vimeo-90K', ('', 'vimeo_septuplet'), ('sequences/*/*', 'GT/*/*'),
-               ('../{base}_matlabLRx{s}/sequences/*/*', 'BIx{s}/*/*', '../{base}_BDLRx{s}/sequences/*/*',
-                'BDx{s}/*/*', 'sequences_BD/*/*'), True))
-
-
-_BARE = Layout('only GT or only LQ', ('', 'images'), ('*', 'sequences/*/*'), ('*', 'sequences/*/*'))
-_GIVEN = Layout('lq_folder', ('',), (), ('*', '*/*'))
-_LISTS = {'train': 'sep_trainlist.txt', 'test': 'sep_testlist.txt'}   # in the root or in a base of Vimeo-90K
+_MERGE_REDS = ' (python -m data_tools.regroup_reds merges the parts of REDS)'
+LAYOUTS = {
+    'clips': Layout(('', 'images'), ('truth/*', 'gt/*', '*/truth', '*/gt'),
+                    {'any': ('blur{s}/*', 'lq/*', '*/blur{s}', '*/lq')}),
+    'REDS': Layout(('', 'train', 'val'), ('train_sharp/*', 'val_sharp/*'),
+                   {'any': ('train_sharp_bicubic/X{s}/*', 'val_sharp_bicubic/X{s}/*',
+                            'train_blur_bicubic/X{s}/*', 'val_blur_bicubic/X{s}/*')},
+                   scales=(2, 3, 4), merge=_MERGE_REDS),
+    'REDS for deblurring': Layout(('', 'train', 'val'), ('train_sharp/*', 'val_sharp/*'),
+                                  {'any': ('train_blur/*', 'val_blur/*', 'train_blur_comp/*', 'val_blur_comp/*')},
+                                  scales=(1,), merge=_MERGE_REDS),
+    'Vid4, UDM10, SPMCS': Layout(('',), ('GT/*', '*/truth'),
+                                 {'BI': ('BIx{s}/*', '*/input{s}'), 'BD': ('BDx{s}/*',)}),
+    'Vimeo-90K': Layout(('', 'vimeo_septuplet'), ('sequences/*/*', 'GT/*/*'),
+                        {'BI': ('../{base}_matlabLRx{s}/sequences/*/*', 'BIx{s}/*/*'),
+                         'BD': ('../{base}_BDLRx{s}/sequences/*/*', 'BDx{s}/*/*', 'sequences_BD/*/*')},
+                        lists={'train': 'sep_trainlist.txt', 'test': 'sep_testlist.txt'}),
+}
+_BARE = Layout(('', 'images'), ('*', 'sequences/*/*'), {'any': ('*', 'sequences/*/*')})   # only GT or only LQ
+_GIVEN = Layout(('',), (), {'any': ('*', '*/*')})   # LQ below lq_folder
 
 
 class Place(typing.NamedTuple):
@@ -121,9 +140,9 @@ def find(root, scale, need_gt, need_lq, lq_folder=''):
         return Found({wanted[0]: {name: Place(root, '', '*', (name,))}}, _BARE, {}, [])
     layouts = _layouts(scale)
     if len(wanted) == 1 or lq_folder:
-        layouts += (_BARE,)
+        layouts['only GT or only LQ'] = _BARE
     half = None   # only GT or only LQ: returned if no layout has both, for the error that names the missing side
-    for layout in layouts:
+    for layout in layouts.values():
         found = _find_in(root, scale, wanted, layout, lq_folder)
         if all(found.sides.values()):
             return found
@@ -138,11 +157,11 @@ def _find_in(root, scale, wanted, layout, lq_folder):
     """Searches one layout: Found; its sides may be empty."""
     found = Found({side: {} for side in wanted}, layout, {}, [])
     for side in wanted:
-        patterns = getattr(layout, side)
+        patterns = layout.patterns(side)
         if side == 'lq' and lq_folder:
-            _add(found, side, _matches(root, lq_folder, _GIVEN.lq, _GIVEN, scale))
+            _add(found, side, _matches(root, lq_folder, _GIVEN.patterns('lq'), _GIVEN, scale))
             _add(found, side, _matches(root, '', ['*/' + lq_folder], _GIVEN, scale))
-        elif side == 'lq' and layout.alternatives:
+        elif side == 'lq' and len(layout.lq) > 1:
             kinds = [_matches(root, base, [pattern], layout, scale) for pattern in patterns for base in layout.bases]
             kinds = [kind for kind in kinds if kind]
             if kinds:
@@ -151,10 +170,10 @@ def _find_in(root, scale, wanted, layout, lq_folder):
         else:
             for base in layout.bases:
                 _add(found, side, _matches(root, base, patterns, layout, scale))
-    for part, name in _LISTS.items():
+    for part, name in layout.lists.items():
         for base in layout.bases:
             path = os.path.join(root, base, name)
-            if layout.title == 'Vimeo-90K' and os.path.isfile(path):
+            if os.path.isfile(path):
                 found.lists.setdefault(part, path)
     return found
 
@@ -177,8 +196,7 @@ def _add(found, side, matches):
         if os.path.realpath(known.path) != os.path.realpath(place.path):
             raise UserError('clip %s exists twice: %s and %s; keep one, or give the folder above the right one%s%s'
                             % (name, known.path, place.path, ', or choose with --lq_folder' if side == 'lq' else '',
-                               ' (python -m data_tools.regroup_reds merges the parts of REDS)'
-                               if found.layout.title == 'REDS' else ''))
+                               found.layout.merge))
 
 
 def _matches(root, base, patterns, layout, scale):
@@ -186,7 +204,7 @@ def _matches(root, base, patterns, layout, scale):
     folder, matches = os.path.join(root, base), []
     name_of_base = os.path.basename(os.path.abspath(folder))
     # a folder such as truth is the name of a side; truth/truth/NAME would be a layout inside a layout
-    taken = {_filled(pattern, scale).split('/')[0] for pattern in layout.gt + layout.lq}
+    taken = {_filled(pattern, scale).split('/')[0] for side in ('gt', 'lq') for pattern in layout.patterns(side)}
     for pattern in (_filled(pattern, scale, name_of_base) for pattern in patterns):
         parts = pattern.split('/')
         for path, stars in _walk(folder, parts, ()):
@@ -233,23 +251,24 @@ def _stem(path):
     return os.path.splitext(os.path.basename(path))[0]
 
 
+def _layouts(scale):
+    return {title: layout for title, layout in LAYOUTS.items() if scale in layout.scales}
+
+
 def _filled(pattern, scale, base='vimeo_septuplet'):
     return pattern.replace('{s}', str(scale)).replace('{base}', base)
 
 
-def lq_place(place, scale, kind='bicubic'):
-    """The path for LQ made from the GT at a place, below the root (it may begin with `..`).
+def lq_place(place: Place, scale: int, kind: str) -> str:
+    """Returns the path for LQ made from the GT at a place, below the root (it may begin with `..`).
 
     Args:
-      place: Place. scale: int. kind: see DEGRADATIONS.
+      kind: kind of LQ, such as 'BI' or 'BD', for layouts that have several.
     """
-    for layout in _layouts(scale):
+    for layout in _layouts(scale).values():
         if place.pattern in layout.gt:
-            number = layout.gt.index(place.pattern)
-            if kind == 'bd' and layout.alternatives:
-                number += len(layout.gt)
             above = os.path.basename(os.path.abspath(place.path).rpartition('/sequences/')[0]) or 'vimeo_septuplet'
-            path = os.path.join(place.base, _filled(layout.lq[number], scale, above))
+            path = os.path.join(place.base, _filled(layout.lq_pattern(place.pattern, kind), scale, above))
             for star in place.parts:
                 path = path.replace('*', star, 1)
             return os.path.normpath(path)
@@ -300,10 +319,10 @@ def _parent_name(path):
 
 def _nothing_found(root, scale, wanted, layouts):
     tried = []
-    for layout in layouts:
+    for title, layout in layouts.items():
         sides = [' or '.join(_filled(pattern, scale, 'vimeo_septuplet').replace('*', 'NAME')
-                             for pattern in getattr(layout, side)) for side in wanted]
-        tried.append('%s: %s' % (layout.title, ' with '.join(sides)))
+                             for pattern in layout.patterns(side)) for side in wanted]
+        tried.append('%s: %s' % (title, ' with '.join(sides)))
     text = '%s: no clips of %s frames found. Layouts tried: %s. NAME is a folder of images (%s) or a video (%s). ' % (
         root, ' and '.join(side.upper() for side in wanted), '; '.join(tried), ' '.join(IMAGE_SUFFIXES),
         ' '.join(video.SUFFIXES))

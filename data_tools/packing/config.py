@@ -19,8 +19,9 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
 
     TITLE = 'packing'
 
-    data_dir: str = option(paths.SOURCES, 'folder with the clips or videos (layouts: see data_tools/media/clips.py), '
-                           'or a text file that lists such folders and videos', common=True, shown='clips')
+    data_dir: str = option(paths.SOURCES, 'folder with the clips or videos (layouts: see '
+                           'data_tools/media/dataset_layouts.py), or a text file that lists such folders and videos',
+                           common=True, shown='clips')
     output_dir: str = option('', 'folder for the shards, new or empty; also gs://...; '
                              'default: tfrecords inside --data_dir', common=True)
     num_frames: int = option(5, 'frames in a window, odd', low=1, common=True)

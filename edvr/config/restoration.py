@@ -61,8 +61,9 @@ class EvaluateConfig(ShotConfig, MadeLqConfig):
 
     TITLE = 'evaluation'
 
-    data_dir: str = option(paths.SOURCES, 'folder of clips with LQ and GT, in any layout of data_tools/media/clips.py; '
-                           'with --make_lq clips or videos that are the GT', common=True, shown='data')
+    data_dir: str = option(paths.SOURCES, 'folder of clips with LQ and GT, in any layout of '
+                           'data_tools/media/dataset_layouts.py; with --make_lq clips or videos that are the GT',
+                           common=True, shown='data')
     clips: str = option('auto', 'clips to evaluate: names separated by commas, REDS4 (000,011,015,020), or @FILE.json; '
                         'empty means all, auto those that the data set holds out (REDS4 in REDS, sep_testlist.txt in '
                         'Vimeo-90K), else all', common=True)
