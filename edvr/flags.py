@@ -1,34 +1,36 @@
-"""Flags of the programs of `edvr`: those of `data_tools.base.flags`, with the device found and malloc tuned."""
+"""Flags of the programs of `edvr`: those of `data_tools.base.flags`, with the device chosen and malloc tuned."""
 import dataclasses
 import os
+from typing import Any, Callable, List, Optional, Type
 
 from data_tools.base import flags, program
-from data_tools.base.config import ConfigError
+from data_tools.base.config import Config, ConfigError
 from data_tools.base.flags import FLAGS, define
-from edvr.devices import host_memory
-from edvr.launch import device_choice, launch
+from edvr.devices import choice, host_memory
+from edvr.launch import relaunch
 
 __all__ = ['FLAGFILES', 'FLAGS', 'build', 'build_all', 'define', 'run']
 
 # an installed package contains the flagfiles; in a checkout they are beside it
 _HERE = os.path.dirname(os.path.abspath(__file__))
-FLAGFILES = next((path for path in (os.path.join(_HERE, 'flagfiles'), os.path.join(os.path.dirname(_HERE), 'flags'))
-                  if os.path.isdir(path)), None)
+FLAGFILES: Optional[str] = next((path for path in (os.path.join(_HERE, 'flagfiles'),
+                                                   os.path.join(os.path.dirname(_HERE), 'flags'))
+                                 if os.path.isdir(path)), None)
 
 
-def run(main, *classes):
-    """As `data_tools.base.flags.run`, with malloc tuned before TensorFlow allocates."""
+def run(main: Callable[[], Optional[int]], *classes: Type[Config]) -> None:
+    """Runs a program as `data_tools.base.flags.run`, with malloc tuned before TensorFlow allocates."""
     host_memory.tune_malloc()
     flags.run(main, *classes, build_all=build_all, notes=_notes, flagfiles=FLAGFILES)
 
 
-def build(cls):
-    """The configuration of one class; see `build_all`."""
+def build(cls: Type[Config]) -> Any:
+    """Returns the configuration of one class; see `build_all`."""
     return build_all(cls)[0]
 
 
-def build_all(*classes):
-    """The configurations of the command line, list in the order of `classes`.
+def build_all(*classes: Type[Config]) -> List[Any]:
+    """Returns the configurations of the command line, in the order of `classes`.
 
     --device=auto becomes the device of this host. An option that this device does not have keeps its default if only
     a flagfile sets it, because a flagfile serves all devices.
@@ -57,17 +59,17 @@ def _has_device(cls):
 
 
 def _choice():
-    return device_choice.choose(FLAGS.device)
+    return choice.choose(FLAGS.device)
 
 
 def _value(field):
-    """The value of the flag of a field; a list as text, separated by commas."""
+    """Returns the value of the flag of a field; a list as text, separated by commas."""
     value = FLAGS[field.name].value
     return ','.join(value) if isinstance(value, list) else value
 
 
 def _foreign(cls):
-    """The fields that are set although the device does not have them: list of dataclasses.Field."""
+    """Returns the fields that are set although the device does not have them: list of dataclasses.Field."""
     limited = [field for field in dataclasses.fields(cls) if field.metadata['devices']]
     values = flags.values(cls) if limited else {}
     return [field for field in limited
@@ -75,17 +77,17 @@ def _foreign(cls):
 
 
 def _is_typed(field):
-    """Whether the option is given on the command line itself, and not only in a flagfile."""
+    """Returns whether the option is given on the command line itself, and not only in a flagfile."""
     return program.started().gives(field.name)
 
 
 def _notes(*classes):
-    """Lines that name the device and the reason, the options passed over because of it, and the used defaults."""
-    if launch.LAUNCHED in os.environ:
+    """Returns lines that name the device and the reason, the options ignored because of it, and the used defaults."""
+    if relaunch.LAUNCHED in os.environ:
         return []   # the process that started this rank has printed them
     lines = ['device: %s (%s)' % _choice() for cls in classes if _has_device(cls)][:1]
-    passed_over = ['%s=%s' % (field.name, _value(field)) for cls in classes for field in _foreign(cls)
-                   if not _is_typed(field)]   # one that is typed is an error
-    if passed_over:
-        lines.append('passed over on %s: %s' % (_choice().device, ', '.join(passed_over)))
+    ignored = ['%s=%s' % (field.name, _value(field)) for cls in classes for field in _foreign(cls)
+               if not _is_typed(field)]   # one that is typed is an error
+    if ignored:
+        lines.append('ignored on %s: %s' % (_choice().device, ', '.join(ignored)))
     return lines + flags.used_defaults(*classes)

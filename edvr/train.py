@@ -16,7 +16,8 @@ from data_tools.base import program
 from data_tools.record.manifest import Manifest
 from edvr import flags
 from edvr.config import DataConfig, ModelConfig, RanksConfig, RuntimeConfig, TrainingConfig
-from edvr.launch import launch
+from edvr.devices import device_of
+from edvr.launch import plan, relaunch
 
 CONFIGS = (ModelConfig, DataConfig, TrainingConfig, RuntimeConfig, RanksConfig)
 
@@ -25,17 +26,17 @@ def main() -> int:
     """Returns the exit code."""
     model, data, training, runtime, ranks = flags.build_all(*CONFIGS)
     log_dir = ranks.logs or os.path.join(training.model_dir, 'logs')
-    plan = launch.plan(runtime, ranks, data.batch_size, log_dir)
-    for note in plan.notes:
+    job = device_of(runtime).plan_ranks(ranks, data.batch_size, log_dir)
+    for note in job.notes:
         print(note, flush=True)
     if ranks.dry_run:
-        print('ranks to start here: %s' % (', '.join(map(str, plan.environments)) or 'none; this process trains'))
+        print('ranks to start here: %s' % (', '.join(map(str, job.environments)) or 'none; this process trains'))
         return 0
-    if plan.environments:
+    if job.environments:
         if data.input == 'tfrecords':
             Manifest.read(data.data_dir)   # an error is printed once and not by every rank
-        return launch.run(plan.environments, ranks, log_dir, runtime.device)
-    launch.apply(plan.changes)
+        return relaunch.run_ranks(job.environments, ranks, log_dir, runtime.device)
+    plan.apply(job.changes)
     # TensorFlow takes seconds to load: wrong options are reported first
     from edvr.graph_mode import tf
     from edvr.training.training_run import Run

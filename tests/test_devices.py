@@ -1,16 +1,23 @@
-"""The device options and their effects: sessions, strategies, optimizers."""
+"""The devices: their interface, the options and their effects: sessions, strategies, optimizers."""
+import ast
+import inspect
 import json
+import os
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import toy_training
+from conftest import ROOT
 from npu_fixtures import no_job  # noqa: F401 fixture
+from test_layout import modules
 
 from data_tools.base.errors import UserError
 from edvr.config import ConfigError, RuntimeConfig
-from edvr.devices import devices
-from edvr.devices.distributed_optimizer import WholeBatchOptimizer
+from edvr.devices import DEVICES, device_of
+from edvr.devices.base import Device
+from edvr.devices.gpu import GpuDevice
+from edvr.devices.whole_batch_optimizer import WholeBatchOptimizer
 
 
 @pytest.fixture(autouse=True)
@@ -19,14 +26,65 @@ def environment(no_job):  # noqa: F811
         yield
 
 
+# the interface
+
+def public(cls):
+    """{name: parameters, None of a value} of the public attributes of a class."""
+    found = {name: getattr(cls, name) for name in set(dir(cls)) | set(cls.__annotations__) - {'config'}
+             if not name.startswith('_') and hasattr(cls, name)}
+    return {name: list(inspect.signature(value).parameters) if callable(value) else None
+            for name, value in found.items()}
+
+
+@pytest.mark.parametrize('name', sorted(DEVICES))
+def test_every_device_has_the_whole_interface(name):
+    device = device_of(RuntimeConfig(device=name))
+    assert type(device) is DEVICES[name] and name == device.NAME   # it could be made: no method is abstract
+    assert 'tf' in device.KERNELS and isinstance(device.RANK_VARIABLE, str)
+    assert device.VALIDATION_DEVICE in DEVICES
+    interface = public(Device)
+    offered = public(DEVICES[name])
+    assert {key: offered[key] for key in interface} == interface
+
+
+def compared_devices(tree):
+    """Lines of a module that compare a value with the name of a device, or look it up in a dict of such names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            if len({getattr(key, 's', None) for key in node.keys} & set(DEVICES)) > 1:
+                yield node.lineno
+        elif isinstance(node, ast.Compare):
+            sides = [node.left] + node.comparators
+            names = {part.s for side in sides for part in ast.walk(side) if getattr(part, 's', None) in DEVICES}
+            # 'npu' names kernels too
+            kernels = any(getattr(side, 'attr', getattr(side, 'id', '')) in ('kernels', 'impl', 'KERNELS')
+                          for side in sides) or any(isinstance(side, ast.Subscript) for side in sides)
+            if names and not (names == {'npu'} and kernels):
+                yield node.lineno
+
+
+@pytest.mark.parametrize('module', [name for name in modules() if not name.startswith(('edvr.devices.', 'edvr.ops.'))])
+def test_no_other_module_compares_names_of_devices(module):
+    with open(os.path.join(ROOT, module.replace('.', os.sep) + '.py')) as file:
+        tree = ast.parse(file.read())
+    assert list(compared_devices(tree)) == []
+
+
+def test_comparisons_of_devices_are_found():
+    text = "if device == 'npu': pass\nif x in ('cpu', 'gpu'): pass\nf = dict(a=1)\nf = {'cpu': 1, 'gpu': 2}[d]\n"
+    assert sorted(compared_devices(ast.parse(text + "if impl == 'npu': pass"))) == [1, 2, 4]
+
+
+# options
+
 @pytest.mark.parametrize('options, text', [
     (dict(device='tpu'), "device is 'tpu'; it must be one of cpu, gpu, npu"),
-    (dict(kernels='npu'), "kernels is 'npu', which runs only on --device=npu; the device is 'cpu'"),
-    (dict(device='gpu', kernels='native'), "kernels is 'native', a CPU operator"),
-    (dict(mixed_precision=True), 'mixed_precision is for --device=gpu'),
-    (dict(loss_scale='dynamic'), "loss_scale is 'dynamic', which serves float16"),
+    (dict(kernels='npu'), "kernels is 'npu', which --device=cpu does not have; it has auto, native, tf"),
+    (dict(device='gpu', kernels='native'), "kernels is 'native', which --device=gpu does not have; it has auto, tf"),
+    (dict(mixed_precision=True), 'mixed_precision is True, which is for --device=gpu'),
+    (dict(loss_scale='dynamic'), "loss_scale is 'dynamic', which is for --device=npu or gpu"),
     (dict(device='gpu', loss_scale='fixed'), "loss_scale is 'fixed', which serves float16"),
-    (dict(iterations_per_loop=10), 'iterations_per_loop is 10, which only --device=npu can do'),
+    (dict(iterations_per_loop=10), 'iterations_per_loop is 10, which is for --device=npu'),
     (dict(device='npu', cpu_replicas=2), 'cpu_replicas is 2, which is for --device=cpu'),
     (dict(device='npu', graph_memory_max_size='26G'), "graph_memory_max_size is '26G'; it must be bytes"),
     (dict(device='npu', precision_mode='fp16'), "precision_mode is 'fp16'; it must be one of"),
@@ -51,55 +109,55 @@ def test_unknown_device_on_the_command_line(run_program):
 
 
 def test_sessions():
-    proto = devices.session_config(RuntimeConfig(intra_op_threads=3, inter_op_threads=2, cpu_replicas=2))
+    proto = device_of(RuntimeConfig(intra_op_threads=3, inter_op_threads=2, cpu_replicas=2)).session_config()
     assert (proto.intra_op_parallelism_threads, proto.inter_op_parallelism_threads) == (3, 2)
     assert proto.device_count == {'CPU': 2, 'GPU': 0} and proto.allow_soft_placement
-    proto = devices.session_config(RuntimeConfig(device='gpu', gpu_memory_growth=True))
+    proto = device_of(RuntimeConfig(device='gpu', gpu_memory_growth=True)).session_config()
     assert proto.gpu_options.allow_growth and 'GPU' not in proto.device_count
     with pytest.raises(UserError, match='--device=npu needs '):
-        devices.session_config(RuntimeConfig(device='npu'))
+        device_of(RuntimeConfig(device='npu')).session_config()
 
 
 def test_gpus_that_are_there(monkeypatch):
     with pytest.raises(UserError, match='sees no GPU: check nvidia-smi'):
-        devices.gpus(RuntimeConfig(device='gpu'))
+        device_of(RuntimeConfig(device='gpu')).replica_devices()
     monkeypatch.setattr(tf.config.experimental, 'list_physical_devices', lambda kind: ['one', 'two', 'three'])
-    assert devices.gpus(RuntimeConfig(device='gpu', num_devices=0)) == ['/gpu:0', '/gpu:1', '/gpu:2']
-    assert devices.gpus(RuntimeConfig(device='gpu', num_devices=2)) == ['/gpu:0', '/gpu:1']
-    assert devices.num_replicas(RuntimeConfig(device='gpu', num_devices=2)) == 2
+    assert device_of(RuntimeConfig(device='gpu', num_devices=0)).replica_devices() == ['/gpu:0', '/gpu:1', '/gpu:2']
+    assert device_of(RuntimeConfig(device='gpu', num_devices=2)).replica_devices() == ['/gpu:0', '/gpu:1']
+    assert device_of(RuntimeConfig(device='gpu', num_devices=2)).num_replicas() == 2
     with pytest.raises(UserError, match='--num_devices=4, but TensorFlow sees only 3'):
-        devices.gpus(RuntimeConfig(device='gpu', num_devices=4))
+        device_of(RuntimeConfig(device='gpu', num_devices=4)).replica_devices()
     monkeypatch.setenv('TF_CONFIG', json.dumps(dict(cluster=dict(worker=['a:1', 'b:1']),
                                                     task=dict(type='worker', index=0))))
-    assert len(devices.gpus(RuntimeConfig(device='gpu', num_devices=0))) == 3
+    assert len(device_of(RuntimeConfig(device='gpu', num_devices=0)).replica_devices()) == 3
     with pytest.raises(UserError, match='takes all that it sees, so choose them with CUDA_VISIBLE_DEVICES'):
-        devices.gpus(RuntimeConfig(device='gpu', num_devices=2))
+        device_of(RuntimeConfig(device='gpu', num_devices=2)).replica_devices()
 
 
 def test_strategies(monkeypatch):
-    assert devices.strategy(RuntimeConfig()) is None
-    assert devices.strategy(RuntimeConfig(cpu_replicas=2)).num_replicas_in_sync == 2
-    monkeypatch.setattr(devices, 'gpus', lambda config: ['/gpu:0'])
-    assert devices.strategy(RuntimeConfig(device='gpu')) is None
+    assert device_of(RuntimeConfig()).strategy() is None
+    assert device_of(RuntimeConfig(cpu_replicas=2)).strategy().num_replicas_in_sync == 2
+    monkeypatch.setattr(GpuDevice, 'replica_devices', lambda self: ['/gpu:0'])
+    assert device_of(RuntimeConfig(device='gpu')).strategy() is None
 
 
 def test_loss_factor():
     for replicas in (1, 2):
-        config = RuntimeConfig(cpu_replicas=replicas)
-        assert (devices.loss_factor('sum', config), devices.loss_factor('mean', config)) == (replicas, 1)
+        device = device_of(RuntimeConfig(cpu_replicas=replicas))
+        assert (device.loss_factor('sum'), device.loss_factor('mean')) == (replicas, 1)
 
 
 def test_one_replica_is_left_alone():
-    config, optimizer = RuntimeConfig(), tf.train.AdamOptimizer()
-    assert devices.wrap_optimizer(optimizer, config) is optimizer
+    device, optimizer = device_of(RuntimeConfig()), tf.train.AdamOptimizer()
+    assert device.wrap_optimizer(optimizer) is optimizer
     tensor = tf.constant(1.)
-    assert devices.average([tensor], config) == [tensor]
-    assert devices.training_hooks(config) == [] and devices.is_writer(config)
+    assert device.average([tensor]) == [tensor]
+    assert device.training_hooks() == [] and device.is_writer
 
 
 def test_optimizer_shows_the_inner_ones_state():
     inner = tf.train.MomentumOptimizer(1., .9)
-    wrapped = devices.wrap_optimizer(inner, RuntimeConfig(cpu_replicas=2))
+    wrapped = device_of(RuntimeConfig(cpu_replicas=2)).wrap_optimizer(inner)
     assert isinstance(wrapped, WholeBatchOptimizer) and wrapped.get_name() == 'WholeBatchMomentum'
     variable = tf.get_variable('v', [])
     inner.apply_gradients([(tf.constant(1.), variable)])
@@ -110,7 +168,7 @@ def test_optimizer_shows_the_inner_ones_state():
 @pytest.fixture
 def graph_rewrite(monkeypatch):
     """One GPU, as far as the options know, and no trace of the rewrite afterwards."""
-    monkeypatch.setattr(devices, 'gpus', lambda config: ['/gpu:0'])
+    monkeypatch.setattr(GpuDevice, 'replica_devices', lambda self: ['/gpu:0'])
     yield
     tf.train.experimental.disable_mixed_precision_graph_rewrite()
 
@@ -118,7 +176,7 @@ def graph_rewrite(monkeypatch):
 @pytest.mark.parametrize('kind, scale', [('off', 1), ('fixed', 8)])
 def test_mixed_precision_with_a_loss_scale_that_stays(graph_rewrite, kind, scale):
     config = RuntimeConfig(device='gpu', mixed_precision=True, loss_scale=kind, loss_scale_value=8.)
-    optimizer = devices.wrap_optimizer(tf.train.GradientDescentOptimizer(1.), config)
+    optimizer = device_of(config).wrap_optimizer(tf.train.GradientDescentOptimizer(1.))
     variable = tf.get_variable('v', initializer=1.)
     (gradient, _), = optimizer.compute_gradients(variable * 3, [variable])
     with tf.Session() as session:
@@ -128,7 +186,7 @@ def test_mixed_precision_with_a_loss_scale_that_stays(graph_rewrite, kind, scale
 
 def test_mixed_precision_with_a_dynamic_loss_scale_skips_overflows(graph_rewrite):
     config = RuntimeConfig(device='gpu', mixed_precision=True, loss_scale='dynamic', loss_scale_value=8.)
-    optimizer = devices.wrap_optimizer(tf.train.GradientDescentOptimizer(1.), config)
+    optimizer = device_of(config).wrap_optimizer(tf.train.GradientDescentOptimizer(1.))
     factor, step = tf.placeholder(tf.float32, []), tf.train.create_global_step()
     variable = tf.get_variable('v', initializer=1., use_resource=True)
     pairs = optimizer.compute_gradients(variable * factor, [variable])

@@ -11,8 +11,9 @@ from conftest import ROOT
 from npu_fixtures import DOUBLE, needs_tf1, no_job  # noqa: F401 fixture
 
 from edvr.config import RanksConfig, RuntimeConfig
-from edvr.devices import devices
-from edvr.launch import launch, rank_table
+from edvr.devices import device_of
+from edvr.devices.gpu import GpuDevice
+from edvr.launch import rank_table
 
 PROGRAM = os.path.join(ROOT, 'tests', 'toy_training.py')
 
@@ -52,7 +53,7 @@ def test_two_replicas_in_one_process(alone, tmp_path, reduction):
 
 def run_ranks(tmp_path, runtime, ranks, environment, *fields):
     """Runs the toy as ranks of a job; returns the result of each."""
-    plan = sorted(launch.plan(runtime, ranks, 4, str(tmp_path / 'logs')).environments.items())
+    plan = sorted(device_of(runtime).plan_ranks(ranks, 4, str(tmp_path / 'logs')).environments.items())
     logs = [tmp_path / ('rank_%d.log' % rank) for rank, _ in plan]
     started = []
     try:
@@ -103,15 +104,14 @@ def test_averages_are_of_all_replicas(tmp_path):
 
     def model_fn(features, labels, mode):
         mine = tf.reduce_mean(features)
-        average, same = devices.average([mine, tf.ones([2])], config)
+        average, same = device.average([mine, tf.ones([2])])
         watch = toy_training.Watch([mine, average, same], tf.constant(0.))
         seen.append(watch)
         return tf.estimator.EstimatorSpec(mode, loss=mine, train_op=tf.train.get_global_step().assign_add(1),
                                           training_hooks=[watch])
-    config = RuntimeConfig(cpu_replicas=2)
-    estimator = devices.make_estimator(model_fn, str(tmp_path), config)
-    devices.train(estimator, lambda: tf.data.Dataset.range(8).map(tf.to_float).map(lambda x: (x, x)).batch(2), [], 1,
-                  config)
+    device = device_of(RuntimeConfig(cpu_replicas=2))
+    estimator = device.make_estimator(model_fn, str(tmp_path))
+    device.train(estimator, lambda: tf.data.Dataset.range(8).map(tf.to_float).map(lambda x: (x, x)).batch(2), [], 1)
     (mine, average, same), = [watch.seen[0] for watch in seen if watch.seen]
     assert mine == [0.5] and average == [1.5] and same == [1, 1]   # of 0, 1 and of 2, 3
 
@@ -119,14 +119,14 @@ def test_averages_are_of_all_replicas(tmp_path):
 @pytest.mark.parametrize('kind', ['fixed', 'dynamic'])
 def test_mixed_precision_on_two_replicas(alone, tmp_path, monkeypatch, kind):
     """The graph rewrite and its loss scale around two replicas; on a CPU nothing becomes float16."""
-    plain = devices.session_config
+    plain = GpuDevice.session_config
 
-    def session_config(config):
-        proto = plain(config)
+    def session_config(self):
+        proto = plain(self)
         proto.device_count['CPU'] = 2
         return proto
-    monkeypatch.setattr(devices, 'gpus', lambda config: ['/cpu:0', '/cpu:1'])
-    monkeypatch.setattr(devices, 'session_config', session_config)
+    monkeypatch.setattr(GpuDevice, 'replica_devices', lambda self: ['/cpu:0', '/cpu:1'])
+    monkeypatch.setattr(GpuDevice, 'session_config', session_config)
     try:
         result = toy_training.train(tmp_path, RuntimeConfig(device='gpu', mixed_precision=True, loss_scale=kind))
     finally:

@@ -15,7 +15,7 @@ from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ConfigError, ModelConfig
 from edvr.config.export import ExportConfig, InterfaceConfig
-from edvr.devices import npu as runtime_npu
+from edvr.devices import adapter
 from edvr.exporting import ascend, export_job, freezing, graph_files, verification
 from edvr.exporting.export_job import export
 from edvr.exporting.loading import FrozenGraph
@@ -256,7 +256,7 @@ def test_the_ascend_export_says_what_was_checked_and_what_was_not(npu_export):
 
 
 def operator_known_to_tensorflow():
-    importlib.import_module(runtime_npu.prefix() + '.tbe.npu_cube_ops')
+    importlib.import_module(adapter.prefix() + '.tbe.npu_cube_ops')
 
 
 @needs_adapter

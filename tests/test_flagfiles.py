@@ -20,7 +20,7 @@ from absl import flags as absl_flags
 from data_tools.base import command_line
 from edvr import flags
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.devices import startup_checks
+from edvr.devices import device_of
 flags.define(ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)
 found = {}
 for name in sys.argv[1:]:
@@ -34,8 +34,8 @@ for name in sys.argv[1:]:
     for config in [flags.build(cls) for cls in (ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)]:
         merged.update(config.to_dict())
     counts = {key: merged[key] for key in ('steps', 'save_every', 'log_every', 'summary_every')}
-    merged['loop problems'] = startup_checks._loop_problems(RuntimeConfig(device='npu').replace(
-        iterations_per_loop=merged['iterations_per_loop']), counts)
+    runtime = RuntimeConfig(device='npu', iterations_per_loop=merged['iterations_per_loop'])
+    merged['loop problems'] = [text for text in device_of(runtime).problems(counts, 'mean') if '_per_loop=' in text]
     found[name] = merged
 print(json.dumps(found))
 """

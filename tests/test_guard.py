@@ -187,11 +187,11 @@ def test_replicas_judge_alike(tmp_path, monkeypatch):
             self.gates.append(report.values['faults'] == 0)
             self.weights.append(report.session.run(self._variables))
 
-    from edvr.devices import devices
+    from edvr.devices import device_of
     monkeypatch.setattr(model_fn, 'edvr', network)
     model, _, training, _ = tiny_training.configs('', tmp_path / 'run', ema_decay=.9)
-    runtime = RuntimeConfig(cpu_replicas=2)
-    estimator = devices.make_estimator(model_fn.make_model_fn(model, training, runtime), training.model_dir, runtime)
+    device = device_of(RuntimeConfig(cpu_replicas=2))
+    estimator = device.make_estimator(model_fn.make_model_fn(model, training, device), training.model_dir)
     batch = ({'lq': np.full([2, 3, 8, 8, 3], 90, np.uint8)}, np.full([2, 32, 32, 3], 9, np.uint8))
     record = Record()
     estimator.train(lambda: tf.data.Dataset.from_tensors(batch).repeat(), [LoopHook([record], Control())], max_steps=3)

@@ -14,7 +14,8 @@ from npu_fixtures import no_job  # noqa: F401 fixture
 
 from data_tools.base.errors import UserError
 from edvr.config import ConfigError, RanksConfig, RuntimeConfig
-from edvr.launch import addresses, agreement, launch, npu_cards, processes, rank_table, rendezvous
+from edvr.devices import device_of
+from edvr.launch import addresses, agreement, npu_cards, processes, rank_table, relaunch, rendezvous
 
 HCCN_CONF = ''.join('address_%d=192.168.100.%d\n' % (card, 101 + card) for card in range(4))
 
@@ -27,13 +28,13 @@ def host(no_job, monkeypatch, tmp_path):  # noqa: F811
     (tmp_path / 'hccn.conf').write_text(HCCN_CONF)
     monkeypatch.setattr(npu_cards, 'NPU_FILES', str(tmp_path / 'davinci[0-9]*'))
     monkeypatch.setattr(npu_cards, 'HCCN_CONF', str(tmp_path / 'hccn.conf'))
-    monkeypatch.delenv(launch.LAUNCHED, raising=False)
+    monkeypatch.delenv(relaunch.LAUNCHED, raising=False)
     return tmp_path
 
 
 def plan(device='cpu', num_devices=1, log_dir='/nowhere', **options):
     runtime = RuntimeConfig(device=device, num_devices=num_devices)
-    return launch.plan(runtime, RanksConfig(**options), 4, str(log_dir))
+    return device_of(runtime).plan_ranks(RanksConfig(**options), 4, str(log_dir))
 
 
 def refused(*arguments, **options):
@@ -59,7 +60,7 @@ def test_one_npu_is_this_process(monkeypatch):
     monkeypatch.setenv('DEVICE_ID', '3')
     assert 'DEVICE_ID' not in plan('npu').changes   # the environment names the card
     monkeypatch.setenv('RANK_TABLE_FILE', '/some/table.json')
-    assert plan('npu').notes[0].startswith('RANK_TABLE_FILE=/some/table.json is passed over: one NPU needs none')
+    assert plan('npu').notes[0].startswith('RANK_TABLE_FILE=/some/table.json is ignored: one NPU needs none')
 
 
 def test_ranks_of_a_host_and_their_table(tmp_path, monkeypatch):
@@ -184,7 +185,7 @@ def test_a_process_that_is_a_rank_starts_none(monkeypatch):
                            'this command starts its own ranks']
     monkeypatch.setenv('RANK_SIZE', '2')
     assert 'if another job has left these variables, unset them' in refused('npu', 4)
-    assert plan('cpu', 2).notes[-1] == 'RANK_ID=3 is passed over: it is for --device=npu'
+    assert plan('cpu', 2).notes[-1] == 'RANK_ID=3 is ignored: it is for --device=npu'
     monkeypatch.setenv('TF_CONFIG', '{}')
     assert plan('cpu', 8) == ({}, {}, ['this process is one rank of a job, for TF_CONFIG is set'])
 

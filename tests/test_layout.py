@@ -9,7 +9,7 @@ from conftest import ROOT
 # From the lowest to the highest; a room imports itself and those before it. What is on one line may not import each
 # other. Programs are the modules directly below data_tools and edvr; nothing imports a program.
 DATA_TOOLS = ['base', 'record media', 'packing lq reds sample']
-EDVR = ['config graph_mode', 'launch', 'devices', 'flags', 'tensorboard', 'checkpoints', 'ops', 'network',
+EDVR = ['graph_mode', 'launch', 'devices', 'config', 'flags', 'tensorboard', 'checkpoints', 'ops', 'network',
         'pytorch data', 'exporting', 'restore', 'sharing', 'evaluation', 'output', 'training',
         'benchmarks demonstration']
 LEVELS = {'%s.%s' % (package, room): level for package, levels in (('data_tools', DATA_TOOLS), ('edvr', EDVR))
@@ -23,11 +23,15 @@ def modules():
 
 
 def imported(module):
-    """Names of our modules that a module imports, anywhere in it: set of str."""
+    """Names of our modules that a module imports, anywhere in it but for annotations: set of str."""
     with open(os.path.join(ROOT, module.replace('.', os.sep) + '.py')) as file:
         tree = ast.parse(file.read())
-    names = set()
-    for node in ast.walk(tree):
+    names, nodes = set(), [tree]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and getattr(node.test, 'id', None) == 'TYPE_CHECKING':
+            continue
+        nodes += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

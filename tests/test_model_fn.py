@@ -9,6 +9,7 @@ from test_optimizer import NAMES
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.devices import device_of
 from edvr.network import edvr as network
 from edvr.ops import deform_conv
 from edvr.training import model_fn, warm_start
@@ -25,7 +26,7 @@ def build(mode=tf.estimator.ModeKeys.TRAIN, model=TINY, wait=None, **training):
     features = {'lq': tf.constant(LQ)}
     if wait is not None:
         features['data_wait'] = tf.constant(wait)
-    function = model_fn.make_model_fn(model, TrainingConfig(**training), RUNTIME)
+    function = model_fn.make_model_fn(model, TrainingConfig(**training), device_of(RUNTIME))
     return function(features, tf.constant(GT), mode)
 
 

@@ -18,8 +18,7 @@ from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.data.input_pipeline import train_dataset
-from edvr.devices import devices, npu_options, startup_checks
-from edvr.devices import npu as runtime_npu
+from edvr.devices import adapter, adapter_options, device_of, startup_checks
 from edvr.launch import rank_table
 from edvr.network import losses
 from edvr.ops.deform_conv import deform_conv
@@ -28,11 +27,16 @@ from edvr.training import model_fn, update_guard
 from edvr.training.training_run import Run
 
 NPU = RuntimeConfig(device='npu')
-ADAPTER = runtime_npu.prefix().split('.')[0]   # the package of this TensorFlow's adapter
+ADAPTER = adapter.prefix().split('.')[0]   # the package of this TensorFlow's adapter
 
 
 def bridge(module):
-    return importlib.import_module('%s.%s' % (runtime_npu.prefix(), module))
+    return importlib.import_module('%s.%s' % (adapter.prefix(), module))
+
+
+def check(config):
+    """Looks for problems of a training before it starts."""
+    startup_checks.check(device_of(config), {}, 'mean')
 
 
 # without npu_bridge
@@ -41,8 +45,8 @@ def test_absent_bridge_is_one_clear_error(no_job, monkeypatch):  # noqa: F811
     for name, value in (('JOB_ID', '1'), ('RANK_SIZE', '1')):
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError) as raised:
-        startup_checks.check(NPU)
-    for text in ('--device=npu needs NPURunConfig of %s.estimator.npu.npu_config' % runtime_npu.prefix(),
+        check(NPU)
+    for text in ('--device=npu needs NPURunConfig of %s.estimator.npu.npu_config' % adapter.prefix(),
                  "No module named '%s'" % ADAPTER, 'Ascend CANN', 'TensorFlow %s' % tf.__version__,
                  'or choose --device=gpu or --device=cpu'):
         assert text in str(raised.value)
@@ -58,7 +62,7 @@ def test_broken_bridge_names_what_is_missing(no_job, monkeypatch, tmp_path, cont
     (tmp_path / ADAPTER / '__init__.py').write_text(content)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(UserError) as raised:
-        runtime_npu.require()
+        adapter.require()
     assert text in str(raised.value) and 'which does not load' in str(raised.value)
 
 
@@ -74,16 +78,16 @@ def test_rank_that_cannot_be(no_job, monkeypatch, environment, text):  # noqa: F
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=text):
-        devices.rank_and_size(NPU)
+        device_of(NPU).rank_and_size()
 
 
 def test_rank(no_job, monkeypatch):  # noqa: F811
     monkeypatch.setenv('RANK_SIZE', '1')
-    assert devices.rank_and_size(NPU) == (0, 1)
+    assert device_of(NPU).rank_and_size() == (0, 1)
     monkeypatch.setenv('RANK_SIZE', '8')
     monkeypatch.setenv('RANK_ID', '3')
-    assert devices.rank_and_size(NPU) == (3, 8) and devices.num_replicas(NPU) == 8
-    assert devices.loss_factor('sum', NPU) == 8 and not devices.is_writer(NPU)
+    assert device_of(NPU).rank_and_size() == (3, 8) and device_of(NPU).num_replicas() == 8
+    assert device_of(NPU).loss_factor('sum') == 8 and not device_of(NPU).is_writer
 
 
 # the adapter's objects
@@ -100,7 +104,7 @@ def test_run_config_takes_every_option(npu, tmp_path):  # noqa: F811
         npu_option=('op_debug_level=1', 'external_weight=true', 'stream_sync_timeout=-1',
                     'buffer_optimize=off_optimize', 'topo_sorting_mode=1', 'customize_dtypes=a,b=c'),
         dump_path=str(tmp_path), dump_step='0|5', dump_mode='all')
-    made = devices.make_estimator(lambda features, labels, mode: None, str(tmp_path), config, seed=np.int64(3)).config
+    made = device_of(config).make_estimator(lambda features, labels, mode: None, str(tmp_path), np.int64(3)).config
     expected = dict(
         iterations_per_loop=5, precision_mode='allow_mix_precision', graph_memory_max_size='26*1024',
         variable_memory_max_size='5*1024', hcom_parallel=True, op_compiler_cache_mode='enable',
@@ -121,8 +125,8 @@ def test_run_config_takes_every_option(npu, tmp_path):  # noqa: F811
 @pytest.mark.parametrize('release', ['2021-02', 'r1.6.0', 'r1.15.0', '9.1.0'])
 def test_what_is_not_set_stays_at_the_adapters_default(npu, monkeypatch, tmp_path, release):  # noqa: F811
     monkeypatch.setenv('NPU_DOUBLE_RELEASE', release)
-    options = devices.make_estimator(lambda features, labels, mode: None, str(tmp_path), NPU).config.options
-    from_adapter = npu_options.defaults_of(runtime_npu._bridge('estimator.npu.npu_config', 'NPURunConfig'))
+    options = device_of(NPU).make_estimator(lambda features, labels, mode: None, str(tmp_path)).config.options
+    from_adapter = adapter_options.defaults_of(adapter._bridge('estimator.npu.npu_config', 'NPURunConfig'))
     assert {name for name in options if options[name] != from_adapter[name]} - {'hcom_parallel'} == {
         'model_dir', 'session_config', 'save_checkpoints_steps', 'log_step_count_steps', 'precision_mode'}
 
@@ -153,7 +157,7 @@ def test_what_is_not_set_stays_at_the_adapters_default(npu, monkeypatch, tmp_pat
 def test_options_that_the_adapter_does_not_have_are_refused(npu, monkeypatch, release, changes, texts):  # noqa: F811
     monkeypatch.setenv('NPU_DOUBLE_RELEASE', release)
     with pytest.raises(UserError) as raised:
-        startup_checks.check(NPU.replace(**changes))
+        check(NPU.replace(**changes))
     for text in texts:
         assert text in str(raised.value)
 
@@ -170,18 +174,18 @@ def test_options_that_no_adapter_has(changes, text):
 def test_a_value_that_the_adapter_refuses_is_one_error_before_the_start(npu, monkeypatch):  # noqa: F811
     """Later releases look at more values than the program can know of."""
     config = bridge('estimator.npu.npu_config')
-    check = config._check
+    adapters = config._check
 
     def stricter(options):
-        check(options)
+        adapters(options)
         if options['jit_compile'] not in ('auto', 'true', 'false'):
             raise ValueError('jit_compile should be in\n  [auto, true, false]')
     monkeypatch.setattr(config, '_check', stricter)
     with pytest.raises(UserError) as raised:
-        startup_checks.check(NPU.replace(npu_option=('jit_compile=fast',)))
+        check(NPU.replace(npu_option=('jit_compile=fast',)))
     assert str(raised.value).endswith('refuses an option, or a variable of the environment: ValueError: jit_compile '
                                       'should be in [auto, true, false]')
-    startup_checks.check(NPU.replace(npu_option=('jit_compile=true',)))
+    check(NPU.replace(npu_option=('jit_compile=true',)))
 
 
 @needs_adapter
@@ -194,7 +198,7 @@ def test_an_adapter_whose_import_fails_half_way_is_one_line(npu, monkeypatch, mo
                 raise OSError('libge_runner.so: cannot open shared object file:\n  No such file or directory')
     monkeypatch.setattr(sys, 'meta_path', [Broken()] + sys.meta_path)
     with pytest.raises(UserError) as raised:
-        startup_checks.check(NPU)
+        check(NPU)
     assert '\n' not in str(raised.value)
     for text in ('estimator.npu.%s, which does not load: OSError: libge_runner.so' % module,
                  'shared object file: No such file', 'source its set_env.sh'):
@@ -203,34 +207,34 @@ def test_an_adapter_whose_import_fails_half_way_is_one_line(npu, monkeypatch, mo
 
 def test_an_adapter_of_an_unknown_release_is_refused():
     with pytest.raises(UserError, match='no release that the program knows'):
-        list(npu_options.refusals({'aoe_mode': '--aoe_mode'}, {'model_dir': None}))
+        list(adapter_options.refusals({'aoe_mode': '--aoe_mode'}, {'model_dir': None}))
 
 
 @needs_adapter
 def test_a_newer_precision_mode_replaces_the_older(npu, tmp_path):  # noqa: F811
-    arguments = runtime_npu.run_config_arguments(str(tmp_path), NPU.replace(precision_mode_v2='mixed_float16'), None)
+    arguments = adapter.run_config_arguments(str(tmp_path), NPU.replace(precision_mode_v2='mixed_float16'), None)
     assert arguments['precision_mode_v2'] == 'mixed_float16' and 'precision_mode' not in arguments
 
 
 def test_the_prefix_follows_tensorflow():
-    assert runtime_npu.prefix() == ('npu_device.compat.v1' if tf.__version__.startswith('2.6.') else 'npu_bridge')
+    assert adapter.prefix() == ('npu_device.compat.v1' if tf.__version__.startswith('2.6.') else 'npu_bridge')
 
 
 @needs_adapter
 def test_a_plain_session_is_taken_to_the_device(npu):  # noqa: F811
-    rewrite = devices.session_config(NPU.replace(precision_mode='force_fp16')).graph_options.rewrite_options
+    rewrite = device_of(NPU.replace(precision_mode='force_fp16')).session_config().graph_options.rewrite_options
     optimizer, = rewrite.custom_optimizers
     options = optimizer.parameter_map
     assert optimizer.name == 'NpuOptimizer' and rewrite.remapping == rewrite.OFF
     assert options['use_off_line'].b and options['graph_run_mode'].i == 1
     assert options['precision_mode'].s == b'force_fp16'
-    with tf.Graph().as_default(), tf.Session(config=devices.session_config(NPU)) as session:
+    with tf.Graph().as_default(), tf.Session(config=device_of(NPU).session_config()) as session:
         assert session.run(tf.constant(2) + 1) == 3
 
 
 @needs_adapter
 def test_an_estimator_has_the_adapters_options_once(npu, tmp_path):  # noqa: F811
-    made = devices.make_estimator(lambda features, labels, mode: None, str(tmp_path), NPU)
+    made = device_of(NPU).make_estimator(lambda features, labels, mode: None, str(tmp_path))
     rewrite = made.config.session_config.graph_options.rewrite_options
     assert [optimizer.name for optimizer in rewrite.custom_optimizers] == ['NpuOptimizer']
     assert rewrite.remapping == rewrite.OFF
@@ -247,7 +251,7 @@ def test_optimizers_are_nested_in_order(npu, monkeypatch, size, scale, names):  
     monkeypatch.setenv('RANK_ID', '0')
     with tf.Graph().as_default():
         tf.get_variable('v', [])
-        optimizer = devices.wrap_optimizer(tf.train.AdamOptimizer(), NPU.replace(loss_scale=scale))
+        optimizer = device_of(NPU.replace(loss_scale=scale)).wrap_optimizer(tf.train.AdamOptimizer())
         if scale != 'off':
             assert optimizer._is_distributed is (size > 1)
         found = []
@@ -266,7 +270,7 @@ def test_ranks_from_different_checkpoints_are_refused(npu, monkeypatch):  # noqa
         {'min': np.minimum, 'max': np.maximum}[reduction](array, others[reduction]) for array in arrays])
     with tf.Graph().as_default(), tf.Session() as session:
         tf.train.create_global_step()
-        hook, = devices.training_hooks(NPU)
+        hook, = device_of(NPU).training_hooks()
         hook.begin()
         session.run(tf.assign(tf.train.get_global_step(), 5000))
         hook.after_create_session(session, None)
@@ -283,7 +287,7 @@ def test_averages_go_in_one_exchange(npu, monkeypatch):  # noqa: F811
     monkeypatch.setattr(bridge('hccl.hccl_ops'), 'transport', lambda key, arrays, reduction: calls.append(key) or [
         array + 3 * np.arange(len(array), dtype=np.float32) for array in arrays])
     with tf.Graph().as_default(), tf.Session() as session:
-        averages = devices.average([tf.constant(1.), tf.constant([[2.], [4.]]), tf.constant(6.)], NPU)
+        averages = device_of(NPU).average([tf.constant(1.), tf.constant([[2.], [4.]]), tf.constant(6.)])
         scalar, matrix, last = session.run(averages)
     assert len(calls) == 1 and (scalar, last) == (0.5, 7.5) and matrix.tolist() == [[2.5], [5.]]
 
@@ -325,7 +329,7 @@ def test_features_wider_than_the_operator_takes_are_refused(npu):  # noqa: F811
     with tf.Graph().as_default():
         x, offset, mask = (tf.zeros([1, 1, 1366, channels]) for channels in (2, 18, 9))
         with pytest.raises(UserError, match=r'features of 1366 pixels .* at most 1365 .* \(--tile=640\)'):
-            runtime_npu.deformable_conv2d(x, offset, mask, tf.zeros([3, 3, 2, 2]), 1)
+            adapter.deformable_conv2d(x, offset, mask, tf.zeros([3, 3, 2, 2]), 1)
 
 
 @needs_adapter
@@ -333,7 +337,7 @@ def test_features_wider_than_the_operator_takes_are_refused(npu):  # noqa: F811
     ((2, None, None, 36), 'needs static height and width'), ((2, 4, 6, 36), r'must be \[N, H, W, 54\]')])
 def test_operator_shapes_are_checked_while_building(npu, offsets, text):  # noqa: F811
     with tf.Graph().as_default(), pytest.raises(ValueError, match=text):
-        runtime_npu.deformable_conv2d(tf.zeros([2, 5, 6, 4]), tf.placeholder(tf.float32, offsets),
+        adapter.deformable_conv2d(tf.zeros([2, 5, 6, 4]), tf.placeholder(tf.float32, offsets),
                                       tf.placeholder(tf.float32, offsets[:3] + (18,)), tf.zeros([3, 3, 4, 3]), 2)
 
 
@@ -479,7 +483,7 @@ def test_what_is_judged_and_shown_keeps_float32(npu, monkeypatch, scale):  # noq
     with tf.Graph().as_default():
         tf.train.create_global_step()
         function = model_fn.make_model_fn(MODEL, TrainingConfig(clip_norm=1., ema_decay=.9),
-                                          NPU.replace(loss_scale=scale))
+                                          device_of(NPU.replace(loss_scale=scale)))
         features = {'lq': tf.zeros([1, 1, 8, 8, 3], tf.uint8)}
         spec = function(features, tf.zeros([1, 32, 32, 3], tf.uint8), tf.estimator.ModeKeys.TRAIN)
         watched, = tf.get_collection(model_fn.WATCHED_KEY)
@@ -530,8 +534,9 @@ def test_an_overflow_on_the_other_rank_lowers_the_scale_here_too(npu, monkeypatc
         tf.train.create_global_step()
         frames = tf.constant(90, tf.uint8, [1, tiny_training.FRAMES, 8, 8, 3])
         gt = tf.constant(9, tf.uint8, [1, 32, 32, 3])
-        spec = model_fn.make_model_fn(MODEL.replace(num_frames=tiny_training.FRAMES), TrainingConfig(), runtime)(
-            {'lq': frames}, gt, tf.estimator.ModeKeys.TRAIN)
+        function = model_fn.make_model_fn(MODEL.replace(num_frames=tiny_training.FRAMES), TrainingConfig(),
+                                          device_of(runtime))
+        spec = function({'lq': frames}, gt, tf.estimator.ModeKeys.TRAIN)
         watched, = tf.get_collection(model_fn.WATCHED_KEY)
         scale, = [variable for variable in tf.global_variables() if variable.op.name == 'loss_scale']
         session.run([tf.global_variables_initializer(), tf.local_variables_initializer()])
@@ -557,7 +562,7 @@ def test_half_precision_of_a_summed_loss_is_refused(npu, tmp_path):  # noqa: F81
 @pytest.mark.skipif(not tf.__version__.startswith('2.6'), reason='for the adapter of TensorFlow 2.6')
 def test_loss_scale_of_tensorflow_2_6_is_refused(npu):  # noqa: F811
     with pytest.raises(UserError, match=r'--loss_scale=dynamic: the adapter of TensorFlow 2\.6 has no loss scaling'):
-        startup_checks.check(NPU.replace(loss_scale='dynamic'))
+        check(NPU.replace(loss_scale='dynamic'))
 
 
 def train_on_two_ranks(folder, options, **variables):

@@ -20,8 +20,9 @@ from data_tools.media.images import write_png
 from edvr.config.host import HostConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
+from edvr.devices import DEVICES
 from edvr.evaluation import clip_set
-from edvr.launch import npu_cards, share_plan
+from edvr.launch import npu_cards
 from edvr.output import infer_job, segments, video_writer
 from edvr.restore.restorer import Network, Restorer, windows
 from edvr.sharing import clip_source, workers
@@ -125,13 +126,14 @@ def test_windows_at_the_borders_of_stretches(fill, shots):
 
 def refused(device, host):
     with pytest.raises(UserError) as caught:
-        share_plan.plan(device, host)
+        DEVICES[device].plan_workers(host)
     return str(caught.value)
 
 
 def test_processes_on_a_cpu():
-    assert share_plan.plan('cpu', HostConfig()) == share_plan.plan('cpu', HostConfig(num_devices=1)) == ({}, {}, [])
-    found = share_plan.plan('cpu', HostConfig(num_devices=3))
+    for count in (0, 1):
+        assert DEVICES['cpu'].plan_workers(HostConfig(num_devices=count)) == ({}, {}, [])
+    found = DEVICES['cpu'].plan_workers(HostConfig(num_devices=3))
     assert found.environments == {0: {}, 1: {}, 2: {}}
     assert found.notes[0].startswith('3 processes on this CPU, which share its ')
 
@@ -139,33 +141,33 @@ def test_processes_on_a_cpu():
 def test_a_process_for_each_gpu(monkeypatch):
     monkeypatch.setattr(tf.config.experimental, 'list_physical_devices', lambda kind: ['one', 'two', 'three'])
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
-    found = share_plan.plan('gpu', HostConfig())
+    found = DEVICES['gpu'].plan_workers(HostConfig())
     assert [found.environments[rank]['CUDA_VISIBLE_DEVICES'] for rank in range(3)] == ['0', '1', '2']
     assert found.notes == ['3 GPUs: 0, 1, 2']
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,MIG-7,2')
-    found = share_plan.plan('gpu', HostConfig(num_devices=2))
+    found = DEVICES['gpu'].plan_workers(HostConfig(num_devices=2))
     assert [found.environments[rank]['CUDA_VISIBLE_DEVICES'] for rank in range(2)] == ['4', 'MIG-7']
     assert refused('gpu', HostConfig(num_devices=8)) == (
         '--num_devices=8, but TensorFlow sees 3 GPUs on this host (CUDA_VISIBLE_DEVICES can hide some); give '
         '--num_devices=3, or 0 for all')
-    assert share_plan.plan('gpu', HostConfig(num_devices=1)).environments == {}
+    assert DEVICES['gpu'].plan_workers(HostConfig(num_devices=1)).environments == {}
 
 
 def test_a_process_for_each_npu(no_job, tmp_path, monkeypatch):  # noqa: F811
     for card in (0, 1, 5):
         (tmp_path / ('davinci%d' % card)).touch()
     monkeypatch.setattr(npu_cards, 'NPU_FILES', str(tmp_path / 'davinci[0-9]*'))
-    found = share_plan.plan('npu', HostConfig())
+    found = DEVICES['npu'].plan_workers(HostConfig())
     assert [(e['DEVICE_ID'], e['RANK_ID'], e['RANK_SIZE']) for e in found.environments.values()] == [
         ('0', '0', '1'), ('1', '0', '1'), ('5', '0', '1')]
     assert found.notes == ['3 NPUs: 0, 1, 5']
-    assert share_plan.plan('npu', HostConfig(device_ids=(5,))).changes['DEVICE_ID'] == '5'
+    assert DEVICES['npu'].plan_workers(HostConfig(device_ids=(5,))).changes['DEVICE_ID'] == '5'
     assert refused('npu', HostConfig(num_devices=8)) == (
         '--num_devices=8, but this host has 3 NPUs (0, 1, 5); give --num_devices=3, or 0 for all')
     monkeypatch.setenv('DEVICE_ID', '1')   # the environment names one, unless several are asked for
-    named = share_plan.plan('npu', HostConfig())
+    named = DEVICES['npu'].plan_workers(HostConfig())
     assert named.environments == {} and named.changes['RANK_SIZE'] == '1' and 'DEVICE_ID' not in named.changes
-    assert len(share_plan.plan('npu', HostConfig(num_devices=2)).environments) == 2
+    assert len(DEVICES['npu'].plan_workers(HostConfig(num_devices=2)).environments) == 2
 
 
 def test_options_for_one_device_only(network):

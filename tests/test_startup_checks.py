@@ -8,7 +8,7 @@ from npu_fixtures import JOB_VARIABLES, no_job  # noqa: F401 a fixture
 
 from data_tools.base.errors import UserError
 from edvr.config import RuntimeConfig
-from edvr.devices import devices, startup_checks
+from edvr.devices import device_of, startup_checks
 from edvr.launch import tf_config
 
 NPU = RuntimeConfig(device='npu')
@@ -20,7 +20,7 @@ def problems(config=NPU, **environment):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        return [text for text in startup_checks.problems(config) if not text.startswith('--device=npu needs ')]
+        return [text for text in device_of(config).problems({}, 'sum') if not text.startswith('--device=npu needs ')]
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +68,8 @@ def test_several_ranks_need_more():
 def test_a_loop_is_a_whole(monkeypatch):
     monkeypatch.setenv('JOB_ID', '1')
     monkeypatch.setenv('RANK_SIZE', '1')
-    found = startup_checks.problems(NPU.replace(iterations_per_loop=10),
-                                    {'steps': 105, 'save_every': 50, 'eval_every': 0})
+    found = device_of(NPU.replace(iterations_per_loop=10)).problems(
+        {'steps': 105, 'save_every': 50, 'eval_every': 0}, 'sum')
     assert [text for text in found if 'loop' in text] == [
         '--steps=105 is not a multiple of --iterations_per_loop=10: nothing can happen inside a loop; use 110']
 
@@ -82,7 +82,7 @@ def test_directories_of_the_device(tmp_path):
 
 def test_no_gpu():
     with pytest.raises(UserError, match='sees no GPU'):
-        startup_checks.check(RuntimeConfig(device='gpu'))
+        startup_checks.check(device_of(RuntimeConfig(device='gpu')), {}, 'sum')
 
 
 # TF_CONFIG
@@ -92,14 +92,14 @@ def tf_config_text(workers=('a:1', 'b:1'), kind='worker', index=0, **others):
 
 
 def test_place_in_the_cluster(monkeypatch):
-    assert devices.rank_and_size(RuntimeConfig()) == (0, 1)
+    assert device_of(RuntimeConfig()).rank_and_size() == (0, 1)
     monkeypatch.setenv('TF_CONFIG', tf_config_text(index=1))
-    assert devices.rank_and_size(RuntimeConfig()) == (1, 2)
+    assert device_of(RuntimeConfig()).rank_and_size() == (1, 2)
     monkeypatch.setenv('TF_CONFIG', tf_config_text(index=1, chief=['c:1']))
-    assert devices.rank_and_size(RuntimeConfig()) == (2, 3)
+    assert device_of(RuntimeConfig()).rank_and_size() == (2, 3)
     monkeypatch.setenv('TF_CONFIG', tf_config_text(kind='chief', chief=['c:1']))
-    assert devices.rank_and_size(RuntimeConfig()) == (0, 3)
-    assert devices.num_replicas(RuntimeConfig()) == 3
+    assert device_of(RuntimeConfig()).rank_and_size() == (0, 3)
+    assert device_of(RuntimeConfig()).num_replicas() == 3
 
 
 @pytest.mark.parametrize('text, wrong', [
@@ -108,7 +108,7 @@ def test_place_in_the_cluster(monkeypatch):
     (tf_config_text(ps=['c:1']), 'tasks of type ps')])
 def test_cluster_that_cannot_be(monkeypatch, text, wrong):
     monkeypatch.setenv('TF_CONFIG', text)
-    found = startup_checks.problems(RuntimeConfig())
+    found = problems(RuntimeConfig())
     assert len(found) == 1 and wrong in found[0]
     with pytest.raises(UserError):
         tf_config.rank_and_size()
@@ -116,7 +116,7 @@ def test_cluster_that_cannot_be(monkeypatch, text, wrong):
 
 def test_replicas_and_cluster(monkeypatch):
     monkeypatch.setenv('TF_CONFIG', tf_config_text())
-    assert 'each of its processes has one replica' in startup_checks.problems(RuntimeConfig(cpu_replicas=2))[0]
+    assert 'each of its processes has one replica' in problems(RuntimeConfig(cpu_replicas=2))[0]
 
 
 # the program

@@ -1,4 +1,4 @@
-"""Four-parameter training through edvr.devices.devices: as a library for tests, and as a program for several processes.
+"""Four-parameter training through edvr.devices: as a library for tests, and as a program for several processes.
 
 As a program: toy_training.py MODEL_DIR RESULT [RuntimeConfig field=value ...]; each rank writes the JSON RESULT + rank.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from edvr.config import RuntimeConfig
-from edvr.devices import devices
+from edvr.devices import device_of
 
 WHOLE_BATCH, STEPS, CLIP = 8, 3, 40.
 
@@ -44,7 +44,8 @@ def train(model_dir, config, reduction='sum', steps=STEPS):
     Returns:
       dict: seen, per session.run [loss averaged, gradient norm]; weights; variables' names; rank; size; replicas.
     """
-    rank, size = devices.rank_and_size(config)
+    device = device_of(config)
+    rank, size = device.rank_and_size()
     watch = []
 
     def model_fn(features, labels, mode):
@@ -54,23 +55,23 @@ def train(model_dir, config, reduction='sum', steps=STEPS):
             start = tf.get_variable('start', [4, 1], initializer=tf.ones_initializer())
         reduce = tf.reduce_sum if reduction == 'sum' else tf.reduce_mean
         error = tf.matmul(features, weights * 0. + start * tf.ones_like(weights)) - labels
-        loss = devices.loss_factor(reduction, config) * reduce(tf.square(error))
-        optimizer = devices.wrap_optimizer(tf.train.AdamOptimizer(.1, epsilon=1.), config)
+        loss = device.loss_factor(reduction) * reduce(tf.square(error))
+        optimizer = device.wrap_optimizer(tf.train.AdamOptimizer(.1, epsilon=1.))
         pairs = optimizer.compute_gradients(loss)
         gradients, norm = tf.clip_by_global_norm([gradient for gradient, _ in pairs], CLIP)
-        average, = devices.average([loss], config)
+        average, = device.average([loss])
         train_op = optimizer.apply_gradients(zip(gradients, [variable for _, variable in pairs]),
                                              tf.train.get_global_step())
         watch.append(Watch([average, norm], tf.concat([start, weights], 0)))
         return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=train_op, training_hooks=[watch[-1]])
 
-    estimator = devices.make_estimator(model_fn, str(model_dir), config, seed=3)
-    batch = WHOLE_BATCH // devices.num_replicas(config)
-    devices.train(estimator, lambda: data(rank, size, batch), [], steps, config)
+    estimator = device.make_estimator(model_fn, str(model_dir), seed=3)
+    batch = WHOLE_BATCH // device.num_replicas()
+    device.train(estimator, lambda: data(rank, size, batch), [], steps)
     # of several replicas in a process the Estimator keeps the first one's hook
     used = next(hook for hook in watch if hook.seen)
     return dict(seen=used.seen, weights=used.weights, variables=used.variables, rank=rank, size=size,
-                replicas=devices.num_replicas(config))
+                replicas=device.num_replicas())
 
 
 if __name__ == '__main__':

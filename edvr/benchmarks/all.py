@@ -4,6 +4,7 @@ import sys
 
 from data_tools.record.manifest import MANIFEST
 from edvr.benchmarks import dcn, input, overhead, restore, step, tiles
+from edvr.devices import DEVICES
 from edvr.ops import native_library
 
 
@@ -21,7 +22,7 @@ def run(benchmark, model, data, runtime):
     results = []
     for part in (dcn, step, restore):
         results += _announced(part, benchmark, model, data, runtime)
-    if runtime.device == 'cpu':   # --tile=auto measures the memory of the host
+    if DEVICES[runtime.device].ON_HOST:   # --tile=auto measures the memory of the host
         results += _announced(tiles, benchmark, model, data, runtime)
     results.append(overhead.run(benchmark, model, data, runtime))
     if os.path.exists(os.path.join(data.data_dir, MANIFEST)):
@@ -32,9 +33,10 @@ def run(benchmark, model, data, runtime):
 
 
 def _implementations(device):
-    if device == 'npu':
-        return ('npu',)
-    return ('native', 'tf') if device == 'cpu' and native_library.available() else ('tf',)
+    kernels = DEVICES[device].KERNELS
+    if 'native' in kernels:
+        return kernels if native_library.available() else ('tf',)
+    return kernels[:1]
 
 
 def _announced(part, benchmark, model, data, runtime):

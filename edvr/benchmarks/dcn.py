@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from edvr.benchmarks import flops, measure
 from edvr.config.benchmark import sizes
-from edvr.devices import devices
+from edvr.devices import device_of
 from edvr.ops.deform_conv import deform_conv, resolve_impl
 
 POINTS = 9
@@ -53,7 +53,7 @@ def _result(benchmark, model, implementation, training, seconds, peak):
 
 
 def _tensorflow(benchmark, model, runtime, implementation, training):
-    impl, config = resolve_impl(implementation, runtime.device), devices.session_config(runtime)
+    impl, config = resolve_impl(implementation, runtime.device), device_of(runtime).session_config()
     peak = measure.matmul_peak(runtime)
     with tf.Graph().as_default(), tf.Session(config=config) as session:
         arguments = []

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.devices import devices, host_memory
+from edvr.devices import DEVICES, device_of, host_memory
 from edvr.ops import native_library, native_ops
 
 PEAK_SIZE = 2048   # side of the square matrices whose product shows the peak
@@ -60,8 +60,8 @@ def matmul_peak(runtime):
     Returns:
       Peak.
     """
-    config, products = devices.session_config(runtime), [('TensorFlow', _tensorflow_product)]
-    if runtime.device == 'cpu':
+    config, products = device_of(runtime).session_config(), [('TensorFlow', _tensorflow_product)]
+    if DEVICES[runtime.device].ON_HOST:
         products.append(('NumPy', _numpy_product))
         if native_library.available():
             products.append(('the compiled operators', _native_product))

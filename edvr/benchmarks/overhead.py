@@ -16,7 +16,7 @@ from edvr.benchmarks import measure
 from edvr.benchmarks.step import train_op
 from edvr.config import TrainingConfig
 from edvr.data.input_pipeline import train_dataset
-from edvr.devices import devices
+from edvr.devices import device_of
 from edvr.ops.deform_conv import resolve_impl
 from edvr.tensorboard.run_events import RunEvents
 from edvr.training.hooks import input_wait
@@ -70,7 +70,7 @@ def _seconds(call):
 @contextlib.contextmanager
 def _bare(model, data, runtime, impl, recompute):
     """A function that makes one update and nothing else."""
-    with tf.Graph().as_default(), tf.Session(config=devices.session_config(runtime)) as session:
+    with tf.Graph().as_default(), tf.Session(config=device_of(runtime).session_config()) as session:
         step = train_op(model, impl, data.batch_size, data.patch_size, recompute)
         session.run(tf.global_variables_initializer())
         yield session.make_callable(step)
@@ -90,9 +90,9 @@ def _whole(model, data, runtime, recompute):
         iterator = tf.data.make_initializable_iterator(input_wait.timed(dataset))
         tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)   # as the Estimator does
         tf.train.get_or_create_global_step()
-        spec = make_model_fn(model, training, runtime)(*iterator.get_next(), tf.estimator.ModeKeys.TRAIN)
+        spec = make_model_fn(model, training, device_of(runtime))(*iterator.get_next(), tf.estimator.ModeKeys.TRAIN)
         session = stack.enter_context(tf.train.MonitoredTrainingSession(
-            hooks=[LoopHook(parts, control)], config=devices.session_config(runtime), save_summaries_steps=None,
+            hooks=[LoopHook(parts, control)], config=device_of(runtime).session_config(), save_summaries_steps=None,
             save_summaries_secs=None, log_step_count_steps=None))
 
         def step():

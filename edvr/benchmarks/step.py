@@ -3,7 +3,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from edvr.benchmarks import flops, measure
-from edvr.devices import devices
+from edvr.devices import DEVICES, device_of
 from edvr.network import losses
 from edvr.network.edvr import edvr
 from edvr.ops.deform_conv import resolve_impl
@@ -53,12 +53,12 @@ def train_op(model, impl, batch_size, patch_size, recompute_alignment=False, gra
 
 
 def _measure(benchmark, model, data, runtime, implementation):
-    impl, config = resolve_impl(implementation, runtime.device), devices.session_config(runtime)
+    impl, config = resolve_impl(implementation, runtime.device), device_of(runtime).session_config()
     batch, patch = data.batch_size, data.patch_size
     peak = measure.matmul_peak(runtime)
     with tf.Graph().as_default(), tf.Session(config=config) as session:
         step = train_op(model, impl, batch, patch, benchmark.recompute_alignment,
-                        'forward' if runtime.device == 'cpu' else 'stock')
+                        'forward' if DEVICES[runtime.device].ON_HOST else 'stock')
         session.run(tf.global_variables_initializer())
         seconds = measure.median_seconds(session.make_callable(step), benchmark.seconds, benchmark.repeats)
     work = 2 * flops.TRAINING_FACTOR * batch * flops.forward_macs(model, patch, patch)

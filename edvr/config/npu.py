@@ -7,8 +7,6 @@ from typing import Iterator, Tuple
 from data_tools.base import config
 from data_tools.base.config import Config
 
-MAX_WIDTH = 4096   # of the Ascend deformable convolution's input times its kernel's width; documented by the vendor
-
 PRECISION_MODES = ('allow_fp32_to_fp16', 'force_fp16', 'force_fp32', 'cube_fp16in_fp32out', 'allow_mix_precision',
                    'allow_mix_precision_fp16', 'allow_mix_precision_bf16', 'allow_fp32_to_bf16',
                    'must_keep_origin_dtype')

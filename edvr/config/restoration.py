@@ -6,7 +6,7 @@ from data_tools.base import paths
 from data_tools.base.config import Config, option
 from data_tools.media.config import MadeLqConfig, ShotConfig
 from data_tools.media.windows import FILLS
-from edvr.config.runtime import DEVICES
+from edvr.devices import DEVICES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,8 @@ class RestoreConfig(Config):
     ensemble: bool = option(False, 'restore the 8 flipped and transposed versions and average them: 8 times the work '
                             'for a little more quality', common=True)
     device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto uses npu if there is an '
-                         'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU', choices=DEVICES,
-                         common=True, auto=True)
+                         'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU',
+                         choices=tuple(DEVICES), common=True, auto=True)
     kernels: str = option('auto', 'operators that compute the network: npu, native (compiled for CPUs), tf (stock '
                           'operations; an exported graph unchanged), auto (the fastest available)',
                           choices=('auto', 'npu', 'tf', 'native'), former='dcn_impl')

@@ -6,8 +6,8 @@ from typing import Iterator
 from data_tools.base import config
 from data_tools.base.config import Config
 from edvr.config.npu import NpuConfig
+from edvr.devices import DEVICES
 
-DEVICES = ('cpu', 'gpu', 'npu')
 option = functools.partial(config.option, may_change=True)
 
 
@@ -19,7 +19,7 @@ class DeviceConfig(Config):
 
     device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto uses npu if there is an '
                                 'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU',
-                         choices=DEVICES, common=True, auto=True)
+                         choices=tuple(DEVICES), common=True, auto=True)
     kernels: str = option('auto', 'operators that compute the network: npu (Ascend), native (compiled for CPUs, see '
                           'edvr.build_ops), tf (stock operations, everywhere), auto (the fastest that the device and '
                           'the installation have)', choices=('auto', 'npu', 'tf', 'native'), former='dcn_impl')
@@ -56,19 +56,13 @@ class RuntimeConfig(NpuConfig, DeviceConfig):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.kernels == 'npu' and self.device != 'npu':
-            yield "kernels is 'npu', which runs only on --device=npu; the device is %r" % self.device
-        if self.kernels == 'native' and self.device != 'cpu':
-            yield "kernels is 'native', a CPU operator; on --device=%s use 'auto' or 'tf'" % self.device
-        if self.mixed_precision and self.device != 'gpu':
-            yield ('mixed_precision is for --device=gpu; on npu use --precision_mode=allow_mix_precision; the '
-                   'device is %r'
-                   % self.device)
-        if self.loss_scale != 'off' and self.device != 'npu' and not self.mixed_precision:
-            yield ('loss_scale is %r, which serves float16: use it on --device=npu, or on gpu with --mixed_precision; '
-                   'the device is %r' % (self.loss_scale, self.device))
-        if self.iterations_per_loop > 1 and self.device != 'npu':
-            yield ('iterations_per_loop is %d, which only --device=npu can do; the device is %r'
-                   % (self.iterations_per_loop, self.device))
-        if self.cpu_replicas > 1 and self.device != 'cpu':
-            yield 'cpu_replicas is %d, which is for --device=cpu; the device is %r' % (self.cpu_replicas, self.device)
+        device = DEVICES[self.device]
+        for field in dataclasses.fields(self):
+            devices, value = field.metadata['devices'], getattr(self, field.name)
+            if devices and self.device not in devices and value != field.default:
+                yield '%s is %r, which is for --device=%s; the device is %r' % (
+                    field.name, value, ' or '.join(devices), self.device)
+        if self.kernels not in ('auto',) + device.KERNELS:
+            yield 'kernels is %r, which --device=%s does not have; it has auto, %s' % (
+                self.kernels, self.device, ', '.join(device.KERNELS))
+        yield from device.option_problems(self)

@@ -1,291 +1,150 @@
-"""Ascend NPUs. This is the only module that imports the adapter, if an NPU is requested.
+"""Ascend NPUs, through the adapter of Ascend CANN."""
+from __future__ import annotations
 
-The adapter is npu_bridge for TensorFlow 1.15; for TensorFlow 2.6 the same modules are below npu_device.compat.v1,
-without loss scaling.
-"""
-import functools
-import importlib
+import importlib.util
+import json
 import os
-import sys
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ContextManager
 
 from data_tools.base.errors import UserError
-from edvr.config.npu import MAX_WIDTH
-from edvr.devices import npu_options
-from edvr.graph_mode import tf
+from edvr.devices import npu_environment
+from edvr.devices.base import Device, Presence
+from edvr.devices.startup_checks import failures
+from edvr.launch import npu_cards, npu_plan
 
-# below the adapter's prefix
-_CONFIG = 'estimator.npu.npu_config'
-_ESTIMATOR = 'estimator.npu.npu_estimator'
-_OPTIMIZER = 'estimator.npu.npu_optimizer'
-_LOSS_SCALE_OPTIMIZER = 'estimator.npu.npu_loss_scale_optimizer'
-_LOSS_SCALE_MANAGER = 'estimator.npu.npu_loss_scale_manager'
-_SCOPE = 'estimator.npu.npu_scope'
-_HCCL = 'hccl.hccl_ops'
-_CUBE = 'tbe.npu_cube_ops'
+if TYPE_CHECKING:
+    from edvr.config import RanksConfig
+    from edvr.config.host import HostConfig
+    from edvr.graph_mode import tf
+    from edvr.launch.plan import Plan
 
-# arguments of NPURunConfig that are the options of the same name, where they are set
-_SAME_NAMES = ('modify_mixlist', 'op_precision_mode', 'hccl_timeout', 'graph_memory_max_size',
-               'variable_memory_max_size', 'auto_tune_mode', 'aoe_mode', 'op_compiler_cache_mode',
-               'op_compiler_cache_dir', 'op_select_implmode')
+ADAPTERS = ('npu_bridge', 'npu_device')   # the adapters of TensorFlow 1.15 and of TensorFlow 2.6
+# the options that let every operation compute in float16
+_ALL_FLOAT16 = {'precision_mode': 'force_fp16', 'precision_mode_v2': 'fp16'}
 
 
-def prefix():
-    """The package below which the adapter of this TensorFlow has its modules."""
-    return 'npu_device.compat.v1' if tf.__version__.startswith('2.6.') else 'npu_bridge'
+class NpuDevice(Device):
+    """The Ascend cards of the host: one rank, and one replica, for each."""
 
+    NAME = 'npu'
+    KERNELS = ('npu', 'tf')
+    RANK_VARIABLE = 'RANK_ID'
+    STATIC_SHAPES = True
+    HIDES_OVERFLOWS = True        # where values saturate
+    MEASURES_INPUT_WAIT = False
 
-@functools.lru_cache(maxsize=None)
-def _enable_v1(package):
-    """Makes the device of npu_device serve graphs of TensorFlow 1; once, for it resets TensorFlow's behaviour."""
-    package.compat.enable_v1()
+    @classmethod
+    def presence(cls) -> Presence:
+        """Returns whether the host has an adapter or a card.
 
+        One of them is enough, even if the two do not work together: a user would notice only after hours that training
+        runs on the CPU instead.
+        """
+        installed = [name for name in ADAPTERS if importlib.util.find_spec(name)]
+        cards = npu_cards.device_files()
+        if not cards and not installed:
+            return Presence(False, 'no %s, no /dev/davinci*' % ' or '.join(ADAPTERS))
+        return Presence(True, ' and '.join(['%s is installed' % name for name in installed[:1]]
+                                           + ['%s is there' % name for name in cards[:1]]))
 
-def _bridge(module, name):
-    """The attribute `name` of a module of the adapter ('' is the package). Raises UserError if one is missing."""
-    module = '.'.join(filter(None, [prefix(), module]))
-    try:
-        if prefix() != 'npu_bridge':
-            _enable_v1(importlib.import_module('npu_device'))
-        return getattr(importlib.import_module(module), name)
-    except Exception as error:   # a half-installed adapter fails in many ways, all of which end here
-        raise UserError(
-            '--device=npu needs %s of %s, which does not load: %s: %s. It comes with the TensorFlow adapter of Ascend '
-            'CANN, for TensorFlow 1.15 with Python 3.7 or TensorFlow 2.6 with Python 3.7 to 3.9 (here: Python %d.%d, '
-            'TensorFlow %s): install it and source its set_env.sh, or choose --device=gpu or --device=cpu'
-            % ((name, module, type(error).__name__, _one_line(error)) + sys.version_info[:2] + (tf.__version__,))
-        ) from error
+    def _plan_ranks(self, ranks: RanksConfig, batch_size: int, log_dir: str) -> Plan:
+        return npu_plan.of_ranks(self.config.num_devices, ranks, batch_size, log_dir)
 
+    def _notes_of_a_rank(self) -> list[str]:
+        rank, size = os.environ['RANK_ID'], os.environ.get('RANK_SIZE', '')
+        if size.isdigit() and self.config.num_devices and int(size) % self.config.num_devices:
+            raise UserError('RANK_ID=%s and RANK_SIZE=%s say that this process is one rank of a job, but ranks of '
+                            '--num_devices=%d a host are never %s: if another job has left these variables, unset '
+                            'them, and this command starts its own ranks' % (rank, size, self.config.num_devices, size))
+        return ['this process is rank %s of %s, for RANK_ID is set; if another job has left it, unset it, and this '
+                'command starts its own ranks' % (rank, size or 'an unknown number')]
 
-def _one_line(error):
-    return ' '.join(str(error).split())
+    @classmethod
+    def plan_workers(cls, host: HostConfig) -> Plan:
+        return npu_plan.of_workers(host)
 
+    def rank_and_size(self) -> tuple[int, int]:
+        return npu_environment.rank_and_size()
 
-def require(config=None):
-    """Raises UserError if a part of the adapter that training with `config` uses is missing; the text names it.
+    def rendezvous_address(self, port: int) -> tuple[str, int]:
+        return npu_plan.rendezvous_address(port)
 
-    Args:
-      config: NpuConfig with the loss scaling of DeviceConfig, or None: then only the modules are looked at.
-    """
-    for module, name in ((_CONFIG, 'NPURunConfig'), (_ESTIMATOR, 'NPUEstimator'),
-                         (_OPTIMIZER, 'NPUDistributedOptimizer'), (_SCOPE, 'keep_dtype_scope'),
-                         (_HCCL, 'allreduce'), (_CUBE, 'deformable_conv2d')):
-        _bridge(module, name)
-    if config is None:
-        return
-    if config.loss_scale != 'off':
-        if prefix() != 'npu_bridge':
-            raise UserError('--loss_scale=%s: the adapter of TensorFlow 2.6 has no loss scaling for Estimators '
-                            '(npu_device.compat.v1 comes without NPULossScaleOptimizer): use --loss_scale=off with a '
-                            'precision mode that needs none, such as --precision_mode=allow_fp32_to_fp16, or '
-                            'TensorFlow 1.15' % config.loss_scale)
-        _bridge(_LOSS_SCALE_OPTIMIZER, 'NPULossScaleOptimizer')
-        _bridge(_LOSS_SCALE_MANAGER, 'ExponentialUpdateLossScaleManager')
-    _run_config('.', config, None)   # the adapter looks at values when it makes one
+    def num_replicas(self) -> int:
+        return self.rank_and_size()[1]
 
+    def problems(self, counts: dict[str, int], loss_reduction: str) -> list[str]:
+        from edvr.devices import adapter
+        return (self._loop_problems(counts) + self._precision_problems(loss_reduction)
+                + failures(lambda: adapter.require(self.config)) + npu_environment.problems() + self._path_problems())
 
-def _variable(name, default=None):
-    """An environment variable as int >= 0; raises UserError naming it and its value."""
-    text = os.environ.get(name, default)
-    if text is None or not text.isdigit():
-        raise UserError('the environment variable %s is %s; --device=npu needs a number there: start through '
-                        'scripts/run_1p_train.sh or scripts/run_8p_train.sh, which set it'
-                        % (name, 'not set' if text is None else repr(text)))
-    return int(text)
+    def _loop_problems(self, counts: dict[str, int]) -> list[str]:
+        loop = self.config.iterations_per_loop
+        return ['--%s=%d is not a multiple of --iterations_per_loop=%d: nothing can happen inside a loop; use %d'
+                % (name, count, loop, -(-count // loop) * loop)
+                for name, count in sorted(counts.items()) if count % loop]
 
+    def _precision_problems(self, loss_reduction: str) -> list[str]:
+        name = 'precision_mode_v2' if self.config.precision_mode_v2 else 'precision_mode'
+        if getattr(self.config, name) != _ALL_FLOAT16[name] or loss_reduction != 'sum':
+            return []
+        return ['--%s=%s with --loss_reduction=sum: the sum over a batch exceeds float16, whose largest number is '
+                '65504; use --loss_reduction=mean, or --precision_mode=allow_mix_precision with --loss_scale=dynamic'
+                % (name, _ALL_FLOAT16[name])]
 
-def rank_and_size():
-    """(RANK_ID, RANK_SIZE) as ints; one device needs no RANK_ID. Raises UserError when they cannot be understood."""
-    size = _variable('RANK_SIZE')
-    rank = _variable('RANK_ID', '0' if size == 1 else None)
-    if rank >= size:
-        raise UserError('the environment variable RANK_ID is %d and RANK_SIZE %d: ranks count from 0, so it must '
-                        'be below' % (rank, size))
-    return rank, size
+    def _path_problems(self) -> list[str]:
+        # the adapter ends the process when they are missing
+        config = self.config
+        found = ['--%s=%s is not a directory; make it first' % (name, path)
+                 for name, path in (('dump_path', config.dump_path),
+                                    ('op_compiler_cache_dir', config.op_compiler_cache_dir))
+                 if path and not os.path.isdir(path)]
+        output = json.loads(config.profiling)['output'] if config.profiling else ''
+        if output and not os.path.isdir(output):
+            found.append('--profiling: its "output" %s is not a directory; make it first' % output)
+        return found + ['--%s=%s is not a file' % (name, path)
+                        for name, path in (('modify_mixlist', config.modify_mixlist),
+                                           ('op_precision_mode', config.op_precision_mode))
+                        if path and not os.path.isfile(path)]
 
+    def require(self) -> None:
+        from edvr.devices import adapter
+        adapter.require()
 
-def prepare_session_config(proto):
-    """Switches off the fused CPU kernels, which the adapter does not know."""
-    rewrite_options = proto.graph_options.rewrite_options
-    rewrite_options.remapping = rewrite_options.OFF
+    def session_config(self) -> tf.ConfigProto:
+        from edvr.devices import adapter
+        proto = self._host_config()
+        adapter.offload(proto, self.config)
+        return proto
 
+    def _host_config(self) -> tf.ConfigProto:
+        proto = super()._host_config()
+        proto.device_count['GPU'] = 0
+        # the fused CPU kernels, which the adapter does not know
+        proto.graph_options.rewrite_options.remapping = proto.graph_options.rewrite_options.OFF
+        return proto
 
-def offload(proto, config):
-    """Lets a tf.Session with this tf.ConfigProto compute on the NPU, as NPUEstimator does for its own.
+    def full_precision_scope(self) -> ContextManager[Any]:
+        from edvr.devices import adapter
+        return adapter.full_precision_scope()
 
-    Raises UserError without npu_bridge, because its library, when it is loaded, takes over the graphs.
-    """
-    _bridge('', '__version__')
-    options = proto.graph_options.rewrite_options.custom_optimizers.add(name='NpuOptimizer').parameter_map
-    options['use_off_line'].b = True
-    options['mix_compile_mode'].b = False
-    options['graph_run_mode'].i = 1   # the adapter's default, right for weights in variables; 0 is for frozen graphs
-    options['iterations_per_loop'].i = 1
-    name = 'precision_mode_v2' if config.precision_mode_v2 else 'precision_mode'
-    options[name].s = getattr(config, name).encode()
-    options['job'].s = b'localhost'
-    options['task_index'].i = 0
+    def make_estimator(self, model_fn, model_dir, seed=None):
+        from edvr.devices import adapter
+        return adapter.make_estimator(model_fn, model_dir, self.config, self._host_config(), seed)
 
+    def training_hooks(self) -> list[tf.train.SessionRunHook]:
+        if self.num_replicas() == 1:
+            return []
+        from edvr.devices import adapter
+        return [adapter.SameStepHook()]
 
-def make_estimator(model_fn, model_dir, config, session_config, seed=None):
-    """An NPUEstimator; see `devices.make_estimator`, which calls this.
+    def _wrap_optimizer(self, optimizer):
+        from edvr.devices import adapter
+        return adapter.wrap_optimizer(optimizer, self.config, self.num_replicas())
 
-    Args:
-      session_config: a fresh tf.ConfigProto: the adapter writes into it.
-    """
-    require(config)
-    run_config = _run_config(model_dir, config, session_config, seed)
-    return _bridge(_ESTIMATOR, 'NPUEstimator')(model_fn=model_fn, config=run_config)
+    def _loss_scale(self, optimizer):
+        from edvr.devices import adapter
+        return adapter.loss_scale(optimizer)
 
-
-def _run_config(model_dir, config, session_config, seed=None):
-    """Makes an NPURunConfig. Raises UserError with the adapter's message if it rejects the value of an option."""
-    run_config = _bridge(_CONFIG, 'NPURunConfig')
-    try:
-        return run_config(**run_config_arguments(model_dir, config, session_config, seed))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise UserError('NPURunConfig of the installed adapter refuses an option, or a variable of the environment: '
-                        '%s: %s' % (type(error).__name__, _one_line(error))) from error
-
-
-def run_config_arguments(model_dir, config, session_config, seed=None):
-    """Keyword arguments for NPURunConfig: dict. Options left empty are left to the adapter."""
-    arguments = dict(
-        model_dir=model_dir, session_config=session_config,
-        tf_random_seed=None if seed is None else int(seed),
-        # the adapter accepts only Python ints
-        iterations_per_loop=int(config.iterations_per_loop),
-        # Every rank acts as chief and all share one model directory, so the Estimator's own hooks must not write
-        # there: 0 means never here (None would mean every 100 steps), and None stops its step counter.
-        save_checkpoints_steps=0, save_summary_steps=0, log_step_count_steps=None)
-    arguments.update(_options(config))
-    if config.profiling:
-        arguments['profiling_config'] = _bridge(_CONFIG, 'ProfilingConfig')(
-            enable_profiling=True, profiling_options=config.profiling)
-    if config.dump_path:
-        arguments['dump_config'] = _bridge(_CONFIG, 'DumpConfig')(
-            enable_dump=True, dump_path=config.dump_path, dump_step=config.dump_step or None,
-            dump_mode=config.dump_mode)
-    return arguments
-
-
-def _options(config):
-    """The arguments of NPURunConfig that are the user's choice; UserError with all that this adapter does not have."""
-    precision = 'precision_mode_v2' if config.precision_mode_v2 else 'precision_mode'
-    options = {precision: getattr(config, precision), 'hcom_parallel': config.hcom_parallel}
-    flags = {precision: '--%s=%s' % (precision, options[precision]), 'hcom_parallel': '--hcom_parallel'}
-    for name in _SAME_NAMES:
-        if getattr(config, name):
-            options[name] = getattr(config, name)
-            flags[name] = '--%s=%s' % (name, options[name])
-    if config.enable_exception_dump >= 0:
-        options['enable_exception_dump'] = int(config.enable_exception_dump)
-        flags['enable_exception_dump'] = '--enable_exception_dump'
-    if config.npu_deterministic:
-        options['deterministic'], flags['deterministic'] = 1, '--npu_deterministic'
-    defaults = npu_options.defaults_of(_bridge(_CONFIG, 'NPURunConfig'))
-    problems = list(npu_options.refusals(flags, defaults))
-    others, more = npu_options.parse(config.npu_option, defaults)
-    problems += more
-    if problems:
-        raise UserError('; '.join(problems))
-    return dict(options, **others)
-
-
-def wrap_optimizer(optimizer, config):
-    """Averages gradients over ranks, then, outermost, scales the loss; see `devices.wrap_optimizer`."""
-    _, size = rank_and_size()
-    if size > 1:
-        optimizer = _bridge(_OPTIMIZER, 'NPUDistributedOptimizer')(optimizer)
-    if config.loss_scale == 'off':
-        return optimizer
-    if config.loss_scale == 'fixed':
-        manager = _bridge(_LOSS_SCALE_MANAGER, 'FixedLossScaleManager')(config.loss_scale_value)
-    else:
-        manager = _bridge(_LOSS_SCALE_MANAGER, 'ExponentialUpdateLossScaleManager')(
-            init_loss_scale=config.loss_scale_value, incr_every_n_steps=config.loss_scale_growth_steps,
-            decr_every_n_nan_or_inf=config.loss_scale_decay_overflows, incr_ratio=2, decr_ratio=0.5)
-    wrapped = _bridge(_LOSS_SCALE_OPTIMIZER, 'NPULossScaleOptimizer')(optimizer, manager, is_distributed=size > 1)
-    wrapped.edvr_manager = manager
-    return wrapped
-
-
-def loss_scale(optimizer):
-    """The loss scale of this step, float32 tensor [], of a loss scaling optimizer of `wrap_optimizer`."""
-    return tf.convert_to_tensor(optimizer.edvr_manager.get_loss_scale())
-
-
-def average(tensors):
-    """Means over ranks of float32 tensors with static shapes, in one exchange; see `devices.average`."""
-    _, size = rank_and_size()
-    shapes = [tensor.shape.as_list() for tensor in tensors]
-    flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
-    means = tf.split(_bridge(_HCCL, 'allreduce')(flat, 'sum') / size, [int(np.prod(shape)) for shape in shapes])
-    return [tf.reshape(mean, shape) for mean, shape in zip(means, shapes)]
-
-
-def full_precision_scope():
-    return _bridge(_SCOPE, 'keep_dtype_scope')()
-
-
-def training_hooks():
-    """Hooks for a job of several ranks: [] for one."""
-    return [SameStepHook()] if rank_and_size()[1] > 1 else []
-
-
-class SameStepHook(tf.train.SessionRunHook):
-    """Refuses to train when the ranks restored different checkpoints: they would wait for each other forever.
-
-    The adapter broadcasts the weights of rank 0, not the step nor the optimizer's state.
-    """
-
-    def begin(self):
-        step = tf.cast(tf.train.get_global_step(), tf.int32)   # collectives do not take int64
-        allreduce = _bridge(_HCCL, 'allreduce')
-        self._fetches = [step, allreduce(step, 'min'), allreduce(step, 'max')]
-
-    def after_create_session(self, session, coord):
-        step, lowest, highest = session.run(self._fetches)
-        if lowest != highest:
-            raise UserError(
-                'the ranks start from different checkpoints: this rank is at step %d, the others between %d and %d. '
-                '--model_dir must hold the same checkpoints for all ranks: put it on a file system that all hosts share'
-                % (step, lowest, highest))
-
-
-def deformable_conv2d(x, offset, mask, weight, deform_groups, name=None):
-    """The Ascend operator, set up as the network uses it: 3x3 or other odd kernel, stride 1, SAME size, no bias.
-
-    Args:
-      x: float32 or float16 [N, H, W, C]; H and W static.
-      offset: [N, H, W, 2 * G * K], all dx, then all dy, each group-major; K kernel points row-major.
-      mask: [N, H, W, G * K], used unchanged.
-      weight: variable or tensor [kh, kw, C, C_out], kh * kw = K.
-      deform_groups: int, G.
-    Returns:
-      [N, H, W, C_out], dtype of x.
-    Raises:
-      UserError: without npu_bridge, or wider than the operator takes; ValueError: sizes that the device could not run.
-    """
-    offsets = tf.concat([offset, mask], axis=-1)
-    kh, kw = weight.shape.as_list()[:2]
-    _check_offsets(x, offsets, kh * kw * deform_groups * 3)
-    if offsets.shape.as_list()[2] > MAX_WIDTH // kw:
-        raise UserError('features of %d pixels of width: the Ascend operator takes at most %d (%d / kernel width %d); '
-                        'restore in tiles (--tile=640)' % (offsets.shape.as_list()[2], MAX_WIDTH // kw, MAX_WIDTH, kw))
-    # a new list at each call, because the operator's wrapper writes into it
-    return _bridge(_CUBE, 'deformable_conv2d')(
-        x, weight, offsets, strides=[1, 1, 1, 1], pads=(kh // 2, kh // 2, kw // 2, kw // 2), data_format='NHWC',
-        dilations=(1, 1, 1, 1), groups=1, deformable_groups=int(deform_groups), modulated=True, name=name)
-
-
-def _check_offsets(x, offsets, channels):
-    """Checks shapes, which the adapter does not while the graph is built; on the device an error ends the process."""
-    height, width, depth = offsets.shape.as_list()[1:]
-    if height is None or width is None:
-        raise ValueError('the offsets of the Ascend deformable convolution have shape %s; it needs static height and '
-                         'width: use images of one size' % offsets.shape)
-    if [height, width] != x.shape.as_list()[1:3] or depth != channels:
-        raise ValueError('the offsets of the Ascend deformable convolution have shape %s; for an input of shape %s '
-                         'they must be [N, H, W, %d]' % (offsets.shape, x.shape, channels))
+    def _average(self, tensors):
+        from edvr.devices import adapter
+        return adapter.average(tensors, self.num_replicas())

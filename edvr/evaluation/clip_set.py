@@ -15,6 +15,7 @@ from data_tools.media.degradation import Degradation
 from data_tools.media.frames import Decoder
 from data_tools.media.images import write_png
 from data_tools.media.shots import ShotRule
+from edvr.devices import DEVICES
 from edvr.evaluation import measure, report
 from edvr.evaluation.comparison import bicubic, side_by_side
 from edvr.restore import pixels
@@ -61,7 +62,7 @@ def evaluate_and_write(workers, clips, restore_config, config):
     """As `evaluate`, then prints the table and writes the requested files."""
     network, step = workers.network, workers.network.step or 0
     with EventWriter(config.summary_dir) as events:
-        results = evaluate(workers, clips, config, events, restore_config.device != 'cpu')
+        results = evaluate(workers, clips, config, events, not DEVICES[restore_config.device].ON_HOST)
         events.scalars(step, measure.overall(results))
     print('\n' + '\n'.join(report.table(results, config.crop_border)))
     print('network: %s' % network.path, flush=True)

@@ -4,7 +4,7 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr.config.export import OPEN
-from edvr.config.npu import MAX_WIDTH
+from edvr.devices.adapter import MAX_WIDTH
 from edvr.exporting import verification
 from edvr.exporting.signature import INPUT, OUTPUT
 from edvr.ops import ascend_nodes

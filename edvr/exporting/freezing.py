@@ -6,7 +6,7 @@ from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import RuntimeConfig
 from edvr.config.export import OPEN
-from edvr.devices import devices
+from edvr.devices import device_of
 from edvr.exporting.loading import no_deprecations
 from edvr.exporting.signature import INPUT, OUTPUT
 from edvr.network import edvr as network
@@ -95,7 +95,7 @@ def reference(prefix, model, batches, use_ema=True):
     Returns:
       list of float32 [N, sH, sW, 3].
     """
-    config = devices.session_config(RuntimeConfig())
+    config = device_of(RuntimeConfig()).session_config()
     with tf.Graph().as_default(), tf.Session(config=config) as session:
         lq = tf.placeholder(tf.uint8, [None, model.num_frames, None, None, 3])
         sr = network.edvr(lq, model, dcn_impl='tf').sr

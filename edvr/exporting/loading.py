@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from data_tools.base.errors import UserError
 from edvr.config import RuntimeConfig
 from edvr.config.export import OPEN
-from edvr.devices import devices
+from edvr.devices import DEVICES, device_of
 from edvr.exporting import signature
 from edvr.exporting.signature import INPUT, OUTPUT
 from edvr.ops.ascend_nodes import OPERATOR
@@ -57,11 +57,11 @@ class FrozenGraph(GraphSession):
         data = read_bytes(os.path.join(path, 'saved_model.pb') if saved_model else path)
         if not saved_model:
             graph_def = parse_graph(path, data)
-            if device != 'npu':
+            if 'npu' not in DEVICES[device].KERNELS:
                 refuse_ascend(path, graph_def)
         self.config, self.interface, self.content = signature.read(path, data)
         graph = tf.Graph()
-        self._session = tf.Session(graph=graph, config=session_config or devices.session_config(RuntimeConfig()))
+        self._session = tf.Session(graph=graph, config=session_config or device_of(RuntimeConfig()).session_config())
         with graph.as_default():
             if saved_model:
                 with no_deprecations():

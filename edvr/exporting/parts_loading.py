@@ -3,7 +3,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from edvr.config import RuntimeConfig
-from edvr.devices import devices
+from edvr.devices import DEVICES, device_of
 from edvr.exporting import loading, parts
 from edvr.exporting.signature import INPUT, OUTPUT
 
@@ -29,10 +29,10 @@ class FrozenParts(loading.GraphSession):
         """
         self.path = path = str(path)
         graphs, self.config, self.interface, self.content = parts.read(parts.stem_of(path))
-        if device != 'npu':
+        if 'npu' not in DEVICES[device].KERNELS:
             loading.refuse_ascend(path, graphs['restore'])
         graph = tf.Graph()
-        self._session = tf.Session(graph=graph, config=session_config or devices.session_config(RuntimeConfig()))
+        self._session = tf.Session(graph=graph, config=session_config or device_of(RuntimeConfig()).session_config())
         with graph.as_default():
             for part, graph_def in graphs.items():
                 loading.import_graph(path, graph_def, part)

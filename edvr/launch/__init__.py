@@ -1,1 +1,1 @@
-"""The processes of a job: which rank this is, how ranks are started, rank tables."""
+"""The processes of a job: plans for each kind of device, start and end of processes, rank tables, rendezvous."""

@@ -2,12 +2,13 @@
 import contextlib
 import errno
 import socket
+from typing import Iterable, List, Sequence
 
 from data_tools.base.errors import UserError
 
 
-def is_local(host):
-    """Whether a name or an address is one of this host. Raises UserError where a name cannot be resolved."""
+def is_local(host: str) -> bool:
+    """Returns whether a name or an address is one of this host. Raises UserError if a name cannot be resolved."""
     try:
         candidates = {item[4][0] for item in socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)}
     except OSError as error:
@@ -15,13 +16,13 @@ def is_local(host):
     return any(_can_bind(address, 0) for address in candidates)
 
 
-def this_host(hosts, named, origin):
-    """The index of this host in `hosts`, int.
+def this_host(hosts: Sequence[str], named: str, origin: str) -> int:
+    """Returns the index of this host in `hosts`.
 
     Args:
-      hosts: list of str, names or addresses.
-      named: str, the name that the user gives for this host, or ''.
-      origin: str, where the list comes from, for errors.
+      hosts: names or addresses.
+      named: the name that the user gives for this host, or ''.
+      origin: the source of the list, for errors.
     Raises:
       UserError: none of them is this host, or several are.
     """
@@ -38,8 +39,8 @@ def this_host(hosts, named, origin):
     return list(hosts).index(found[0])
 
 
-def address_of(host):
-    """The address of one of several hosts by its name. Raises UserError where others could not reach it."""
+def address_of(host: str) -> str:
+    """Returns the address of one of several hosts by its name. Raises UserError if others could not reach it."""
     try:
         address = socket.gethostbyname(host)
     except OSError as error:
@@ -50,8 +51,8 @@ def address_of(host):
     return address
 
 
-def own_address():
-    """An address of this host by which others may reach it, else the loopback address: str."""
+def own_address() -> str:
+    """Returns an address of this host by which others may reach it, else the loopback address."""
     with contextlib.suppress(OSError):
         address = socket.gethostbyname(socket.gethostname())
         if _can_bind(address, 0):
@@ -59,8 +60,8 @@ def own_address():
     return '127.0.0.1'
 
 
-def free_ports(count):
-    """Ports on which no process listens now, list of int."""
+def free_ports(count: int) -> List[int]:
+    """Returns ports on which no process listens now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -68,7 +69,7 @@ def free_ports(count):
         return [one.getsockname()[1] for one in sockets]
 
 
-def require_free(ports):
+def require_free(ports: Iterable[int]) -> None:
     """Raises UserError naming the first port that another process uses."""
     for port in ports:
         if not _can_bind('', port):
@@ -76,7 +77,7 @@ def require_free(ports):
                             '--port, the same on all hosts' % (port, socket.gethostname()))
 
 
-def _can_bind(address, port):
+def _can_bind(address: str, port: int) -> bool:
     with socket.socket() as one:
         # a port of a job that has just ended is free
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

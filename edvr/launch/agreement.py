@@ -1,6 +1,7 @@
 """Checks that all ranks of a job have the same options; differences are reported before anything is computed."""
 import os
 import socket
+from typing import Any, Dict, Tuple
 
 from data_tools.base.errors import UserError
 from edvr.launch import rendezvous
@@ -8,12 +9,15 @@ from edvr.launch import rendezvous
 MOST = 8   # differences that an error shows
 
 
-def check(values, rank, size, address, timeout):
+def check(values: Dict[str, Any], rank: int, size: int, address: Tuple[str, int], timeout: float) -> None:
     """Compares the values of all ranks.
 
     Args:
       values: {name: value that JSON can express} of this rank.
-      rank, size, address, timeout: see `rendezvous.all_gather`.
+      rank: the number of this rank.
+      size: the number of ranks.
+      address: (host, port) at which rank 0 listens.
+      timeout: seconds to wait for all ranks.
     Raises:
       UserError: on every rank, with the differing options, both values, and the hosts.
     """

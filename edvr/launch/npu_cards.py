@@ -4,29 +4,34 @@ import os
 import re
 import shutil
 import subprocess
+from typing import Callable, Dict, List, Sequence
 
 from data_tools.base.errors import UserError
 from edvr.launch import rank_table
-from edvr.launch.device_choice import NPU_FILES
 from edvr.launch.plan import plural
 
+NPU_FILES = '/dev/davinci[0-9]*'
 HCCN_CONF = '/etc/hccn.conf'
 HCCN_TOOL = '/usr/local/Ascend/driver/tools/hccn_tool'
 
 
-def present():
-    """Ids of the cards that the driver lists, sorted list of int; empty if it lists none (also in a container)."""
-    return sorted(int(re.search(r'\d+$', path).group()) for path in glob.glob(NPU_FILES))
+def device_files() -> List[str]:
+    """Returns the paths of the device files of the cards, sorted."""
+    return sorted(glob.glob(NPU_FILES))
 
 
-def choose(count, ids, advice):
-    """Chooses the cards of this host to use.
+def present() -> List[int]:
+    """Returns the ids of the cards that the driver lists, sorted; none if it lists none (also in a container)."""
+    return sorted(int(path[len(path.rstrip('0123456789')):]) for path in device_files())
+
+
+def choose(count: int, ids: Sequence[int], advice: Callable[[List[int]], str]) -> List[int]:
+    """Chooses the cards of this host to use. If the driver lists no cards, the host is assumed to have `count`.
 
     Args:
-      count: int, number of cards; 0 for all. ids: the cards to choose from; empty for all that the driver lists.
-      advice: function(list of int, the existing cards) -> str, the remedy if there are too few.
-    Returns:
-      list of int. If the driver lists no cards, the host is assumed to have `count`.
+      count: number of cards; 0 for all.
+      ids: the cards to choose from; empty for all that the driver lists.
+      advice: returns the remedy if there are too few; its argument are the existing cards.
     Raises:
       UserError: there are fewer cards than requested.
     """
@@ -42,11 +47,9 @@ def choose(count, ids, advice):
     return found[:count or len(found)]
 
 
-def addresses(ids):
-    """{card id: address of its network port}, from /etc/hccn.conf or hccn_tool.
+def addresses(ids: List[int]) -> Dict[int, str]:
+    """Returns {card id: address of its network port}, from /etc/hccn.conf or hccn_tool.
 
-    Args:
-      ids: list of int.
     Raises:
       UserError: a card without an address, or no source of addresses.
     """
@@ -63,7 +66,7 @@ def addresses(ids):
     return {card: found[card] for card in ids}
 
 
-def _ask(ids):
+def _ask(ids: List[int]) -> Dict[int, str]:
     """The addresses that hccn_tool reports: {card id: address}, without the cards that have none."""
     tool = shutil.which('hccn_tool') or HCCN_TOOL
     if not os.access(tool, os.X_OK):

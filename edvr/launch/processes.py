@@ -1,4 +1,6 @@
 """Runs the processes of a job, which start and end together."""
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import os
@@ -7,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Callable
 
 from data_tools.base.errors import UserError
+from edvr.launch.plan import Environment
 
 TAIL = 25        # lines of a failed process's log to show
 _PAUSE = 0.1     # seconds between two checks of the processes
@@ -24,20 +28,23 @@ class _Stopped(KeyboardInterrupt):
         self.signum = signum
 
 
-def run_together(command, environments, log_dir, grace, bind_cores=True, leads=True, look=None):
+def run_together(command: list[str], environments: dict[int, Environment], log_dir: str, grace: float,
+                 bind_cores: bool = True, leads: bool = True, look: Callable[[], None] | None = None) -> int:
     """Runs `command` once for each rank, until all have succeeded, one has failed, or a signal stops the job.
 
     Args:
-      command: list of str.
-      environments: {rank: {variable: str, or None to unset it}}.
-      log_dir: str, directory for rank_N.log; made if needed.
-      grace: float, seconds for processes to end by themselves when the job is stopped.
-      bind_cores: give each process its share of the cores that this one may use.
+      command: program and arguments.
+      environments: {rank: changes to the environment of this process}.
+      log_dir: directory for rank_N.log; it is made if needed.
+      grace: seconds for processes to end by themselves when the job is stopped.
+      bind_cores: whether each process gets its own part of the cores that this one may use.
       leads: whether the first rank leads: its output is shown here, and when the job is stopped it ends before the
         others, which wait for it. Otherwise all are stopped at the same time.
-      look: function without arguments, called several times a second and at the end; or None.
+      look: called several times a second and at the end.
     Returns:
       exit code: 0, that of the first rank that failed, or 128 + signal.
+    Raises:
+      UserError: the log directory or a log cannot be written.
     """
     try:
         os.makedirs(log_dir, exist_ok=True)
@@ -63,8 +70,8 @@ def run_together(command, environments, log_dir, grace, bind_cores=True, leads=T
             _end(ranks, _DEATH_GRACE)
 
 
-def core_shares(count):
-    """The cores this process may use, in `count` equal parts: list of sets; of None where they are too few."""
+def core_shares(count: int) -> list[set[int] | None]:
+    """Returns the cores that this process may use in `count` equal parts; None for each if they are too few."""
     cores = sorted(os.sched_getaffinity(0))
     size = len(cores) // count
     return [set(cores[index * size:(index + 1) * size]) if size and count > 1 else None for index in range(count)]

@@ -1,15 +1,36 @@
 """The rank table that HCCL reads: which Ascend devices, in which servers, have which rank."""
+from __future__ import annotations
+
 import collections
 import ipaddress
 import json
 import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from data_tools.base import files, schema
+from data_tools.base.config import ConfigError
 from data_tools.base.errors import UserError
 from data_tools.base.files import atomic_path
-from edvr.config import ConfigError
 
-Rank = collections.namedtuple('Rank', 'rank_id device_id device_ip server_id')
+if TYPE_CHECKING:
+    from edvr.config.rank_table import RankTableConfig
+
+
+class Rank(NamedTuple):
+    """A rank of a job.
+
+    Attributes:
+      rank_id: the number of the rank in the job.
+      device_id: the number of the card in its server.
+      device_ip: the address of the card's network port.
+      server_id: the address of the server.
+    """
+    rank_id: int
+    device_id: int
+    device_ip: str
+    server_id: str
+
+
 _NUMBER = schema.Text('[0-9]{1,9}', 'a number in quotes')
 _DEVICE = schema.Record(_others=True, device_id=_NUMBER, device_ip=schema.Text(), rank_id=_NUMBER)
 _SERVER = schema.Record(_others=True, server_id=schema.Text(), device=schema.ListOf(_DEVICE, least=1))
@@ -17,15 +38,15 @@ _TABLE = schema.Record(_others=True, version=schema.Text(), status=schema.Text()
                        server_list=schema.ListOf(_SERVER, least=1))
 
 
-def write(config):
-    """Writes the table of a RankTableConfig; returns list of Rank. Raises UserError if HCCL would refuse it."""
+def write(config: RankTableConfig) -> list[Rank]:
+    """Writes the table that `config` describes and returns its ranks. Raises UserError if HCCL would refuse it."""
     ranks = make(config)
     save(ranks, config.output)
     return ranks
 
 
-def save(ranks, path):
-    """Writes the table of a list of Rank. Raises UserError if HCCL would refuse it."""
+def save(ranks: list[Rank], path: str) -> None:
+    """Writes a table. Raises UserError if HCCL would refuse it."""
     wrong = problems(ranks)
     if wrong:
         raise ConfigError(wrong)
@@ -33,8 +54,8 @@ def save(ranks, path):
         file.write(to_json(ranks))
 
 
-def make(config):
-    """The ranks that a RankTableConfig describes: list of Rank."""
+def make(config: RankTableConfig) -> list[Rank]:
+    """Returns the ranks that `config` describes."""
     ranks = []
     for index, host in enumerate(config.hosts):
         if config.hccn_conf:
@@ -55,8 +76,8 @@ def make(config):
     return ranks
 
 
-def read_hccn_conf(path):
-    """{device id: address} of the lines `address_N=IP`; raises UserError naming the file."""
+def read_hccn_conf(path: str) -> dict[int, str]:
+    """Returns {device id: address} of the lines `address_N=IP`. Raises UserError naming the file."""
     try:
         with open(path) as file:
             found = re.findall(r'^\s*address_(\d+)\s*=\s*(\S+)', file.read(), re.MULTILINE)
@@ -67,8 +88,8 @@ def read_hccn_conf(path):
     return {int(device): address for device, address in found}
 
 
-def to_json(ranks):
-    """Text of the table, format version 1.0. All values are strings, as HCCL requires."""
+def to_json(ranks: list[Rank]) -> str:
+    """Returns the text of the table, format version 1.0. All values are strings, as HCCL requires."""
     servers = collections.OrderedDict()
     for rank in ranks:
         servers.setdefault(rank.server_id, []).append(dict(
@@ -78,8 +99,8 @@ def to_json(ranks):
         server_list=[dict(server_id=server, device=devices) for server, devices in servers.items()]), indent=2) + '\n'
 
 
-def read(path):
-    """The ranks of a table, list of Rank in order of rank.
+def read(path: str) -> list[Rank]:
+    """Returns the ranks of a table, in order of rank.
 
     Raises:
       UserError: naming the file and everything that HCCL would refuse.
@@ -101,8 +122,8 @@ def read(path):
     return sorted(ranks)
 
 
-def problems(ranks):
-    """The problems for which HCCL would refuse a list of Rank: list of str."""
+def problems(ranks: list[Rank]) -> list[str]:
+    """Returns a text for each reason for which HCCL would refuse the table."""
     wrong = []
     ids = sorted(rank.rank_id for rank in ranks)
     if ids != list(range(len(ranks))) or not ranks:

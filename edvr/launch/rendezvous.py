@@ -8,6 +8,7 @@ import json
 import socket
 import sys
 import time
+from typing import Any, List, Tuple
 
 from data_tools.base.errors import UserError
 
@@ -17,23 +18,24 @@ _HELLO = 10.        # seconds that a connection has to say which rank it is: it 
 _MOST_BYTES = 2 ** 24
 
 
-def all_gather(value, rank, size, address, timeout):
-    """The values of all ranks: list in order of rank. Returns when all values have arrived.
+def all_gather(value: Any, rank: int, size: int, address: Tuple[str, int], timeout: float) -> List[Any]:
+    """Returns the values of all ranks, in order of rank, when all have arrived.
 
     Args:
       value: anything that JSON can express.
-      rank, size: int.
+      rank: the number of this rank.
+      size: the number of ranks.
       address: (host, port) at which rank 0 listens.
-      timeout: float, seconds.
+      timeout: seconds.
     Raises:
-      UserError: the port of rank 0 is in use, or not all ranks came in time; names those that are missing.
+      UserError: the port of rank 0 is in use, or not all ranks connected in time; names those that are missing.
     """
     deadline = time.monotonic() + timeout
-    return _listen(value, size, address, deadline) if rank == 0 else _visit(value, rank, size, address, deadline)
+    return _serve(value, size, address, deadline) if rank == 0 else _connect(value, rank, size, address, deadline)
 
 
-def _listen(value, size, address, deadline):
-    values, guests = {0: value}, {}
+def _serve(value, size, address, deadline):
+    values, connections = {0: value}, {}
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -46,18 +48,19 @@ def _listen(value, size, address, deadline):
         try:
             while len(values) < size:
                 missing = sorted(set(range(size)) - set(values))
-                guest = _accept(server, deadline, 'rank%s %s of %d' % (
+                connection = _accept(server, deadline, 'rank%s %s of %d' % (
                     's' if len(missing) > 1 else '', ', '.join(map(str, missing)), size))
-                _welcome(guest, size, values, guests)
+                _register(connection, size, values, connections)
             answer = [values[rank] for rank in range(size)]
-            for guest in guests.values():
+            for connection in connections.values():
                 with contextlib.suppress(OSError):   # the process that started a rank detects its end
-                    _send(guest, answer)
-                    guest.recv(1)   # until it closes: the side that closes first keeps its port in use for a while
+                    _send(connection, answer)
+                    # until it closes: the side that closes first keeps its port in use for a while
+                    connection.recv(1)
             return answer
         finally:
-            for guest in guests.values():
-                guest.close()
+            for connection in connections.values():
+                connection.close()
 
 
 def _accept(server, deadline, missing):
@@ -65,9 +68,9 @@ def _accept(server, deadline, missing):
     while True:
         server.settimeout(max(.01, min(_NOTE_EVERY, deadline - time.monotonic())))
         try:
-            guest, _ = server.accept()
-            guest.settimeout(_HELLO)
-            return guest
+            connection, _ = server.accept()
+            connection.settimeout(_HELLO)
+            return connection
         except socket.timeout:
             if time.monotonic() >= deadline:
                 raise UserError('%s did not start in time: start the same command on every host, or give them longer '
@@ -77,23 +80,23 @@ def _accept(server, deadline, missing):
             print('waiting for %s' % missing, file=sys.stderr, flush=True)
 
 
-def _welcome(guest, size, values, guests):
+def _register(connection, size, values, connections):
     """Receives the value of a rank; refuses connections of anything else."""
     try:
-        message = _receive(guest)
+        message = _receive(connection)
         rank, sizes = message['rank'], message['size']
     except (OSError, ValueError, TypeError, KeyError):
-        guest.close()
+        connection.close()
         return
     if sizes != size or not isinstance(rank, int) or not 0 < rank < size or rank in values:
-        with guest:
-            _send(guest, 'this rank is %s of %s, but rank 0 waits for the %d ranks of another job, or has this rank '
-                  'already: end the other job, or choose another --port' % (rank, sizes, size))
+        with connection:
+            _send(connection, 'this rank is %s of %s, but rank 0 waits for the %d ranks of another job, or has this '
+                  'rank already: end the other job, or choose another --port' % (rank, sizes, size))
         return
-    values[rank], guests[rank] = message['value'], guest
+    values[rank], connections[rank] = message['value'], connection
 
 
-def _visit(value, rank, size, address, deadline):
+def _connect(value, rank, size, address, deadline):
     noted = time.monotonic()
     while True:
         try:
@@ -119,7 +122,7 @@ def _send(connection, value):
 
 
 def _receive(connection):
-    """The value of one line. Raises ValueError where the line is cut or no JSON."""
+    """Returns the value of one line. Raises ValueError if the line is cut or no JSON."""
     data = bytearray()
     while not data.endswith(b'\n'):
         part = connection.recv(65536)

@@ -1,13 +1,29 @@
-"""TF_CONFIG: the rank of this process in a job on several CPU or GPU hosts."""
+"""TF_CONFIG: the rank of this process in a job on several CPU or GPU processes."""
+from __future__ import annotations
+
 import json
 import os
+from typing import Any, Iterator
 
 from data_tools.base.errors import UserError
+from edvr.launch.plan import Environment
+
+VARIABLE = 'TF_CONFIG'
 
 
-def problems():
+def environment(workers: list[str], rank: int) -> Environment:
+    """Returns the variable of one rank.
+
+    Args:
+      workers: host:port of all ranks, in order of rank.
+      rank: the number of the process.
+    """
+    return {VARIABLE: json.dumps(dict(cluster=dict(worker=workers), task=dict(type='worker', index=rank)))}
+
+
+def problems() -> Iterator[str]:
     """Yields a text for each thing wrong with TF_CONFIG."""
-    text = os.environ.get('TF_CONFIG')
+    text = os.environ.get(VARIABLE)
     if text is None:
         return
     try:
@@ -26,16 +42,16 @@ def problems():
                % (task + (', '.join('%s %d' % item for item in tasks),)))
 
 
-def _tasks(cluster):
+def _tasks(cluster: dict[str, Any]) -> list[tuple[str, int]]:
     return [(kind, index) for kind in sorted(cluster) for index in range(len(cluster[kind]))]   # chief before worker
 
 
-def rank_and_size():
-    """`(rank, size)` of this process, ints; (0, 1) without TF_CONFIG. The chief, or else worker 0, has rank 0."""
+def rank_and_size() -> tuple[int, int]:
+    """Returns rank and size of this process; (0, 1) without TF_CONFIG. The chief, or else worker 0, has rank 0."""
     wrong = list(problems())
     if wrong:
         raise UserError('; '.join(wrong))
-    text = os.environ.get('TF_CONFIG')
+    text = os.environ.get(VARIABLE)
     if text is None:
         return 0, 1
     values = json.loads(text)
@@ -43,5 +59,8 @@ def rank_and_size():
     return tasks.index((values['task']['type'], int(values['task']['index']))), len(tasks)
 
 
-def size():
-    return rank_and_size()[1]
+def address_of_rank_0() -> tuple[str, int]:
+    """Returns (host, port) of rank 0 in the cluster of TF_CONFIG."""
+    cluster = json.loads(os.environ[VARIABLE])['cluster']
+    host, _, port = (cluster.get('chief') or cluster['worker'])[0].rpartition(':')
+    return host, int(port)

@@ -9,7 +9,7 @@ OPERATOR = 'DeformableOffsets'
 
 
 def deformable_conv2d(x, offset, mask, weight, deform_groups):
-    """As `edvr.devices.npu.deformable_conv2d`: the operator, then a convolution whose stride is its kernel.
+    """As `edvr.devices.adapter.deformable_conv2d`: the operator, then a convolution whose stride is its kernel.
 
     Args:
       x: float32 [N, H, W, C]. offset: [N, H, W, 2*G*K*K]. mask: [N, H, W, G*K*K]. weight: [K, K, C, C_out].

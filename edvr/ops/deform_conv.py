@@ -41,8 +41,8 @@ def deform_conv(x, offset, mask, weight, bias, deform_groups, impl='tf'):
     if impl == EXPORTED:
         y = ascend_nodes.deformable_conv2d(x, offset, mask, weight, deform_groups)
     elif impl == 'npu':
-        from edvr.devices import npu
-        y = npu.deformable_conv2d(x, offset, mask, weight, deform_groups)
+        from edvr.devices import adapter
+        y = adapter.deformable_conv2d(x, offset, mask, weight, deform_groups)
     else:
         y = _tf(x, offset, mask, weight, deform_groups)
     return y if bias is None else tf.nn.bias_add(y, bias)

@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr.config import RuntimeConfig
-from edvr.devices import devices
+from edvr.devices import DEVICES, device_of
 from edvr.exporting import freezing, loading, parts, signature
 from edvr.exporting.loading import FrozenGraph
 from edvr.exporting.parts_loading import FrozenParts
@@ -34,7 +34,8 @@ def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute=
     """
     path, runtime = str(path), RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
     in_parts = parts.stem_of(path) is not None
-    if device == 'cpu' and not os.path.isdir(path) and dcn_impl != 'tf' and resolve_impl(dcn_impl) == 'native':
+    replaceable = 'native' in DEVICES[device].KERNELS and not os.path.isdir(path)
+    if replaceable and dcn_impl != 'tf' and resolve_impl(dcn_impl) == 'native':
         config, interface, content, weights = (_weights_of_parts if in_parts else _weights)(path)
         if weights is not None:
             return CompiledGraph(config, interface, weights, intra_op_threads, compute)
@@ -44,7 +45,7 @@ def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute=
     if compute == 'bf16':
         raise UserError('--compute=bf16 needs the compiled operators, and %s runs unchanged; use --compute=float32'
                         % path)
-    return (FrozenParts if in_parts else FrozenGraph)(path, devices.session_config(runtime), device)
+    return (FrozenParts if in_parts else FrozenGraph)(path, device_of(runtime).session_config(), device)
 
 
 def _weights(path):

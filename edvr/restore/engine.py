@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config.runtime import RuntimeConfig
-from edvr.devices import devices
+from edvr.devices import device_of
 from edvr.ops import layers, native_library
 from edvr.ops.deform_conv import resolve_impl
 from edvr.restore.frame_by_frame import FrameByFrame
@@ -39,10 +39,9 @@ class NetworkEngine:
         self._impl = resolve_impl(dcn_impl, device)
         if compute == 'bf16':
             native_library.check_bfloat16(self._impl)
-        self._device, self._networks = device, {}
-        self._graph = tf.Graph()
-        runtime = RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
-        self._session = tf.Session(graph=self._graph, config=devices.session_config(runtime))
+        self._device = device_of(RuntimeConfig(device=device, intra_op_threads=intra_op_threads))
+        self._graph, self._networks = tf.Graph(), {}
+        self._session = tf.Session(graph=self._graph, config=self._device.session_config())
         multiple = self.config.size_multiple
         with self._graph.as_default():
             # makes the variables; where sizes are fixed, it is not run
@@ -92,10 +91,10 @@ class NetworkEngine:
 
     def _network(self, frame):
         """The network for frames of this size and dtype, added to the graph at its first use."""
-        size = frame.shape[:2] if self._device == 'npu' else ()   # its runtime compiles a graph for one size
+        size = frame.shape[:2] if self._device.STATIC_SHAPES else ()   # its runtime compiles a graph for one size
         key = size, frame.dtype
         if key not in self._networks:
-            network = FrameByFrame if self._device == 'cpu' else WholeWindow
+            network = FrameByFrame if self._device.ON_HOST else WholeWindow
             with self._graph.as_default(), layers.restoring(self._compute):
                 self._networks[key] = network(tf.uint8 if frame.dtype == np.uint8 else tf.float32, self.config,
                                               self._impl, *size)

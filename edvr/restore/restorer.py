@@ -9,7 +9,7 @@ from data_tools.media.windows import window_indices
 from edvr import checkpoints
 from edvr.config import ModelConfig, RuntimeConfig
 from edvr.config.export import OPEN
-from edvr.devices import devices
+from edvr.devices import DEVICES, device_of
 from edvr.exporting import parts, signature
 from edvr.exporting.loading import is_exported, read_bytes
 from edvr.restore import ensemble, memory, tile_choice, tiling
@@ -85,9 +85,8 @@ class Restorer:
 
     @classmethod
     def from_config(cls, config):
-        """Makes the Restorer of a RestoreConfig. Also raises UserError if it requests a GPU and there is none."""
-        if config.device == 'gpu':
-            devices.gpus(RuntimeConfig(device='gpu'))   # TensorFlow would compute on the CPU without a message
+        """Returns the Restorer of a RestoreConfig. Also raises UserError if it requests a device that is absent."""
+        device_of(RuntimeConfig(device=config.device)).require()
         tile = config.tile if config.tile == 'auto' else int(config.tile)
         return cls(config.checkpoint, config.fill, tile, config.tile_overlap, config.memory_gb, config.ensemble,
                    config.cached, config.cache_gb, config.kernels, config.device, config.use_ema,
@@ -167,7 +166,7 @@ class Restorer:
 
     def _auto_tile(self, height, width):
         """The tile for a memory budget, (height, width), and the memory for kept features, bytes."""
-        if self._device != 'cpu':
+        if not DEVICES[self._device].ON_HOST:
             raise UserError('--tile=auto measures the memory of this host, not that of --device=%s; give the side '
                             'of a tile, such as --tile=512' % self._device)
         if self._footprint is None:

@@ -7,8 +7,9 @@ import tempfile
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
-from edvr.launch import launch, share_plan
-from edvr.launch.plan import Plan
+from edvr.devices import DEVICES
+from edvr.launch import relaunch
+from edvr.launch.plan import Plan, apply
 from edvr.restore.restorer import Network, Restorer
 from edvr.sharing import job
 
@@ -75,7 +76,7 @@ class WorkerProcesses:
         def look():
             bar.update(int(counts.sum()) - bar.n)
         arguments = ['--device=' + self._device, '--checkpoint=' + self.network.path]
-        code = launch.run_shares(environments, folder, arguments, look)
+        code = relaunch.run_workers(environments, folder, arguments, look)
         if code:
             sys.exit(code)
 
@@ -92,7 +93,7 @@ def open_workers(config, host, alone=False):
     Raises:
       UserError: see `Restorer`; the host has fewer devices than requested.
     """
-    plan = share_plan.plan(config.device, host) if not job.given() else Plan({}, {}, [])
+    plan = DEVICES[config.device].plan_workers(host) if not job.given() else Plan({}, {}, [])
     if plan.environments and not alone:
         yield _worker_processes(plan, config)
         return
@@ -112,15 +113,15 @@ def take_one_device(device, host, why):
     if host.num_devices > 1:
         raise UserError('--num_devices=%d with %s, which uses one device: leave one of the two out'
                         % (host.num_devices, why))
-    _take_one(share_plan.plan(device, host))
+    _take_one(DEVICES[device].plan_workers(host))
 
 
 def _take_one(plan):
-    launch.apply(plan.environments.get(0, plan.changes))
+    apply(plan.environments.get(0, plan.changes))
 
 
 def _worker_processes(plan, config):
-    if config.device == 'cpu' and config.tile == 'auto':
+    if DEVICES[config.device].ON_HOST and config.tile == 'auto':
         raise UserError('--tile=auto measures the memory for one process, but %d processes share it: '
                         'give the side of a tile, such as --tile=256, or --num_devices=1' % len(plan.environments))
     for note in plan.notes:

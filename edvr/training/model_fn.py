@@ -4,7 +4,6 @@ It contains only numeric operations, so that all of it can run on an accelerator
 """
 import tensorflow.compat.v1 as tf
 
-from edvr.devices import devices
 from edvr.network import losses
 from edvr.network.edvr import edvr
 from edvr.ops.deform_conv import resolve_impl
@@ -21,36 +20,37 @@ WATCHED = (('loss', 'psnr', 'learning_rate', 'gradient_norm', 'faults', 'streak'
 STEP_KEY, WATCHED_KEY = 'edvr/step', 'edvr/watched'   # graph collections; the first element is the first replica's
 
 
-def make_model_fn(model_config, training_config, runtime_config, offset_rate=None):
-    """A model_fn for `devices.make_estimator`.
+def make_model_fn(model_config, training_config, device, offset_rate=None):
+    """Returns a model_fn for `Device.make_estimator`.
 
     The features are {'lq': uint8 [N, T, h, w, 3]} and, where it is measured, 'data_wait'; the labels are the GT frames,
     uint8 [N, s*h, s*w, 3].
 
     Args:
-      model_config, training_config, runtime_config: ModelConfig, TrainingConfig, RuntimeConfig.
+      model_config, training_config: ModelConfig, TrainingConfig.
+      device: devices.Device.
       offset_rate: float that replaces training_config.offset_rate after a rollback, or None.
     """
     if offset_rate is None:
         offset_rate = training_config.offset_rate
-    impl = resolve_impl(runtime_config.kernels, runtime_config.device)
+    impl = resolve_impl(device.config.kernels, device.NAME)
 
     def model_fn(features, labels, mode):
-        with convolution_gradients('forward' if runtime_config.device == 'cpu' else 'stock'), \
-                measures_in(lambda: devices.full_precision_scope(runtime_config)):
+        with convolution_gradients('forward' if device.ON_HOST else 'stock'), \
+                measures_in(device.full_precision_scope):
             outputs = edvr(features['lq'], model_config, impl, training_config.recompute_alignment)
         if mode == tf.estimator.ModeKeys.PREDICT:
             return tf.estimator.EstimatorSpec(mode, predictions={'sr': outputs.sr})
-        with devices.full_precision_scope(runtime_config):
-            factor = devices.loss_factor(training_config.loss_reduction, runtime_config)
+        with device.full_precision_scope():
+            factor = device.loss_factor(training_config.loss_reduction)
             loss = factor * losses.loss(outputs.sr, labels, training_config.loss, training_config.loss_reduction)
             psnr = losses.psnr(outputs.sr, labels)
         if mode == tf.estimator.ModeKeys.EVAL:
             return tf.estimator.EstimatorSpec(mode, loss=loss, eval_metric_ops={'psnr': tf.metrics.mean(psnr)})
         shadows = begin_weights(training_config)
         train_op, gate = _update(loss, psnr, outputs.offset_means, features.get(DATA_WAIT), shadows, offset_rate,
-                                 training_config, runtime_config)
-        with devices.full_precision_scope(runtime_config):
+                                 training_config, device)
+        with device.full_precision_scope():
             # the Estimator ends a run whose loss is NaN; here the guard decides, and it gets the true loss
             shown = tf.math.multiply_no_nan(loss, gate)
         return tf.estimator.EstimatorSpec(mode, loss=shown, train_op=train_op)
@@ -72,7 +72,7 @@ def begin_weights(config):
     return optimizer.shadow_variables(variables) if config.ema_decay else []
 
 
-def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, runtime_config):
+def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, device):
     """The guarded update: (train_op, gate).
 
     Numbers of steps and sums exceed the largest float16: all that is not a gradient of the network keeps float32.
@@ -80,32 +80,32 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, r
     global_step = tf.train.get_global_step()
     # `+ 0` copies: a plain read of the variable may show its value after the update
     step = global_step.read_value() + 0
-    with devices.full_precision_scope(runtime_config):
+    with device.full_precision_scope():
         rate = learning_rate(step, config)
     rates = optimizer.rates(step, config, offset_rate)
     adam = optimizer.GatedAdam(rate, config, rates)
-    wrapped = devices.wrap_optimizer(adam, runtime_config)
+    wrapped = device.wrap_optimizer(adam)
     gradients = wrapped.compute_gradients(loss, tf.trainable_variables())
     _require_gradients(gradients)
-    with devices.full_precision_scope(runtime_config):
+    with device.full_precision_scope():
         norm = optimizer.global_norm(gradients, rates)
-        means = devices.average([loss, psnr] + [offset_means[level] for level in LEVELS], runtime_config)
+        means = device.average([loss, psnr] + [offset_means[level] for level in LEVELS])
         faults = update_guard.faults_of(means[0], norm, means[2:], config.offset_limit)
         gate = adam.gate = tf.cast(tf.equal(faults, 0.), tf.float32)
     # a dynamic loss scale detects infinities itself, to lower its scale; a fixed one applies any gradient
-    dynamic = runtime_config.loss_scale == 'dynamic'
-    scale = devices.loss_scale(wrapped, runtime_config)
-    with devices.full_precision_scope(runtime_config):
+    dynamic = device.config.loss_scale == 'dynamic'
+    scale = device.loss_scale(wrapped)
+    with device.full_precision_scope():
         if scale is not None:
             scale += 0.   # copied before the update, as the step
-            calls = _counted_calls(adam, runtime_config)
+            calls = _counted_calls(adam, device)
         # the factor of a closed gate is 0 even where the norm, and so the clipping factor, is NaN
         factor = tf.math.multiply_no_nan(optimizer.clip_factor(norm, config.clip_norm), gate)
         gradients = optimizer.scale(gradients, factor, exact_zero=not dynamic)
     before = [] if scale is None else [scale, calls]
     with tf.control_dependencies(before):
         update = wrapped.apply_gradients(gradients)
-    with tf.control_dependencies([update]), devices.full_precision_scope(runtime_config):
+    with tf.control_dependencies([update]), device.full_precision_scope():
         if scale is not None:
             applied = None if adam.calls is None else adam.calls.read_value() > calls
             faults = update_guard.overflows(faults, applied, scale, dynamic)
@@ -120,9 +120,9 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, r
     return tf.group(train_op), gate
 
 
-def _counted_calls(adam, runtime_config):
+def _counted_calls(adam, device):
     """The updates that Adam did before this one: float32 tensor []; 0 where only infinities show an overflow."""
-    if runtime_config.device != 'npu':
+    if not device.HIDES_OVERFLOWS:
         return tf.constant(0.)
     adam.count_calls()
     return adam.calls.read_value() + 0.

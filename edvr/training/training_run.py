@@ -14,8 +14,8 @@ from edvr import checkpoints
 from edvr.config import RanksConfig, TrainingConfig
 from edvr.data import damage
 from edvr.data.input_pipeline import open_set, train_dataset
-from edvr.devices import devices, startup_checks
-from edvr.launch import agreement, launch
+from edvr.devices import device_of, startup_checks
+from edvr.launch import agreement
 from edvr.tensorboard.run_events import RunEvents
 from edvr.training import update_guard, validation_clips
 from edvr.training.hooks import checkpoint_saver, input_wait, signals
@@ -43,15 +43,16 @@ class Run:
         self.command = command
         self.model, self.data, self.training = model, data, training
         self.runtime = runtime
+        self.device = device_of(runtime)
         self.ranks = ranks or RanksConfig()
         self.directory = training.model_dir
         self.manifest, self.val_clips, self.notes = None, [], []
         counts = {name: getattr(training, name) for name in sorted(names_with('counts_steps', TrainingConfig))}
-        startup_checks.check(runtime, counts, [self._check_directory, self._check_data, self._check_start,
-                                               self._find_clips])
-        self.rank, self.size = devices.rank_and_size(runtime)
-        self.writes = devices.is_writer(runtime)
-        self.replicas = devices.num_replicas(runtime)
+        startup_checks.check(self.device, counts, training.loss_reduction, [
+            self._check_directory, self._check_data, self._check_start, self._find_clips])
+        self.rank, self.size = self.device.rank_and_size()
+        self.writes = self.device.is_writer
+        self.replicas = self.device.num_replicas()
 
     def train(self):
         """Trains up to `training.steps`.
@@ -99,14 +100,8 @@ class Run:
             self.manifest = open_set(self.data, self.model.num_frames, self.model.upscale, size)
 
     def _check_start(self, rank, size):
-        training, runtime = self.training, self.runtime
+        training = self.training
         checkpoints.check_path(self.directory)
-        half = {'precision_mode': 'force_fp16', 'precision_mode_v2': 'fp16'}
-        name = 'precision_mode_v2' if runtime.precision_mode_v2 else 'precision_mode'
-        if runtime.device == 'npu' and getattr(runtime, name) == half[name] and training.loss_reduction == 'sum':
-            raise UserError('--%s=%s with --loss_reduction=sum: the sum over a batch exceeds float16, whose largest '
-                            'number is 65504; use --loss_reduction=mean, or --precision_mode=allow_mix_precision with '
-                            '--loss_scale=dynamic' % (name, half[name]))
         if training.tsa_only_steps and not self.model.with_tsa:
             raise UserError('--tsa_only_steps is %d, but the network has no TSA (--with_tsa=false)'
                             % training.tsa_only_steps)
@@ -151,11 +146,11 @@ class Run:
 
     def _agree(self):
         """Waits until all ranks have started and rank 0 has prepared the directory; compares what the ranks train."""
-        address = launch.meeting_point(self.ranks, self.size)
-        if address:
+        if self.size > 1:
             values = dict(configuration.shared(self.config), **{
                 'step of the last checkpoint': self._step(), 'manifest of --data_dir': self._manifest_checksum()})
-            agreement.check(values, self.rank, self.size, address, self.ranks.start_timeout)
+            agreement.check(values, self.rank, self.size, self.device.rendezvous_address(self.ranks.port),
+                            self.ranks.start_timeout)
 
     def _manifest_checksum(self):
         return Manifest.checksum(self.data.data_dir) if self.data.input == 'tfrecords' else None
@@ -174,12 +169,12 @@ class Run:
         step = self._step()
         resumes = bool(checkpoints.prefixes(self.directory))
         training = self.training.replace(init_from='') if resumes else self.training
-        model_fn = make_model_fn(self.model, training, self.runtime, self._offset_rate())
-        estimator = devices.make_estimator(model_fn, self.directory, self.runtime, seed=self.data.seed)
+        model_fn = make_model_fn(self.model, training, self.device, self._offset_rate())
+        estimator = self.device.make_estimator(model_fn, self.directory, seed=self.data.seed)
         with contextlib.ExitStack() as stack:
             hook = LoopHook(self._callbacks(control, step, stack), control)
             with explained_failures(self.data):
-                devices.train(estimator, lambda: self._dataset(step), [hook], self.training.steps, self.runtime)
+                self.device.train(estimator, lambda: self._dataset(step), [hook], self.training.steps)
 
     def _callbacks(self, control, step, stack):
         skips = Guard(self.training, control, self.writes)
@@ -196,10 +191,10 @@ class Run:
             self.directory, self.training.keep_last, self.training.keep_every_hours, self.state)
         listeners = []
         if self.val_clips:
-            device = 'gpu' if self.runtime.device == 'gpu' else 'cpu'
             # a separate run of TensorBoard, so that both lines appear in one chart
             bicubic = stack.enter_context(RunEvents(os.path.join(self.directory, 'bicubic'), step))
-            listeners.append(Validation(self.val_clips, self.training, device, events, bicubic, store))
+            listeners.append(Validation(self.val_clips, self.training, self.device.VALIDATION_DEVICE, events, bicubic,
+                                        store))
         return [skips, LogLine(self.training, batch, DATA_ADVICE),
                 Curves(self.training, batch, values, events, self.runtime),
                 checkpoint_saver.Checkpoints(self.training, control, store, listeners)]
@@ -214,7 +209,7 @@ class Run:
         return input_wait.timed(dataset) if self._waits_measured() else dataset
 
     def _waits_measured(self):
-        return self.runtime.device != 'npu' and self.replicas == 1
+        return self.device.MEASURES_INPUT_WAIT and self.replicas == 1
 
     def _roll_back(self, reason):
         """Records a rollback; the next session starts from the latest checkpoint, which is older than the fault."""

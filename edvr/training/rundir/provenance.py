@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from edvr.launch.device_choice import ADAPTERS
+from edvr.devices.npu import ADAPTERS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # files in which CANN states its version; the first that exists is read

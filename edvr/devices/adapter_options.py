@@ -1,8 +1,8 @@
 """Options of NPURunConfig in the installed adapter, found from its signature."""
 import inspect
+from typing import Any, Collection, Dict, Iterator, List, Sequence, Tuple, Type
 
 from data_tools.base.errors import UserError
-from edvr.config.npu import NpuConfig
 
 # The arguments that each release added, oldest first. The adapter does not report its release. The first name of each
 # line identifies it; all later releases have this name too. Releases between r1.15.0 and 9 were not checked.
@@ -28,8 +28,8 @@ RELEASES = (
 SINCE = {name: release for release, names in RELEASES for name in names.split()}
 REMOVED = {'auto_tune_mode': ('r1.11.0', 'use --aoe_mode'), 'mstune_mode': ('r1.5.0', 'use --aoe_mode'),
            'op_tune_mode': ('r1.5.0', 'use --aoe_mode'), 'es_cluster_config': ('9', 'no option replaces it')}
-# arguments that the program itself sets, and their flag
-OURS = {'model_dir': '--model_dir', 'tf_random_seed': '--seed', 'save_checkpoints_steps': '--save_every',
+# arguments that the program itself sets, and the options for them
+OPTIONS = {'model_dir': '--model_dir', 'tf_random_seed': '--seed', 'save_checkpoints_steps': '--save_every',
         'save_checkpoints_secs': '--save_every', 'save_summary_steps': '--summary_every',
         'log_step_count_steps': '--log_every', 'keep_checkpoint_max': '--keep_last',
         'keep_checkpoint_every_n_hours': '--keep_every_hours', 'profiling_config': '--profiling',
@@ -40,8 +40,8 @@ FORBIDDEN = ('mix_compile_mode', 'horovod_mode', 'enable_data_pre_proc', 'graph_
              'local_device_list', 'is_tailing_optimization')
 
 
-def release_of(defaults):
-    """The release of an adapter, str, from the arguments of its NPURunConfig. Raises UserError if it has too few."""
+def release_of(defaults: Dict[str, Any]) -> str:
+    """Returns the release of an adapter, from the arguments of its NPURunConfig. Raises UserError if it has too few."""
     for release, names in reversed(RELEASES):
         if names.split()[0] in defaults:
             return release
@@ -49,13 +49,18 @@ def release_of(defaults):
                     'program knows (r1.1.1 to 9)')
 
 
-def defaults_of(run_config):
-    """{argument: default} of the class NPURunConfig."""
+def defaults_of(run_config: Type) -> Dict[str, Any]:
+    """Returns {argument: default} of the class NPURunConfig."""
     return {name: parameter.default for name, parameter in inspect.signature(run_config).parameters.items()}
 
 
-def refusals(names, defaults):
-    """A text for each argument in `names` that this adapter does not have."""
+def refusals(names: Dict[str, str], defaults: Dict[str, Any]) -> Iterator[str]:
+    """Yields a text for each argument that this adapter does not have.
+
+    Args:
+      names: {argument: the flag that gives it}.
+      defaults: {argument: default} of NPURunConfig.
+    """
     release = release_of(defaults)
     for name, flag in names.items():
         if name in defaults:
@@ -68,15 +73,17 @@ def refusals(names, defaults):
         yield text
 
 
-def parse(texts, defaults):
-    """The arguments given as NAME=VALUE, each with the type of its default.
+def parse(texts: Sequence[str], defaults: Dict[str, Any],
+          options: Collection[str]) -> Tuple[Dict[str, Any], List[str]]:
+    """Parses arguments given as NAME=VALUE; each gets the type of its default.
 
     Args:
-      texts: list of str.
-      defaults: {argument: default} of NPURunConfig. A default of None says nothing: true and false are then bool, a
-        whole number int, everything else str.
+      texts: the arguments.
+      defaults: {argument: default} of NPURunConfig. With a default of None, true and false become bool, a whole number
+        int, everything else str.
+      options: names of the flags of the program; an argument of such a name is refused.
     Returns:
-      ({name: value}, list of str: a text for each that cannot be given).
+      {name: value}, and a text for each argument that cannot be given.
     """
     values, problems = {}, []
     for text in texts:
@@ -84,8 +91,8 @@ def parse(texts, defaults):
         flag = '--npu_option=%s' % text
         if name in values:
             problems.append('%s: %s is given twice' % (flag, name))
-        elif name in OURS or name in NpuConfig.__dataclass_fields__:
-            problems.append('%s: use %s' % (flag, OURS.get(name, '--' + name)))
+        elif name in OPTIONS or name in options:
+            problems.append('%s: use %s' % (flag, OPTIONS.get(name, '--' + name)))
         elif name in OBJECTS or name in FORBIDDEN:
             problems.append('%s: %s cannot be given this way: %s' % (
                 flag, name, 'it is an object of the adapter' if name in OBJECTS else 'the training depends on it'))
