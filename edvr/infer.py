@@ -7,7 +7,6 @@ All devices of the host share the frames; with --runner Apache Beam restores the
 run continues: the same command restores what is missing, frames of a folder, segments of a video.
 """
 import os
-import signal
 import sys
 
 if not __package__:   # started by its path
@@ -21,8 +20,6 @@ from edvr.config.restoration import RestoreConfig
 
 def main() -> None:
     """Restores the clips or the video."""
-    # as an exception, so that partial files are removed
-    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(128 + signal.SIGTERM))
     config, restore_config, host = flags.build_all(InferConfig, RestoreConfig, HostConfig)
     from edvr.output import infer_job
     from edvr.sharing.workers import open_workers, take_one_device

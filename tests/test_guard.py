@@ -12,6 +12,8 @@ from tiny_training import spoiled_at
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import RuntimeConfig
+from edvr.devices import device_of
+from edvr.devices.cpu import CpuDevice
 from edvr.training import model_fn, training_run, update_guard
 from edvr.training.hooks.step_hook import Callback, Control, LoopHook
 
@@ -157,7 +159,7 @@ def test_continued_on_request_every_rank_forgets_the_rollbacks(train, monkeypatc
     """A rank that does not write, and that need not find a checkpoint at the end, has the offset rate of rank 0."""
     given, make = [], training_run.make_model_fn
     monkeypatch.setattr(training_run, 'make_model_fn', lambda *args: given.append(args[-1]) or make(*args))
-    monkeypatch.setattr(training_run.devices, 'is_writer', lambda config: False)
+    monkeypatch.setattr(CpuDevice, 'is_writer', False)
     os.makedirs(train.directory)
     with open(train.directory + '/run_state.json', 'w') as file:
         json.dump({'rollbacks': [{'to': 3}]}, file)
@@ -187,7 +189,6 @@ def test_replicas_judge_alike(tmp_path, monkeypatch):
             self.gates.append(report.values['faults'] == 0)
             self.weights.append(report.session.run(self._variables))
 
-    from edvr.devices import device_of
     monkeypatch.setattr(model_fn, 'edvr', network)
     model, _, training, _ = tiny_training.configs('', tmp_path / 'run', ema_decay=.9)
     device = device_of(RuntimeConfig(cpu_replicas=2))

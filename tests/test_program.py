@@ -28,6 +28,12 @@ def main():
         raise errors.UserError('7 is taken')
     if flags.FLAGS.steps == 8:
         raise KeyboardInterrupt
+    if flags.FLAGS.steps == 10:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)   # is ignored, so that this block ends
+            print('cleaned')
     if flags.FLAGS.steps == 9:
         atexit.register(os.kill, os.getpid(), signal.SIGINT)
     return flags.FLAGS.steps
@@ -72,6 +78,11 @@ def test_missing_flagfile_is_named(run_text):
 @pytest.mark.parametrize('argument, code', [('--steps=5', 5), ('--steps=8', 130)])
 def test_exit_codes(run_text, argument, code):
     assert run_text('--place=here', argument).returncode == code
+
+
+def test_sigterm_ends_blocks_in_order(run_text):
+    result = run_text('--place=here', '--steps=10')
+    assert (result.returncode, result.stdout, result.stderr) == (143, 'cleaned\n', 'interrupted\n')
 
 
 def test_an_interrupt_of_the_exit_handlers_is_no_traceback(run_text):

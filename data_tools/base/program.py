@@ -7,7 +7,7 @@ from typing import Callable, Collection, List, Mapping, Optional, Sequence
 from absl import app
 from absl import flags as absl_flags
 
-from data_tools.base import command_line, usage
+from data_tools.base import command_line, interrupts, usage
 from data_tools.base.errors import UserError
 from data_tools.base.version import __version__
 
@@ -25,8 +25,9 @@ def run(main: Callable[[], Optional[int]], argv: Optional[Sequence[str]] = None,
         renamed: Optional[Mapping[str, str]] = None) -> None:
     """Runs `main()` as a program.
 
-    A wrong flag, a `UserError` or Ctrl-C ends the program with one line and a non-zero exit code. `--help` prints the
-    docstring of the module of `main` and the flags, and exits with 0; `--version` prints the version.
+    A wrong flag, a `UserError`, Ctrl-C or SIGTERM ends the program with one line and a non-zero exit code. SIGTERM
+    raises `interrupts.Stopped`, so that partial files are removed. `--help` prints the docstring of the module of
+    `main` and the flags, and exits with 0; `--version` prints the version.
 
     Args:
       main: returns None or an exit code.
@@ -57,13 +58,14 @@ def run(main: Callable[[], Optional[int]], argv: Optional[Sequence[str]] = None,
 def _reporting(action: Callable[[], Optional[int]]) -> Optional[int]:
     """Runs `action()`; returns the exit code."""
     try:
-        return action()
+        with interrupts.raised(signal.SIGTERM):
+            return action()
     except UserError as error:
         print('error: %s' % error, file=sys.stderr, flush=True)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print('interrupted', file=sys.stderr, flush=True)
-        return 128 + signal.SIGINT
+        return 128 + getattr(error, 'number', signal.SIGINT)
 
 
 def _ending(code: Optional[int]) -> Optional[int]:

@@ -64,7 +64,7 @@ def run(function, tasks, workers, title, total, unit, context='fork'):
     shared = dict(lock=context.Lock(), items=context.RawValue('q', 0), bytes=context.RawValue('q', 0),
                   stop=context.RawValue('b', 0))
     with concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_start_worker,
-                                                initargs=(shared, os.getpid())) as pool, _sigterm_as_interrupt():
+                                                initargs=(shared, os.getpid())) as pool:
         futures = []
         try:
             futures += [pool.submit(function, *task) for task in tasks]   # fails where a worker is killed meanwhile
@@ -104,22 +104,6 @@ def _end_with(parent):
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
-
-
-class _sigterm_as_interrupt:   # noqa: N801 (used like a function)
-    """SIGTERM ends a `with` block as Ctrl-C does, so that temporary files are removed."""
-
-    def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            self.previous = signal.signal(signal.SIGTERM, self._interrupt)
-
-    def __exit__(self, *_):
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self.previous)
-
-    @staticmethod
-    def _interrupt(*_):
-        raise KeyboardInterrupt
 
 
 def available_cores():

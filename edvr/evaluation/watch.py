@@ -6,7 +6,6 @@ directory. (`DIR/best` belongs to the validation of the training itself.)
 """
 import contextlib
 import os
-import signal
 import sys
 import time
 
@@ -84,10 +83,10 @@ def follow(restore_config, config, load_clips, evaluate):
       load_clips: load_clips(config, scale) -> clips.
       evaluate: evaluate(restorer, clips) -> list of ClipResult.
     Returns:
-      Watch. It ends when a checkpoint of config.watch_until_step or later is evaluated, or on Ctrl-C or SIGTERM.
+      Watch. It ends when a checkpoint of config.watch_until_step or later is evaluated, or on KeyboardInterrupt.
     """
     watch, clips, reported = Watch(restore_config.checkpoint), None, False
-    with _terminated_as_interrupt(), contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt):
         while not config.watch_until_step or watch.last_step < config.watch_until_step:
             waiting = watch.waiting()
             if not waiting:
@@ -123,16 +122,3 @@ def _evaluate_one(watch, prefix, restore_config, config, load_clips, evaluate, c
         return clips
     watch.add(prefix, measure.overall(results))
     return clips
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupt():
-    """A context in which SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
-    def interrupt(number, frame):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

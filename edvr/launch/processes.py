@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Callable
 
+from data_tools.base import interrupts
 from data_tools.base.errors import UserError
 from edvr.launch.plan import Environment
 
@@ -18,14 +19,6 @@ TAIL = 25        # lines of a failed process's log to show
 _PAUSE = 0.1     # seconds between two checks of the processes
 _DEATH_GRACE = 5.  # seconds for the others to end after one has failed: they wait for it and have nothing new to save
 _PR_SET_PDEATHSIG = 1
-
-
-class _Stopped(KeyboardInterrupt):
-    """The signal `signum` stops the job."""
-
-    def __init__(self, signum):
-        super().__init__()
-        self.signum = signum
 
 
 def run_together(command: list[str], environments: dict[int, Environment], log_dir: str, grace: float,
@@ -52,20 +45,20 @@ def run_together(command: list[str], environments: dict[int, Environment], log_d
         raise UserError('the log directory %s cannot be made: %s' % (log_dir, error.strerror)) from None
     shares = core_shares(len(environments)) if bind_cores else [None] * len(environments)
     ranks = []
-    with _stop_signals():
+    with interrupts.raised(signal.SIGINT, signal.SIGTERM):
         try:
             for (rank, environment), cores in zip(sorted(environments.items()), shares):
                 log = os.path.join(log_dir, 'rank_%d.log' % rank)
                 ranks.append(_Rank(rank, command, environment, log, cores, show=leads and not ranks))
             return _watch(ranks, look or (lambda: None))
-        except _Stopped as stop:
+        except interrupts.Stopped as stop:
             # a process that ends within a step leaves the others waiting for it, so the one that saves ends first
             first = ranks[:1] if leads else ranks
             print('stopping: %s (%g s at most)' % (
                 'rank %d saves, then all end' % (ranks[0].number if ranks else 0) if leads else 'all processes end',
                 grace), file=sys.stderr, flush=True)
             _end(first, grace)
-            return 128 + stop.signum
+            return 128 + stop.number
         finally:
             _end(ranks, _DEATH_GRACE)
 
@@ -172,18 +165,3 @@ def _end(ranks, grace):
         if rank.poll() is None:
             rank.signal_group(signal.SIGKILL)
         rank.finish()
-
-
-@contextlib.contextmanager
-def _stop_signals():
-    """SIGINT and SIGTERM raise _Stopped once; later ones are ignored while the processes end."""
-    def stop(signum, frame):
-        for other in before:
-            signal.signal(other, signal.SIG_IGN)
-        raise _Stopped(signum)
-    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

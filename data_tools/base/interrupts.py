@@ -1,0 +1,40 @@
+"""Signals that end a program, as an exception: `with` and `finally` blocks end processes and remove partial files."""
+import contextlib
+import signal
+import threading
+from typing import Iterator
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ends the program.
+
+    Attributes:
+      number: the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextlib.contextmanager
+def raised(*numbers: int) -> Iterator[None]:
+    """Raises Stopped in its block for the first of the signals `numbers`; later ones are ignored until the block ends.
+
+    Outside the main thread, where Python handles no signals, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number, frame):
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
