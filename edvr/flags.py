@@ -41,7 +41,7 @@ def build_all(*classes: Type[Config]) -> List[Any]:
     return flags.build_all(*classes, build=_build)
 
 
-def _build(cls):
+def _build(cls: Type[Config]) -> Config:
     foreign = _foreign(cls)
     given = [field for field in foreign if _is_typed(field)]
     if given:
@@ -54,34 +54,34 @@ def _build(cls):
     return flags.build(cls, **changes)
 
 
-def _has_device(cls):
+def _has_device(cls: Type[Config]) -> bool:
     return 'device' in {field.name for field in dataclasses.fields(cls)}
 
 
-def _choice():
+def _choice() -> choice.Choice:
     return choice.choose(FLAGS.device)
 
 
-def _value(field):
+def _value(field: flags.Field) -> Any:
     """Returns the value of the flag of a field; a list as text, separated by commas."""
     value = FLAGS[field.name].value
     return ','.join(value) if isinstance(value, list) else value
 
 
-def _foreign(cls):
-    """Returns the fields that are set although the device does not have them: list of dataclasses.Field."""
+def _foreign(cls: Type[Config]) -> List[flags.Field]:
+    """Returns the fields that are set although the device does not have them."""
     limited = [field for field in dataclasses.fields(cls) if field.metadata['devices']]
     values = flags.values(cls) if limited else {}
     return [field for field in limited
             if _choice().device not in field.metadata['devices'] and values[field.name] != field.default]
 
 
-def _is_typed(field):
+def _is_typed(field: flags.Field) -> bool:
     """Returns whether the option is given on the command line itself, and not only in a flagfile."""
     return program.started().gives(field.name)
 
 
-def _notes(*classes):
+def _notes(*classes: Type[Config]) -> List[str]:
     """Returns lines that name the device and the reason, the options ignored because of it, and the used defaults."""
     if relaunch.LAUNCHED in os.environ:
         return []   # the process that started this rank has printed them

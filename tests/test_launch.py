@@ -190,6 +190,16 @@ def test_a_process_that_is_a_rank_starts_none(monkeypatch):
     assert plan('cpu', 8) == ({}, {}, ['this process is one rank of a job, for TF_CONFIG is set'])
 
 
+def test_the_process_that_starts_others_loads_no_tensorflow():
+    program = ('import sys\nfrom edvr import flags\nfrom edvr.config.host import HostConfig\n'
+               'from edvr.devices import DEVICES, choice\nfrom edvr.launch import relaunch\n'
+               'choice.choose()\n'
+               'print(*[len(DEVICES[name].plan_workers(HostConfig(num_devices=2)).environments)'
+               ' for name in ("cpu", "npu")], "tensorflow" in sys.modules)')
+    done = subprocess.run([sys.executable, '-c', program], cwd=ROOT, stdout=subprocess.PIPE, universal_newlines=True)
+    assert done.stdout == '2 2 False\n'
+
+
 @pytest.mark.parametrize('options, text', [
     (dict(hosts=('a', 'b', 'a')), 'hosts names a more than once'),
     (dict(hosts=('a',), this_host='b'), "this_host is 'b', which is not one of hosts"),

@@ -2,7 +2,7 @@
 import contextlib
 import signal
 import threading
-from typing import Iterator
+from typing import Any, Iterator
 
 
 class Stopped(KeyboardInterrupt):
@@ -27,7 +27,7 @@ def raised(*numbers: int) -> Iterator[None]:
         yield
         return
 
-    def stop(number, frame):
+    def stop(number: int, frame: Any) -> None:
         for other in numbers:
             signal.signal(other, signal.SIG_IGN)
         raise Stopped(number)

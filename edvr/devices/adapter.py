@@ -43,12 +43,12 @@ def prefix() -> str:
 
 
 @functools.lru_cache(maxsize=None)
-def _enable_v1(package):
+def _enable_v1(package: Any) -> None:
     """Makes the device of npu_device serve graphs of TensorFlow 1; once, for it resets TensorFlow's behaviour."""
     package.compat.enable_v1()
 
 
-def _bridge(module, name):
+def _bridge(module: str, name: str) -> Any:
     """Returns the attribute `name` of a module of the adapter ('' is the package). Raises UserError if it is missing.
     """
     module = '.'.join(filter(None, [prefix(), module]))
@@ -65,7 +65,7 @@ def _bridge(module, name):
         ) from error
 
 
-def _one_line(error):
+def _one_line(error: Exception) -> str:
     return ' '.join(str(error).split())
 
 
@@ -122,7 +122,8 @@ def make_estimator(model_fn: Callable, model_dir: str, config: RuntimeConfig, se
     return _bridge(_ESTIMATOR, 'NPUEstimator')(model_fn=model_fn, config=run_config)
 
 
-def _run_config(model_dir, config, session_config, seed=None):
+def _run_config(model_dir: str, config: RuntimeConfig, session_config: tf.ConfigProto | None,
+                seed: int | None = None) -> Any:
     """Returns an NPURunConfig. Raises UserError with the adapter's message if it rejects the value of an option."""
     run_config = _bridge(_CONFIG, 'NPURunConfig')
     try:
@@ -154,7 +155,7 @@ def run_config_arguments(model_dir: str, config: RuntimeConfig, session_config: 
     return arguments
 
 
-def _options(config):
+def _options(config: RuntimeConfig) -> dict[str, Any]:
     """Returns the arguments of NPURunConfig that are the user's choice.
 
     Raises:
@@ -222,12 +223,12 @@ class SameStepHook(tf.train.SessionRunHook):
     The adapter broadcasts the weights of rank 0, not the step nor the optimizer's state.
     """
 
-    def begin(self):
+    def begin(self) -> None:
         step = tf.cast(tf.train.get_global_step(), tf.int32)   # collectives do not take int64
         allreduce = _bridge(_HCCL, 'allreduce')
         self._fetches = [step, allreduce(step, 'min'), allreduce(step, 'max')]
 
-    def after_create_session(self, session, coord):
+    def after_create_session(self, session: tf.Session, coord: tf.train.Coordinator) -> None:
         step, lowest, highest = session.run(self._fetches)
         if lowest != highest:
             raise UserError(
@@ -263,7 +264,7 @@ def deformable_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: 
         dilations=(1, 1, 1, 1), groups=1, deformable_groups=int(deform_groups), modulated=True, name=name)
 
 
-def _check_offsets(x, offsets, channels):
+def _check_offsets(x: tf.Tensor, offsets: tf.Tensor, channels: int) -> None:
     """Checks shapes, which the adapter does not while the graph is built; on the device an error ends the process."""
     height, width, depth = offsets.shape.as_list()[1:]
     if height is None or width is None:

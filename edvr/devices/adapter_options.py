@@ -106,7 +106,7 @@ def parse(texts: Sequence[str], defaults: Dict[str, Any],
     return values, problems
 
 
-def _typed(text, default):
+def _typed(text: str, default: Any) -> Any:
     booleans = {'true': True, 'false': False}
     if isinstance(default, bool):
         if text.lower() not in booleans:

@@ -202,7 +202,8 @@ class Device(abc.ABC):
         warnings.filterwarnings('ignore', 'To make it possible to preserve tf.data options')
         self._train(estimator, input_fn, list(hooks) + self.training_hooks(), max_steps)
 
-    def _train(self, estimator, input_fn, hooks, max_steps):
+    def _train(self, estimator: tf.estimator.Estimator, input_fn: Callable, hooks: list[tf.train.SessionRunHook],
+               max_steps: int) -> None:
         estimator.train(input_fn, hooks, max_steps=max_steps)
 
     def training_hooks(self) -> list[tf.train.SessionRunHook]:
@@ -229,7 +230,7 @@ class Device(abc.ABC):
         return self._wrap_optimizer(optimizer)
 
     @abc.abstractmethod
-    def _wrap_optimizer(self, optimizer):
+    def _wrap_optimizer(self, optimizer: tf.train.Optimizer) -> tf.train.Optimizer:
         """Returns the optimizer for the device. With a loss scale the optimizer's variables exist already."""
 
     def loss_scale(self, optimizer: tf.train.Optimizer) -> tf.Tensor | None:
@@ -237,7 +238,7 @@ class Device(abc.ABC):
         """
         return None if self.config.loss_scale == 'off' else self._loss_scale(optimizer)
 
-    def _loss_scale(self, optimizer):
+    def _loss_scale(self, optimizer: tf.train.Optimizer) -> tf.Tensor:
         raise UserError('--device=%s has no loss scaling' % self.NAME)
 
     def average(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -249,16 +250,16 @@ class Device(abc.ABC):
         return list(tensors) if self.num_replicas() == 1 else self._average(tensors)
 
     @abc.abstractmethod
-    def _average(self, tensors):
+    def _average(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Returns the means over several replicas."""
 
 
-def _create_slots(optimizer):
+def _create_slots(optimizer: tf.train.Optimizer) -> None:
     """Creates the variables of the optimizer: loss scaling would create them inside tf.cond, with other names."""
     from edvr.graph_mode import tf
     variables = tf.trainable_variables()
 
-    def create(strategy):
+    def create(strategy: tf.distribute.Strategy) -> None:
         with tf.init_scope():
             optimizer._create_slots(variables)
     tf.distribute.get_replica_context().merge_call(create)

@@ -1,6 +1,6 @@
 """Chooses the device of a program for --device=auto."""
 import functools
-from typing import NamedTuple
+from typing import List, NamedTuple
 
 from edvr.devices import DEVICES
 
@@ -21,7 +21,7 @@ def choose(asked: str = 'auto') -> Choice:
     """Returns the device of this process: the requested one, or for 'auto' the first that the host has."""
     if asked != 'auto':
         return Choice(asked, '--device')
-    absent = []
+    absent: List[str] = []
     for name, device in reversed(list(DEVICES.items())):   # the CPU, which is always there, is the first
         found, reason = device.presence()
         if found:

@@ -78,7 +78,7 @@ class GpuDevice(StrategyDevice):
         proto.gpu_options.allow_growth = self.config.gpu_memory_growth
         return proto
 
-    def _wrap_optimizer(self, optimizer):
+    def _wrap_optimizer(self, optimizer: tf.train.Optimizer) -> tf.train.Optimizer:
         optimizer = super()._wrap_optimizer(optimizer)
         if not self.config.mixed_precision:
             return optimizer
@@ -89,6 +89,6 @@ class GpuDevice(StrategyDevice):
                 initial_loss_scale=self.config.loss_scale_value, increment_period=self.config.loss_scale_growth_steps)
         return tf.train.experimental.enable_mixed_precision_graph_rewrite(optimizer, scale)
 
-    def _loss_scale(self, optimizer):
+    def _loss_scale(self, optimizer: tf.train.Optimizer) -> tf.Tensor:
         from edvr.graph_mode import tf
         return tf.cast(optimizer._loss_scale(), tf.float32)   # TensorFlow has no public access to it

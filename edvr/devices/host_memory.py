@@ -1,4 +1,5 @@
 """Memory of the host: makes malloc keep large blocks, measures the memory of a process."""
+import contextlib
 import ctypes
 import platform
 import re
@@ -10,14 +11,14 @@ _KEEP_BYTES = 2 ** 31 - 1     # the most that mallopt's int takes
 _GROW_BYTES = 64 * 2 ** 20
 
 
-def tune_malloc():
+def tune_malloc() -> bool:
     """Makes glibc's malloc keep freed memory for the next step instead of returning it to the system.
 
     Each step allocates and frees the same large tensors. By default malloc maps each one again, and the page faults
     take up to half of the time on CPU. Call this before TensorFlow allocates. It overrides MALLOC_* variables.
 
     Returns:
-      bool, whether it was possible; False where the C library is not glibc.
+      whether it was possible; False if the C library is not glibc.
     """
     if platform.libc_ver()[0] != 'glibc':
         return False
@@ -29,12 +30,11 @@ def tune_malloc():
     return all(accepted)
 
 
-def peak_rss_mb():
-    """The peak resident memory of this process in MB of 10^6 bytes (float)."""
-    try:
-        with open('/proc/self/status') as file:
-            # not ru_maxrss, which a child process inherits from its parent
-            return int(re.search(r'VmHWM:\s+(\d+) kB', file.read()).group(1)) * 1024 / 1e6
-    except (OSError, AttributeError):
-        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return usage / 1e6 if platform.system() == 'Darwin' else usage * 1024 / 1e6
+def peak_rss_mb() -> float:
+    """Returns the peak resident memory of this process in MB of 10^6 bytes."""
+    with contextlib.suppress(OSError), open('/proc/self/status') as file:
+        # not ru_maxrss, which a child process inherits from its parent
+        for found in re.finditer(r'VmHWM:\s+(\d+) kB', file.read()):
+            return int(found.group(1)) * 1024 / 1e6
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage / 1e6 if platform.system() == 'Darwin' else usage * 1024 / 1e6

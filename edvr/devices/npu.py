@@ -4,7 +4,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from typing import TYPE_CHECKING, Any, ContextManager
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Sequence
 
 from data_tools.base.errors import UserError
 from edvr.devices import npu_environment
@@ -127,7 +127,7 @@ class NpuDevice(Device):
         from edvr.devices import adapter
         return adapter.full_precision_scope()
 
-    def make_estimator(self, model_fn, model_dir, seed=None):
+    def make_estimator(self, model_fn: Callable, model_dir: str, seed: int | None = None) -> tf.estimator.Estimator:
         from edvr.devices import adapter
         return adapter.make_estimator(model_fn, model_dir, self.config, self._host_config(), seed)
 
@@ -137,14 +137,14 @@ class NpuDevice(Device):
         from edvr.devices import adapter
         return [adapter.SameStepHook()]
 
-    def _wrap_optimizer(self, optimizer):
+    def _wrap_optimizer(self, optimizer: tf.train.Optimizer) -> tf.train.Optimizer:
         from edvr.devices import adapter
         return adapter.wrap_optimizer(optimizer, self.config, self.num_replicas())
 
-    def _loss_scale(self, optimizer):
+    def _loss_scale(self, optimizer: tf.train.Optimizer) -> tf.Tensor:
         from edvr.devices import adapter
         return adapter.loss_scale(optimizer)
 
-    def _average(self, tensors):
+    def _average(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         from edvr.devices import adapter
         return adapter.average(tensors, self.num_replicas())

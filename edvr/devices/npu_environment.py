@@ -33,9 +33,9 @@ def _variable(name: str, default: str | None = None) -> int:
 
 def problems() -> list[str]:
     """Returns a text for each variable that is wrong or does not fit another one."""
-    found = []
+    found: list[str] = []
 
-    def number(name, low=0, hint=''):
+    def number(name: str, low: int = 0, hint: str = '') -> int | None:
         """The variable as int, or None after a problem with it was recorded."""
         text = os.environ.get(name)
         if text is not None and text.isdigit() and int(text) >= low:
@@ -72,7 +72,7 @@ def problems() -> list[str]:
     return found
 
 
-def _rank_table_problems(size, rank, device):
+def _rank_table_problems(size: int | None, rank: int | None, device: int | None) -> list[str]:
     path = os.environ.get('RANK_TABLE_FILE')
     if path is None:
         if size is None or size == 1:

@@ -1,6 +1,7 @@
 """Checks before a run starts; all problems are reported together."""
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Callable, Sequence
 
 from data_tools.base.errors import UserError
@@ -23,7 +24,7 @@ def check(device: Device, counts: dict[str, int], loss_reduction: str,
     found = device.problems(counts, loss_reduction)
     rank, size = (0, 1) if found else device.rank_and_size()
     for reading in readings:
-        found += failures(lambda reading=reading: reading(rank, size))
+        found += failures(functools.partial(reading, rank, size))
     if len(found) == 1:
         raise UserError(found[0])
     if found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import abc
 import atexit
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from edvr.devices.base import Device
 from edvr.devices.startup_checks import failures
@@ -61,10 +61,10 @@ class StrategyDevice(Device):
             return tf.distribute.experimental.MultiWorkerMirroredStrategy()
         return tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else None
 
-    def make_estimator(self, model_fn, model_dir, seed=None):
+    def make_estimator(self, model_fn: Callable, model_dir: str, seed: int | None = None) -> tf.estimator.Estimator:
         from edvr.graph_mode import tf
 
-        def as_written(features, labels, mode):
+        def as_written(features: Any, labels: Any, mode: str) -> tf.estimator.EstimatorSpec:
             # strategies rewrite Python control flow (autograph), which this model_fn does not need
             return tf.autograph.experimental.do_not_convert(model_fn)(features, labels, mode)
 
@@ -73,7 +73,8 @@ class StrategyDevice(Device):
             train_distribute=self.strategy(), save_summary_steps=0, save_checkpoints_steps=None,
             save_checkpoints_secs=None, log_step_count_steps=None))
 
-    def _train(self, estimator, input_fn, hooks, max_steps):
+    def _train(self, estimator: tf.estimator.Estimator, input_fn: Callable, hooks: list[tf.train.SessionRunHook],
+               max_steps: int) -> None:
         if not estimator.config.cluster_spec:
             super()._train(estimator, input_fn, hooks, max_steps)
             return
@@ -84,19 +85,19 @@ class StrategyDevice(Device):
         tf.estimator.train_and_evaluate(
             estimator, tf.estimator.TrainSpec(input_fn, max_steps, hooks), tf.estimator.EvalSpec(input_fn))
 
-    def _wrap_optimizer(self, optimizer):
+    def _wrap_optimizer(self, optimizer: tf.train.Optimizer) -> tf.train.Optimizer:
         if self.num_replicas() == 1:
             return optimizer
         from edvr.devices.whole_batch_optimizer import WholeBatchOptimizer
         return WholeBatchOptimizer(optimizer)
 
-    def _average(self, tensors):
+    def _average(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         from edvr.devices.whole_batch_optimizer import all_reduce
         from edvr.graph_mode import tf
         return all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
 
 
-def _forget_server():
+def _forget_server() -> None:
     """Stops the server of TensorFlow 1.15 in time: at the end of the interpreter it would print a traceback."""
     from tensorflow.python.distribute import distribute_coordinator
     vars(distribute_coordinator._thread_local).pop('server', None)

@@ -10,7 +10,7 @@ from data_tools.base.errors import UserError
 def is_local(host: str) -> bool:
     """Returns whether a name or an address is one of this host. Raises UserError if a name cannot be resolved."""
     try:
-        candidates = {item[4][0] for item in socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)}
+        candidates = {str(item[4][0]) for item in socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)}
     except OSError as error:
         raise UserError('the host %r cannot be resolved: %s; give its address' % (host, error)) from None
     return any(_can_bind(address, 0) for address in candidates)

@@ -1,7 +1,7 @@
 """Checks that all ranks of a job have the same options; differences are reported before anything is computed."""
 import os
 import socket
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 from data_tools.base.errors import UserError
 from edvr.launch import rendezvous
@@ -32,10 +32,10 @@ def check(values: Dict[str, Any], rank: int, size: int, address: Tuple[str, int]
                             % (number, other['host'], everyone[0]['host'], '; '.join(wrong[:MOST]), more))
 
 
-def _differences(first, other):
+def _differences(first: Dict[str, Any], other: Dict[str, Any]) -> List[str]:
     return ['%s is %s on it and %s on rank 0' % (name, _shown(other, name), _shown(first, name))
             for name in sorted(set(first) | set(other)) if first.get(name, ...) != other.get(name, ...)]
 
 
-def _shown(values, name):
+def _shown(values: Dict[str, Any], name: str) -> str:
     return repr(values[name]) if name in values else 'unknown'

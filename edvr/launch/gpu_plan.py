@@ -7,7 +7,7 @@ and share one input pipeline, and a single host needs no ports and no rank numbe
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from data_tools.base.errors import UserError
 from edvr.launch import addresses, plan, tf_config
@@ -48,7 +48,7 @@ def of_workers(num_devices: int, found: int) -> Plan:
                            '%s: %s' % (plural(len(names), 'GPU'), ', '.join(names)))
 
 
-def _require(count, found, advice):
+def _require(count: int, found: int, advice: Callable[[], str]) -> None:
     if count > found > 0:
         raise UserError('--num_devices=%d, but TensorFlow sees %s on this host (CUDA_VISIBLE_DEVICES can hide some); %s'
                         % (count, plural(found, 'GPU'), advice()))

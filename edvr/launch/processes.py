@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Callable
+from typing import BinaryIO, Callable
 
 from data_tools.base import interrupts
 from data_tools.base.errors import UserError
@@ -44,7 +44,7 @@ def run_together(command: list[str], environments: dict[int, Environment], log_d
     except OSError as error:
         raise UserError('the log directory %s cannot be made: %s' % (log_dir, error.strerror)) from None
     shares = core_shares(len(environments)) if bind_cores else [None] * len(environments)
-    ranks = []
+    ranks: list[_Rank] = []
     with interrupts.raised(signal.SIGINT, signal.SIGTERM):
         try:
             for (rank, environment), cores in zip(sorted(environments.items()), shares):
@@ -73,7 +73,8 @@ def core_shares(count: int) -> list[set[int] | None]:
 class _Rank:
     """A process of the job, its log file and the thread that fills it."""
 
-    def __init__(self, number, command, changes, log, cores, show):
+    def __init__(self, number: int, command: list[str], changes: Environment, log: str, cores: set[int] | None,
+                 show: bool) -> None:
         self.number, self.log, self.shows = number, log, show
         environment = dict(os.environ, PYTHONUNBUFFERED='1')
         for name, value in changes.items():
@@ -87,7 +88,7 @@ class _Rank:
             raise UserError('the log %s cannot be written: %s' % (log, error.strerror)) from None
         libc = ctypes.CDLL(None)
 
-        def prepare():
+        def prepare() -> None:
             # any end of the launcher ends its processes
             if hasattr(libc, 'prctl'):
                 libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -97,12 +98,12 @@ class _Rank:
         # a separate session: Ctrl-C reaches only the launcher, which ends the ranks in order
         self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                          stderr=subprocess.STDOUT, preexec_fn=prepare, start_new_session=True)
-        self._reader = threading.Thread(target=self._copy, args=(file, show), daemon=True)
+        self._reader = threading.Thread(target=self._copy, args=(self._process.stdout, file, show), daemon=True)
         self._reader.start()
 
-    def _copy(self, file, show):
+    def _copy(self, output: BinaryIO, file: BinaryIO, show: bool) -> None:
         with file:
-            for line in iter(self._process.stdout.readline, b''):
+            for line in iter(output.readline, b''):
                 file.write(line)
                 file.flush()
                 if show:
@@ -110,30 +111,30 @@ class _Rank:
                         sys.stdout.buffer.write(line)
                         sys.stdout.buffer.flush()
 
-    def poll(self):
+    def poll(self) -> int | None:
         return self._process.poll()
 
-    def signal_group(self, signum):
+    def signal_group(self, signum: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signum)
 
-    def terminate(self):
+    def terminate(self) -> None:
         if self.poll() is None:
             self._process.terminate()
 
-    def finish(self):
+    def finish(self) -> None:
         """Waits for the process and for the end of its output; kills the rest of its group."""
         self._process.wait()
         self.signal_group(signal.SIGKILL)
         self._reader.join(5)
 
-    def tail(self):
+    def tail(self) -> list[str]:
         with open(self.log, 'rb') as file:
             file.seek(self._begin)
             return file.read().decode(errors='replace').splitlines()[-TAIL:]
 
 
-def _watch(ranks, look):
+def _watch(ranks: list[_Rank], look: Callable[[], None]) -> int:
     """Waits until all have ended (0) or one has failed (its exit code); calls `look()` meanwhile."""
     while True:
         codes = [(rank, rank.poll()) for rank in ranks]
@@ -147,14 +148,14 @@ def _watch(ranks, look):
         time.sleep(_PAUSE)
 
 
-def _report(rank, code):
+def _report(rank: _Rank, code: int) -> None:
     rank.finish()
     how = 'ended with exit code %d' % code if code > 0 else 'was killed by %s' % signal.Signals(-code).name
     said = ' (see above)' if rank.shows else ':\n' + '\n'.join('  | ' + line for line in rank.tail())
     print('error: rank %d %s; the end of %s%s' % (rank.number, how, rank.log, said), file=sys.stderr, flush=True)
 
 
-def _end(ranks, grace):
+def _end(ranks: list[_Rank], grace: float) -> None:
     """Sends SIGTERM to processes, and kills those that have not ended within `grace` seconds."""
     for rank in ranks:
         rank.terminate()

@@ -56,7 +56,7 @@ def save(ranks: list[Rank], path: str) -> None:
 
 def make(config: RankTableConfig) -> list[Rank]:
     """Returns the ranks that `config` describes."""
-    ranks = []
+    ranks: list[Rank] = []
     for index, host in enumerate(config.hosts):
         if config.hccn_conf:
             addresses = read_hccn_conf(config.hccn_conf[index])
@@ -90,7 +90,7 @@ def read_hccn_conf(path: str) -> dict[int, str]:
 
 def to_json(ranks: list[Rank]) -> str:
     """Returns the text of the table, format version 1.0. All values are strings, as HCCL requires."""
-    servers = collections.OrderedDict()
+    servers: dict[str, list[dict[str, str]]] = {}
     for rank in ranks:
         servers.setdefault(rank.server_id, []).append(dict(
             device_id=str(rank.device_id), device_ip=rank.device_ip, rank_id=str(rank.rank_id)))

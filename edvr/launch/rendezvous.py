@@ -8,7 +8,7 @@ import json
 import socket
 import sys
 import time
-from typing import Any, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 from data_tools.base.errors import UserError
 
@@ -34,8 +34,9 @@ def all_gather(value: Any, rank: int, size: int, address: Tuple[str, int], timeo
     return _serve(value, size, address, deadline) if rank == 0 else _connect(value, rank, size, address, deadline)
 
 
-def _serve(value, size, address, deadline):
-    values, connections = {0: value}, {}
+def _serve(value: Any, size: int, address: Tuple[str, int], deadline: float) -> List[Any]:
+    values = {0: value}
+    connections: Dict[int, socket.socket] = {}
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -63,7 +64,7 @@ def _serve(value, size, address, deadline):
                 connection.close()
 
 
-def _accept(server, deadline, missing):
+def _accept(server: socket.socket, deadline: float, missing: str) -> socket.socket:
     noted = time.monotonic()
     while True:
         server.settimeout(max(.01, min(_NOTE_EVERY, deadline - time.monotonic())))
@@ -80,7 +81,8 @@ def _accept(server, deadline, missing):
             print('waiting for %s' % missing, file=sys.stderr, flush=True)
 
 
-def _register(connection, size, values, connections):
+def _register(connection: socket.socket, size: int, values: Dict[int, Any],
+              connections: Dict[int, socket.socket]) -> None:
     """Receives the value of a rank; refuses connections of anything else."""
     try:
         message = _receive(connection)
@@ -96,7 +98,7 @@ def _register(connection, size, values, connections):
     values[rank], connections[rank] = message['value'], connection
 
 
-def _connect(value, rank, size, address, deadline):
+def _connect(value: Any, rank: int, size: int, address: Tuple[str, int], deadline: float) -> List[Any]:
     noted = time.monotonic()
     while True:
         try:
@@ -110,18 +112,18 @@ def _connect(value, rank, size, address, deadline):
                                 'that this port is reachable from here' % address) from None
         if time.monotonic() - noted >= _NOTE_EVERY:
             noted = time.monotonic()
-            print('rank %d waits for rank 0 at %s:%d' % ((rank,) + tuple(address)), file=sys.stderr, flush=True)
+            print('rank %d waits for rank 0 at %s:%d' % ((rank,) + address), file=sys.stderr, flush=True)
         time.sleep(_PAUSE)
     if isinstance(answer, str):
         raise UserError(answer)
     return answer
 
 
-def _send(connection, value):
+def _send(connection: socket.socket, value: Any) -> None:
     connection.sendall((json.dumps(value) + '\n').encode())
 
 
-def _receive(connection):
+def _receive(connection: socket.socket) -> Any:
     """Returns the value of one line. Raises ValueError if the line is cut or no JSON."""
     data = bytearray()
     while not data.endswith(b'\n'):
