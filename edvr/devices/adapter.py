@@ -31,7 +31,7 @@ _SCOPE = 'estimator.npu.npu_scope'
 _HCCL = 'hccl.hccl_ops'
 _CUBE = 'tbe.npu_cube_ops'
 
-# arguments of NPURunConfig that are the options of the same name, where they are set
+# arguments of NPURunConfig that are the options of the same name, if they are set
 _SAME_NAMES = ('modify_mixlist', 'op_precision_mode', 'hccl_timeout', 'graph_memory_max_size',
                'variable_memory_max_size', 'auto_tune_mode', 'aoe_mode', 'op_compiler_cache_mode',
                'op_compiler_cache_dir', 'op_select_implmode')

@@ -30,7 +30,7 @@ class NpuDevice(Device):
     KERNELS = ('npu', 'tf')
     RANK_VARIABLE = 'RANK_ID'
     STATIC_SHAPES = True
-    HIDES_OVERFLOWS = True        # where values saturate
+    HIDES_OVERFLOWS = True        # if values saturate
     MEASURES_INPUT_WAIT = False
 
     @classmethod

@@ -36,7 +36,7 @@ def problems() -> list[str]:
     found: list[str] = []
 
     def number(name: str, low: int = 0, hint: str = '') -> int | None:
-        """The variable as int, or None after a problem with it was recorded."""
+        """Returns the variable, or None after a problem with it was recorded."""
         text = os.environ.get(name)
         if text is not None and text.isdigit() and int(text) >= low:
             return int(text)

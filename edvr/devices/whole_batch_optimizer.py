@@ -9,7 +9,7 @@ def all_reduce(reduce_op: tf.distribute.ReduceOp, tensors: Sequence[tf.Tensor]) 
 
     Args:
       reduce_op: tf.distribute.ReduceOp.
-      tensors: one collective exchanges all of them where the strategy can.
+      tensors: one collective exchanges all of them if the strategy can.
     Returns:
       tensors, the same on every replica.
     """

@@ -67,7 +67,7 @@ def addresses(ids: List[int]) -> Dict[int, str]:
 
 
 def _ask(ids: List[int]) -> Dict[int, str]:
-    """The addresses that hccn_tool reports: {card id: address}, without the cards that have none."""
+    """Returns {card id: address} as hccn_tool reports them, without the cards that have none."""
     tool = shutil.which('hccn_tool') or HCCN_TOOL
     if not os.access(tool, os.X_OK):
         raise UserError('several NPUs need the addresses of their network ports, and there is neither %s nor '

@@ -20,7 +20,7 @@ _CARD_VARIABLES = ('ASCEND_DEVICE_ID', 'DEVICE_ID')   # that name the card of a 
 
 
 def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str) -> Plan:
-    """Plans the ranks of a job; writes the rank table where none is given.
+    """Plans the ranks of a job; writes the rank table if none is given.
 
     Args:
       num_devices: cards of each host to use; 0 means all.
@@ -80,12 +80,12 @@ def _environment(rank: int, size: int, card: int, table: str | None) -> Environm
 
 
 def _without_card(changes: Environment) -> Environment:
-    """The changes without those of the variables that name the card."""
+    """Returns the changes without those of the variables that name the card."""
     return {name: value for name, value in changes.items() if name not in _CARD_VARIABLES}
 
 
 def _alone(changes: Environment, ranks: RanksConfig, path: str | None) -> Plan:
-    """The Plan of one NPU, named by --device_ids or else by the environment."""
+    """Returns the Plan of one NPU, named by --device_ids or else by the environment."""
     if any(name in os.environ for name in _CARD_VARIABLES) and not ranks.device_ids and not path:
         changes = _without_card(changes)
     unused = None if path else os.environ.get('RANK_TABLE_FILE')
@@ -94,7 +94,7 @@ def _alone(changes: Environment, ranks: RanksConfig, path: str | None) -> Plan:
 
 
 def _read_table(path: str, count: int, ranks: RanksConfig, batch_size: int) -> tuple[list[Rank], list[Rank]]:
-    """(ranks of the job, those of this host) of an existing rank table."""
+    """Returns the ranks of the job and those of this host, from an existing rank table."""
     if ranks.device_ids:
         raise UserError('--device_ids is for jobs whose rank table is made at the start; here it is %s' % path)
     table = rank_table.read(path)
@@ -114,7 +114,7 @@ def _read_table(path: str, count: int, ranks: RanksConfig, batch_size: int) -> t
 
 
 def _make_table(count: int, ranks: RanksConfig, batch_size: int) -> tuple[list[Rank], list[Rank]]:
-    """The same for a table that the hosts of the job make together from the addresses of their cards."""
+    """Returns the same for a table that the hosts of the job make together from the addresses of their cards."""
     ids = npu_cards.choose(count, ranks.device_ids, lambda found: 'the same whole batch is '
                               + plan.equal_recipe(count, len(found), batch_size))
     hosts, place = plan.hosts_of(ranks)

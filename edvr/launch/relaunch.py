@@ -45,7 +45,7 @@ def run_workers(environments: dict[int, Environment], log_dir: str, arguments: l
 
 
 def _command(arguments: list[str]) -> list[str]:
-    """The command line of this process with `arguments` added."""
+    """Returns the command line of this process with `arguments` added."""
     spec = sys.modules['__main__'].__spec__
     return [sys.executable] + (['-m', spec.name] if spec else [sys.argv[0]]) + sys.argv[1:] + arguments
 
