@@ -83,10 +83,10 @@ def test_wrong_options_of_beam(text, error):
         beam_options.parse(BeamConfig(runner='DirectRunner', beam_options=text))
 
 
-def test_the_options_in_build_are_options_of_this_beam():
+def test_the_options_in_the_documents_are_options_of_this_beam():
     pytest.importorskip('apache_beam', reason='Apache Beam is not installed (scripts/test.sh --beam)')
-    with open(os.path.join(ROOT, 'BUILD.md')) as file:
-        found = re.findall(r'--runner=(\w+) \\\n *--beam_options="(.*)"', file.read())
+    with open(os.path.join(ROOT, 'docs', 'clusters.md')) as file:
+        found = re.findall(r'--runner=(\w+) +--beam_options="(.*?)"', file.read().replace('\\\n', ' '))
     assert {'FlinkRunner', 'PortableRunner', 'DataflowRunner'} <= {runner for runner, _ in found}
     for runner, text in found:
         if runner != 'DaskRunner':   # whose options come with Dask

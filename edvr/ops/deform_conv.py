@@ -5,7 +5,7 @@ p = (K - 1) / 2, bilinearly. The image is zero outside its borders, so a point l
 gets the share of the corners inside. Derivatives at whole coordinates are those towards the right and the bottom
 (floor and floor + 1), as in torchvision's operator: offsets are zero when training starts, and need a gradient there,
 also at points at exactly -1, which every border pixel then has. A NaN coordinate is treated as far outside. The
-gradient of Ascend's operator at exactly -1 is known from its sources only (BUILD.md, "Ascend"): its AI CPU kernel gives
+gradient of Ascend's operator at exactly -1 is known from its sources only (docs/ascend.md): its AI CPU kernel gives
 the same, the kernel of the Ascend 950 gives 0, other kernels were not found.
 
 Letters: N batch, H W size, C channels in, G deform groups, K kernel size, P = K*K points.
