@@ -5,6 +5,7 @@ $EDVR_CACHE_DIR, else $XDG_CACHE_HOME/edvr, else ~/.cache/edvr. The name of a li
 depends on (source, TensorFlow, processor, compiler, flags), so a change of any builds another one. A library ends with
 its own SHA-256: a truncated one would crash the process that loads it.
 """
+import concurrent.futures
 import contextlib
 import fcntl
 import glob
@@ -119,26 +120,33 @@ def _lock(path):
 
 
 def _compile(compiler_path, path):
-    """Compiles the files in SOURCE to `path`, which appears when complete. Raises BuildError, which names the log."""
-    log = path[:-len('.so')] + '.log'
+    """Compiles the files in SOURCE to `path`, which appears when complete. Raises BuildError, which names the log.
+
+    Each file is compiled by a process of its own, as many at a time as there are cores.
+    """
+    log, flags = path[:-len('.so')] + '.log', _compile_flags()
     folder, name = os.path.split(path)
-    handle, partial = tempfile.mkstemp(dir=folder, prefix=name + '.', suffix='.partial')
-    os.close(handle)
-    sources = sorted(glob.glob(os.path.join(glob.escape(SOURCE), '*.cc')))
-    try:
-        command = [compiler_path] + _compile_flags() + sources + ['-o', partial] + tf.sysconfig.get_link_flags()
-        code, output = _output_of(command)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=name + '.', suffix='.partial') as drafts:
+        commands, objects = [], []
+        for source in sorted(glob.glob(os.path.join(glob.escape(SOURCE), '*.cc'))):
+            objects.append(os.path.join(drafts, os.path.basename(source) + '.o'))
+            commands.append([compiler_path] + flags + ['-c', source, '-o', objects[-1]])
+        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            results = list(pool.map(_output_of, commands))
+        partial = os.path.join(drafts, name)
+        if not any(code for code, _ in results):
+            commands.append([compiler_path] + flags + objects + ['-o', partial] + tf.sysconfig.get_link_flags())
+            results.append(_output_of(commands[-1]))
         with open(log, 'w') as file:
-            file.write('%s\n%s' % (' '.join(command), output))
-        if code:
+            for command, (_, output) in zip(commands, results):
+                file.write('%s\n%s' % (' '.join(command), output))
+        failed = [code for code, _ in results if code]
+        if failed:
             raise BuildError('%s could not compile %s (exit code %d); its messages are in %s'
-                             % (compiler_path, SOURCE, code, log))
+                             % (compiler_path, SOURCE, failed[0], log))
         _append_digest(partial)
         os.chmod(partial, 0o755)
         os.rename(partial, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(partial)
 
 
 def _append_digest(path):
