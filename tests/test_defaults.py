@@ -32,8 +32,8 @@ def test_each_program_reads_what_the_one_before_it_writes(tmp_path, monkeypatch)
     assert (TrainingConfig().model_dir == RestoreConfig().checkpoint == ExportConfig().checkpoint
             == ExportWeightsConfig().checkpoint == 'outputs/edvr')
     assert ExportWeightsConfig().destination == 'outputs/edvr/EDVR.pth'
-    assert ExportConfig().destination == paths.GRAPH == 'outputs/edvr/EDVR.pb'
-    assert ExportConfig(checkpoint='outputs/edvr/model.ckpt-5').destination == paths.GRAPH
+    assert ExportConfig().destination == 'outputs/edvr/EDVR.pb'
+    assert ExportConfig(checkpoint='outputs/edvr/model.ckpt-5').destination == 'outputs/edvr/EDVR.pb'
     assert InferConfig().output == 'outputs/edvr/test'
 
 

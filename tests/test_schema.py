@@ -31,6 +31,7 @@ def test_right_values_pass(value):
     (dict(rate=float('nan')), 'rate is NaN; it must be a finite number of 0.0 to 1.0'),
     (dict(rate=True), 'rate is true'),
     (dict(rate=1.5), 'rate is 1.5'),
+    (dict(rate=10 ** 400), 'rate is 1000'),
     (dict(shuffled=1), 'shuffled is 1; it must be true or false'),
     (dict(shards=[]), 'shards is []; it must be a list of 1 to 3 items'),
     (dict(shards={}), 'shards is {}'),

@@ -1,5 +1,6 @@
 """The options of programs that can distribute their work to many machines."""
 import dataclasses
+from typing import Iterator
 
 from data_tools.base.config import Config, option
 
@@ -18,7 +19,7 @@ class BeamConfig(Config):
     beam_options: str = option('', 'options of the runner, separated by spaces, as in --beam_options="--direct_'
                                'num_workers=2 --direct_running_mode=multi_processing"')
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         yield from super().problems()
         if self.runner and self.runner not in RUNNERS:
             yield 'runner is %r; it must be one of %s, or empty' % (self.runner, ', '.join(RUNNERS))

@@ -8,15 +8,17 @@ import io
 import logging
 import os
 import shlex
+from typing import Any, Callable, Iterator, List
 
 from data_tools.base import files
+from data_tools.base.beam_config import BeamConfig
 from data_tools.base.errors import UserError
 
 INSTALL = "pip install 'edvr[beam]', in a checkout pip install '.[beam]'"
 _CLASSES = {'DaskRunner': 'apache_beam.runners.dask.dask_runner.DaskRunner'}   # runners without a short name in Beam
 
 
-def require():
+def require() -> None:
     """Raises UserError unless Beam is installed."""
     try:
         with quiet():
@@ -25,8 +27,8 @@ def require():
         raise UserError('--runner needs Apache Beam (%s): %s' % (error, INSTALL)) from None
 
 
-def parse(config):
-    """A function that makes the PipelineOptions of a BeamConfig. Each run needs new ones: a runner changes them.
+def parse(config: BeamConfig) -> Callable[[], Any]:
+    """Returns a function that makes the PipelineOptions of a config. Each run needs new ones: a runner changes them.
 
     Raises:
       UserError: Beam is not installed, lacks the runner, does not know an option, or rejects its value.
@@ -54,7 +56,7 @@ def _parse(runner, text):
 
 
 def _usual(runner, words):
-    """The options to add to `words`."""
+    """Returns the options to add to `words`."""
     level = '--default_sdk_harness_log_level'
     added = [] if any(word.startswith(level) for word in words) else [level + '=WARNING']
     if runner == 'DirectRunner':
@@ -64,8 +66,8 @@ def _usual(runner, words):
     return added
 
 
-def unknown(words):
-    """The words that are not options of this Beam. Raises UserError for a wrong value."""
+def unknown(words: List[str]) -> List[str]:
+    """Returns the words that are not options of this Beam. Raises UserError for a wrong value."""
     from apache_beam.options.pipeline_options import PipelineOptions
     parsers, said = [], io.StringIO()
     try:
@@ -78,7 +80,7 @@ def unknown(words):
 
 
 @contextlib.contextmanager
-def quiet(level=logging.ERROR):
+def quiet(level: int = logging.ERROR) -> Iterator[None]:
     """Suppresses log messages of Beam below `level` inside the block; messages of a cluster use the root logger."""
     loggers = [logging.getLogger('apache_beam'), logging.getLogger()]
     before = [logger.level for logger in loggers]
@@ -91,7 +93,7 @@ def quiet(level=logging.ERROR):
             logger.setLevel(own)
 
 
-def new_runner(name):
+def new_runner(name: str) -> Any:
     """Makes a runner of Beam from its name. Raises UserError if it cannot be loaded."""
     import apache_beam
     from apache_beam.runners.runner import create_runner
@@ -103,6 +105,6 @@ def new_runner(name):
                         % (name, apache_beam.__version__, error)) from None
 
 
-def absolute(path):
-    """An absolute path, since workers have another current folder; '' and gs://... stay unchanged."""
+def absolute(path: str) -> str:
+    """Returns an absolute path, since workers have another current folder; '' and gs://... stay unchanged."""
     return os.path.abspath(path) if path and not files.is_remote(path) else path

@@ -8,10 +8,12 @@ import sys
 import threading
 import time
 import zlib
+from typing import Any, Callable, Dict, Tuple
 
 from tqdm import tqdm
 
 from data_tools.base import beam_options, processes
+from data_tools.base.beam_config import BeamConfig
 from data_tools.base.errors import UserError
 
 _WORKER = 'apache_beam.runners.worker.sdk_worker_main'   # in the command line of Beam's worker processes
@@ -31,14 +33,16 @@ class _LostWorkerError(Exception):
 class Packed:
     """A compressed value, for sending it to workers: long lists of similar names and numbers become short."""
 
-    def __init__(self, value):
+    def __init__(self, value: Any) -> None:
         self._data = zlib.compress(pickle.dumps(value, 4))
 
-    def get(self):
+    def get(self) -> Any:
+        """Returns the value."""
         return pickle.loads(zlib.decompress(self._data))
 
 
-def run(config, build, counter, total, title, unit):
+def run(config: BeamConfig, build: Callable[[Any], None], counter: Tuple[str, str], total: int, title: str,
+        unit: str) -> Dict[str, int]:
     """Runs a pipeline to its end.
 
     If a worker process of a local runner is killed, the pipeline starts over: Beam's local runners would wait for the
@@ -46,10 +50,11 @@ def run(config, build, counter, total, title, unit):
     element is processed again.
 
     Args:
-      config: BeamConfig with a runner.
-      build: function(apache_beam.Pipeline) that adds the transforms; each attempt calls it again.
+      config: has a runner.
+      build: takes an apache_beam.Pipeline, adds the transforms; each attempt calls it again.
       counter: (namespace, name) of the Beam counter that the progress bar shows.
-      total: final value of the counter. title, unit: of the bar.
+      total: final value of the counter.
+      title, unit: of the bar.
     Returns:
       {name: value} of the counters of that namespace; empty if the runner has no counters.
     Raises:
@@ -114,12 +119,12 @@ def _follow(running, counter, bar):
 class _Running(threading.Thread):
     """A pipeline that runs in a thread: the local runners return only at its end."""
 
-    def __init__(self, pipeline):
+    def __init__(self, pipeline: Any) -> None:
         super().__init__(daemon=True)   # a pipeline that lost its workers never ends
         self._pipeline, self._result, self.error = pipeline, None, None
         self.start()
 
-    def run(self):
+    def run(self) -> None:
         try:
             self._result = self._pipeline.run()
             self._wait()
@@ -139,8 +144,8 @@ class _Running(threading.Thread):
             if self._result.state != PipelineState.DONE:
                 raise
 
-    def counters(self, namespace):
-        """{name: value} of the counters so far; empty if the runner does not report them."""
+    def counters(self, namespace: str) -> Dict[str, int]:
+        """Returns {name: value} of the counters so far; empty if the runner does not report them."""
         if self._result is None:
             return {}
         with contextlib.suppress(Exception):   # some runners have no counters, others only at the end
@@ -153,7 +158,7 @@ class _Running(threading.Thread):
             return dict(sums)
         return {}
 
-    def stop(self):
+    def stop(self) -> None:
         """Cancels the pipeline if the runner supports it, and kills the workers on this machine."""
         if self._result is not None:
             with contextlib.suppress(Exception):
@@ -162,13 +167,13 @@ class _Running(threading.Thread):
 
 
 def _user_error(error):
-    """The text of a worker's UserError in the error of a pipeline; '' for other errors."""
+    """Returns the text of a worker's UserError in the error of a pipeline; '' for other errors."""
     texts = [str(error)] if isinstance(error, UserError) else _USER_ERROR.findall(str(error))
     return _STEP.sub('', texts[-1]) if texts else ''
 
 
 def _reason(name, error):
-    """The error of a pipeline in one line."""
+    """Returns the error of a pipeline in one line."""
     reason = _user_error(error)
     if reason:
         return reason

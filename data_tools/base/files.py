@@ -1,13 +1,13 @@
 """Files that appear complete or not at all, on local disks and on TensorFlow's file systems (`gs://`, ...)."""
 import contextlib
 import errno
-import glob
 import json
 import os
 import shutil
 import stat
 import uuid
 import warnings
+from typing import IO, Any, Iterator, List, Optional
 
 from data_tools.base.errors import UserError
 
@@ -21,13 +21,13 @@ _ADVICE = {errno.ENOSPC: 'the disk is full: free some space or write elsewhere',
            errno.EROFS: 'the file system is read-only: choose another folder'}
 
 
-def is_remote(path):
-    """Whether the path belongs to a TensorFlow file system (`scheme://...`) and not to the operating system."""
+def is_remote(path: str) -> bool:
+    """Returns whether the path belongs to a TensorFlow file system (`scheme://...`) and not to the operating system."""
     return '://' in str(path)
 
 
-def is_utf8(name):
-    """Whether a name (str) can be written as UTF-8. Python keeps other bytes of file names as surrogates."""
+def is_utf8(name: str) -> bool:
+    """Returns whether a name can be written as UTF-8. Python keeps other bytes of file names as surrogates."""
     try:
         name.encode('utf-8')
     except UnicodeEncodeError:
@@ -35,8 +35,8 @@ def is_utf8(name):
     return True
 
 
-def tensorflow():
-    """The tensorflow module without its log output. It takes seconds to load, so it is imported on demand."""
+def tensorflow() -> Any:
+    """Returns the tensorflow module, without its log output. It takes seconds to load, so it is imported on demand."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning)   # TensorFlow 1.15 uses NumPy names that NumPy warns about
@@ -44,12 +44,13 @@ def tensorflow():
     return tf
 
 
-def gfile():
+def gfile() -> Any:
+    """Returns the module of TensorFlow's file systems."""
     return tensorflow().io.gfile
 
 
 @contextlib.contextmanager
-def explained(path):
+def explained(path: str) -> Iterator[None]:
     """Turns errors of writing `path` into a UserError that names the path and the remedy."""
     try:
         yield
@@ -69,7 +70,7 @@ def _is_tensorflow_error(error):
 
 
 @contextlib.contextmanager
-def atomic_path(path):
+def atomic_path(path: str) -> Iterator[str]:
     """Yields a temporary file name; after the block the file is flushed to the disk and renamed to `path`.
 
     If the block fails, the temporary file is removed and `path` stays as it was.
@@ -100,19 +101,19 @@ def _flush(path):
         os.close(descriptor)
 
 
-def write_bytes(path, data):
+def write_bytes(path: str, data: bytes) -> None:
     """Writes a file atomically (see `atomic_path`)."""
     with atomic_path(path) as partial, open_file(partial, 'wb') as file:
         file.write(data)
 
 
-def write_json(path, value):
+def write_json(path: str, value: Any) -> None:
     """Writes a value as JSON atomically (see `atomic_path`)."""
     write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + '\n').encode('utf-8'))
 
 
-def read_json(path):
-    """The value in a JSON file. Raises UserError if it is missing or not JSON."""
+def read_json(path: str) -> Any:
+    """Reads a JSON file. Raises UserError if it is missing or not JSON."""
     try:
         with open_regular(path) as file:
             return json.loads(file.read().decode('utf-8'))
@@ -124,11 +125,12 @@ def read_json(path):
         raise
 
 
-def open_file(path, mode):
+def open_file(path: str, mode: str) -> IO:
+    """Opens a file of the operating system or of TensorFlow's file systems."""
     return gfile().GFile(path, mode) if is_remote(path) else open(path, mode)
 
 
-def open_regular(path):
+def open_regular(path: str) -> IO[bytes]:
     """Opens a file to read its bytes.
 
     Raises:
@@ -145,18 +147,19 @@ def open_regular(path):
     return file
 
 
-def exists(path):
+def exists(path: str) -> bool:
+    """Returns whether there is a file or folder at `path`."""
     return gfile().exists(path) if is_remote(path) else os.path.exists(path)
 
 
-def size(path):
-    """Bytes of a file, or None if there is none."""
+def size(path: str) -> Optional[int]:
+    """Returns the bytes of a file, or None if there is none."""
     if is_remote(path):
         return gfile().stat(path).length if gfile().exists(path) else None
     return os.path.getsize(path) if os.path.isfile(path) else None
 
 
-def make_dir(path):
+def make_dir(path: str) -> None:
     """Makes a folder and its parents if they do not exist, and checks that it is writable.
 
     Raises:
@@ -173,14 +176,14 @@ def make_dir(path):
             raise OSError(errno.EROFS if read_only else errno.EACCES, '')
 
 
-def listing(path):
-    """Sorted names inside a folder; empty if there is no such folder."""
+def listing(path: str) -> List[str]:
+    """Returns the sorted names inside a folder; empty if there is no such folder."""
     if is_remote(path):
         return sorted(name.rstrip('/') for name in gfile().listdir(path)) if gfile().isdir(path) else []
     return sorted(os.listdir(path)) if os.path.isdir(path) else []
 
 
-def rename(source, target):
+def rename(source: str, target: str) -> None:
     """Renames, replacing the target."""
     if is_remote(target):
         gfile().rename(source, target, overwrite=True)
@@ -188,7 +191,7 @@ def rename(source, target):
         os.replace(source, target)
 
 
-def remove(path):
+def remove(path: str) -> None:
     """Removes a file or a folder with its content; does nothing if it does not exist."""
     if is_remote(path):
         if gfile().exists(path):
@@ -199,13 +202,9 @@ def remove(path):
         os.remove(path)
 
 
-def remove_partials(folder, name=''):
+def remove_partials(folder: str, name: str = '') -> None:
     """Removes the temporary files of killed writers in a folder, or only those of the file `name`. No other process may
     write there."""
-    if is_remote(folder):
-        paths = [os.path.join(folder, item) for item in listing(folder)
-                 if item.startswith(name and name + '.') and item.endswith(PARTIAL)]
-    else:
-        paths = glob.glob(os.path.join(glob.escape(folder), glob.escape(name and name + '.') + '*' + PARTIAL))
-    for path in paths:
-        remove(path)
+    for item in listing(folder):
+        if item.startswith(name and name + '.') and item.endswith(PARTIAL):
+            remove(os.path.join(folder, item))

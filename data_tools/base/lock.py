@@ -1,4 +1,9 @@
-"""Locks: one process at a time writes an output."""
+"""Locks: one process at a time writes an output.
+
+The package filelock is not used. Its last version for Python 3.7 (3.12.2) empties the lock file when another process
+tries to lock it, which loses the name of the holder; releases the lock when a forked worker ends; and empties the
+target of a symbolic link.
+"""
 import contextlib
 import errno
 import fcntl
@@ -7,6 +12,7 @@ import re
 import stat
 import sys
 import time
+from typing import Iterator, Optional
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
@@ -17,7 +23,7 @@ _PERIOD = 0.1   # seconds between two attempts
 
 
 @contextlib.contextmanager
-def hold(path, output, option, wait=0.):
+def hold(path: str, output: str, option: str, wait: float = 0.) -> Iterator[None]:
     """Holds the lock file `path` for this process during a `with` block.
 
     The operating system releases the lock when the process ends, also after SIGKILL. The file alone is no lock: the
@@ -27,10 +33,10 @@ def hold(path, output, option, wait=0.):
     TensorFlow writes (`gs://`, ...) have no locks: there `hold` does nothing and the caller must warn the user.
 
     Args:
-      path: str, the lock file, in a folder that exists; for example OUTPUT/lock.
-      output: str, what the lock protects, for the error.
-      option: str, the option that chooses another output, for the error; for example '--output_dir'.
-      wait: float, seconds to wait for another holder; 0 for an output that is written for hours.
+      path: the lock file, in a folder that exists; for example OUTPUT/lock.
+      output: what the lock protects, for the error.
+      option: the option that chooses another output, for the error; for example '--output_dir'.
+      wait: seconds to wait for another holder; 0 for an output that is written for hours.
     Raises:
       UserError: another process holds the lock (the text names it), the folder is not writable, or the file system has
         no locks.
@@ -48,8 +54,8 @@ def hold(path, output, option, wait=0.):
         os.close(descriptor)
 
 
-def holder(path):
-    """Who holds a lock file, for example 'process 12 on host7, edvr.train'; None if it is free.
+def holder(path: str) -> Optional[str]:
+    """Returns who holds a lock file, for example 'process 12 on host7, edvr.train'; None if it is free.
 
     Raises:
       UserError: the file cannot be read, or the file system has no locks.
@@ -67,7 +73,7 @@ def holder(path):
 
 
 def _acquire(path, output, option, wait):
-    """A descriptor of `path` with the lock."""
+    """Returns a descriptor of `path` with the lock."""
     start = time.monotonic()
     while True:
         with files.explained(path):
@@ -96,7 +102,7 @@ def _acquire(path, output, option, wait):
 
 
 def _try_lock(descriptor, kind, path):
-    """Whether the lock was free; then this process holds it."""
+    """Returns whether the lock was free; then this process holds it."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         return True
@@ -107,7 +113,7 @@ def _try_lock(descriptor, kind, path):
 
 
 def _is_at(descriptor, path):
-    """Whether `path` is the file of the descriptor."""
+    """Returns whether `path` is the file of the descriptor."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except OSError:
@@ -125,7 +131,7 @@ def _read(descriptor):
 
 
 def _has_ended(name):
-    """Whether a holder is a process of this host that no longer exists."""
+    """Returns whether a holder is a process of this host that no longer exists."""
     match = re.match(r'process ([0-9]{1,9}) on ([^,]*)', name)
     if not match or match.group(2) != os.uname().nodename:
         return False

@@ -7,34 +7,33 @@ import os
 SOURCES = 'data/REDS'                        # clips: images/truth, images/blur4, sets/train.json, sets/val.json
 SHARDS = os.path.join(SOURCES, 'tfrecords')
 RUN = 'outputs/edvr'                         # a training run: checkpoints, configuration, TensorBoard events
-GRAPH = os.path.join(RUN, 'EDVR.pb')
 FRAMES = os.path.join(RUN, 'test')           # restored frames
 
 SAMPLE_MARK = 'sample_clips.json'            # make_sample_clips leaves it in its folder
 
 
-def shards_of(sources):
-    """The folder for the shards of a folder of clips."""
+def shards_of(sources: str) -> str:
+    """Returns the folder for the shards of a folder of clips."""
     return os.path.join(sources, os.path.basename(SHARDS))
 
 
-def sources_of(shards):
-    """The folder of the clips that a folder of shards was made from, if it was made by default."""
+def sources_of(shards: str) -> str:
+    """Returns the folder of the clips that a folder of shards was made from, if it was made by default."""
     return os.path.dirname(os.path.normpath(shards)) or '.'
 
 
-def how_to_make_sources(path):
-    """The remedy for a missing folder of clips."""
+def how_to_make_sources(path: str) -> str:
+    """Returns the remedy for a missing folder of clips."""
     return ('bash scripts/prepare_reds.sh downloads and prepares REDS; python -m data_tools.make_sample_clips '
             '--output_dir=%s draws clips for tests' % path)
 
 
-def how_to_make_shards(path):
-    """The remedy for a missing set of shards."""
+def how_to_make_shards(path: str) -> str:
+    """Returns the remedy for a missing set of shards."""
     return 'python -m data_tools.make_tfrecords%s makes it' % (
         '' if os.path.normpath(path) == SHARDS else ' --output_dir=' + path)
 
 
-def how_to_make_run(path):
-    """The remedy for a missing training run."""
+def how_to_make_run(path: str) -> str:
+    """Returns the remedy for a missing training run."""
     return 'python -m edvr.train%s makes one' % ('' if os.path.normpath(path) == RUN else ' --model_dir=' + path)

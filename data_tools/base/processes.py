@@ -2,10 +2,11 @@
 import contextlib
 import os
 import signal
+from typing import Iterable, List
 
 
-def descendants(text):
-    """Ids of the descendants of this process whose command line contains `text`."""
+def descendants(text: str) -> List[int]:
+    """Returns the ids of the descendants of this process whose command line contains `text`."""
     children = {}
     for name in os.listdir('/proc'):
         if name.isdigit():
@@ -19,7 +20,7 @@ def descendants(text):
     return [pid for pid in below if text in _command_line(pid)]
 
 
-def kill(pids):
+def kill(pids: Iterable[int]) -> None:
     """Sends SIGKILL to processes; ignores processes that have ended."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -27,7 +28,7 @@ def kill(pids):
 
 
 def _parent(name):
-    """Id of the parent of a process; -1 for a zombie."""
+    """Returns the id of the parent of a process; -1 for a zombie."""
     with open('/proc/%s/stat' % name) as file:
         state, parent = file.read().rpartition(')')[2].split()[:2]   # the name may contain spaces and brackets
     return -1 if state == 'Z' else int(parent)

@@ -7,12 +7,13 @@ A schema is composed of the classes below; `read` reads a file and checks it, `c
     values = read('set/manifest.json', MANIFEST, 'pack the set again')
 """
 import json
-import math
 import re
+from typing import Any, Iterable, Mapping, Optional, Tuple
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
 
+Problem = Tuple[str, Any, str]   # path of a value, the value, what it must be
 _SHOWN = 60   # characters of a wrong value that an error shows
 
 
@@ -24,13 +25,13 @@ class Schema:
     """
     wanted = 'a value'
 
-    def problems(self, value, where):
-        """Yields (path of the value, the value, what it must be) for each problem below `where` (str)."""
+    def problems(self, value: Any, where: str) -> Iterable[Problem]:
+        """Yields each problem of the value at the path `where`."""
         if not self.accepts(value):
             yield where, value, self.wanted
 
-    def accepts(self, value):
-        """Whether the value is valid; for schemas of values without parts."""
+    def accepts(self, value: Any) -> bool:
+        """Returns whether the value is valid; for schemas of values without parts."""
         return True
 
 
@@ -42,73 +43,68 @@ class Boolean(Schema):
     """true or false."""
     wanted = 'true or false'
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return isinstance(value, bool)
-
-
-class Integer(Schema):
-    """A whole number within inclusive limits; None for no limit."""
-
-    def __init__(self, low=None, high=None):
-        self._low, self._high = low, high
-        self.wanted = 'a whole number' + _limits(low, high)
-
-    def accepts(self, value):
-        return isinstance(value, int) and not isinstance(value, bool) and _within(value, self._low, self._high)
 
 
 class Number(Schema):
     """A finite number within inclusive limits; None for no limit."""
+    _types, _name = (int, float), 'a finite number'
 
-    def __init__(self, low=None, high=None):
+    def __init__(self, low: Optional[float] = None, high: Optional[float] = None) -> None:
         self._low, self._high = low, high
-        self.wanted = 'a finite number' + _limits(low, high)
+        self.wanted = self._name + _limits(low, high)
 
-    def accepts(self, value):
-        return (isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-                and _within(value, self._low, self._high))
+    def accepts(self, value: Any) -> bool:
+        return (isinstance(value, self._types) and not isinstance(value, bool)
+                and float('-inf') < value < float('inf') and _within(value, self._low, self._high))
+
+
+class Integer(Number):
+    """A whole number within inclusive limits; None for no limit."""
+    _types, _name = int, 'a whole number'
 
 
 class Text(Schema):
     """A string; with `pattern`, one that this regular expression matches as a whole."""
 
-    def __init__(self, pattern=None, wanted=None):
+    def __init__(self, pattern: Optional[str] = None, wanted: Optional[str] = None) -> None:
         self._pattern = pattern
         self.wanted = wanted or ('a string' if pattern is None else 'a string like %s' % pattern)
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return isinstance(value, str) and (self._pattern is None or re.fullmatch(self._pattern, value) is not None)
 
 
 class OneOf(Schema):
     """One of the given values, of the same type."""
 
-    def __init__(self, *values):
+    def __init__(self, *values: Any) -> None:
         self._values = values
         self.wanted = 'one of %s' % ', '.join(json.dumps(value) for value in values)
 
-    def accepts(self, value):
+    def accepts(self, value: Any) -> bool:
         return any(type(value) is type(known) and value == known for known in self._values)
 
 
 class Nullable(Schema):
     """null, or what another schema accepts."""
 
-    def __init__(self, schema):
+    def __init__(self, schema: Schema) -> None:
         self._schema = schema
 
-    def problems(self, value, where):
+    def problems(self, value: Any, where: str) -> Iterable[Problem]:
         return () if value is None else self._schema.problems(value, where)
 
 
 class ListOf(Schema):
     """A list of `least` to `most` items of one schema."""
 
-    def __init__(self, item, least=0, most=None):
+    def __init__(self, item: Schema, least: int = 0, most: Optional[int] = None) -> None:
         self._item, self._least, self._most = item, least, most
         self.wanted = 'a list' + _limits(least or None, most, ' items')
 
-    def problems(self, value, where):
+    def problems(self, value: Any, where: str) -> Iterable[Problem]:
         if not isinstance(value, list) or not _within(len(value), self._least, self._most):
             yield where, value, self.wanted
             return
@@ -120,10 +116,10 @@ class MapOf(Schema):
     """An object with any keys, whose values are of one schema."""
     wanted = 'an object'
 
-    def __init__(self, item):
+    def __init__(self, item: Schema) -> None:
         self._item = item
 
-    def problems(self, value, where):
+    def problems(self, value: Any, where: str) -> Iterable[Problem]:
         if not isinstance(value, dict):
             yield where, value, self.wanted
             return
@@ -132,19 +128,21 @@ class MapOf(Schema):
 
 
 class Record(Schema):
-    """An object with exactly these fields.
-
-    Args:
-      _optional: dict of name -> Schema, fields that may be missing.
-      _others: whether further fields are accepted, unchecked, because newer versions may extend the file.
-      **fields: name -> Schema.
-    """
+    """An object with exactly these fields."""
     wanted = 'an object'
 
-    def __init__(self, _optional=None, _others=False, **fields):
+    def __init__(self, _optional: Optional[Mapping[str, Schema]] = None, _others: bool = False,
+                 **fields: Schema) -> None:
+        """Takes the schema of each field.
+
+        Args:
+          _optional: of fields that may be missing.
+          _others: whether further fields are accepted, unchecked, because newer versions may extend the file.
+          **fields: of the others.
+        """
         self._fields, self._optional, self._others = fields, _optional or {}, _others
 
-    def problems(self, value, where):
+    def problems(self, value: Any, where: str) -> Iterable[Problem]:
         if not isinstance(value, dict):
             yield where, value, self.wanted
             return
@@ -163,14 +161,14 @@ class Record(Schema):
 _MISSING = object()
 
 
-def check(value, schema, path, advice):
+def check(value: Any, schema: Schema, path: str, advice: str) -> None:
     """Raises UserError that names the file, the first wrong fields, their values and what they must be.
 
     Args:
-      value: what the file holds.
-      schema: Schema.
-      path: str, the file, for the error.
-      advice: str, what to do, for the error.
+      value: the content of the file.
+      schema: of the content.
+      path: the file, for the error.
+      advice: what to do, for the error.
     """
     found = list(schema.problems(value, ''))
     if found:
@@ -180,11 +178,9 @@ def check(value, schema, path, advice):
         raise UserError('%s: %s%s: %s' % (path, '. '.join(texts), more, advice))
 
 
-def read(path, schema, advice):
-    """The value in a JSON file, checked.
+def read(path: str, schema: Schema, advice: str) -> Any:
+    """Reads and checks a JSON file; also of TensorFlow's file systems.
 
-    Args:
-      path: str, also of TensorFlow's file systems. schema, advice: see `check`.
     Raises:
       UserError: no such file, no JSON, or not what the schema describes.
     """

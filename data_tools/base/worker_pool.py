@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from typing import Any, Callable, Iterator, List, Sequence
 
 from tqdm import tqdm
 
@@ -16,15 +17,13 @@ class StoppedError(Exception):
     """The program is ending: the worker abandons its item."""
 
 
-_shared = {}
-
-
-_thread = threading.local()   # `count`: where a worker that is not of this pool counts
+_shared = {}                   # in a worker: the counters and the flag that it shares with the parent
+_thread = threading.local()   # its `count`: the counter of a worker of another pool
 
 
 @contextlib.contextmanager
-def counting(count):
-    """Inside the `with` block, `report` in this thread calls `count(items, size)`: for other pools than this one."""
+def counting(count: Callable[[int, int], Any]) -> Iterator[None]:
+    """Makes `report` call `count(items, size)` inside the block, in this thread: for other pools than this one."""
     before, _thread.count = getattr(_thread, 'count', None), count
     try:
         yield
@@ -32,8 +31,8 @@ def counting(count):
         _thread.count = before
 
 
-def report(items=0, size=0):
-    """Called by a worker after each item: counts items and bytes. Raises StoppedError when the program is ending."""
+def report(items: int = 0, size: int = 0) -> None:
+    """Counts items and bytes; workers call it after each item. Raises StoppedError when the program is ending."""
     if getattr(_thread, 'count', None):
         _thread.count(items, size)
     if _shared:
@@ -44,17 +43,18 @@ def report(items=0, size=0):
             raise StoppedError
 
 
-def run(function, tasks, workers, title, total, unit, context='fork'):
+def run(function: Callable[..., Any], tasks: Sequence[tuple], workers: int, title: str, total: int, unit: str,
+        context: str = 'fork') -> List[Any]:
     """Calls `function(*task)` for all tasks in worker processes.
 
     Args:
       function: picklable; calls `report` after each item.
-      tasks: list of tuples of arguments.
+      tasks: the arguments of each call.
       workers: number of processes.
       title, total, unit: for the progress bar; total items over all tasks.
       context: how processes start; 'spawn' where libraries have started threads before.
     Returns:
-      list of results, in the order of the tasks.
+      The results, in the order of the tasks.
     Raises:
       UserError: the first one a worker raised, or a worker that was killed.
     """
@@ -106,6 +106,6 @@ def _end_with(parent):
     os._exit(1)
 
 
-def available_cores():
-    """Number of cores that this process may use; a container or `taskset` may limit them."""
+def available_cores() -> int:
+    """Returns the number of cores that this process may use; a container or `taskset` may limit them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
