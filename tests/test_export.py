@@ -16,10 +16,11 @@ from edvr import checkpoints
 from edvr.config import ConfigError, ModelConfig
 from edvr.config.export import ExportConfig, InterfaceConfig
 from edvr.devices import adapter
-from edvr.exporting import ascend, export_job, freezing, graph_files, verification
+from edvr.exporting import ascend, freezing
 from edvr.exporting.export_job import export
+from edvr.exporting.formats import Frozen
+from edvr.exporting.graphs import WholeGraph
 from edvr.exporting.loading import FrozenGraph
-from edvr.network import edvr as network
 from edvr.ops import ascend_nodes
 
 
@@ -55,16 +56,16 @@ def shared_reference(checkpoint):
     """`freezing.reference` for this checkpoint that builds its graph once."""
     model, restored = checkpoints.load_model_config(checkpoint), []
     with tf.Graph().as_default() as graph:
-        lq = tf.placeholder(tf.uint8, [None, model.num_frames, None, None, 3])
-        sr = network.edvr(lq, model, dcn_impl='tf').sr
+        WholeGraph(model, InterfaceConfig()).build('tf')
 
     def reference(prefix, config, batches, use_ema=True):
         assert (prefix, config) == (checkpoint, model)
         if restored != [use_ema]:
             with graph.as_default():
-                freezing._restore(session, prefix, use_ema)
+                names = checkpoints.restore_map(prefix, tf.global_variables(), use_ema)
+                tf.train.Saver(names).restore(session, prefix)
             restored[:] = [use_ema]
-        return [session.run(sr, {lq: windows}) for windows in batches]
+        return [session.run('SR_output:0', {'L_input:0': windows}) for windows in batches]
 
     with tf.Session(graph=graph) as session:
         yield reference
@@ -113,8 +114,8 @@ def test_averaged_weights_are_taken_unless_switched_off(checkpoint, shared_freez
     model = checkpoints.load_model_config(checkpoint)
     consts = []
     for use_ema in (True, False):
-        graph_def, averaged = shared_freeze(checkpoint, model, InterfaceConfig(batch_size=1, height=16, width=24), 'tf',
-                                            use_ema)
+        graph = WholeGraph(model, InterfaceConfig(batch_size=1, height=16, width=24))
+        graph_def, averaged = shared_freeze(checkpoint, graph, 'tf', use_ema)
         assert averaged == use_ema
         consts.append({node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph_def.node
                        if node.op == 'Const' and node.name.endswith('conv_last/weight')})
@@ -182,7 +183,7 @@ def test_what_cannot_be_written_is_named(checkpoint, tmp_path):
 @pytest.mark.parametrize('options, text', [
     (dict(checkpoint=''), '--checkpoint is not given'),
     (dict(output='EDVR'), 'must end in .pb'),
-    (dict(output='x.pb', format='saved_model'), 'a name without .pb'),
+    (dict(output='x.pb', format='saved_model'), 'a folder: a name without .pb'),
     (dict(batch_size=0), 'batch_size is 0'),
     (dict(kernels='npu', height=16), 'the Ascend operator needs both fixed'),
     (dict(kernels='npu', height=16, width=16, format='saved_model'), 'only frozen graphs are written')])
@@ -195,7 +196,7 @@ def test_atc_command_has_the_shapes_filled_in():
     model = ModelConfig(num_frames=5)
 
     def command(**fields):
-        return ascend.atc_command('out/EDVR.pb', model, InterfaceConfig(**fields), 'Ascend310P3')
+        return ascend.atc_command('out/EDVR.pb', WholeGraph(model, InterfaceConfig(**fields)), 'Ascend310P3')
 
     assert command(batch_size=1, height=180, width=320) == (
         'atc --framework=3 --model=out/EDVR.pb --output=out/EDVR --soc_version=Ascend310P3 --input_format=ND '
@@ -306,15 +307,15 @@ def test_a_graph_for_ascend_is_refused_for_nodes_and_attributes(npu_export):
 
 def test_the_ascend_graph_is_checked_as_it_is_in_the_file(checkpoint, shared, tmp_path, monkeypatch):
     """What writing takes away, as TensorFlow takes away attributes that are its defaults, is seen."""
-    write = graph_files.write_frozen
+    write = Frozen.write
 
-    def stripped(path, graph_def, *args):
+    def stripped(self, path, graph, graph_def):
         for node in graph_def.node:
             if node.op == 'DeformableOffsets':
                 del node.attr['data_format']
-        return write(path, graph_def, *args)
+        write(self, path, graph, graph_def)
 
-    monkeypatch.setattr(graph_files, 'write_frozen', stripped)
+    monkeypatch.setattr(Frozen, 'write', stripped)
     with pytest.raises(UserError, match='attributes missing or of another value: data_format'):
         run(checkpoint, tmp_path / 'EDVR.pb', kernels='npu', batch_size=1, height=16, width=16)
     assert os.listdir(str(tmp_path)) == []
@@ -354,7 +355,7 @@ def test_an_ascend_operator_wired_wrongly_gives_other_values(npu_export, expecte
     split = next(node for node in graph_def.node if node.op == 'SplitV' and 'dcn_pack/l1' in node.name)
     node.input[0] = split.name   # offsets of another layer
     got, = ascend.run_on_host(graph_def, [{'L_input': expected[0]}])
-    assert np.abs(got - want).max() > verification.LIMITS['float32']
+    assert np.abs(got - want).max() > ascend.LIMIT
     with pytest.raises(UserError, match=r'cas_dcnpack/.*: its offsets or masks come from another layer, .*dcn_pack/l1'):
         ascend.check_nodes(graph_def)
 
@@ -366,9 +367,8 @@ def test_an_ascend_operator_wired_wrongly_gives_other_values(npu_export, expecte
 def test_a_width_above_the_operators_limit_is_refused(fields, width, text):
     model = ModelConfig(**fields)
     with pytest.raises(UserError, match=text):
-        export_job._check_size(model, ExportConfig(checkpoint='x', kernels='npu', height=720, width=width))
-    export_job._check_size(model, ExportConfig(checkpoint='x', height=720, width=width))
-    export_job._check_size(model, ExportConfig(checkpoint='x', kernels='npu', height=720, width=1280))
+        ascend.check_width(model, width)
+    ascend.check_width(model, 1280)
 
 
 def test_a_damaged_checkpoint_is_not_exported(tmp_path):

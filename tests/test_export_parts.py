@@ -13,9 +13,9 @@ from edvr import checkpoints
 from edvr.config import ConfigError
 from edvr.config.export import ExportConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.exporting import freezing, parts
+from edvr.exporting import description, freezing
 from edvr.exporting.export_job import export
-from edvr.exporting.parts_loading import FrozenParts
+from edvr.exporting.loading import FrozenParts
 from edvr.ops import ascend_nodes, native_library
 from edvr.output.infer_job import settings_of
 from edvr.restore.compiled_graph import CompiledGraph
@@ -118,7 +118,7 @@ def test_a_missing_file_is_named(pair, tmp_path, missing):
     folder = copy(pair, tmp_path)
     (folder / missing).unlink()
     given = 'EDVR_restore.pb' if missing == 'EDVR_features.pb' else 'EDVR_features.pb'
-    with pytest.raises(UserError, match=r'%s is missing: .* copy all three together' % missing):
+    with pytest.raises(UserError, match=r'%s is missing: .* copy them together' % missing):
         Restorer(str(folder / given))
 
 
@@ -136,7 +136,6 @@ def test_parts_of_different_weights_are_refused(pair, tmp_path):
 def test_a_whole_graph_may_have_any_name(checkpoint, tmp_path):
     path = str(tmp_path / 'my_features.pb')
     export(ExportConfig(checkpoint=checkpoint, output=path), log=lambda line: None)
-    assert parts.stem_of(path) is None
     with Restorer(path) as restorer:
         assert restorer.restore(smooth_frames(2, 8, 8)).shape == (2, 32, 32, 3)
 
@@ -150,7 +149,7 @@ def test_parts_that_this_program_would_build_differently_run_as_they_are(pair, t
     data = graph_def.SerializeToString()
     (folder / 'EDVR_restore.pb').write_bytes(data)
     content = json.loads((folder / 'EDVR_parts.json').read_text())
-    content['parts']['restore']['sha256'] = parts.signature.checksum(data)
+    content['parts']['restore']['sha256'] = description.checksum(data)
     (folder / 'EDVR_parts.json').write_text(json.dumps(content))
     with Restorer(str(folder / 'EDVR_parts.json')) as restorer:
         assert isinstance(restorer._engine, FrozenParts)
@@ -176,9 +175,8 @@ def npu_pair(checkpoint, tmp_path_factory):
 
 def test_the_pair_for_ascend(npu_pair):
     folder, content, lines = npu_pair
-    graphs = parts.read(str(folder / 'EDVR'))[0]
-    operators = [node for node in graphs['restore'].node if node.op == ascend_nodes.OPERATOR]
-    assert len(operators) == 4 and not any(node.op == ascend_nodes.OPERATOR for node in graphs['features'].node)
+    graphs = description.read(str(folder / 'EDVR_parts.json')).graphs
+    assert [sum(node.op == ascend_nodes.OPERATOR for node in graph_def.node) for graph_def in graphs.values()] == [0, 4]
     facts = content['verification']
     assert facts['max_abs_diff'] <= 1e-5 and facts['max_abs_diff_to_stock_graph'] <= 1e-5
     assert content['parts']['features']['atc'].endswith(
@@ -220,7 +218,7 @@ def test_the_weights_are_those_of_the_checkpoint(checkpoint, pair):
     reader = tf.train.load_checkpoint(checkpoint)
     model = checkpoints.load_model_config(checkpoint)
     constants = {}
-    for graph_def in parts.read(str(pair[0] / 'EDVR'))[0].values():
+    for graph_def in description.read(str(pair[0] / 'EDVR_parts.json')).graphs.values():
         constants.update({node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph_def.node
                           if node.op == 'Const' and node.name.endswith(('/weight', '/bias'))})
     names = [name for name in reader.get_variable_to_shape_map() if name.endswith(('/weight', '/bias'))]

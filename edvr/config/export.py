@@ -1,12 +1,28 @@
 """The interface of an exported graph, and the options of `edvr.export`."""
 import dataclasses
 import os
-from typing import Iterator, List
+from typing import Iterator, List, NamedTuple
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
 
 OPEN = -1   # a dimension that is not fixed
+
+
+class Format(NamedTuple):
+    """A format of exported graphs; `edvr.exporting.formats` writes it.
+
+    Attributes:
+      suffix: of the name of its file; empty for a folder.
+      text: for the help.
+    """
+    suffix: str
+    text: str
+
+
+FORMATS = dict(frozen=Format('.pb', 'one .pb with the weights as constants'),
+               saved_model=Format('', 'a folder for TensorFlow Serving'),
+               onnx=Format('.onnx', 'one .onnx (pip install onnx onnxruntime)'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +70,8 @@ class ExportConfig(InterfaceConfig):
     output: str = option('', 'name of the graph: a file that ends in .pb, with --format=onnx in .onnx, with '
                          '--format=saved_model a folder; default: EDVR.pb, .onnx or EDVR beside the checkpoint; '
                          '--parts derives two names from it', common=True)
-    format: str = option('frozen', 'frozen: one .pb with the weights as constants; saved_model: a folder for '
-                         'TensorFlow Serving; onnx: one .onnx (pip install onnx onnxruntime)',
-                         choices=('frozen', 'saved_model', 'onnx'))
+    format: str = option('frozen', '; '.join('%s: %s' % (name, form.text) for name, form in FORMATS.items()),
+                         choices=tuple(FORMATS))
     parts: bool = option(False, 'write two graphs, for clips: EDVR_features.pb, from a frame to its features, and '
                          'EDVR_restore.pb, from the features of a window to a frame, so that the features of each '
                          'frame are computed once; one frame, or one window, a run', common=True)
@@ -81,23 +96,23 @@ class ExportConfig(InterfaceConfig):
             yield '--parts with --batch_size=%d; the parts take one frame and one window in a run' % self.batch_size
         if self.parts and self.input_rank != 5:
             yield '--parts with --input_rank=%d; that is for windows: the parts take single frames' % self.input_rank
-        if self.format == 'frozen' and not self.destination.endswith('.pb'):
-            yield '--output=%s; the name of a frozen graph must end in .pb (--format=onnx writes .onnx)' % self.output
-        if self.format == 'onnx' and not self.destination.endswith('.onnx'):
-            yield '--output=%s with --format=onnx; the name must end in .onnx' % self.output
-        if self.format == 'saved_model' and self.destination.endswith(('.pb', '.onnx')):
-            yield '--output=%s with --format=saved_model; a SavedModel is a folder: a name without .pb' % self.output
+        suffix, others = FORMATS[self.format].suffix, [form.suffix for form in FORMATS.values() if form.suffix]
+        if suffix and not self.destination.endswith(suffix):
+            yield '--output=%s with --format=%s; the name must end in %s' % (self.output, self.format, suffix)
+        if not suffix and self.destination.endswith(tuple(others)):
+            yield '--output=%s with --format=%s; that is a folder: a name without %s' % (
+                self.output, self.format, ' or '.join(others))
 
     @property
     def destination(self) -> str:
         """Path to write."""
-        return self.output or _beside(self.checkpoint, 'EDVR' + dict(frozen='.pb', onnx='.onnx').get(self.format, ''))
+        return self.output or _beside(self.checkpoint, 'EDVR' + FORMATS[self.format].suffix)
 
     @property
     def interface(self) -> InterfaceConfig:
-        """The InterfaceConfig with this export's shapes and types."""
-        return InterfaceConfig(**{field.name: getattr(self, field.name)
-                                  for field in dataclasses.fields(InterfaceConfig)})
+        """The InterfaceConfig with this export's shapes and types; a part takes one frame or one window."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(InterfaceConfig)}
+        return InterfaceConfig(**dict(fields, batch_size=1) if self.parts else fields)
 
 
 @dataclasses.dataclass(frozen=True)

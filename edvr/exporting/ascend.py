@@ -1,16 +1,20 @@
 """Exported graphs for Ascend: the allowed operations, the checks on the host, the atc command."""
+import typing
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
+from edvr.config import ModelConfig
 from edvr.config.export import OPEN
 from edvr.devices.adapter import MAX_WIDTH
 from edvr.exporting import verification
-from edvr.exporting.signature import INPUT, OUTPUT
+from edvr.exporting.graphs import OUTPUT, Graph
 from edvr.ops import ascend_nodes
 from edvr.ops.deform_conv import deform_conv
 
 KERNEL = 3              # width of the network's deformable convolutions
+LIMIT = 1e-5            # difference from the same network in stock operations
 CHECKED = ('the same weights give the values of the checkpoint through stock operations',
            'nodes, wiring and constants outside the deformable convolutions equal those of the stock graph',
            'this graph gives the same values when stock operations compute its deformable convolutions',
@@ -31,12 +35,8 @@ NPU_OPS = frozenset([
 _DCN = ('/dcn_pack/', '/cas_dcnpack/')   # scopes of the deformable convolutions
 
 
-def check_width(model, width):
-    """Raises UserError for frames wider than the limit of the operator.
-
-    Args:
-      model: ModelConfig. width: int, of the input in pixels.
-    """
+def check_width(model: ModelConfig, width: int) -> None:
+    """Raises UserError for input wider than the limit of the operator; width: pixels."""
     reduction = model.size_multiple // 4   # hr_in: features have a quarter of the size of the input
     limit = MAX_WIDTH // KERNEL
     if width > limit * reduction:
@@ -48,8 +48,8 @@ def check_width(model, width):
             'checkpoint in tiles without an export' % (width, limit, MAX_WIDTH, KERNEL, of_input))
 
 
-def check_nodes(graph_def):
-    """Checks the nodes of a graph for Ascend, without running it.
+def check_nodes(graph_def: tf.GraphDef, deformable: bool = True) -> None:
+    """Checks the nodes of a graph for Ascend, without running it; deformable: whether it must have the operator.
 
     Raises:
       UserError: the operator or one of its attributes is missing, an operator is wired to the offsets of another
@@ -57,9 +57,11 @@ def check_nodes(graph_def):
     """
     nodes = {node.name: node for node in graph_def.node}
     operators = [node for node in graph_def.node if node.op == ascend_nodes.OPERATOR]
-    if not operators:
+    if deformable and not operators:
         raise UserError('the graph has no %s node' % ascend_nodes.OPERATOR)
-    check_operations(graph_def)
+    foreign = sorted({node.op for node in graph_def.node} - NPU_OPS)
+    if foreign:
+        raise UserError('the graph has ops that an Ascend graph does not support: %s' % ', '.join(foreign))
     for node in operators:
         wanted = ascend_nodes.attributes(node.attr['ksize'].list.i[0] if 'ksize' in node.attr else 3,
                                          node.attr['deformable_groups'].i)
@@ -72,23 +74,14 @@ def check_nodes(graph_def):
                 raise UserError('%s: its offsets or masks come from another layer, %s' % (node.name, name))
 
 
-def check_operations(graph_def):
-    """Raises UserError if a graph has an operation that Ascend graphs do not support."""
-    foreign = sorted({node.op for node in graph_def.node} - NPU_OPS)
-    if foreign:
-        raise UserError('the graph has ops that an Ascend graph does not support: %s' % ', '.join(foreign))
-
-
-def check_against(graph_def, twin):
+def check_against(graph_def: tf.GraphDef, stock: tf.GraphDef) -> None:
     """Compares the graph for Ascend with that of the same network in stock operations, node by node.
 
-    Args:
-      graph_def: GraphDef for Ascend. twin: GraphDef in stock operations.
     Raises:
       UserError: a node outside the deformable convolutions is missing in one graph, or its operation, inputs,
         attributes or constants differ. The text names the node.
     """
-    ours, theirs = (_common(definition) for definition in (graph_def, twin))
+    ours, theirs = (_common(definition) for definition in (graph_def, stock))
     for name in sorted(set(ours) | set(theirs)):
         if ours.get(name) != theirs.get(name):
             raise UserError('the graph for Ascend and the same network in stock operations differ at node %s' % name)
@@ -100,14 +93,13 @@ def _common(graph_def):
             or (node.op == 'Const' and node.name.endswith(('/weight', '/bias')))}
 
 
-def run_on_host(graph_def, feeds):
-    """Runs the graph, with stock operations for its deformable convolutions.
+def run_on_host(graph_def: tf.GraphDef, feeds: typing.List[typing.Dict[str, np.ndarray]]) -> typing.List[np.ndarray]:
+    """Runs a graph, with stock operations for its deformable convolutions.
 
     A convolution whose stride equals its kernel follows each operator; the two are replaced together.
 
     Args:
-      graph_def: GraphDef.
-      feeds: list of dict, names of inputs -> arrays of their types and shapes.
+      feeds: names of inputs -> arrays of their types and shapes, for each run.
     Returns:
       list of float32 arrays, the restored frames of each feed, in 0..1 and before rounding.
     Raises:
@@ -143,19 +135,20 @@ def run_on_host(graph_def, feeds):
         return results
 
 
-def compare_on_host(graph_def, stock, feeds, log):
+def compare_on_host(graph_def: tf.GraphDef, stock: tf.GraphDef, feeds: typing.List[typing.Dict[str, np.ndarray]],
+                    log: typing.Callable[[str], None]) -> dict:
     """Compares the values of a graph for Ascend with those of the same network in stock operations.
 
     Args:
-      graph_def, stock: GraphDef. feeds: see `run_on_host`.
+      feeds: see `run_on_host`.
       log: function that takes a line of text.
     Returns:
-      dict, all checks of the graph, for its description.
+      all checks of the graph, for its description.
     Raises:
       UserError: see `run_on_host`, or the values differ.
     """
     difference = verification.compare(
-        run_on_host(graph_def, feeds), run_on_host(stock, feeds), verification.LIMITS['float32'],
+        run_on_host(graph_def, feeds), run_on_host(stock, feeds), LIMIT,
         'the graph for Ascend gives other values than the same network in stock operations')
     log('verified    nodes and attributes; max abs difference %.3g with the operator in stock operations' % difference)
     log('not run     on a device: %s' % '; '.join(DEVICE_ONLY))
@@ -169,23 +162,23 @@ def _stock_pair(operator, tensor, weight):
     return deform_conv(tensor(operator.input[0]), offset, mask, weight, None, G)
 
 
-def atc_command(path, model, interface, soc_version):
-    """The command that converts a frozen graph for Ascend; None if height or width is open, which atc rejects."""
-    if OPEN in (interface.height, interface.width):
+def atc_command(path: str, graph: Graph, soc_version: str) -> typing.Optional[str]:
+    """Returns the command that converts a frozen graph for Ascend; None if a size is open, which atc rejects.
+
+    Args:
+      path: of the graph.
+      soc_version: chip.
+    """
+    if OPEN in (graph.interface.height, graph.interface.width):
         return None
-    command = atc_call(path, soc_version, 'ND' if interface.input_rank == 5 else 'NHWC',
-                       {INPUT: interface.input_shape(model.num_frames)}, [OUTPUT])
-    if interface.batch_size == OPEN:   # profiles to choose from when it runs
+    windows = len(graph.inputs[0].shape) == 5
+    command = 'atc --framework=3 --model=%s --output=%s --soc_version=%s --input_format=%s' % (
+        path, path[:-len('.pb')], soc_version, 'ND' if windows else 'NHWC')
+    command += ' --input_shape="%s"' % ';'.join('%s:%s' % (end.name, ','.join(map(str, end.shape)))
+                                                for end in graph.inputs)
+    command += ' --out_nodes="%s"' % ';'.join('%s:0' % end.name for end in graph.outputs)
+    if graph.interface.batch_size == OPEN:   # profiles to choose from when it runs
         batches = (1, 2, 4, 8)
-        command += (' --dynamic_dims="%s"' % ';'.join(map(str, batches)) if interface.input_rank == 5 else
-                    ' --dynamic_batch_size="%s"' % ','.join(str(batch * model.num_frames) for batch in batches))
+        command += (' --dynamic_dims="%s"' % ';'.join(map(str, batches)) if windows else
+                    ' --dynamic_batch_size="%s"' % ','.join(str(batch * graph.model.num_frames) for batch in batches))
     return command
-
-
-def atc_call(path, soc_version, layout, inputs, outputs):
-    """The atc command, str. layout: 'ND' or 'NHWC'. inputs: dict, names -> lists of int. outputs: list of names."""
-    shapes = ';'.join('%s:%s' % (name, ','.join(map(str, shape))) for name, shape in inputs.items())
-    return 'atc ' + ' '.join([
-        '--framework=3', '--model=' + path, '--output=' + path[:-len('.pb')], '--soc_version=' + soc_version,
-        '--input_format=' + layout, '--input_shape="%s"' % shapes,
-        '--out_nodes="%s"' % ';'.join('%s:0' % name for name in outputs)])

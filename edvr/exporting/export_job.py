@@ -1,108 +1,65 @@
-"""Exports a checkpoint as one graph, and verifies it before the file gets its name."""
+"""Exports a checkpoint as one graph or two, and verifies the files before they get their names."""
 import os
+import typing
 
 import tensorflow.compat.v1 as tf
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from edvr import checkpoints
-from edvr.config.export import OPEN
-from edvr.exporting import ascend, freezing, graph_files, loading, onnx_files, signature, verification
-from edvr.exporting.onnx_network import OPSET
-from edvr.exporting.parts_exporting import export_parts
-from edvr.exporting.signature import INPUT
+from edvr.config.export import OPEN, ExportConfig
+from edvr.exporting import ascend, description, freezing, publishing, verification
+from edvr.exporting.formats import FORMATS
+from edvr.exporting.graphs import PARTS
 from edvr.ops import ascend_nodes
 from edvr.ops.deform_conv import EXPORTED
 
 
-def export(config, log=print):
+def export(config: ExportConfig, log: typing.Callable[[str], None] = print) -> dict:
     """Exports one graph, or two with `config.parts`.
 
     Args:
-      config: ExportConfig.
+      config: what to export.
       log: function that takes a line of text.
     Returns:
-      dict, the description written beside the graph.
+      the description written beside the graph.
     Raises:
       UserError: nothing was written.
     """
     prefix = checkpoints.chosen(config.checkpoint)
     model = checkpoints.load_model_config(config.checkpoint)
     _check_size(model, config)
-    if config.parts:
-        return export_parts(prefix, model, config, log)
-    destination = os.path.normpath(config.destination)
-    graph_files.check_destination(destination, config.format)
+    path, form = os.path.normpath(config.destination), FORMATS[config.format]
+    destination = _files(path, config)
+    for graph_path in destination.graphs:
+        publishing.check_destination(graph_path, config.format == 'saved_model')
     log('checkpoint  %s' % prefix)
-    graph_def, averaged = freezing.freeze(prefix, model, config.interface, 'tf', config.use_ema)
-    facts = dict(checkpoint=os.path.basename(prefix), moving_average=averaged, tensorflow=tf.__version__)
-    with graph_files.draft_folder(destination) as folder:
-        draft = os.path.join(folder, os.path.basename(destination))
+    graphs, averaged = {}, False
+    for kind in destination.kinds:
+        graph = kind(model, config.interface)
+        graphs[graph], averaged = freezing.freeze(prefix, graph, 'tf', config.use_ema)
+    facts = dict(checkpoint=os.path.basename(prefix), moving_average=averaged, tensorflow=tf.__version__,
+                 dcn_impl='onnx' if config.format == 'onnx' else config.kernels)
+    with publishing.draft_folder(path) as folder:
+        draft = _files(os.path.join(folder, os.path.basename(path)), config)
+        _write(draft, destination, graphs, config, facts)
+        with form.load(draft, next(iter(graphs))) as loaded:
+            facts['verification'], windows = verification.verify(loaded, prefix, config.use_ema, log, form.limits)
+            feeds = [feed for batch in windows for feed in loaded.feeds(batch)] if config.kernels == 'npu' else []
         if config.kernels == 'npu':
-            content = _make_npu(draft, destination, graph_def, prefix, model, config, facts, log)
-        elif config.format == 'onnx':
-            content = _make_onnx(draft, destination, graph_def, prefix, model, config, facts, log)
-        else:
-            content = _write(draft, destination, graph_def, model, config, facts)
-            content['verification'], _ = _verify(draft, prefix, config, log)
-        with files.explained(destination):
-            files.write_json(signature.sidecar_path(draft), content)
-            graph_files.publish(draft, destination, folder)
-    _report(log, content)
-    log('written     %s' % destination)
+            graphs, checks = _for_ascend(prefix, graphs, feeds, config, log)
+            facts['verification'].update(checks)
+            _write(draft, destination, graphs, config, facts)
+            for graph, graph_def in description.read(draft.graphs[0]).graphs.items():   # as they are in the files
+                ascend.check_nodes(graph_def, graph.DEFORMABLE)
+        content = _describe(draft, destination, graphs, config, facts)
+        publishing.publish(draft, destination)
+    _report(log, content, graphs, destination)
     return content
 
 
-def _write(draft, destination, graph_def, model, config, facts, dcn_impl='tf'):
-    """Writes a graph and its description to the draft's folder; returns the description as a dict."""
-    facts = dict(facts, dcn_impl=dcn_impl, ops=sorted({node.op for node in graph_def.node}))
-    if config.format == 'frozen':
-        facts['atc'] = ascend.atc_command(destination, model, config.interface, config.soc_version)
-    write = graph_files.write_frozen if config.format == 'frozen' else graph_files.write_saved_model
-    with files.explained(destination):
-        return write(draft, graph_def, model, config.interface, facts)
-
-
-def _make_npu(draft, destination, stock, prefix, model, config, facts, log):
-    """Writes the graph for Ascend to the draft's folder; returns its description.
-
-    No host can run the operator, so the graph is compared with the same network in stock operations.
-
-    Args:
-      stock: GraphDef of the network in stock operations.
-    """
-    twin = os.path.join(os.path.dirname(draft), 'stock.pb')
-    _write(twin, destination, stock, model, config, facts)
-    facts_of_twin, windows = _verify(twin, prefix, config, log)
-    graph_def = ascend_nodes.complete(freezing.freeze(prefix, model, config.interface, EXPORTED, config.use_ema)[0])
-    ascend.check_nodes(graph_def)
-    ascend.check_against(graph_def, stock)
-    given = [{INPUT: loading.as_input(loading.filled(batch, config.batch_size), config.interface)}
-             for batch in windows]
-    checks = ascend.compare_on_host(graph_def, stock, given, log)
-    content = _write(draft, destination, graph_def, model, config, facts, 'npu')
-    ascend.check_nodes(loading.parse_graph(draft, loading.read_bytes(draft)))   # as they are in the file
-    content['verification'] = dict(facts_of_twin, **checks)
-    return content
-
-
-def _make_onnx(draft, destination, stock, prefix, model, config, facts, log):
-    """Writes the ONNX file to the draft's folder and runs it; returns its description.
-
-    Args:
-      stock: GraphDef of the network in stock operations; it holds the weights.
-    """
-    with files.explained(destination):
-        checksum = onnx_files.write(draft, stock, model, config.interface)
-    verified, _ = verification.verify(onnx_files.OnnxGraph(draft, model, config.interface), prefix, config.use_ema,
-                                      log, onnx_files.LIMITS)
-    return signature.describe(model, config.interface, sha256=checksum, opset=OPSET, verification=verified,
-                              **dict(facts, dcn_impl='onnx'))
-
-
-def _verify(path, prefix, config, log):
-    with loading.FrozenGraph(path) as graph:
-        return verification.verify(graph, prefix, config.use_ema, log)
+def _files(path, config):
+    return description.parts_files(path[:-len('.pb')]) if config.parts else description.whole_files(path)
 
 
 def _check_size(model, config):
@@ -113,9 +70,57 @@ def _check_size(model, config):
         ascend.check_width(model, config.width)
 
 
-def _report(log, content):
-    signature.report_weights(log, content)
-    for end in ('input', 'output'):
-        signature.report_end(log, end, content[end])
-    if content['dcn_impl'] == 'npu':
-        log('convert     %s' % content['atc'])
+def _write(draft, destination, graphs, config, facts):
+    """Writes graphs, which the destination's names describe, and their description to the draft's paths."""
+    with files.explained(destination.graphs[0]):
+        for (graph, graph_def), path in zip(graphs.items(), draft.graphs):
+            FORMATS[config.format].write(path, graph, graph_def)
+    _describe(draft, destination, graphs, config, facts)
+
+
+def _describe(draft, destination, graphs, config, facts):
+    """Writes the description of the draft; returns it."""
+    of_graphs = {graph: dict(FORMATS[config.format].facts(final, graph, graph_def, config.soc_version),
+                             sha256=description.checksum_of(path))
+                 for (graph, graph_def), path, final in zip(graphs.items(), draft.graphs, destination.graphs)}
+    content = description.describe(of_graphs, **facts)
+    files.write_json(draft.sidecar, content)
+    return content
+
+
+def _for_ascend(prefix, stock, feeds, config, log):
+    """Builds the graphs for Ascend and compares their nodes and values with those in stock operations.
+
+    No host runs the operator, so the checkpoint is compared with the graphs in stock operations.
+
+    Args:
+      stock: {Graph: GraphDef}. feeds: trial inputs of the graph with deformable convolutions.
+    Returns:
+      ({Graph: GraphDef}, facts about the checks for the description).
+    """
+    graphs = dict(stock)   # without deformable convolutions a graph is the same for all targets
+    deformable = next(graph for graph in stock if graph.DEFORMABLE)
+    graphs[deformable] = ascend_nodes.complete(freezing.freeze(prefix, deformable, EXPORTED, config.use_ema)[0])
+    for graph, graph_def in graphs.items():
+        ascend.check_nodes(graph_def, graph.DEFORMABLE)
+        ascend.check_against(graph_def, stock[graph])
+    return graphs, ascend.compare_on_host(graphs[deformable], stock[deformable], feeds, log)
+
+
+def _report(log, content, graphs, destination):
+    if content['moving_average']:
+        log('weights     moving averages')
+    for graph, path in zip(graphs, destination.graphs):
+        levels = [end.name for end in graph.inputs if end.channels is None]
+        for end in graph.inputs:
+            if end.channels:
+                log('input       %s' % (end,))
+        if levels:
+            log('input       %s to %s, the levels of %d frames' % (levels[0], levels[-1], graph.model.num_frames))
+        for end in graph.outputs:
+            log('output      %s' % (end,))
+        if content['dcn_impl'] == 'npu':
+            log('convert     %s' % description.of_graph(content, graph)['atc'])
+        log('written     %s' % path)
+    if destination.kinds == PARTS:
+        log('written     %s' % destination.sidecar)

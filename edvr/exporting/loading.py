@@ -1,28 +1,80 @@
-"""Runs an exported graph: windows of uint8 frames in, float frames out, for every type of graph input and output."""
-import contextlib
-import os
+"""Runs exported graphs: windows of uint8 frames in, float frames out, for every type of graph input and output."""
+import typing
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from google.protobuf.message import DecodeError
 
 from data_tools.base.errors import UserError
-from edvr.config import RuntimeConfig
-from edvr.config.export import OPEN
+from edvr.config import ModelConfig, RuntimeConfig
+from edvr.config.export import OPEN, InterfaceConfig
 from edvr.devices import DEVICES, device_of
-from edvr.exporting import signature
-from edvr.exporting.signature import INPUT, OUTPUT
+from edvr.exporting import description
+from edvr.exporting.graphs import INPUT, LEVELS, PARTS, in_window
 from edvr.ops.ascend_nodes import OPERATOR
+
+Feed = typing.Dict[str, np.ndarray]   # names of inputs -> values
 
 
 class NotRunnableError(UserError):
     """The graph is valid, but only an Ascend device runs its operators."""
 
 
-class GraphSession:
-    """Base of the classes that run exported graphs in `self._session`: a `with` block closes the session."""
+def load(path: str, session_config: typing.Optional[tf.ConfigProto] = None,
+         device: str = 'cpu') -> typing.Union['FrozenGraph', 'FrozenParts']:
+    """Loads an export; arguments and errors: see `GraphSession`."""
+    return (FrozenParts if description.find(str(path)).kinds == PARTS else FrozenGraph)(path, session_config, device)
 
-    def close(self):
+
+class GraphSession:
+    """An export in its session; a `with` block closes the session.
+
+    Attributes:
+      path: str.
+      config: ModelConfig (num_frames, scale, size_multiple, ...).
+      interface: InterfaceConfig: fixed sizes, types.
+      content: dict, the whole description of the export.
+    """
+
+    def __init__(self, path: str, session_config: typing.Optional[tf.ConfigProto] = None, device: str = 'cpu') -> None:
+        """Loads the graphs.
+
+        Args:
+          path: see `description.find`.
+          session_config: None for one that uses all cores.
+          device: 'cpu', 'gpu' or 'npu', the device of the session.
+        Raises:
+          UserError: see `description.read`; this TensorFlow does not know an operation.
+          NotRunnableError: the graph is for Ascend and the device is another.
+        """
+        self.path = str(path)
+        graphs, self.config, self.interface, self.content = description.read(self.path)
+        if 'npu' not in DEVICES[device].KERNELS:
+            for graph_def in graphs.values():
+                self._refuse_ascend(graph_def)
+        self._graphs = list(graphs)
+        graph = tf.Graph()
+        self._session = tf.Session(graph=graph, config=session_config or device_of(RuntimeConfig()).session_config())
+        try:
+            with graph.as_default():
+                for part, graph_def in graphs.items():
+                    tf.import_graph_def(graph_def, name=part.NAME)
+        except (ValueError, tf.errors.NotFoundError) as error:
+            raise UserError('TensorFlow %s cannot load %s: %s' % (tf.__version__, self.path, error)) from None
+
+    def _refuse_ascend(self, graph_def):
+        """The adapter registers the operator with an empty CPU kernel, so running it is not an error by itself."""
+        if any(node.op == OPERATOR for node in graph_def.node):
+            raise NotRunnableError('%s was exported for Ascend (--kernels=npu) and runs only there, converted by atc: '
+                                   'export with --kernels=tf to run it with TensorFlow %s'
+                                   % (self.path, tf.__version__))
+
+    def _compute(self, graph, feed):
+        """The outputs of one of the graphs, a list of arrays."""
+        return self._session.run(['%s/%s:0' % (graph.NAME, end.name) for end in graph.outputs],
+                                 {'%s/%s:0' % (graph.NAME, name): value for name, value in feed.items()})
+
+    def close(self) -> None:
+        """Frees the session."""
         self._session.close()
 
     def __enter__(self):
@@ -32,49 +84,31 @@ class GraphSession:
         self.close()
 
 
-class FrozenGraph(GraphSession):
-    """An exported graph in its session.
+class WindowGraph:
+    """Base of what runs windows through one graph: cuts them to the batch size and converts values.
 
     Attributes:
-      config: ModelConfig (num_frames, scale, size_multiple, ...).
-      interface: InterfaceConfig: fixed sizes, types.
-      content: dict, the whole description beside the graph.
+      path, config, interface: see `GraphSession`.
     """
+    path: str
+    config: ModelConfig
+    interface: InterfaceConfig
 
-    def __init__(self, path, session_config=None, device='cpu'):
-        """Loads a `.pb` or the folder of a SavedModel, and the description written with it.
+    def feeds(self, windows: np.ndarray) -> typing.Iterator[Feed]:
+        """Yields the input of each run for uint8 [N, T, H, W, 3]; a fixed batch is filled with its last window."""
+        fixed = self.interface.batch_size
+        step = len(windows) if fixed == OPEN else fixed
+        for start in range(0, len(windows), step):
+            batch = windows[start:start + step]
+            batch = np.concatenate([batch] + [batch[-1:]] * (step - len(batch)))
+            given = _as_input(batch, self.interface)
+            yield {INPUT: given.reshape((-1,) + given.shape[2:]) if self.interface.input_rank == 4 else given}
 
-        Args:
-          path: str.
-          session_config: tf.ConfigProto; None for one that uses all cores.
-          device: 'cpu', 'gpu' or 'npu', the device of the session.
-        Raises:
-          UserError: the path is not such a graph; nodes, description or checksum are missing or wrong; this TensorFlow
-            does not know an operation.
-        """
-        self.path = path = str(path)
-        saved_model = os.path.isdir(path)
-        data = read_bytes(os.path.join(path, 'saved_model.pb') if saved_model else path)
-        if not saved_model:
-            graph_def = parse_graph(path, data)
-            if 'npu' not in DEVICES[device].KERNELS:
-                refuse_ascend(path, graph_def)
-        self.config, self.interface, self.content = signature.read(path, data)
-        graph = tf.Graph()
-        self._session = tf.Session(graph=graph, config=session_config or device_of(RuntimeConfig()).session_config())
-        with graph.as_default():
-            if saved_model:
-                with no_deprecations():
-                    tf.saved_model.loader.load(self._session, [tf.saved_model.tag_constants.SERVING], path)
-            else:
-                import_graph(path, graph_def)
-        self._input, self._output = (_tensor(graph, path, name) for name in (INPUT, OUTPUT))
-
-    def run(self, windows):
+    def run(self, windows: np.ndarray) -> np.ndarray:
         """Restores windows; a graph with a fixed batch size runs several times.
 
         Args:
-          windows: uint8 [N, T, H, W, 3], RGB.
+          windows: uint8 [N, T, H, W, 3], RGB; N >= 1.
         Returns:
           float32 [N, sH, sW, 3]: not clipped from a float graph, multiples of 1/255 from a uint8 graph.
         Raises:
@@ -87,22 +121,64 @@ class FrozenGraph(GraphSession):
             raise UserError('a window of %d frames, but %s takes %d'
                             % (windows.shape[1], self.path, self.config.num_frames))
         check_size(self.path, self.config, self.interface, *windows.shape[2:4])
-        fixed = self.interface.batch_size
-        if fixed == OPEN or not len(windows):
-            return self._run(windows)
-        parts = [windows[start:start + fixed] for start in range(0, len(windows), fixed)]
-        return np.concatenate([self._run(filled(part, fixed))[:len(part)] for part in parts])
+        return np.concatenate([_as_float(self._run(feed)) for feed in self.feeds(windows)])[:len(windows)]
 
-    def _run(self, windows):
-        return as_float(self._session.run(self._output, {self._input: as_input(windows, self.interface)}))
+    def _run(self, feed: Feed) -> np.ndarray:
+        raise NotImplementedError
 
 
-def check_size(path, model, interface, height, width):
-    """Raises UserError if a graph was exported for another size of frames.
+class FrozenGraph(WindowGraph, GraphSession):
+    """A whole graph in its session."""
 
-    Args:
-      path: of the graph. model: ModelConfig. interface: InterfaceConfig. height, width: ints, pixels.
-    """
+    def _run(self, feed):
+        return self._compute(self._graphs[0], feed)[0]
+
+
+class FrozenParts(GraphSession):
+    """Two graphs in one session: the features of a frame are computed once, for all windows that need them."""
+
+    def features(self, frame: np.ndarray) -> typing.Tuple[np.ndarray, ...]:
+        """Computes the three levels of a frame, for `restore`.
+
+        Args:
+          frame: uint8 [H, W, 3], RGB.
+        Returns:
+          three float32 arrays [1, h, w, C].
+        Raises:
+          UserError: the graphs were exported for another size.
+        """
+        check_size(self.path, self.config, self.interface, *frame.shape[:2])
+        return tuple(self._compute(self._graphs[0], {INPUT: _as_input(frame[None], self.interface)}))
+
+    def restore(self, features: typing.Sequence[typing.Sequence[np.ndarray]], centre: np.ndarray) -> np.ndarray:
+        """Restores the frame in the middle of a window.
+
+        Args:
+          features: T results of `features`, in the order of the window.
+          centre: uint8 [H, W, 3], the frame to restore.
+        Returns:
+          float32 [sH, sW, 3]: not clipped from float graphs, multiples of 1/255 from uint8 graphs.
+        """
+        return _as_float(self._compute(self._graphs[1], self._feed(features, centre))[0][0])
+
+    def _feed(self, features, centre):
+        levels = {in_window(level, index): value for index, pyramid in enumerate(features)
+                  for level, value in zip(LEVELS, pyramid)}
+        return dict(levels, **{INPUT: _as_input(centre[None], self.interface)})
+
+    def feeds(self, windows: np.ndarray) -> typing.Iterator[Feed]:
+        """Yields the input of the second graph for each window of uint8 [N, T, H, W, 3]."""
+        for window in windows:
+            yield self._feed([self.features(frame) for frame in window], window[len(window) // 2])
+
+    def run(self, windows: np.ndarray) -> np.ndarray:
+        """Restores windows without keeping features between them: uint8 [N, T, H, W, 3] -> float32 [N, sH, sW, 3]."""
+        return np.stack([self.restore([self.features(frame) for frame in window], window[len(window) // 2])
+                         for window in windows])
+
+
+def check_size(path: str, model: ModelConfig, interface: InterfaceConfig, height: int, width: int) -> None:
+    """Raises UserError if a graph was exported for another size of frames; height, width: pixels."""
     fixed = (interface.height, interface.width)
     if any(want not in (OPEN, size) for want, size in zip(fixed, (height, width))):
         raise UserError('frames of %dx%d (height x width), but %s was exported for %s: export with --height and '
@@ -113,89 +189,11 @@ def check_size(path, model, interface, height, width):
                         % (height, width, path, model.size_multiple))
 
 
-def filled(windows, count):
-    """Repeats the last window until there are `count` windows; does nothing if count is OPEN."""
-    missing = max(0, count - len(windows))
-    return np.concatenate([windows] + [windows[-1:]] * missing) if missing else windows
+def _as_input(frames, interface):
+    """Converts uint8 to the type of the graph's input."""
+    return frames.astype(np.float32) / np.float32(255) if interface.input_dtype == 'float32' else frames
 
 
-def as_input(windows, interface):
-    """Converts uint8 [N, T, H, W, 3] to the type and rank of the graph's input; interface: InterfaceConfig."""
-    if interface.input_dtype == 'float32':
-        windows = windows.astype(np.float32) / np.float32(255)
-    return windows.reshape((-1,) + windows.shape[2:]) if interface.input_rank == 4 else windows
-
-
-def as_float(sr):
+def _as_float(sr):
     """Converts the output of a graph, uint8 in 0..255 or float32 in 0..1, to float32 in 0..1."""
     return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
-
-
-@contextlib.contextmanager
-def no_deprecations():
-    """Suppresses TensorFlow's warnings about deprecated calls; graph mode has no replacement for them."""
-    verbosity = tf.logging.get_verbosity()
-    tf.logging.set_verbosity(tf.logging.ERROR)
-    try:
-        yield
-    finally:
-        tf.logging.set_verbosity(verbosity)
-
-
-def is_exported(path):
-    """Whether a path names an exported graph, which need not exist.
-
-    An exported graph is a `.pb` file, the description of an export in parts, or the folder of a SavedModel.
-    """
-    path = str(path)
-    return path.endswith(('.pb', '_parts.json')) or os.path.isfile(os.path.join(path, 'saved_model.pb'))
-
-
-def parse_graph(path, data, ends=(INPUT, OUTPUT)):
-    """GraphDef from a frozen graph's bytes.
-
-    Raises:
-      UserError: the bytes are not a GraphDef, or the input or output node of this project is missing.
-    """
-    graph_def = tf.GraphDef()
-    try:
-        graph_def.ParseFromString(data)
-    except DecodeError:
-        raise UserError('%s is not a frozen graph (a binary GraphDef): give the .pb that edvr.export wrote'
-                        % path) from None
-    missing = sorted(set(ends) - {node.name for node in graph_def.node})
-    if missing:
-        raise UserError('%s has no node %s: it is not a graph that edvr.export wrote'
-                        % (path, ' and no node '.join(missing)))
-    return graph_def
-
-
-def read_bytes(path):
-    """The bytes of a file. Raises UserError if it cannot be read."""
-    try:
-        with open(path, 'rb') as file:
-            return file.read()
-    except OSError as error:
-        raise UserError('%s cannot be read: %s' % (path, error.strerror)) from None
-
-
-def refuse_ascend(path, graph_def):
-    """Raises NotRunnableError for a graph for Ascend: the adapter registers the operator with an empty CPU kernel."""
-    if any(node.op == OPERATOR for node in graph_def.node):
-        raise NotRunnableError('%s was exported for Ascend (--kernels=npu) and runs only there, converted by atc: '
-                               'export with --kernels=tf to run it with TensorFlow %s' % (path, tf.__version__))
-
-
-def import_graph(path, graph_def, name=''):
-    """Adds a GraphDef to the default graph, below a name. Raises UserError if TensorFlow does not know an operation."""
-    try:
-        tf.import_graph_def(graph_def, name=name)
-    except (ValueError, tf.errors.NotFoundError) as error:
-        raise UserError('TensorFlow %s cannot load %s: %s' % (tf.__version__, path, error)) from None
-
-
-def _tensor(graph, path, name):
-    try:
-        return graph.get_tensor_by_name(name + ':0')
-    except KeyError:
-        raise UserError('%s has no node %s: it is not a graph that edvr.export wrote' % (path, name)) from None

@@ -5,7 +5,7 @@ Letters: N windows, T frames, H W size, C channels, G deform groups.
 import numpy as np
 
 from edvr.config.export import OPEN
-from edvr.exporting.signature import INPUT, OUTPUT
+from edvr.exporting.graphs import INPUT, OUTPUT
 from edvr.network.edvr import SCOPE
 
 OPSET = 19        # the first opset with DeformConv

@@ -1,19 +1,20 @@
 """Verifies an exported graph: runs the graph and its checkpoint on the same windows and compares the values."""
+import typing
+
 import numpy as np
 
 from data_tools.base.errors import UserError
 from edvr.config.export import OPEN
 from edvr.exporting import freezing
 
-# a float graph may compute sums in another order than the checkpoint; a uint8 graph may round to the next level
-LIMITS = {'float32': 1e-5, 'uint8': 1.001 / 255}
 
-
-def verify(graph, prefix, use_ema, log=print, limits=LIMITS):
+def verify(graph: typing.Any, prefix: str, use_ema: bool, log: typing.Callable[[str], None],
+           limits: typing.Dict[str, float]) -> typing.Tuple[dict, typing.List[np.ndarray]]:
     """Compares the values of an exported graph with those of the checkpoint.
 
     Args:
-      graph: FrozenGraph, FrozenParts or OnnxGraph, loaded from the written files. prefix: of the checkpoint.
+      graph: FrozenGraph, FrozenParts or OnnxGraph, loaded from the written files.
+      prefix: of the checkpoint.
       use_ema: whether moving averages are used.
       log: function that takes a line of text.
       limits: dict, type of the output -> the largest difference that is accepted.
@@ -24,8 +25,8 @@ def verify(graph, prefix, use_ema, log=print, limits=LIMITS):
       UserError: the difference is above the limit or NaN.
     """
     output = graph.interface.output_dtype
-    sizes = trial_sizes(graph.config, graph.interface)
-    trials = [trial_windows(count, graph.config.num_frames, height, width, seed)
+    sizes = _trial_sizes(graph.config, graph.interface)
+    trials = [_trial_windows(count, graph.config.num_frames, height, width, seed)
               for seed, (count, height, width) in enumerate(sizes)]
     wanted = freezing.reference(prefix, graph.config, trials, use_ema)
     if output == 'uint8':
@@ -36,8 +37,13 @@ def verify(graph, prefix, use_ema, log=print, limits=LIMITS):
     return dict(max_abs_diff=difference, limit=limits[output], windows=[list(size) for size in sizes]), trials
 
 
-def compare(results, wanted, limit, failure):
-    """The largest difference, float. Raises UserError, which begins with `failure`, if it is above the limit or NaN."""
+def compare(results: typing.Iterable[np.ndarray], wanted: typing.Iterable[np.ndarray], limit: float,
+            failure: str) -> float:
+    """Returns the largest difference.
+
+    Raises:
+      UserError: the difference is above the limit or NaN; the text begins with `failure`.
+    """
     difference = 0.
     for result, want in zip(results, wanted):
         # np.maximum, unlike max, keeps a NaN
@@ -47,8 +53,8 @@ def compare(results, wanted, limit, failure):
     return difference
 
 
-def trial_sizes(model, interface):
-    """(N, H, W) of the trial windows: the fixed size, or two sizes and counts if sizes are open."""
+def _trial_sizes(model, interface):
+    """Returns (N, H, W) of the trial windows: the fixed size, or two sizes and counts if sizes are open."""
     step, sizes = model.size_multiple, (interface.height, interface.width)
     if OPEN not in sizes:
         return [(1 if interface.batch_size == 1 else 2,) + sizes]
@@ -57,8 +63,8 @@ def trial_sizes(model, interface):
             for count, *small in trials]
 
 
-def trial_windows(count, num_frames, height, width, seed):
-    """uint8 [N, T, H, W, 3]: smoothed noise that moves, so that every part of the network contributes."""
+def _trial_windows(count, num_frames, height, width, seed):
+    """Returns uint8 [N, T, H, W, 3]: smoothed noise that moves, so that every part of the network contributes."""
     noise = np.random.RandomState(seed).uniform(0, 255, (count, height + num_frames, width + num_frames, 3))
     smooth = (noise + np.roll(noise, 1, 1) + np.roll(noise, 1, 2)) / 3
     return np.stack([smooth[:, t:t + height, t:t + width] for t in range(num_frames)], 1).astype(np.uint8)

@@ -10,8 +10,7 @@ from data_tools.base.errors import UserError
 from data_tools.media import splits, video
 from data_tools.media.shots import ShotRule
 from edvr import checkpoints
-from edvr.exporting.loading import is_exported
-from edvr.exporting.parts import graph_file
+from edvr.exporting import description
 from edvr.output import progress
 from edvr.output.containers import CONTAINERS
 from edvr.output.folders import folder_of, restore_to_folders
@@ -108,8 +107,8 @@ def settings_of(config):
     Args:
       config: RestoreConfig.
     """
-    if is_exported(config.checkpoint):
-        path = graph_file(config.checkpoint)
+    if description.is_exported(config.checkpoint):
+        path = description.find(config.checkpoint).identifying
     else:
         path = checkpoints.latest(config.checkpoint) + '.index'   # holds the checksum of every variable
     with open(path, 'rb') as file:

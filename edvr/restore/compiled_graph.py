@@ -1,5 +1,4 @@
 """Runs exported graphs on a CPU with the compiled operators and kept features, if the network is the same."""
-import os
 import sys
 
 import numpy as np
@@ -8,9 +7,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from edvr.config import RuntimeConfig
 from edvr.devices import DEVICES, device_of
-from edvr.exporting import freezing, loading, parts, signature
-from edvr.exporting.loading import FrozenGraph
-from edvr.exporting.parts_loading import FrozenParts
+from edvr.exporting import description, loading
 from edvr.ops.deform_conv import resolve_impl
 from edvr.restore.engine import NetworkEngine
 
@@ -30,42 +27,22 @@ def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute=
     Returns:
       CompiledGraph, or FrozenGraph or FrozenParts for graphs that run unchanged.
     Raises:
-      UserError: see `FrozenGraph` and `FrozenParts`; or 'bf16' for a graph that runs unchanged.
+      UserError: see `description.read` and `GraphSession`; or 'bf16' for a graph that runs unchanged.
     """
     path, runtime = str(path), RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
-    in_parts = parts.stem_of(path) is not None
-    replaceable = 'native' in DEVICES[device].KERNELS and not os.path.isdir(path)
+    replaceable = 'native' in DEVICES[device].KERNELS
     if replaceable and dcn_impl != 'tf' and resolve_impl(dcn_impl) == 'native':
-        config, interface, content, weights = (_weights_of_parts if in_parts else _weights)(path)
+        exported = description.read(path)
+        weights = same_network(exported.graphs) if exported.content['dcn_impl'] == 'tf' else None
         if weights is not None:
-            return CompiledGraph(config, interface, weights, intra_op_threads, compute)
-        if content['dcn_impl'] == 'tf':
+            return CompiledGraph(exported.model, exported.interface, weights, intra_op_threads, compute)
+        if exported.content['dcn_impl'] == 'tf':
             print('notice: %s was made by another version and runs unchanged (slower); export it again to use the '
                   'compiled operators' % path, file=sys.stderr, flush=True)
     if compute == 'bf16':
         raise UserError('--compute=bf16 needs the compiled operators, and %s runs unchanged; use --compute=float32'
                         % path)
-    return (FrozenParts if in_parts else FrozenGraph)(path, device_of(runtime).session_config(), device)
-
-
-def _weights(path):
-    """(ModelConfig, InterfaceConfig, description, weights or None) of a frozen graph."""
-    data = loading.read_bytes(path)
-    graph_def = loading.parse_graph(path, data)
-    config, interface, content = signature.read(path, data)
-    weights = same_network(graph_def, config, interface) if content['dcn_impl'] == 'tf' else None
-    return config, interface, content, weights
-
-
-def _weights_of_parts(path):
-    """As `_weights`, for an export in parts."""
-    graphs, config, interface, content = parts.read(parts.stem_of(path))
-    if content['dcn_impl'] != 'tf':
-        return config, interface, content, None
-    features = same_graph(graphs['features'], lambda: parts.build_features(config, interface))
-    restore = same_graph(graphs['restore'], lambda: parts.build_restore(config, interface, 'tf'))
-    weights = None if features is None or restore is None else dict(features, **restore)
-    return config, interface, content, weights
+    return loading.load(path, device_of(runtime).session_config(), device)
 
 
 class CompiledGraph(NetworkEngine):
@@ -103,29 +80,29 @@ class CompiledGraph(NetworkEngine):
         return np.round(np.clip(sr, 0, 1) * np.float32(255)) / np.float32(255)
 
 
-def same_network(graph_def, config, interface):
-    """The weights of a frozen graph, if it is the network that this program builds; see `same_graph`.
+def same_network(graphs):
+    """Returns the weights of an export, if this program builds the same graphs.
 
     Args:
-      graph_def: GraphDef. config: ModelConfig. interface: InterfaceConfig.
-    """
-    return same_graph(graph_def, lambda: freezing.build(config, interface, 'tf'))
-
-
-def same_graph(graph_def, add_nodes):
-    """The weights of a frozen graph, if it is the one that this program builds.
-
-    Args:
-      graph_def: GraphDef.
-      add_nodes: function without arguments that adds the network, or a part of it, to the default graph.
+      graphs: {Graph: GraphDef}, see `description.Exported`.
     Returns:
       dict, names of variables -> float32 arrays; None if a node, its operation, its inputs, a constant or another
       attribute differs.
     """
-    with tf.Graph().as_default() as graph:
-        add_nodes()
+    weights = {}
+    for graph, graph_def in graphs.items():
+        of_graph = _same_graph(graph, graph_def)
+        if of_graph is None:
+            return None
+        weights.update(of_graph)
+    return weights
+
+
+def _same_graph(graph, graph_def):
+    with tf.Graph().as_default() as own:
+        graph.build('tf')
         built = {node.name: node for node in
-                 tf.train.export_meta_graph(graph=graph, strip_default_attrs=True).graph_def.node}
+                 tf.train.export_meta_graph(graph=own, strip_default_attrs=True).graph_def.node}
     weights = {}
     for node in graph_def.node:
         other = built.get(node.name)

@@ -1,5 +1,4 @@
 """Restores the frames of a clip as a stream, with a checkpoint or an exported graph."""
-import os
 import typing
 
 import numpy as np
@@ -10,8 +9,8 @@ from edvr import checkpoints
 from edvr.config import ModelConfig, RuntimeConfig
 from edvr.config.export import OPEN
 from edvr.devices import DEVICES, device_of
-from edvr.exporting import parts, signature
-from edvr.exporting.loading import is_exported, read_bytes
+from edvr.exporting import description
+from edvr.exporting.description import is_exported
 from edvr.restore import ensemble, memory, tile_choice, tiling
 from edvr.restore.compiled_graph import load_graph
 from edvr.restore.engine import CheckpointEngine
@@ -33,11 +32,7 @@ class Network(typing.NamedTuple):
         if not is_exported(path):
             prefix = checkpoints.chosen(path)
             return cls(prefix, checkpoints.load_model_config(path), checkpoints.step_of(prefix), True)
-        stem = parts.stem_of(path)
-        if stem is not None:
-            return cls(path, parts.read(stem)[1], None, False)
-        data = read_bytes(os.path.join(path, 'saved_model.pb') if os.path.isdir(path) else path)
-        return cls(path, signature.read(path, data)[0], None, False)
+        return cls(path, description.read(path).model, None, False)
 
 
 class Restorer:
@@ -61,7 +56,7 @@ class Restorer:
             parts).
           tile: side of the tiles in LQ pixels, 0 for whole frames, or 'auto'.
         Raises:
-          UserError: see `CheckpointEngine`, `FrozenGraph` and `FrozenParts`.
+          UserError: see `CheckpointEngine` and `load_graph`.
         """
         if not path:
             raise UserError('--checkpoint is not given; name a training directory, a checkpoint or an exported graph')

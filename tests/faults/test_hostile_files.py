@@ -9,6 +9,7 @@ import types
 import zipfile
 
 import pytest
+import tensorflow.compat.v1 as tf
 from archives import FRAMES, archive
 from file_damage import json_faults
 from helpers import tiny_checkpoint
@@ -22,7 +23,8 @@ from data_tools.reds import http_fetch
 from data_tools.reds.unzip import unzip
 from edvr.config import ModelConfig
 from edvr.config.export import InterfaceConfig
-from edvr.exporting import signature
+from edvr.exporting import description
+from edvr.exporting.graphs import WholeGraph
 from edvr.launch import rank_table
 from edvr.launch.rank_table import Rank
 from edvr.output import records
@@ -45,10 +47,15 @@ def test_rank_table(campaign, tmp_path):
 
 
 def test_description_of_a_graph(campaign, tmp_path):
-    data, path = b'graph', str(tmp_path / 'EDVR.json')
-    content = signature.describe(ModelConfig(), InterfaceConfig(), sha256=signature.checksum(data), dcn_impl='tf')
+    path = str(tmp_path / 'EDVR.json')
+    with tf.Graph().as_default() as graph:
+        tf.identity(tf.placeholder(tf.uint8, name='L_input'), name='SR_output')
+    data = graph.as_graph_def().SerializeToString()
+    (tmp_path / 'EDVR.pb').write_bytes(data)
+    content = description.describe({WholeGraph(ModelConfig(), InterfaceConfig()): dict(
+        sha256=description.checksum(data))}, dcn_impl='tf')
     json_faults(campaign, path, json.dumps(content), 'graph description',
-                lambda: signature.read(str(tmp_path / 'EDVR.pb'), data))
+                lambda: description.read(str(tmp_path / 'EDVR.pb')))
 
 
 def test_records_of_earlier_work(campaign, tmp_path):

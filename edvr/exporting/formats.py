@@ -1,0 +1,113 @@
+"""The formats of exported graphs: how each is written, and run for comparison with its checkpoint."""
+import importlib
+import os
+import typing
+
+import tensorflow.compat.v1 as tf
+
+from data_tools.base.errors import UserError
+from edvr.exporting import ascend, description, loading, onnx_network
+from edvr.exporting.graphs import Graph, no_deprecations
+from edvr.exporting.loading import FrozenGraph, FrozenParts, WindowGraph
+
+Runnable = typing.Union[FrozenGraph, FrozenParts, 'OnnxGraph']
+
+
+class Frozen:
+    """A binary GraphDef with the weights as constants.
+
+    Attributes:
+      limits: type of the output -> the largest difference from the checkpoint. A float graph may compute sums in
+        another order, a uint8 graph may round to the next level.
+    """
+    limits = {'float32': 1e-5, 'uint8': 1.001 / 255}
+
+    def write(self, path: str, graph: Graph, graph_def: tf.GraphDef) -> None:
+        """Writes a graph to a path that does not exist, or replaces a file."""
+        with open(path, 'wb') as file:
+            file.write(graph_def.SerializeToString(deterministic=True))
+
+    def facts(self, path: str, graph: Graph, graph_def: tf.GraphDef, soc_version: str) -> dict:
+        """Returns what the description says of a graph of this format; path: where the graph will lie."""
+        return dict(ops=sorted({node.op for node in graph_def.node}),
+                    atc=ascend.atc_command(path, graph, soc_version))
+
+    def load(self, files: description.Files, graph: Graph) -> Runnable:
+        """Loads written files; graph: the first of them. A `with` block closes what it returns."""
+        return loading.load(files.graphs[0])
+
+
+class SavedModel(Frozen):
+    """A folder for TensorFlow Serving, with the weights as constants."""
+
+    def write(self, path, graph, graph_def):
+        with no_deprecations(), tf.Graph().as_default() as built, tf.Session() as session:
+            tf.import_graph_def(graph_def, name='')
+            ends = [{end.name: tf.saved_model.build_tensor_info(built.get_tensor_by_name(end.name + ':0'))
+                     for end in side} for side in (graph.inputs, graph.outputs)]
+            serving = tf.saved_model.build_signature_def(*ends, method_name=tf.saved_model.PREDICT_METHOD_NAME)
+            builder = tf.saved_model.Builder(path)
+            builder.add_meta_graph_and_variables(session, [tf.saved_model.SERVING],
+                                                 {tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: serving})
+            builder.save()
+        os.mkdir(os.path.join(path, 'assets.extra'))   # of the description
+
+    def facts(self, path, graph, graph_def, soc_version):
+        return dict(ops=sorted({node.op for node in graph_def.node}))
+
+
+class Onnx(Frozen):
+    """An ONNX file; the packages onnx and onnxruntime are optional."""
+
+    limits = {'float32': 1e-4, 'uint8': 1.001 / 255}   # onnxruntime has other kernels, with other rounding
+
+    def write(self, path, graph, graph_def):
+        onnx = _package('onnx')
+        weights = {node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph_def.node
+                   if node.op == 'Const' and node.name.endswith(('/weight', '/bias'))}
+        proto = onnx_network.model_proto(onnx, weights, graph.model, graph.interface)
+        onnx.checker.check_model(proto, full_check=True)
+        with open(path, 'wb') as file:
+            file.write(proto.SerializeToString(deterministic=True))
+
+    def facts(self, path, graph, graph_def, soc_version):
+        return dict(opset=onnx_network.OPSET)
+
+    def load(self, files, graph):
+        return OnnxGraph(files.graphs[0], graph)
+
+
+FORMATS = dict(frozen=Frozen(), saved_model=SavedModel(), onnx=Onnx())   # the names of config.export.FORMATS
+
+
+class OnnxGraph(WindowGraph):
+    """An ONNX file in onnxruntime on the CPU."""
+
+    def __init__(self, path: str, graph: Graph) -> None:
+        """Raises UserError if onnxruntime is not installed or cannot run the file."""
+        runtime = _package('onnxruntime')
+        self.path, self.config, self.interface = path, graph.model, graph.interface
+        try:
+            self._session = runtime.InferenceSession(path, providers=['CPUExecutionProvider'])
+        except Exception as error:   # the errors of onnxruntime have no common base class
+            raise UserError('onnxruntime %s cannot run the network, so the export cannot be verified: %s. The network '
+                            'needs DeformConv on the CPU: install a newer onnxruntime (1.32 has it)'
+                            % (runtime.__version__, str(error).splitlines()[0])) from None
+
+    def _run(self, feed):
+        return self._session.run(None, feed)[0]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        pass
+
+
+def _package(name):
+    """The module `onnx` or `onnxruntime`."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError('--format=onnx needs the packages onnx and onnxruntime, and %s cannot be imported (%s): '
+                        'pip install onnx onnxruntime' % (name, error)) from None

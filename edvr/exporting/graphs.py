@@ -1,0 +1,201 @@
+"""The graphs of an export: their inputs, their outputs, and the part of the network between them.
+
+An export is one graph, from windows to frames, or two: from a frame to its features, and from the features of a window
+to a frame. To restore a clip, the first of the two runs once for each frame, and its results are kept for the windows
+that need them. Each level of each frame is a separate input of the second, so results can stay on the device.
+"""
+import contextlib
+import dataclasses
+import typing
+
+import tensorflow.compat.v1 as tf
+
+from edvr.config import ModelConfig
+from edvr.config.export import OPEN, InterfaceConfig
+from edvr.network import edvr as network
+
+INPUT, OUTPUT = 'L_input', 'SR_output'
+LEVELS = ('features_l1', 'features_l2', 'features_l3')   # full, half and quarter resolution
+
+
+class End(typing.NamedTuple):
+    """An input or output of a graph.
+
+    Attributes:
+      name: str, of its node.
+      dtype: str, 'uint8' or 'float32'.
+      shape: list of int, OPEN for sizes that are not fixed.
+      axes: str, a word for each axis, such as 'N H W C'.
+      values: str, the range of the values.
+      channels: str, the order of colours; None for features.
+    """
+    name: str
+    dtype: str
+    shape: typing.List[int]
+    axes: str
+    values: str
+    channels: typing.Optional[str] = None
+
+    def to_json(self) -> dict:
+        """Returns the fields for a description; `tensor` is the name of its tensor in TensorFlow."""
+        return {name: value for name, value in dict(self._asdict(), tensor=self.name + ':0').items()
+                if value is not None}
+
+    def __str__(self) -> str:
+        shape = ', '.join('?' if size == OPEN else str(size) for size in self.shape)
+        return '%s %s [%s] %s' % (self.name, self.dtype, shape,
+                                  ', '.join(filter(None, (self.axes, self.channels, self.values))))
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """One graph. Subclasses define its ends and what it computes.
+
+    Attributes:
+      NAME: str, in the description of an export.
+      SUFFIX: str, of its file's name.
+      NODES: names of nodes that such a graph has at least.
+      DEFORMABLE: bool, whether it has deformable convolutions, which differ among devices.
+    """
+    model: ModelConfig
+    interface: InterfaceConfig
+
+    @property
+    def inputs(self) -> typing.List[End]:
+        """Returns its inputs."""
+        raise NotImplementedError
+
+    @property
+    def outputs(self) -> typing.List[End]:
+        """Returns its outputs."""
+        raise NotImplementedError
+
+    def compute(self, given: typing.Dict[str, tf.Tensor], dcn_impl: str) -> typing.List[tf.Tensor]:
+        """Adds the network to the default graph.
+
+        Args:
+          given: tensors of `inputs` by name.
+          dcn_impl: 'tf', or deform_conv.EXPORTED for Ascend.
+        Returns:
+          Tensors of `outputs`, in their order.
+        """
+        raise NotImplementedError
+
+    def build(self, dcn_impl: str) -> None:
+        """Adds the graph with its named ends to the default graph; dcn_impl: see `compute`."""
+        given = {end.name: tf.placeholder(end.dtype, [None if size == OPEN else size for size in end.shape], end.name)
+                 for end in self.inputs}
+        for end, value in zip(self.outputs, self.compute(given, dcn_impl)):
+            tf.identity(value, end.name)
+
+    def _frame(self) -> End:
+        return _image(INPUT, self.interface.input_dtype, [1, self.interface.height, self.interface.width, 3], 'N H W C')
+
+    def _levels(self, names) -> typing.List[End]:
+        reduction = self.model.size_multiple // 4   # hr_in: features have a quarter of the size of the input
+        sizes = [[OPEN if size == OPEN else size // (reduction * factor)
+                  for size in (self.interface.height, self.interface.width)] for factor in (1, 2, 4)]
+        return [End(name, 'float32', [1] + size + [self.model.channels], 'N h w C', 'features')
+                for name, size in zip(names, sizes)]
+
+    def _restored(self) -> End:
+        dtype = self.interface.output_dtype
+        return _image(OUTPUT, dtype, self.interface.output_shape(self.model.upscale), 'N H W C',
+                      ', rounded and clipped' if dtype == 'uint8' else ', not clipped: may lie a little outside')
+
+    def _as_output(self, sr: tf.Tensor) -> tf.Tensor:
+        """Converts float32 [N, sH, sW, 3] to the type of the interface."""
+        if self.interface.output_dtype == 'uint8':
+            return tf.cast(tf.clip_by_value(tf.round(sr * 255), 0, 255), tf.uint8)
+        return sr
+
+
+class WholeGraph(Graph):
+    """Restores the centre frames of windows."""
+    NAME, SUFFIX, NODES, DEFORMABLE = 'network', '', (INPUT, OUTPUT), True
+
+    @property
+    def inputs(self):
+        return [_image(INPUT, self.interface.input_dtype, self.interface.input_shape(self.model.num_frames),
+                       'N T H W C' if self.interface.input_rank == 5 else 'N*T H W C')]
+
+    @property
+    def outputs(self):
+        return [self._restored()]
+
+    def compute(self, given, dcn_impl):
+        lq = given[INPUT]
+        if self.interface.input_rank == 4:
+            lq = _windows(lq, self.model.num_frames)
+        return [self._as_output(network.edvr(lq, self.model, dcn_impl).sr)]
+
+
+class FeaturesGraph(Graph):
+    """Computes the three feature levels of a frame."""
+    NAME, SUFFIX, NODES, DEFORMABLE = 'features', '_features.pb', (INPUT,) + LEVELS, False
+
+    @property
+    def inputs(self):
+        return [self._frame()]
+
+    @property
+    def outputs(self):
+        return self._levels(LEVELS)
+
+    def compute(self, given, dcn_impl):
+        return network.extract_features(given[INPUT], self.model)
+
+
+class RestoringGraph(Graph):
+    """Restores a frame from the features of its window's frames and from the frame itself."""
+    NAME, SUFFIX, NODES, DEFORMABLE = 'restore', '_restore.pb', (INPUT, OUTPUT), True
+
+    @property
+    def inputs(self):
+        return [end for index in range(self.model.num_frames)
+                for end in self._levels([in_window(level, index) for level in LEVELS])] + [self._frame()]
+
+    @property
+    def outputs(self):
+        return [self._restored()]
+
+    def compute(self, given, dcn_impl):
+        stacks = [tf.stack([given[in_window(level, index)] for index in range(self.model.num_frames)], axis=1)
+                  for level in LEVELS]
+        return [self._as_output(network.restore_features(stacks, given[INPUT], self.model, dcn_impl).sr)]
+
+
+WHOLE, PARTS = (WholeGraph,), (FeaturesGraph, RestoringGraph)   # the graphs of an export
+
+
+def in_window(level: str, index: int) -> str:
+    """Returns the name of the input of RestoringGraph for a level of frame `index` of the window."""
+    return '%s_t%d' % (level, index)
+
+
+def _image(name, dtype, shape, axes, note=''):
+    return End(name, dtype, shape, axes, ('0 to 255, integers' if dtype == 'uint8' else '0 to 1') + note, 'RGB')
+
+
+def _windows(frames, num_frames):
+    """[N*T, H, W, 3] -> [N, T, H, W, 3]; known sizes stay static."""
+    count, height, width, channels = frames.shape.as_list()
+    batch = None if count is None else count // num_frames
+    target = [OPEN if batch is None else batch, num_frames, height, width, channels]
+    if None in target:
+        dynamic = tf.shape(frames)
+        target[2:4] = dynamic[1], dynamic[2]
+    windows = tf.reshape(frames, target)
+    windows.set_shape([batch, num_frames, height, width, channels])
+    return windows
+
+
+@contextlib.contextmanager
+def no_deprecations() -> typing.Iterator[None]:
+    """Suppresses TensorFlow's warnings about deprecated calls; graph mode has no replacement for them."""
+    verbosity = tf.logging.get_verbosity()
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    try:
+        yield
+    finally:
+        tf.logging.set_verbosity(verbosity)
