@@ -110,6 +110,18 @@ def test_every_interface_round_trips(checkpoint, expected, shared, tmp_path, opt
         assert np.abs(got - want).max() < 1e-5
 
 
+@pytest.mark.parametrize('options', [
+    dict(), dict(parts=True), dict(kernels='npu', height=16, width=24, batch_size=1)])
+def test_two_exports_of_a_checkpoint_are_the_same_bytes(checkpoint, tmp_path, options):
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    for folder in (first, second):
+        run(checkpoint, folder / 'EDVR.pb', **options)
+    graphs = sorted(path.name for path in first.glob('*.pb'))
+    assert len(graphs) == (2 if 'parts' in options else 1)
+    for name in graphs:
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
 def test_averaged_weights_are_taken_unless_switched_off(checkpoint, shared_freeze):
     model = checkpoints.load_model_config(checkpoint)
     consts = []
