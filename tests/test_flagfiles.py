@@ -1,4 +1,4 @@
-"""`python -m edvr.train` accepts every flagfile, and each describes the run of its name."""
+"""`python -m edvr.train` accepts every flagfile; each describes the run of its name: a recipe, a machine or both."""
 import glob
 import json
 import os
@@ -9,36 +9,59 @@ import pytest
 from conftest import ROOT
 from test_network import PARAMETERS
 
-from edvr.config import ModelConfig
+from data_tools.base.config import names_with
+from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 
 NAMES = sorted(os.path.basename(path)[:-len('.cfg')] for path in glob.glob(os.path.join(ROOT, 'flags', '*.cfg')))
+MACHINES = {'1p', '1p_batch4', '8p', 'gpu'}
+FRAGMENTS = {'edvr_common'}   # included by others only
 
-# what edvr.train does with its command line, for each file in turn
+# The runs that were a flagfile each in version 1.0.0, and the flagfiles and flags of today that give the same run.
+RUNS = dict({name: [name] for name in NAMES}, **{
+    '1p_precision': ['edvr_m', '1p'],
+    '1p_precision_stage1': ['edvr_m_stage1', '1p'],
+    '1p_precision_stage2': ['edvr_m_stage2', '1p'],
+    '8p_l_deblur': ['edvr_l_deblur', '8p'],
+    '8p_l_deblur_comp': ['edvr_l_deblur', '8p'],
+    '8p_l_srblur': ['edvr_l_srblur', '8p'],
+    '8p_l_stage1': ['edvr_l_stage1', '8p'],
+    '8p_l_stage2': ['edvr_l_stage2', '8p'],
+    '8p_l_vimeo90k': ['edvr_l_vimeo90k', '8p'],
+    '8p_m_x2': ['edvr_m', '8p', '--scale=2'],
+    '8p_m_x3': ['edvr_m', '8p', '--scale=3'],
+    '8p_precision': ['edvr_m', '8p'],
+    '8p_precision_stage1': ['edvr_m_stage1', '8p'],
+    '8p_precision_stage2': ['edvr_m_stage2', '8p'],
+    'edvr_l_deblur_comp': ['edvr_l_deblur'],
+    'edvr_m_x2': ['edvr_m', '--scale=2'],
+    'edvr_m_x3': ['edvr_m', '--scale=3'],
+})
+
+# what edvr.train does with its command line, for each in turn: the options that differ from their defaults
 PARSE = """
 import json, sys
 from absl import flags as absl_flags
 from data_tools.base import command_line
 from edvr import flags
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.devices import device_of
-flags.define(ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)
-found = {}
-for name in sys.argv[1:]:
+CLASSES = ModelConfig, DataConfig, TrainingConfig, RuntimeConfig
+flags.define(*CLASSES)
+found = []
+for typed in json.loads(sys.argv[1]):
     absl_flags.FLAGS.unparse_flags()
     for flag in absl_flags.FLAGS:
         absl_flags.FLAGS[flag].unparse()
         absl_flags.FLAGS[flag].present = 0
-    arguments = command_line.read(['--flagfile=' + name], flags.FLAGFILES).arguments
+    arguments = command_line.read(typed, flags.FLAGFILES).arguments
+    assert not any('device=' in argument for argument in arguments)
     assert absl_flags.FLAGS(['train', '--device=npu'] + arguments)[1:] == []
-    merged = dict(flagfile_sets_device=any('device=' in argument for argument in arguments))
-    for config in [flags.build(cls) for cls in (ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)]:
-        merged.update(config.to_dict())
-    counts = {key: merged[key] for key in ('steps', 'save_every', 'log_every', 'summary_every')}
-    runtime = RuntimeConfig(device='npu', iterations_per_loop=merged['iterations_per_loop'])
-    merged['loop problems'] = [text for text in device_of(runtime).problems(counts, 'mean') if '_per_loop=' in text]
-    found[name] = merged
+    values = {name: (value, cls.__dataclass_fields__[name].default) for cls in CLASSES
+              for name, value in flags.build(cls).to_dict().items() if name != 'device'}
+    found.append({name: value for name, (value, default) in values.items() if value != default})
 print(json.dumps(found))
 """
+DEFAULTS = {name: field.default for cls in (ModelConfig, DataConfig, TrainingConfig, RuntimeConfig)
+            for name, field in cls.__dataclass_fields__.items()}
 
 PERIODS = (150000,) * 4
 TSA_FIRST = (50000, 100000) + (150000,) * 3
@@ -51,55 +74,63 @@ RECIPES = {
     'edvr_l_stage1': (128, 5, 40, 5, 4, 64, 4e-4, PERIODS, (1, .5, .5, .5), None),
     'edvr_l_stage2': (128, 5, 40, 5, 4, 64, 4e-4, TSA_FIRST, (1, .5, .5, .5, .5), 20.6),
     'edvr_l_deblur': (128, 5, 40, 5, 1, 256, 2e-4, PERIODS, (1, 1, 1, 1), None),
-    'edvr_l_deblur_comp': (128, 5, 40, 5, 1, 256, 2e-4, PERIODS, (1, 1, 1, 1), None),
     'edvr_l_srblur': (128, 5, 40, 5, 4, 64, 2e-4, PERIODS, (1, 1, 1, 1), None),
     'edvr_l_vimeo90k': (128, 5, 40, 7, 4, 64, 4e-4, PERIODS, (1, .5, .5, .5), None),
-    'edvr_m_x2': (64, 5, 10, 5, 2, 64, 4e-4, PERIODS, (1, .5, .5, .5), None),
-    'edvr_m_x3': (64, 5, 10, 5, 3, 64, 4e-4, PERIODS, (1, .5, .5, .5), None),
 }
-FRAGMENTS = {'edvr_common', 'short'}   # included by others only
 
 
 @pytest.fixture(scope='module')
-def runs(tmp_path_factory):
+def parsed(tmp_path_factory):
+    """Returns a function from a list of lists of flagfiles and flags to the options of each that are not defaults."""
     path = tmp_path_factory.mktemp('program') / 'parse.py'
     path.write_text(PARSE)
-    done = preloaded.run(str(path), NAMES, 120, env=dict(os.environ, PYTHONPATH=ROOT))
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+
+    def parsed(lines):
+        typed = [[word if word.startswith('--') else '--flagfile=' + word for word in words] for words in lines]
+        done = preloaded.run(str(path), [json.dumps(typed)], 120, env=dict(os.environ, PYTHONPATH=ROOT))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+    return parsed
 
 
-def test_the_runs_that_are_documented_are_there():
-    recipes = {name for name in NAMES if name.startswith('edvr_')} - FRAGMENTS
-    assert recipes == set(RECIPES)
-    assert set(NAMES) >= {'1p', '1p_batch4', '8p', '1p_precision', '8p_precision', 'gpu', 'cpu', 'demo'} | {
-        '%dp_precision_stage%d' % (devices, stage) for devices in (1, 8) for stage in (1, 2)} | {
-        name.replace('edvr_', '8p_') for name in RECIPES if name not in ('edvr_m', 'edvr_m_stage1', 'edvr_m_stage2')}
+@pytest.fixture(scope='module')
+def runs(parsed):
+    """{name of a run: {option: value}}, without defaults."""
+    return dict(zip(RUNS, parsed(list(RUNS.values()))))
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_each_is_taken(runs, name):
-    assert runs[name]['loop problems'] == [] and not runs[name]['flagfile_sets_device']
+def test_the_runs_of_version_1(runs, parsed):
+    """Their options, as far as they differ from the defaults, are those of golden/flagfiles.json."""
+    with open(os.path.join(ROOT, 'tests', 'golden', 'flagfiles.json')) as file:
+        assert runs == json.load(file)
+    both = {name: words for name, words in RUNS.items() if len(words) > 1 and words[1] in MACHINES}
+    assert dict(zip(both, parsed([[words[1], words[0]] + words[2:] for words in both.values()]))) == {
+        name: runs[name] for name in both}
+    for spelling in ('8p', 'flags/8p.cfg', os.path.join(ROOT, 'flags', '8p.cfg')):
+        assert parsed([[spelling]]) == [runs['8p']]
 
 
-@pytest.mark.parametrize('name', [name for name in NAMES if name[:2] in ('1p', '8p') and name != '1p_batch4'])
-def test_the_whole_batch_is_that_of_the_paper(runs, name):
-    run = runs[name]
-    assert run['num_devices'] == int(name[0]) and run['batch_size'] * run['num_devices'] == 32
+def test_every_flagfile_is_a_recipe_or_a_machine():
+    assert set(NAMES) == FRAGMENTS | MACHINES | set(RECIPES) | {'short', 'cpu', 'demo'}
 
 
-def test_number_of_devices(runs):
-    assert [runs[name]['num_devices'] for name in ('gpu', 'cpu', 'demo', '1p_batch4')] == [0, 1, 1, 1]
-    assert runs['1p_batch4']['batch_size'] == 4
+@pytest.mark.parametrize('name', sorted(RUNS))
+def test_intervals_are_multiples_of_the_loops(runs, name):
+    run = dict(DEFAULTS, **runs[name])
+    assert all(run[count] % run['iterations_per_loop'] == 0 for count in names_with('counts_steps', TrainingConfig))
 
 
-@pytest.mark.parametrize('name, included', [
-    ('1p', 'short'), ('8p', 'short'), ('1p_precision', 'edvr_m'), ('8p_precision', 'edvr_m'), ('gpu', 'edvr_m'),
-    ('1p_precision_stage1', 'edvr_m_stage1'), ('8p_precision_stage2', 'edvr_m_stage2')]
-    + [(name, name.replace('8p_', 'edvr_')) for name in NAMES if name.startswith(('8p_m', '8p_l'))])
-def test_runs_are_their_recipes(runs, name, included):
-    changed = {key for key in runs[name] if runs[name][key] != runs[included][key]}
-    assert changed <= {'num_devices', 'batch_size'}
+@pytest.mark.parametrize('recipe', sorted(RECIPES))
+def test_the_whole_batch_is_that_of_the_paper(parsed, recipe):
+    for machine, run in zip(('1p', '8p'), parsed([[recipe, '1p'], [recipe, '8p']])):
+        run = dict(DEFAULTS, **run)
+        assert run['num_devices'] == int(machine[0]) and run['batch_size'] * run['num_devices'] == 32
+
+
+@pytest.mark.parametrize('recipe', sorted(RECIPES))
+def test_the_head_of_a_recipe_has_its_command(recipe):
+    with open(os.path.join(ROOT, 'flags', recipe + '.cfg')) as file:
+        assert '#   python -m edvr.train --flagfile=%s --flagfile=8p ' % recipe in file.read()
 
 
 def test_recipes(runs):
@@ -107,7 +138,7 @@ def test_recipes(runs):
     print('%-20s %8s %6s %6s %5s %5s %7s %-38s %s' % ('recipe', 'channels', 'blocks', 'frames', 'scale', 'patch',
                                                       'steps', 'periods', 'weights'))
     for name, row in sorted(RECIPES.items()):
-        run = runs[name]
+        run = dict(DEFAULTS, **runs[name])
         scale = 1 if run['hr_in'] else run['scale']
         found = (run['channels'], run['num_extract_block'], run['num_reconstruct_block'], run['num_frames'], scale,
                  run['patch_size'], run['learning_rate'], tuple(run['cosine_periods']), tuple(run['restart_weights']))
@@ -124,10 +155,12 @@ def test_recipes(runs):
 @pytest.mark.parametrize('name', ['edvr_m', 'edvr_l_stage2'])
 def test_networks_have_the_published_number_of_parameters(runs, name):
     """The network is one whose parameters test_network counts."""
-    model = ModelConfig(**{field: runs[name][field] for field in ModelConfig.__dataclass_fields__})
+    model = ModelConfig(**{field: value for field, value in runs[name].items()
+                           if field in ModelConfig.__dataclass_fields__})
     count, = [count for options, count in PARAMETERS if ModelConfig(**options) == model]
     np.testing.assert_allclose(count / 1e6, RECIPES[name][-1], rtol=.003)
 
 
 def test_short_ones_are_short(runs):
-    assert all(runs[name]['steps'] <= 5000 for name in ('1p', '8p', 'cpu', '1p_batch4'))
+    assert all(runs[name]['steps'] <= 5000 for name in ('1p', '8p', 'cpu'))
+    assert runs['1p_batch4']['batch_size'] == 4
