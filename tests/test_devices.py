@@ -13,7 +13,8 @@ from npu_fixtures import no_job  # noqa: F401 fixture
 from test_layout import modules
 
 from data_tools.base.errors import UserError
-from edvr.config import ConfigError, RuntimeConfig
+from edvr.config import ConfigError, RanksConfig, RuntimeConfig
+from edvr.config.host import HostConfig
 from edvr.devices import DEVICES, device_of
 from edvr.devices.base import Device
 from edvr.devices.gpu import GpuDevice
@@ -76,6 +77,12 @@ def test_comparisons_of_devices_are_found():
 
 
 # options
+
+@pytest.mark.parametrize('cls', [RuntimeConfig, RanksConfig, HostConfig])
+def test_options_belong_to_devices_that_exist(cls):
+    owners = {name for field in cls.__dataclass_fields__.values() for name in field.metadata['devices']}
+    assert owners and owners <= set(DEVICES)
+
 
 @pytest.mark.parametrize('options, text', [
     (dict(device='tpu'), "device is 'tpu'; it must be one of cpu, gpu, npu"),

@@ -6,7 +6,7 @@ from data_tools.base import paths
 from data_tools.base.config import Config, option
 from data_tools.media.config import MadeLqConfig, ShotConfig
 from data_tools.media.windows import FILLS
-from edvr.devices import DEVICES
+from edvr.devices import DEVICES, KERNELS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RestoreConfig(Config):
                          choices=tuple(DEVICES), common=True, auto=True)
     kernels: str = option('auto', 'operators that compute the network: npu, native (compiled for CPUs), tf (stock '
                           'operations; an exported graph unchanged), auto (the fastest available)',
-                          choices=('auto', 'npu', 'tf', 'native'), former='dcn_impl')
+                          choices=('auto',) + KERNELS, former='dcn_impl')
     exact: bool = option(False, "compute all convolutions by the definition; without, the compiled operators take "
                          "Winograd's way where it is faster, within 1e-5 of the same values in [0, 1]")
     compute: str = option('float32', 'precision of the products: float32; bf16 (bfloat16 factors, float32 sums) is '

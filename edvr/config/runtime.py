@@ -6,7 +6,7 @@ from typing import Iterator
 from data_tools.base import config
 from data_tools.base.config import Config
 from edvr.config.npu import NpuConfig
-from edvr.devices import DEVICES
+from edvr.devices import DEVICES, KERNELS
 
 option = functools.partial(config.option, may_change=True)
 
@@ -22,7 +22,7 @@ class DeviceConfig(Config):
                          choices=tuple(DEVICES), common=True, auto=True)
     kernels: str = option('auto', 'operators that compute the network: npu (Ascend), native (compiled for CPUs, see '
                           'edvr.build_ops), tf (stock operations, everywhere), auto (the fastest that the device and '
-                          'the installation have)', choices=('auto', 'npu', 'tf', 'native'), former='dcn_impl')
+                          'the installation have)', choices=('auto',) + KERNELS, former='dcn_impl')
 
     num_devices: int = option(1, 'devices to train on in each host, each with its own --batch_size; 0 means all of '
                               'the host. On a CPU: processes that train together, to test a job of several devices',

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 DEVICES: dict[str, type[Device]] = {'cpu': CpuDevice, 'gpu': GpuDevice, 'npu': NpuDevice}
 
+# the values of --kernels, beside auto
+KERNELS = tuple(dict.fromkeys(kernels for device in DEVICES.values() for kernels in device.KERNELS))
+
 
 def device_of(config: RuntimeConfig) -> Device:
     """Returns the device that `config` names, with its options."""
