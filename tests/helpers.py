@@ -8,7 +8,8 @@ import tensorflow.compat.v1 as tf
 
 from edvr import checkpoints
 from edvr.config import ModelConfig
-from edvr.network import edvr as network
+from edvr.network import networks
+from edvr.ops.stock import StockOps
 
 TINY = dict(num_frames=3, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
 
@@ -58,7 +59,7 @@ def _save(directory, seed, step, ema, config):
     with tf.Graph().as_default(), session() as running:
         tf.set_random_seed(seed)
         size = 2 * config.size_multiple
-        network.edvr(tf.zeros([1, config.num_frames, size, size, 3]), config)
+        networks.build(config).restore(StockOps(), tf.zeros([1, config.num_frames, size, size, 3]))
         variables = tf.trainable_variables()
         tf.train.get_or_create_global_step()
         averages = tf.train.ExponentialMovingAverage(0.9)

@@ -8,10 +8,11 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.benchmarks import dcn, flops, measure, page, report, restore, step, tiles
+from edvr.benchmarks import dcn, measure, page, report, restore, step, tiles
 from edvr.config import BenchmarkConfig, ConfigError, DataConfig, ModelConfig, RuntimeConfig
 from edvr.config.benchmark import sizes
 from edvr.devices import host_memory
+from edvr.network import networks
 
 TINY = ModelConfig(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
 QUICK = BenchmarkConfig(seconds=0., repeats=1, dcn_size='1x8x9')
@@ -19,8 +20,8 @@ QUICK = BenchmarkConfig(seconds=0., repeats=1, dcn_size='1x8x9')
 
 def test_arithmetic_of_the_default_network():
     config = ModelConfig()
-    assert round(flops.forward_macs(config, 64, 64) / 1e9, 1) == 33.2
-    assert round(flops.forward_macs(config, 180, 320) / 1e9) == 467
+    assert round(networks.macs(config, 64, 64) / 1e9, 1) == 33.2
+    assert round(networks.macs(config, 180, 320) / 1e9) == 467
 
 
 def test_arithmetic_layer_by_layer():
@@ -31,7 +32,7 @@ def test_arithmetic_layer_by_layer():
     pyramid = 9 * 3 * 8 + 2 * conv + 2 * conv / 4 + 2 * conv / 16
     align = (3 * conv + pack) / 16 + (2 * conv + 2 * conv + conv + pack + 2 * conv) * (1 / 4 + 1) + 3 * conv + pack
     rebuild = 8 * 8 + 2 * conv + 4 * conv + 4 * 9 * 8 * 256 + 16 * (9 * 64 * 64 + 9 * 64 * 3)
-    assert flops.forward_macs(config, 8, 12) == 8 * 12 * (pyramid + align + rebuild)
+    assert networks.macs(config, 8, 12) == 8 * 12 * (pyramid + align + rebuild)
 
 
 def test_median_and_calls():
@@ -79,7 +80,7 @@ def test_dcn_and_step_results(monkeypatch):
     assert result['gflops'] * result['ms'] * 1e6 == pytest.approx(3 * 2 * 72 * 9 * 64)
     result = step._measure(QUICK, TINY, DataConfig(batch_size=2, patch_size=8), RuntimeConfig(), 'tf')
     assert set(result) == keys | {'samples_per_s'} and result['implementation'] == 'tf'
-    assert result['gflops'] * result['ms'] * 1e6 == pytest.approx(6 * 2 * flops.forward_macs(TINY, 8, 8))
+    assert result['gflops'] * result['ms'] * 1e6 == pytest.approx(6 * 2 * networks.macs(TINY, 8, 8))
 
 
 def test_ways_to_restore(monkeypatch):

@@ -4,10 +4,13 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from edvr.config import ModelConfig
-from edvr.network.edvr import edvr
-from edvr.ops import conv_cpu, layers, native_library, native_ops
+from edvr.network import networks
+from edvr.ops import conv_cpu, native_library, native_ops
+from edvr.ops.compiled import CompiledOps
+from edvr.ops.stock import StockOps
 
 needs_compiler = pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
+OPS = {'stock': StockOps, 'forward': lambda: StockOps(forward_gradients=True), 'native': CompiledOps}
 # the way, and whether the kernel's gradient is a convolution too
 WAYS = [('forward', False), ('forward', True), pytest.param(('native', False), marks=needs_compiler)]
 
@@ -24,8 +27,7 @@ def gradients(way, dtype, N, H, W, C, cout, size):
     x, weight, grad = rng.randn(N, H, W, C), rng.randn(size, size, C, cout), rng.randn(N, H, W, cout)
     with tf.Graph().as_default() as graph, tf.Session() as session:
         x, weight = tf.constant(x, dtype), tf.constant(weight, dtype)
-        with layers.convolution_gradients(way):
-            y = layers.fused_conv([x], weight)
+        y = OPS[way]().fused_conv([x], weight)
         result = session.run([y] + tf.gradients(y, [x, weight], tf.constant(grad, dtype)))
         return result, {op.type for op in graph.get_operations()}
 
@@ -47,7 +49,7 @@ def test_equals_stock_gradients(way, case):
 NETWORK = ModelConfig(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1, num_frames=3)
 
 
-def network_gradients(way, recompute=False, impl='tf'):
+def network_gradients(way, recompute=False):
     """A small network with offsets that are not zero.
 
     Returns:
@@ -55,8 +57,7 @@ def network_gradients(way, recompute=False, impl='tf'):
     """
     lq = np.random.RandomState(1).rand(1, 3, 8, 12, 3).astype(np.float32)
     with tf.Graph().as_default() as graph, tf.Session() as session:
-        with layers.convolution_gradients(way):
-            outputs = edvr(tf.constant(lq), NETWORK, impl, recompute)
+        outputs = networks.build(NETWORK).restore(OPS[way](), tf.constant(lq), recompute)
         variables, rng = tf.trainable_variables(), np.random.RandomState(2)
         wanted = [outputs.sr] + [outputs.offset_means[name] for name in sorted(outputs.offset_means)]
         wanted += tf.gradients(tf.reduce_sum(tf.square(outputs.sr)), variables)
@@ -81,13 +82,6 @@ def test_network_gradients_are_the_same(way, recompute, stock):
     assert ('EdvrConv' in types) == (way == 'native')
     for value, want in zip(results, stock):
         np.testing.assert_allclose(value, want, rtol=0, atol=2e-4 * max(1, np.abs(want).max()))
-
-
-def test_context_returns_to_what_was_before():
-    assert layers.gradients_way() == 'stock'
-    with pytest.raises(KeyError), layers.convolution_gradients('forward'):
-        raise KeyError
-    assert layers.gradients_way() == 'stock'
 
 
 @needs_compiler
@@ -228,14 +222,6 @@ def test_fused_refuses_wrong_shapes(shapes, block, text):
             session.run(native_ops.conv([x], weight, bias, 1., residual, block))
 
 
-@needs_compiler
-@pytest.mark.parametrize('way', WAYS[1:], indirect=True, ids=str)
-def test_network_of_compiled_operators_is_the_same(way, stock):
-    """All of them together, deformable convolutions included."""
-    for value, want in zip(network_gradients(way, impl='native')[0], stock):
-        np.testing.assert_allclose(value, want, rtol=0, atol=2e-4 * max(1, np.abs(want).max()))
-
-
 WINOGRAD = [dict(channels=(16,), cout=16, H=16, W=16, N=1), dict(channels=(19,), cout=37, H=9, W=14, slope=.125),
             dict(channels=(16, 3, 40), cout=72, H=6, W=11, slope=0., share=2), dict(channels=(16,), cout=18, block=3),
             dict(channels=(17,), cout=3, H=8, W=9, share=4), dict(channels=(32,), cout=24, W=60, block=2),
@@ -289,14 +275,11 @@ def computes(graph):
 
 
 @needs_compiler
-def test_fast_convolutions_are_those_of_the_context():
-    """What is built elsewhere, as for training, is exact."""
+def test_convolutions_are_exact_unless_asked_otherwise():
     x, weight = np.ones((1, 8, 8, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
-    with tf.Graph().as_default() as graph, layers.convolution_gradients('native'):
-        with layers.restoring('fast'):
-            layers.fused_conv([x], weight)
-        assert computes(graph) == [b'fast']
-        layers.fused_conv([x], weight)
+    with tf.Graph().as_default() as graph:
+        for ops in (CompiledOps('fast'), CompiledOps()):
+            ops.fused_conv([x], weight)
         assert computes(graph) == [b'fast', b'exact']
 
 

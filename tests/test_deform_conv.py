@@ -5,9 +5,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 from helpers import session as unoptimized_session
 
-from edvr.ops import deform_conv as module
-from edvr.ops import native_library
-from edvr.ops.deform_conv import deform_conv
+from edvr.ops import kernels, native_library
+from edvr.ops.stock import StockOps
 
 SHAPES = [   # N, H, W, C, C_out, G, K
     (1, 4, 4, 2, 3, 1, 3),
@@ -48,7 +47,7 @@ def run(inputs, G, dtype='float32', dynamic=False, cotangent=None, impl='tf'):
     with tf.Graph().as_default(), unoptimized_session() as session:
         feeds = [tf.placeholder(dtype, [None, None, None, value.shape[3]] if dynamic and index < 3 else value.shape)
                  for index, value in enumerate(inputs)]
-        y = deform_conv(*feeds, deform_groups=G, impl=impl)
+        y = kernels.make_ops(impl).deform_conv2d(*feeds, G)
         fetches = [y] if cotangent is None else [y] + tf.gradients(y, feeds, tf.constant(cotangent, dtype))
         return session.run(fetches, dict(zip(feeds, inputs)))
 
@@ -176,22 +175,22 @@ def test_shapes_that_do_not_fit(change, text):
     with tf.Graph().as_default(), pytest.raises(ValueError, match=text):
         x, offset, mask = (tf.zeros([1, 4, 4, dict(dict(x=4, offset=36, mask=18), **change)[name]])
                            for name in ('x', 'offset', 'mask'))
-        deform_conv(x, offset, mask, tf.zeros([3, 3, 4, 4]), None, 2)
+        StockOps().deform_conv2d(x, offset, mask, tf.zeros([3, 3, 4, 4]), None, 2)
 
 
 def test_groups_that_do_not_divide():
     with tf.Graph().as_default(), pytest.raises(ValueError, match='deform_groups is 3, which does not divide the 4'):
-        deform_conv(tf.zeros([1, 4, 4, 4]), tf.zeros([1, 4, 4, 54]), tf.zeros([1, 4, 4, 27]), tf.zeros([3, 3, 4, 4]),
-                    None, 3)
+        StockOps().deform_conv2d(tf.zeros([1, 4, 4, 4]), tf.zeros([1, 4, 4, 54]), tf.zeros([1, 4, 4, 27]),
+                                 tf.zeros([3, 3, 4, 4]), None, 3)
 
 
-def test_resolve_impl():
-    assert module.resolve_impl('tf', 'npu') == 'tf'
-    assert module.resolve_impl('auto', 'npu') == 'npu'
-    assert module.resolve_impl('auto', 'gpu') == 'tf'
-    assert module.resolve_impl('auto', 'cpu') in ('tf', 'native')
-    with pytest.raises(ValueError, match=r"dcn_impl is 'fast'; it must be one of auto, tf, native, npu"):
-        module.resolve_impl('fast')
+def test_kernels_of_a_device():
+    assert kernels.resolve('tf', 'npu') == 'tf'
+    assert kernels.resolve('auto', 'npu') == 'npu'
+    assert kernels.resolve('auto', 'gpu') == 'tf'
+    assert kernels.resolve('auto', 'cpu') in ('tf', 'native')
+    with pytest.raises(ValueError, match=r"'fast'.* one of auto, tf, native, npu"):
+        kernels.resolve('fast')
 
 
 def test_torchvision_agrees():
@@ -225,7 +224,7 @@ def test_many_points_that_share_pixels_get_the_same_right_gradient_each_time(thr
     with tf.Graph().as_default(), \
             tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=threads)) as session:
         feeds = [tf.placeholder(tf.float32, value.shape) for value in values]
-        gradients = tf.gradients(deform_conv(*feeds, deform_groups=G, impl='tf'), feeds, tf.constant(cotangent))
+        gradients = tf.gradients(StockOps().deform_conv2d(*feeds, G), feeds, tf.constant(cotangent))
         results = [session.run(gradients, dict(zip(feeds, values))) for _ in range(20)]
     for result in results:
         for gradient, first, exact in zip(result, results[0], wanted):

@@ -1,6 +1,5 @@
 """Every kind of exported graph gives what its checkpoint gives, and nothing is written that does not."""
 import copy
-import functools
 import importlib
 import json
 import os
@@ -22,6 +21,7 @@ from edvr.exporting.formats import Frozen
 from edvr.exporting.graphs import WholeGraph
 from edvr.exporting.loading import FrozenGraph
 from edvr.ops import ascend_nodes
+from edvr.ops.stock import StockOps
 
 
 @pytest.fixture(scope='module')
@@ -56,7 +56,7 @@ def shared_reference(checkpoint):
     """`freezing.reference` for this checkpoint that builds its graph once."""
     model, restored = checkpoints.load_model_config(checkpoint), []
     with tf.Graph().as_default() as graph:
-        WholeGraph(model, InterfaceConfig()).build('tf')
+        WholeGraph(model, InterfaceConfig()).build(StockOps())
 
     def reference(prefix, config, batches, use_ema=True):
         assert (prefix, config) == (checkpoint, model)
@@ -74,8 +74,14 @@ def shared_reference(checkpoint):
 @pytest.fixture(scope='module')
 def shared_freeze():
     """`freezing.freeze` that freezes the same graph once."""
-    freeze = functools.lru_cache(maxsize=None)(freezing.freeze)
-    return lambda *args, **kwargs: copy.deepcopy(freeze(*args, **kwargs))
+    frozen, freeze = {}, freezing.freeze
+
+    def shared(prefix, graph, ops, use_ema=True):
+        key = prefix, graph, type(ops), use_ema
+        if key not in frozen:
+            frozen[key] = freeze(prefix, graph, ops, use_ema)
+        return copy.deepcopy(frozen[key])
+    return shared
 
 
 @pytest.fixture
@@ -127,7 +133,7 @@ def test_averaged_weights_are_taken_unless_switched_off(checkpoint, shared_freez
     consts = []
     for use_ema in (True, False):
         graph = WholeGraph(model, InterfaceConfig(batch_size=1, height=16, width=24))
-        graph_def, averaged = shared_freeze(checkpoint, graph, 'tf', use_ema)
+        graph_def, averaged = shared_freeze(checkpoint, graph, StockOps(), use_ema)
         assert averaged == use_ema
         consts.append({node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph_def.node
                        if node.op == 'Const' and node.name.endswith('conv_last/weight')})

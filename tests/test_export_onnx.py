@@ -11,8 +11,9 @@ from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ConfigError
 from edvr.config.export import ExportConfig
-from edvr.exporting import freezing, onnx_network
+from edvr.exporting import freezing
 from edvr.exporting.export_job import export
+from edvr.ops import onnx as onnx_ops
 
 
 def run(checkpoint, path, **options):
@@ -28,8 +29,8 @@ def runtime():
     graph = onnx.helper.make_graph([onnx.helper.make_node('DeformConv', list(names), ['y'])], 'try',
                                    [info(name, float32, shape) for name, shape in names.items()],
                                    [info('y', float32, [1, 1, 1, 1])])
-    model = onnx.helper.make_model(graph, ir_version=onnx_network.IR_VERSION,
-                                   opset_imports=[onnx.helper.make_opsetid('', onnx_network.OPSET)])
+    model = onnx.helper.make_model(graph, ir_version=onnx_ops.IR_VERSION,
+                                   opset_imports=[onnx.helper.make_opsetid('', onnx_ops.OPSET)])
     try:
         runtime.InferenceSession(model.SerializeToString(), providers=['CPUExecutionProvider'])
     except Exception as error:
@@ -65,7 +66,7 @@ def test_networks_and_interfaces(runtime, tmp_path, model, options):
 
 def test_a_file_that_differs_is_not_written(runtime, tmp_path, monkeypatch):
     prefix = tiny_checkpoint(tmp_path / 'train')
-    monkeypatch.setattr(onnx_network, '_SLOPE', .2)
+    monkeypatch.setattr(onnx_ops, 'SLOPES', dict(onnx_ops.SLOPES, lrelu=.2))
     with pytest.raises(UserError, match=r'other values than the checkpoint: max abs difference .*nothing was written'):
         run(prefix, tmp_path / 'EDVR.onnx')
     assert os.listdir(str(tmp_path)) == ['train']

@@ -14,6 +14,7 @@ from edvr import checkpoints
 from edvr.config import RuntimeConfig
 from edvr.devices import device_of
 from edvr.devices.cpu import CpuDevice
+from edvr.network.networks import NETWORKS
 from edvr.training import model_fn, training_run, update_guard
 from edvr.training.hooks.step_hook import Callback, Control, LoopHook
 
@@ -97,7 +98,7 @@ def train(tmp_path, monkeypatch):
 
         def network(*args, **kwargs):
             return (sessions.pop(0) if len(sessions) > 1 else sessions[0])(*args, **kwargs)
-        monkeypatch.setattr(model_fn, 'edvr', network)
+        monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network(network))
         return training_run.Run(*tiny_training.configs(folder, tmp_path / 'run', ema_decay=.9, **fields)).train()
     start.directory = str(tmp_path / 'run')
     return start
@@ -189,7 +190,7 @@ def test_replicas_judge_alike(tmp_path, monkeypatch):
             self.gates.append(report.values['faults'] == 0)
             self.weights.append(report.session.run(self._variables))
 
-    monkeypatch.setattr(model_fn, 'edvr', network)
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network(network))
     model, _, training, _ = tiny_training.configs('', tmp_path / 'run', ema_decay=.9)
     device = device_of(RuntimeConfig(cpu_replicas=2))
     estimator = device.make_estimator(model_fn.make_model_fn(model, training, device), training.model_dir)

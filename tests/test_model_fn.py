@@ -10,8 +10,9 @@ from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.devices import device_of
-from edvr.network import edvr as network
-from edvr.ops import deform_conv
+from edvr.network import networks
+from edvr.ops import deform_conv_stock
+from edvr.ops.stock import StockOps
 from edvr.training import model_fn, warm_start
 
 RUNTIME = RuntimeConfig(kernels='tf')
@@ -32,7 +33,7 @@ def build(mode=tf.estimator.ModeKeys.TRAIN, model=TINY, wait=None, **training):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    monkeypatch.setitem(networks.NETWORKS, 'edvr', tiny_training.as_network())
     with tf.Graph().as_default():
         tf.set_random_seed(1)
         yield
@@ -72,7 +73,7 @@ def test_watched_numbers(tiny, kind, reduction):
 def test_graph_of_the_real_network_is_numeric_and_static(monkeypatch):
     """What an accelerator asks of the training graph: no strings, no Python, no shape left open, no dead variable."""
     # in place of the accelerator's operator; the one of stock operations loops over rows with dynamic shapes
-    monkeypatch.setattr(deform_conv, '_tf', lambda x, offset, mask, weight, groups: (
+    monkeypatch.setattr(deform_conv_stock, 'deform_conv2d', lambda x, offset, mask, weight, groups: (
         tf.nn.conv2d(x, weight, 1, 'SAME') + tf.reduce_mean(offset) + tf.reduce_mean(mask)))
     with tf.Graph().as_default():
         spec = build(ema_decay=.9, clip_norm=1., tsa_only_steps=5, wait=0.)
@@ -106,7 +107,7 @@ def test_evaluation_and_prediction(tiny):
 
 def begin(model, **training):
     """The network's variables as training begins with them, and their averages."""
-    network.edvr(tf.constant(LQ), model)
+    networks.build(model).restore(StockOps(), tf.constant(LQ))
     shadows = model_fn.begin_weights(TrainingConfig(**training))
     return tf.trainable_variables(), shadows
 
@@ -146,7 +147,7 @@ def test_stage_two_initialises_only_its_fusion(tmp_path, capsys):
 
 def test_names_that_training_goes_by_exist_in_the_network():
     with tf.Graph().as_default():
-        network.edvr(tf.constant(LQ), TINY)
+        networks.build(TINY).restore(StockOps(), tf.constant(LQ))
         names = [variable.op.name for variable in tf.trainable_variables()]
     assert sum('conv_offset' in name for name in names) == 8   # weight and bias of l3, l2, l1 and the cascade
     assert any(name.startswith('edvr/fusion/') for name in names)

@@ -7,9 +7,9 @@ from helpers import session as unoptimized_session
 
 from data_tools.base.errors import UserError
 from edvr.config import ConfigError, ModelConfig
-from edvr.network import alignment, fusion, losses, reconstruction
-from edvr.network import edvr as network
+from edvr.network import alignment, fusion, losses, networks, reconstruction
 from edvr.ops import layers
+from edvr.ops.stock import StockOps
 
 TINY = dict(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
 VARIANTS = {
@@ -24,6 +24,9 @@ VARIANTS = {
     'one_group': dict(deform_groups=1),
     'eight_groups': dict(deform_groups=8),
 }
+
+
+OPS = StockOps()
 
 
 def randomise(session, seed=0):
@@ -70,7 +73,7 @@ def test_whole_network(variant):
     for shape in [frames.shape] + [[None, config.num_frames, None, None, 3]] * (variant == 'plain'):
         with tf.Graph().as_default(), unoptimized_session() as session:
             lq = tf.placeholder(tf.uint8, shape)
-            outputs = network.edvr(lq, config)
+            outputs = networks.build(config).restore(OPS, lq)
             reference = numpy_edvr.Network(randomise(session), config)
             sr, means = session.run([outputs.sr, outputs.offset_means], {lq: frames})
         assert sr.shape == (2, size[0] * config.upscale, size[1] * config.upscale, 3)
@@ -88,7 +91,7 @@ def test_pyramid(predeblur, hr_in):
     config = ModelConfig(**dict(TINY, with_predeblur=predeblur, hr_in=hr_in))
     frames = np.random.RandomState(0).rand(2, 32, 16, 3)
     with tf.Graph().as_default(), unoptimized_session() as session:
-        levels = network.extract_features(tf.constant(frames, tf.float32), config)
+        levels = networks.build(config).extract_features(OPS, tf.constant(frames, tf.float32))
         reference = numpy_edvr.Network(randomise(session), config)
         results = session.run(levels)
     for result, wanted in zip(results, reference.pyramid(frames)):
@@ -99,7 +102,7 @@ def test_alignment():
     config = ModelConfig(num_frames=3, **TINY)
     random = np.random.RandomState(0)
     levels = [random.randn(1, 3, 8 // n, 12 // n, 8) for n in (1, 2, 4)]
-    results, reference = run_stage(lambda *x: alignment.align(x, config)[0], levels, config)
+    results, reference = run_stage(lambda *x: alignment.align(OPS, x, config)[0], levels, config)
     close(results, reference.align([level[0] for level in levels])[0][None], 1e-4)
 
 
@@ -107,7 +110,7 @@ def test_alignment():
 def test_fusion(with_tsa):
     config = ModelConfig(**dict(TINY, with_tsa=with_tsa))
     aligned = np.random.RandomState(0).randn(2, 5, 8, 12, 8)
-    results, reference = run_stage(lambda x: fusion.fuse(x, config), [aligned], config)
+    results, reference = run_stage(lambda x: fusion.fuse(OPS, x, config), [aligned], config)
     close(results, np.concatenate([reference.fuse(each) for each in aligned]))
 
 
@@ -117,7 +120,10 @@ def test_reconstruction(variant):
     random = np.random.RandomState(0)
     centre = random.rand(2, *((16, 24, 3) if config.hr_in else (4, 6, 3)))
     feature = random.randn(2, 4, 6, 8)
-    results, reference = run_stage(lambda x, y: reconstruction.reconstruct(x, y, config), [feature, centre], config)
+
+    def reconstruct(x, y):
+        return reconstruction.upsample_to_output(OPS, reconstruction.trunk(OPS, x, config), y, config)
+    results, reference = run_stage(reconstruct, [feature, centre], config)
     close(results, reference.reconstruct(feature, centre))
 
 
@@ -195,20 +201,21 @@ PARAMETERS = [
 def test_parameters(options, count):
     config = ModelConfig(**options)
     with tf.Graph().as_default():
-        network.edvr(tf.placeholder(tf.uint8, [1, config.num_frames, 16, 16, 3]), config)
+        networks.build(config).restore(OPS, tf.placeholder(tf.uint8, [1, config.num_frames, 16, 16, 3]))
         variables = tf.trainable_variables()
         assert sum(np.prod(variable.shape.as_list()) for variable in variables) == count
         assert all(variable.op.name.startswith('edvr/') for variable in variables)
         offsets = [variable for variable in variables if 'conv_offset' in variable.op.name]
         assert len(offsets) == 8
+        assert {variable.op.name: tuple(variable.shape.as_list())
+                for variable in variables} == networks.variable_shapes(config)
         assert any(variable.op.name.startswith('edvr/fusion/') for variable in variables)
 
 
 def training_graph(num_frames, recompute=False, as_forward=False, channels=8):
     config = ModelConfig(**dict(TINY, channels=channels, num_frames=num_frames))
-    with layers.convolution_gradients('forward' if as_forward else 'stock'):
-        lq = tf.placeholder(tf.uint8, [2, num_frames, 8, 8, 3])
-        sr = network.edvr(lq, config, recompute_alignment=recompute).sr
+    lq = tf.placeholder(tf.uint8, [2, num_frames, 8, 8, 3])
+    sr = networks.build(config).restore(StockOps(forward_gradients=as_forward), lq, recompute).sr
     gradients = tf.gradients(losses.loss(sr, tf.zeros([2, 32, 32, 3])), tf.trainable_variables())
     return lq, sr, gradients
 
@@ -256,7 +263,8 @@ def test_recomputing_keeps_nothing_of_the_alignment():
 def test_starts_as_the_reference_does():
     with tf.Graph().as_default(), unoptimized_session() as session:
         tf.set_random_seed(1)
-        network.edvr(tf.zeros([1, 5, 8, 8, 3], tf.uint8), ModelConfig(num_extract_block=1, num_reconstruct_block=1))
+        config = ModelConfig(num_extract_block=1, num_reconstruct_block=1)
+        networks.build(config).restore(OPS, tf.zeros([1, 5, 8, 8, 3], tf.uint8))
         session.run(tf.global_variables_initializer())
         values = {variable.op.name: value for variable, value in
                   zip(tf.trainable_variables(), session.run(tf.trainable_variables()))}
@@ -285,7 +293,7 @@ def test_starts_as_the_reference_does():
 ])
 def test_sizes_that_do_not_fit(shape, options, text):
     with tf.Graph().as_default(), pytest.raises(UserError, match=text):
-        network.edvr(tf.placeholder(tf.uint8, shape), ModelConfig(**dict(TINY, **options)))
+        networks.build(ModelConfig(**dict(TINY, **options))).restore(OPS, tf.placeholder(tf.uint8, shape))
 
 
 @pytest.mark.parametrize('options, text', [

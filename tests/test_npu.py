@@ -21,7 +21,9 @@ from edvr.data.input_pipeline import train_dataset
 from edvr.devices import adapter, adapter_options, device_of, startup_checks
 from edvr.launch import rank_table
 from edvr.network import losses
-from edvr.ops.deform_conv import deform_conv
+from edvr.network.edvr import Edvr
+from edvr.network.networks import NETWORKS
+from edvr.ops import kernels
 from edvr.restore.restorer import Restorer
 from edvr.training import model_fn, update_guard
 from edvr.training.training_run import Run
@@ -304,8 +306,9 @@ def test_deformable_convolution_equals_the_portable_one(npu):  # noqa: F811
         inputs = [tf.constant(value, tf.float32) for value in (x, offset, mask, weight)]
         results = {}
         for impl in ('npu', 'tf'):
-            y = deform_conv(*inputs, bias=tf.ones([3]), deform_groups=G, impl=impl)
-            again = deform_conv(y, inputs[1][..., :18], inputs[2][..., :9], tf.ones([3, 3, 3, 2]), None, 1, impl)
+            ops = kernels.make_ops(impl, 'npu')
+            y = ops.deform_conv2d(*inputs, tf.ones([3]), G)
+            again = ops.deform_conv2d(y, inputs[1][..., :18], inputs[2][..., :9], tf.ones([3, 3, 3, 2]), None, 1)
             loss = tf.reduce_sum(tf.sin(again))
             results[impl] = session.run([y, again] + tf.gradients(loss, inputs))
     for ours, portable in zip(results['npu'], results['tf']):
@@ -392,7 +395,7 @@ def test_one_rank_trains(npu, tmp_path):  # noqa: F811
 
 @pytest.fixture
 def tiny(npu, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
 
 
 @pytest.fixture(scope='module')
@@ -403,7 +406,7 @@ def uninterrupted(tmp_path_factory):
         patch.syspath_prepend(DOUBLE)
         patch.setenv('JOB_ID', 'test')
         patch.setenv('RANK_SIZE', '1')
-        patch.setattr(model_fn, 'edvr', tiny_training.network)
+        patch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
         directory = tmp_path_factory.mktemp('uninterrupted')
         train(directory)
         forget_bridge()
@@ -469,15 +472,18 @@ def test_what_is_judged_and_shown_keeps_float32(npu, monkeypatch, scale):  # noq
     """Sums of loss, PSNR, norm and offsets, means over ranks, schedule and gate: float16 ends at 65504."""
     monkeypatch.setenv('RANK_SIZE', '2')
     monkeypatch.setenv('RANK_ID', '0')
-    computed, network, norm = [], model_fn.edvr, model_fn.optimizer.global_norm
+    computed, norm = [], model_fn.optimizer.global_norm
 
-    def remembered(*args):
-        outputs = network(*args)
+    class Remembered(Edvr):
+        def restore(self, *args):
+            return remembered(super().restore(*args))
+
+    def remembered(outputs):
         measured = [mean.op.inputs[0].op.inputs[0] for mean in outputs.offset_means.values()]   # of Mean and Abs
         computed.extend([outputs.sr] + measured)
         return outputs
 
-    monkeypatch.setattr(model_fn, 'edvr', remembered)
+    monkeypatch.setitem(NETWORKS, 'edvr', Remembered)
     monkeypatch.setattr(model_fn.optimizer, 'global_norm', lambda pairs, rates: computed.extend(
         gradient for gradient, _ in pairs) or norm(pairs, rates))
     with tf.Graph().as_default():
@@ -527,7 +533,7 @@ def test_an_overflow_on_the_other_rank_lowers_the_scale_here_too(npu, monkeypatc
             others[0] += 1
         return [combine(reduction, pair) for pair in zip(arrays, others)]
     monkeypatch.setattr(bridge('hccl.hccl_ops'), 'transport', transport)
-    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
     runtime = NPU.replace(loss_scale='dynamic', loss_scale_value=8., loss_scale_growth_steps=2)
     seen, weights = [], []
     with tf.Graph().as_default(), tf.Session() as session:

@@ -10,7 +10,7 @@ from npu_fixtures import no_job  # noqa: F401 fixture
 from training_runs import PROGRAM, environment, steps, tensors
 
 from edvr.launch import addresses, rendezvous
-from edvr.training import model_fn
+from edvr.network.networks import NETWORKS
 from edvr.training.training_run import Run
 
 OPTIONS = dict(save_every=1, cosine_periods=(4,), ema_decay=.9)
@@ -36,7 +36,7 @@ def test_two_ranks_then_one_with_the_same_whole_batch(no_job, folder, tmp_path, 
     assert (run / 'logs' / 'rank_1.log').read_text().startswith('rank 1 of 2; rank 0 reports')
     before = tensors(run)
     assert before['global_step'] == 2
-    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
     assert Run(*tiny_training.configs(folder, run, batch_size=2, steps=4, **OPTIONS)).train() == 0
     output = capsys.readouterr().out
     assert ('the same whole batch on another number of devices: 2 (1 x --batch_size=2), was 2 (2 x --batch_size=1)'

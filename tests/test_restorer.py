@@ -20,6 +20,7 @@ from edvr.config import ModelConfig
 from edvr.config.export import ExportConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.exporting.export_job import export
+from edvr.network import networks
 from edvr.ops import layers, native_library
 from edvr.restore import ensemble, memory, strips
 from edvr.restore.engine import CheckpointEngine
@@ -64,7 +65,7 @@ def whole_windows(engine, frames, fill='reflection_circle'):
     """Every window on its own, through the undivided graph, all frames of a window at once."""
     if not hasattr(engine, 'whole'):
         with engine._graph.as_default():
-            engine.whole = WholeWindow(tf.uint8, engine.config, engine._impl)
+            engine.whole = WholeWindow(networks.build(engine.config), engine._ops, tf.uint8)
     windows = [window_indices(i, len(frames), engine.config.num_frames, fill) for i in range(len(frames))]
     return np.stack([engine.whole.restore_window(engine._session.run, frames[window]) for window in windows])
 

@@ -5,8 +5,8 @@ import tensorflow.compat.v1 as tf
 from helpers import session as unoptimized_session
 
 from edvr.config import ModelConfig
-from edvr.network import edvr as network
-from edvr.ops import native_library
+from edvr.network import networks
+from edvr.ops import kernels, native_library
 from edvr.restore import strips
 
 TINY = dict(channels=16, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
@@ -31,7 +31,8 @@ def test_strips_give_the_whole_image(options, dcn_impl, monkeypatch):
     x, centre = random.randn(1, height, 20, 16), random.rand(1, ratio * height, ratio * 20, 3)
     with tf.Graph().as_default(), unoptimized_session() as session:
         inputs = tf.placeholder(tf.float32, [1, None, None, 16]), tf.placeholder(tf.float32, [1, None, None, 3])
-        sr = network.enlarge(*inputs, config, dcn_impl)
+        network = networks.build(config)
+        sr = network.upsample_to_output(kernels.make_ops(dcn_impl), *inputs)
         session.run(tf.global_variables_initializer())
 
         def function(*values):
@@ -41,7 +42,7 @@ def test_strips_give_the_whole_image(options, dcn_impl, monkeypatch):
         for small in (2 ** 16, 0):
             calls = []
             monkeypatch.setattr(strips, '_SMALL', small)
-            results.append(strips.compute(function, x, centre))
+            results.append(strips.compute(function, x, centre, network.HALO_ROWS))
     assert calls == [16, 20, 20, 12]   # strips of 12, 12, 12 and 8 rows with 4 rows of each neighbour
     np.testing.assert_allclose(results[1], results[0], atol=2e-6, rtol=0)
     assert results[0].shape == (config.upscale * ratio * height, config.upscale * ratio * 20, 3)

@@ -13,7 +13,7 @@ from training_runs import steps
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
-from edvr.training import model_fn
+from edvr.network.networks import NETWORKS
 from edvr.training.training_run import Run
 
 
@@ -108,7 +108,7 @@ def test_all_problems_are_reported_together(folder, tmp_path):
 
 
 def test_changed_configuration_and_override(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
     schedule = dict(cosine_periods=(9,))
     assert Run(*tiny_training.configs(folder, tmp_path, steps=2, **schedule)).train() == 0
     with pytest.raises(UserError, match=r'beta2 was 0.99, is 0.9. .*--override_config'):
@@ -120,19 +120,20 @@ def test_changed_configuration_and_override(folder, tmp_path, monkeypatch, capsy
 
 
 def test_options_of_a_run_without_checkpoint_may_change(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
     Run(*tiny_training.configs(folder, tmp_path / 'first', steps=1)).train()
     second = functools.partial(tiny_training.configs, folder, tmp_path / 'second', init_from=str(tmp_path / 'first'))
-    monkeypatch.setattr(model_fn, 'edvr', lambda *args, **kwargs: tiny_training.network(*args, **kwargs, width=4))
+    narrow = functools.partial(tiny_training.network, width=4)
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network(narrow))
     with pytest.raises(UserError, match='network is another one'):
         Run(*second(steps=1, batch_size=1)).train()
-    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
     assert Run(*second(steps=1, batch_size=2)).train() == 0
     assert 'overridden' not in capsys.readouterr().out
 
 
 def test_cut_checkpoint_is_not_picked_up(folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
     configuration = tiny_training.configs(folder, tmp_path, steps=4, save_every=2)
     Run(*configuration).train()
     with open(str(tmp_path / 'model.ckpt-4.data-00000-of-00001'), 'r+b') as file:
@@ -145,7 +146,7 @@ def test_cut_checkpoint_is_not_picked_up(folder, tmp_path, monkeypatch, capsys):
 
 
 def test_damaged_record_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(model_fn, 'edvr', tiny_training.network)
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
     damaged = tiny_training.make_set(tmp_path / 'set')
     shard = sorted((tmp_path / 'set').glob('*.tfrecord'))[0]
     flip_byte(str(shard), -100)   # in the last record

@@ -17,8 +17,8 @@ from conftest import ROOT
 from data_tools.record import record_format
 from data_tools.record.manifest import Manifest, Shard, shard_name
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.network import edvr as edvr_network
-from edvr.network.edvr import Outputs
+from edvr.network import networks
+from edvr.network.base import Network, Outputs
 from edvr.training import model_fn
 
 FRAMES = 3
@@ -67,8 +67,8 @@ def arguments(folder, model_dir, **training):
     return ['--%s=%s' % item for item in values.items()]
 
 
-def network(lq, config, dcn_impl='tf', recompute_alignment=False, spoil=lambda sr: sr, width=8):
-    """Replaces `edvr.network.edvr.edvr`; it has variables of each kind that training treats differently."""
+def network(lq, config, spoil=lambda sr: sr, width=8):
+    """Restores as a network does; it has variables of each kind that training treats differently: Outputs."""
     x = tf.cast(lq[:, config.num_frames // 2], tf.float32) / 255.
     with tf.variable_scope('edvr', reuse=tf.AUTO_REUSE):
         weights = [tf.get_variable(name, shape, tf.float32, tf.random_normal_initializer(0., .1))
@@ -86,8 +86,8 @@ def spoiled_at(first, last, value=float('nan'), where='sr', some=False):
 
     With `some` only for about half of the batches: other batches, as after a rollback, may be good.
     """
-    def spoiled(lq, *args, **kwargs):
-        outputs = network(lq, *args, **kwargs)
+    def spoiled(lq, config):
+        outputs = network(lq, config)
         step = tf.train.get_global_step().read_value() + 1
         bad = tf.logical_and(step >= first, step <= last)
         if some:
@@ -99,16 +99,36 @@ def spoiled_at(first, last, value=float('nan'), where='sr', some=False):
     return spoiled
 
 
+def as_network(function=network):
+    """Makes an entry of `NETWORKS` of function(lq, config) -> Outputs; its features are the frames."""
+    class Tiny(Network):
+        def restore(self, ops, lq, recompute=False):
+            return function(lq, self.config)
+
+        def extract_features(self, ops, frames):
+            return (tf.cast(frames, tf.float32),)
+
+        def restore_features(self, ops, features, centre, recompute=False):
+            return function(features[0], self.config)
+
+        def frame_stages(self):
+            return []
+
+        def trunk(self, ops, frames):
+            return function(tf.stack([frame for frame, in frames], axis=1), self.config).sr
+
+        def upsample_to_output(self, ops, x, centre):
+            return x
+    return Tiny
+
+
 def main():
     chosen, span = network, os.environ.get('TINY_TRAINING_NAN')
     if span:
         span, _, condition = span.partition(':')
         first, last = (span.split('-') * 2)[:2]
         chosen = spoiled_at(int(first), int(last), some=condition == 'some')
-    model_fn.edvr = chosen
-    # the same network for validation, which computes the features of each frame by itself
-    edvr_network.extract_features = lambda frames, config, impl: (tf.cast(frames, tf.float32),)
-    edvr_network.restore_features = lambda stacks, centre, config, impl: network(stacks[0], config)
+    networks.NETWORKS['edvr'] = as_network(chosen)
     disturbance.apply(os.environ.get('TINY_TRAINING_FAULT'))
     pause = float(os.environ.get('TINY_TRAINING_SLEEP', 0))
     if pause:

@@ -5,10 +5,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.benchmarks import flops, measure
+from edvr.benchmarks import measure
 from edvr.config.benchmark import sizes
 from edvr.devices import device_of
-from edvr.ops.deform_conv import deform_conv, resolve_impl
+from edvr.ops import kernels
 
 POINTS = 9
 
@@ -47,13 +47,13 @@ def _arguments(benchmark, model):
 def _result(benchmark, model, implementation, training, seconds, peak):
     N, H, W = sizes(benchmark.dcn_size)
     C, G = model.channels, model.deform_groups
-    work = 2 * flops.deform_conv_macs(N * H * W, C, C, POINTS) * (flops.TRAINING_FACTOR if training else 1)
+    work = 2 * N * H * W * POINTS * C * C * (measure.TRAINING_FACTOR if training else 1)
     return dict(what='dcn training' if training else 'dcn forward', implementation=implementation,
                 shape='x [%d, %d, %d, %d], G=%d' % (N, H, W, C, G), **measure.rates(seconds, work, peak))
 
 
 def _tensorflow(benchmark, model, runtime, implementation, training):
-    impl, config = resolve_impl(implementation, runtime.device), device_of(runtime).session_config()
+    impl, config = kernels.resolve(implementation, runtime.device), device_of(runtime).session_config()
     peak = measure.matmul_peak(runtime)
     with tf.Graph().as_default(), tf.Session(config=config) as session:
         arguments = []
@@ -61,7 +61,7 @@ def _tensorflow(benchmark, model, runtime, implementation, training):
             place = tf.placeholder(tf.float32, value.shape)
             arguments.append(tf.Variable(place, trainable=False))
             session.run(arguments[-1].initializer, {place: value})
-        out = deform_conv(*arguments, deform_groups=model.deform_groups, impl=impl)
+        out = kernels.make_ops(impl, runtime.device).deform_conv2d(*arguments, model.deform_groups)
         wanted = [out] + (tf.gradients(out, arguments, tf.ones_like(out)) if training else [])
         # one element of each result: all are computed, little is copied out
         call = session.make_callable(tf.stack([tensor[(0,) * tensor.shape.ndims] for tensor in wanted]))

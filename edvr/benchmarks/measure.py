@@ -14,6 +14,7 @@ from data_tools.base.errors import UserError
 from edvr.devices import DEVICES, device_of, host_memory
 from edvr.ops import native_library, native_ops
 
+TRAINING_FACTOR = 3   # forward, gradient to the inputs, gradient to the weights: each as much work as the first
 PEAK_SIZE = 2048   # side of the square matrices whose product shows the peak
 BLAS_VARIABLES = ('OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'OMP_NUM_THREADS')
 

@@ -17,7 +17,7 @@ from edvr.benchmarks.step import train_op
 from edvr.config import TrainingConfig
 from edvr.data.input_pipeline import train_dataset
 from edvr.devices import device_of
-from edvr.ops.deform_conv import resolve_impl
+from edvr.ops import kernels
 from edvr.tensorboard.run_events import RunEvents
 from edvr.training.hooks import input_wait
 from edvr.training.hooks.guard_hook import Guard
@@ -44,7 +44,7 @@ def run(benchmark, model, data, runtime):
 
 def _measure(benchmark, model, data, runtime):
     tf.logging.set_verbosity(tf.logging.ERROR)   # the Estimator's classes warn about their own deprecation
-    impl = resolve_impl(runtime.kernels, runtime.device)
+    impl = kernels.resolve(runtime.kernels, runtime.device)
     with contextlib.ExitStack() as stack:
         bare = stack.enter_context(_bare(model, data, runtime, impl, benchmark.recompute_alignment))
         whole = stack.enter_context(_whole(model, data, runtime, benchmark.recompute_alignment))
@@ -71,7 +71,7 @@ def _seconds(call):
 def _bare(model, data, runtime, impl, recompute):
     """A function that makes one update and nothing else."""
     with tf.Graph().as_default(), tf.Session(config=device_of(runtime).session_config()) as session:
-        step = train_op(model, impl, data.batch_size, data.patch_size, recompute)
+        step = train_op(model, kernels.make_ops(impl, runtime.device), data.batch_size, data.patch_size, recompute)
         session.run(tf.global_variables_initializer())
         yield session.make_callable(step)
 

@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from edvr import checkpoints
-from edvr.benchmarks import flops, measure
+from edvr.benchmarks import measure
 from edvr.config.benchmark import sizes
-from edvr.network.edvr import edvr
-from edvr.ops import native_library
-from edvr.ops.deform_conv import resolve_impl
+from edvr.network import networks
+from edvr.ops import kernels, native_library
+from edvr.ops.stock import StockOps
 from edvr.restore.restorer import Restorer
 from edvr.restore.tiling import padded_size
 
@@ -37,7 +37,7 @@ def run(benchmark, model, data, runtime):
     """
     results = []
     for implementation in benchmark.compare or (runtime.kernels,):
-        impl = resolve_impl(implementation, runtime.device)
+        impl = kernels.resolve(implementation, runtime.device)
         results += [_both(benchmark, model, runtime, impl, compute) for compute in _ways(impl)]
     return results
 
@@ -71,9 +71,9 @@ def _measure(benchmark, model, runtime, impl, compute, cached):
         seconds = measure.median_seconds(lambda: next(restored), benchmark.seconds, benchmark.repeats,
                                          warm_up=model.num_frames // 2 + 2)
     padded = padded_size(height, width, model.size_multiple)
-    macs = flops.forward_macs(model, *padded)
+    macs = networks.macs(model, *padded)
     if cached:
-        macs -= (model.num_frames - 1) * flops.extraction_macs(model, *padded)
+        macs -= (model.num_frames - 1) * networks.extraction_macs(model, *padded)
     rates = measure.rates(seconds, 2 * macs, peak)
     name = ' '.join([impl] + ['exact' if value is True else value for value in compute.values()])
     return dict(rates, what='restore', implementation=name, shape=shape(model, height, width),
@@ -105,7 +105,7 @@ def _random_checkpoint(folder, model):
     rng, side = np.random.RandomState(0), model.size_multiple
     checkpoints.save_model_config(folder, model)
     with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={'GPU': 0})) as session:
-        edvr(tf.zeros([1, model.num_frames, side, side, 3]), model)
+        networks.build(model).restore(StockOps(), tf.zeros([1, model.num_frames, side, side, 3]))
         session.run(tf.global_variables_initializer())
         offsets = [variable for variable in tf.global_variables() if 'conv_offset' in variable.op.name]
         session.run([variable.initializer for variable in offsets],

@@ -2,12 +2,10 @@
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from edvr.benchmarks import flops, measure
-from edvr.devices import DEVICES, device_of
-from edvr.network import losses
-from edvr.network.edvr import edvr
-from edvr.ops.deform_conv import resolve_impl
-from edvr.ops.layers import convolution_gradients
+from edvr.benchmarks import measure
+from edvr.devices import device_of
+from edvr.network import losses, networks
+from edvr.ops import kernels
 
 
 def run(benchmark, model, data, runtime):
@@ -26,16 +24,14 @@ def run(benchmark, model, data, runtime):
             for implementation in benchmark.compare or (runtime.kernels,)]
 
 
-def train_op(model, impl, batch_size, patch_size, recompute_alignment=False, gradients='forward'):
+def train_op(model, ops, batch_size, patch_size, recompute_alignment=False):
     """A training step on random samples that lie in memory, in the default graph.
 
     Args:
       model: ModelConfig.
-      impl: 'native', 'tf' or 'npu'.
+      ops: the operations of the network.
       batch_size, patch_size: ints.
-      recompute_alignment: bool, as in `network.edvr`.
-      gradients: way of `layers.convolution_gradients`.
-
+      recompute_alignment: bool, `recompute` of `Network.restore`.
     Returns:
       A tensor whose evaluation makes one update: the loss, float32 [].
     """
@@ -44,8 +40,7 @@ def train_op(model, impl, batch_size, patch_size, recompute_alignment=False, gra
     gt = rng.randint(0, 256, (batch_size, model.upscale * size, model.upscale * size, 3)).astype(np.uint8)
     # variables, because constants would be folded into the graph
     lq, gt = (tf.get_variable(name, initializer=value, trainable=False) for name, value in (('lq', lq), ('gt', gt)))
-    with convolution_gradients(gradients):
-        outputs = edvr(tf.identity(lq), model, impl, recompute_alignment)
+    outputs = networks.build(model).restore(ops, tf.identity(lq), recompute_alignment)
     loss = losses.loss(outputs.sr, tf.identity(gt))
     update = tf.train.AdamOptimizer(4e-4, .9, .99).minimize(loss)
     with tf.control_dependencies([update]):
@@ -53,15 +48,14 @@ def train_op(model, impl, batch_size, patch_size, recompute_alignment=False, gra
 
 
 def _measure(benchmark, model, data, runtime, implementation):
-    impl, config = resolve_impl(implementation, runtime.device), device_of(runtime).session_config()
+    impl, config = kernels.resolve(implementation, runtime.device), device_of(runtime).session_config()
     batch, patch = data.batch_size, data.patch_size
     peak = measure.matmul_peak(runtime)
     with tf.Graph().as_default(), tf.Session(config=config) as session:
-        step = train_op(model, impl, batch, patch, benchmark.recompute_alignment,
-                        'forward' if DEVICES[runtime.device].ON_HOST else 'stock')
+        step = train_op(model, kernels.make_ops(impl, runtime.device), batch, patch, benchmark.recompute_alignment)
         session.run(tf.global_variables_initializer())
         seconds = measure.median_seconds(session.make_callable(step), benchmark.seconds, benchmark.repeats)
-    work = 2 * flops.TRAINING_FACTOR * batch * flops.forward_macs(model, patch, patch)
+    work = 2 * measure.TRAINING_FACTOR * batch * networks.macs(model, patch, patch)
     shape = 'lq [%d, %d, %d, %d, 3], C=%d, G=%d' % (batch, model.num_frames, patch, patch, model.channels,
                                                   model.deform_groups)
     return dict(what='step', implementation=impl, shape=shape, samples_per_s=batch / seconds,

@@ -10,8 +10,9 @@ from edvr.config.export import OPEN
 from edvr.devices.adapter import MAX_WIDTH
 from edvr.exporting import verification
 from edvr.exporting.graphs import OUTPUT, Graph
+from edvr.network import networks
 from edvr.ops import ascend_nodes
-from edvr.ops.deform_conv import deform_conv
+from edvr.ops.stock import StockOps
 
 KERNEL = 3              # width of the network's deformable convolutions
 LIMIT = 1e-5            # difference from the same network in stock operations
@@ -37,7 +38,7 @@ _DCN = ('/dcn_pack/', '/cas_dcnpack/')   # scopes of the deformable convolutions
 
 def check_width(model: ModelConfig, width: int) -> None:
     """Raises UserError for input wider than the limit of the operator; width: pixels."""
-    reduction = model.size_multiple // 4   # hr_in: features have a quarter of the size of the input
+    reduction = networks.feature_reduction(model)
     limit = MAX_WIDTH // KERNEL
     if width > limit * reduction:
         of_input = ', which for this network is a width of %d' % (limit * reduction) if reduction > 1 else ''
@@ -159,7 +160,7 @@ def _stock_pair(operator, tensor, weight):
     """[N, H, W, C_out]: the result of an operator and its convolution, in stock operations."""
     G, K = operator.attr['deformable_groups'].i, operator.attr['ksize'].list.i[0]
     offset, mask = tf.split(tensor(operator.input[1]), [2 * G * K * K, G * K * K], axis=-1)
-    return deform_conv(tensor(operator.input[0]), offset, mask, weight, None, G)
+    return StockOps().deform_conv2d(tensor(operator.input[0]), offset, mask, weight, None, G)
 
 
 def atc_command(path: str, graph: Graph, soc_version: str) -> typing.Optional[str]:

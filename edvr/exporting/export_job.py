@@ -12,7 +12,8 @@ from edvr.exporting import ascend, description, freezing, publishing, verificati
 from edvr.exporting.formats import FORMATS
 from edvr.exporting.graphs import PARTS
 from edvr.ops import ascend_nodes
-from edvr.ops.deform_conv import EXPORTED
+from edvr.ops.ascend import exported_ops
+from edvr.ops.stock import StockOps
 
 
 def export(config: ExportConfig, log: typing.Callable[[str], None] = print) -> dict:
@@ -37,7 +38,7 @@ def export(config: ExportConfig, log: typing.Callable[[str], None] = print) -> d
     graphs, averaged = {}, False
     for kind in destination.kinds:
         graph = kind(model, config.interface)
-        graphs[graph], averaged = freezing.freeze(prefix, graph, 'tf', config.use_ema)
+        graphs[graph], averaged = freezing.freeze(prefix, graph, StockOps(), config.use_ema)
     facts = dict(checkpoint=os.path.basename(prefix), moving_average=averaged, tensorflow=tf.__version__,
                  dcn_impl='onnx' if config.format == 'onnx' else config.kernels)
     with publishing.draft_folder(path) as folder:
@@ -100,7 +101,8 @@ def _for_ascend(prefix, stock, feeds, config, log):
     """
     graphs = dict(stock)   # without deformable convolutions a graph is the same for all targets
     deformable = next(graph for graph in stock if graph.DEFORMABLE)
-    graphs[deformable] = ascend_nodes.complete(freezing.freeze(prefix, deformable, EXPORTED, config.use_ema)[0])
+    graph_def, _ = freezing.freeze(prefix, deformable, exported_ops(), config.use_ema)
+    graphs[deformable] = ascend_nodes.complete(graph_def)
     for graph, graph_def in graphs.items():
         ascend.check_nodes(graph_def, graph.DEFORMABLE)
         ascend.check_against(graph_def, stock[graph])

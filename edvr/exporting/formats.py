@@ -6,9 +6,12 @@ import typing
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.exporting import ascend, description, loading, onnx_network
+from edvr.config.export import OPEN
+from edvr.exporting import ascend, description, loading
 from edvr.exporting.graphs import Graph, no_deprecations
 from edvr.exporting.loading import FrozenGraph, FrozenParts, WindowGraph
+from edvr.network import networks
+from edvr.ops.onnx import IR_VERSION, OPSET, OnnxOps
 
 Runnable = typing.Union[FrozenGraph, FrozenParts, 'OnnxGraph']
 
@@ -65,16 +68,34 @@ class Onnx(Frozen):
         onnx = _package('onnx')
         weights = {node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph_def.node
                    if node.op == 'Const' and node.name.endswith(('/weight', '/bias'))}
-        proto = onnx_network.model_proto(onnx, weights, graph.model, graph.interface)
+        proto = _model_proto(onnx, weights, graph)
         onnx.checker.check_model(proto, full_check=True)
         with open(path, 'wb') as file:
             file.write(proto.SerializeToString(deterministic=True))
 
     def facts(self, path, graph, graph_def, soc_version):
-        return dict(opset=onnx_network.OPSET)
+        return dict(opset=OPSET)
 
     def load(self, files, graph):
         return OnnxGraph(files.graphs[0], graph)
+
+
+def _model_proto(onnx, weights, graph):
+    """Builds the ONNX model of a WholeGraph with weights, dict of float32 arrays by the names of variables."""
+    ops, (given,), (restored,) = OnnxOps(onnx, weights), graph.inputs, graph.outputs
+    shape = [None if size == OPEN else size for size in given.shape]
+    lq = ops.input(given.name, shape, given.dtype, graph.model.num_frames)
+    ops.output(networks.build(graph.model).restore(ops, lq).sr, restored.name, restored.dtype)
+
+    def info(end, axes):
+        types = {'uint8': onnx.TensorProto.UINT8, 'float32': onnx.TensorProto.FLOAT}
+        sizes = [axis if size == OPEN else size for axis, size in zip(axes, end.shape)]
+        return onnx.helper.make_tensor_value_info(end.name, types[end.dtype], sizes)
+
+    proto = onnx.helper.make_graph(ops.nodes, 'EDVR', [info(given, given.axes.split())],
+                                   [info(restored, ['N', 'sH', 'sW', 'C'])], ops.constants)
+    return onnx.helper.make_model(proto, producer_name='edvr', ir_version=IR_VERSION,
+                                  opset_imports=[onnx.helper.make_opsetid('', OPSET)])
 
 
 FORMATS = dict(frozen=Frozen(), saved_model=SavedModel(), onnx=Onnx())   # the names of config.export.FORMATS

@@ -10,15 +10,17 @@ from edvr.config import ModelConfig, RuntimeConfig
 from edvr.config.export import InterfaceConfig
 from edvr.devices import device_of
 from edvr.exporting.graphs import INPUT, OUTPUT, Graph, WholeGraph, no_deprecations
+from edvr.ops.base import Ops
+from edvr.ops.stock import StockOps
 
 
-def freeze(prefix: str, graph: Graph, dcn_impl: str = 'tf', use_ema: bool = True) -> typing.Tuple[tf.GraphDef, bool]:
+def freeze(prefix: str, graph: Graph, ops: Ops, use_ema: bool = True) -> typing.Tuple[tf.GraphDef, bool]:
     """Builds a graph with the weights of a checkpoint as constants; the same arguments give the same nodes.
 
     Args:
       prefix: of the checkpoint.
       graph: what to build.
-      dcn_impl: see `Graph.compute`.
+      ops: the operations of the network, see `Graph.compute`.
       use_ema: whether to use the moving averages, if the checkpoint has them.
     Returns:
       (GraphDef, whether moving averages were used).
@@ -26,7 +28,7 @@ def freeze(prefix: str, graph: Graph, dcn_impl: str = 'tf', use_ema: bool = True
       UserError: a variable is missing, has another shape or is not finite.
     """
     with tf.Graph().as_default() as built, tf.Session() as session:
-        graph.build(dcn_impl)
+        graph.build(ops)
         averaged = _restore(session, prefix, use_ema)
         # without attributes that have their default values: an older TensorFlow does not know all of them
         graph_def = tf.train.export_meta_graph(graph=built, strip_default_attrs=True).graph_def
@@ -61,6 +63,6 @@ def reference(prefix: str, model: ModelConfig, batches: typing.Iterable[np.ndarr
       list of float32 [N, sH, sW, 3].
     """
     with tf.Graph().as_default(), tf.Session(config=device_of(RuntimeConfig()).session_config()) as session:
-        WholeGraph(model, InterfaceConfig()).build('tf')
+        WholeGraph(model, InterfaceConfig()).build(StockOps())
         _restore(session, prefix, use_ema)
         return [session.run(OUTPUT + ':0', {INPUT + ':0': windows}) for windows in batches]

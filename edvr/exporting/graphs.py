@@ -12,7 +12,8 @@ import tensorflow.compat.v1 as tf
 
 from edvr.config import ModelConfig
 from edvr.config.export import OPEN, InterfaceConfig
-from edvr.network import edvr as network
+from edvr.network import networks
+from edvr.ops.base import Ops
 
 INPUT, OUTPUT = 'L_input', 'SR_output'
 LEVELS = ('features_l1', 'features_l2', 'features_l3')   # full, half and quarter resolution
@@ -70,33 +71,31 @@ class Graph:
         """Returns its outputs."""
         raise NotImplementedError
 
-    def compute(self, given: typing.Dict[str, tf.Tensor], dcn_impl: str) -> typing.List[tf.Tensor]:
+    def compute(self, given: typing.Dict[str, tf.Tensor], ops: Ops) -> typing.List[tf.Tensor]:
         """Adds the network to the default graph.
 
         Args:
           given: tensors of `inputs` by name.
-          dcn_impl: 'tf', or deform_conv.EXPORTED for Ascend.
+          ops: the operations of the network: `StockOps()`, or `ascend.exported_ops()`.
         Returns:
           Tensors of `outputs`, in their order.
         """
         raise NotImplementedError
 
-    def build(self, dcn_impl: str) -> None:
-        """Adds the graph with its named ends to the default graph; dcn_impl: see `compute`."""
+    def build(self, ops: Ops) -> None:
+        """Adds the graph with its named ends to the default graph; ops: see `compute`."""
         given = {end.name: tf.placeholder(end.dtype, [None if size == OPEN else size for size in end.shape], end.name)
                  for end in self.inputs}
-        for end, value in zip(self.outputs, self.compute(given, dcn_impl)):
+        for end, value in zip(self.outputs, self.compute(given, ops)):
             tf.identity(value, end.name)
 
     def _frame(self) -> End:
         return _image(INPUT, self.interface.input_dtype, [1, self.interface.height, self.interface.width, 3], 'N H W C')
 
     def _levels(self, names) -> typing.List[End]:
-        reduction = self.model.size_multiple // 4   # hr_in: features have a quarter of the size of the input
-        sizes = [[OPEN if size == OPEN else size // (reduction * factor)
-                  for size in (self.interface.height, self.interface.width)] for factor in (1, 2, 4)]
-        return [End(name, 'float32', [1] + size + [self.model.channels], 'N h w C', 'features')
-                for name, size in zip(names, sizes)]
+        size = [None if size == OPEN else size for size in (self.interface.height, self.interface.width)]
+        return [End(name, 'float32', [OPEN if axis is None else axis for axis in shape], 'N h w C', 'features')
+                for name, shape in zip(names, networks.feature_shapes(self.model, *size))]
 
     def _restored(self) -> End:
         dtype = self.interface.output_dtype
@@ -123,11 +122,11 @@ class WholeGraph(Graph):
     def outputs(self):
         return [self._restored()]
 
-    def compute(self, given, dcn_impl):
+    def compute(self, given, ops):
         lq = given[INPUT]
         if self.interface.input_rank == 4:
             lq = _windows(lq, self.model.num_frames)
-        return [self._as_output(network.edvr(lq, self.model, dcn_impl).sr)]
+        return [self._as_output(networks.build(self.model).restore(ops, lq).sr)]
 
 
 class FeaturesGraph(Graph):
@@ -142,8 +141,8 @@ class FeaturesGraph(Graph):
     def outputs(self):
         return self._levels(LEVELS)
 
-    def compute(self, given, dcn_impl):
-        return network.extract_features(given[INPUT], self.model)
+    def compute(self, given, ops):
+        return networks.build(self.model).extract_features(ops, given[INPUT])
 
 
 class RestoringGraph(Graph):
@@ -159,10 +158,11 @@ class RestoringGraph(Graph):
     def outputs(self):
         return [self._restored()]
 
-    def compute(self, given, dcn_impl):
+    def compute(self, given, ops):
         stacks = [tf.stack([given[in_window(level, index)] for index in range(self.model.num_frames)], axis=1)
                   for level in LEVELS]
-        return [self._as_output(network.restore_features(stacks, given[INPUT], self.model, dcn_impl).sr)]
+        outputs = networks.build(self.model).restore_features(ops, stacks, given[INPUT])
+        return [self._as_output(outputs.sr)]
 
 
 WHOLE, PARTS = (WholeGraph,), (FeaturesGraph, RestoringGraph)   # the graphs of an export

@@ -2,104 +2,103 @@
 
 Formulas: section 3.3 of arXiv 1905.02716; the spatial attention's wiring as in the reference implementation.
 """
-import tensorflow.compat.v1 as tf
+import typing
 
-from edvr.ops.layers import avg_pool, conv2d, max_pool, shape_of, upsample
+from edvr.config.model import ModelConfig
+from edvr.ops.base import Ops, Tensor
 
 SCOPE = 'fusion'
+Frames = typing.Union[Tensor, typing.List[Tensor]]   # [N, H, W, T*C], or a list of T, [N, H, W, C] each
 
 
-def fuse(aligned, config):
-    """Fuses the T aligned feature maps into one.
+def fuse(ops: Ops, aligned: Tensor, config: ModelConfig) -> Tensor:
+    """Fuses the T aligned feature maps of a window into one.
 
     Args:
+      ops: the operations to use.
       aligned: float32 [N, T, H, W, C], all aligned to the centre frame; H, W multiples of 4 for TSA.
-      config: ModelConfig.
+      config: of the network.
     Returns:
       float32 [N, H, W, C].
     """
     if not config.with_tsa:
-        return conv2d(stack_frames(aligned), config.channels, SCOPE, size=1)
-    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
-        stacked = stack_frames(temporal_attention(aligned, config))
-        return _fuse_weighted(stacked, config)
+        return fuse_attended(ops, ops.stack(aligned), config)
+    with ops.scope(SCOPE):
+        return _fuse_with_tsa(ops, ops.stack(temporal_attention(ops, aligned, config)), config)
 
 
-def fuse_weighted(weighted, config):
-    """`fuse` for frames one after the other: the rest of it.
-
-    Args:
-      weighted: list of T float32 [N, H, W, C], `weigh` of each aligned frame; without TSA the aligned frames.
-      config: ModelConfig.
-    """
+def fuse_attended(ops: Ops, attended: Frames, config: ModelConfig) -> Tensor:
+    """Fuses frames after the temporal attention, or the aligned frames without TSA; the rest of `fuse`."""
     if not config.with_tsa:
-        return conv2d(weighted, config.channels, SCOPE, size=1)
-    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
-        return _fuse_weighted(weighted, config)
+        return ops.conv(attended, config.channels, SCOPE, size=1)
+    with ops.scope(SCOPE):
+        return _fuse_with_tsa(ops, attended, config)
 
 
-def _fuse_weighted(stacked, config):
-    feature = conv2d(stacked, config.channels, 'feat_fusion', size=1, activation='lrelu')
-    return spatial_attention(feature, stacked, config)
+def _fuse_with_tsa(ops, attended, config):
+    feature = ops.conv(attended, config.channels, 'feat_fusion', size=1, activation='lrelu')
+    return spatial_attention(ops, feature, attended)
 
 
-def stack_frames(aligned):
-    """[N, T, H, W, C] -> [N, H, W, T*C], frame by frame."""
-    N, T, H, W, C = shape_of(aligned)
-    return tf.reshape(tf.transpose(aligned, [0, 2, 3, 1, 4]), [N, H, W, T * C])
+def temporal_attention(ops: Ops, aligned: Tensor, config: ModelConfig) -> Tensor:
+    """Applies the temporal attention to all frames of a window: float32 [N, T, H, W, C] both ways."""
+    C, sizes = config.channels, ops.sizes(aligned)
+    reference = ops.conv(ops.frame(aligned, config.num_frames // 2), C, 'temporal_attn1')
+    embedding = ops.windows(ops.conv(ops.frames(aligned, sizes), C, 'temporal_attn2'), sizes)
+    return apply_temporal_attention(ops, aligned, embedding, ops.as_window(reference))
 
 
-def temporal_attention(aligned, config):
-    """Each frame times the sigmoid of the correlation of its embedding with that of the centre frame; same shape."""
-    N, T, H, W, C = shape_of(aligned)
-    reference = conv2d(aligned[:, config.num_frames // 2], C, 'temporal_attn1')
-    embedding = conv2d(tf.reshape(aligned, [N * T, H, W, C]), C, 'temporal_attn2')
-    embedding = tf.reshape(embedding, [N, T, H, W, C])
-    return _weigh(aligned, embedding, reference[:, tf.newaxis])
+def reference_embedding(ops: Ops, aligned: Tensor) -> Tensor:
+    """Returns the embedding of the aligned centre frame, for `attend_frame`: float32 [N, H, W, C] both ways."""
+    with ops.scope(SCOPE):
+        return ops.conv(aligned, ops.channels(aligned), 'temporal_attn1')
 
 
-def reference_embedding(aligned):
-    """The embedding of the aligned centre frame, for `weigh`; float32 [N, H, W, C] both ways."""
-    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
-        return conv2d(aligned, int(aligned.shape[-1]), 'temporal_attn1')
-
-
-def weigh(aligned, reference):
-    """`temporal_attention` of one frame; float32 [N, H, W, C] both ways.
+def attend_frame(ops: Ops, aligned: Tensor, reference: Tensor) -> Tensor:
+    """Applies the temporal attention to one frame: float32 [N, H, W, C] both ways.
 
     Args:
+      ops: the operations to use.
       aligned: float32 [N, H, W, C].
       reference: the `reference_embedding` of the centre frame.
     """
-    with tf.variable_scope(SCOPE, reuse=tf.AUTO_REUSE):
-        return _weigh(aligned, conv2d(aligned, int(aligned.shape[-1]), 'temporal_attn2'), reference)
+    with ops.scope(SCOPE):
+        embedding = ops.conv(aligned, ops.channels(aligned), 'temporal_attn2')
+        return apply_temporal_attention(ops, aligned, embedding, reference)
 
 
-def _weigh(aligned, embedding, reference):
-    correlation = tf.reduce_sum(embedding * reference, axis=-1, keepdims=True)
-    return aligned * tf.sigmoid(correlation)
+def apply_temporal_attention(ops: Ops, aligned: Tensor, embedding: Tensor, reference: Tensor) -> Tensor:
+    """Returns frames times the sigmoid of the correlation of their embeddings with that of the centre frame.
+
+    Args:
+      ops: the operations to use.
+      aligned, embedding: float32 [..., H, W, C].
+      reference: the embedding of the centre frame, of a shape that broadcasts.
+    """
+    correlation = ops.sum_channels(ops.mul(embedding, reference))
+    return ops.mul(aligned, ops.sigmoid(correlation))
 
 
-def spatial_attention(feature, stacked, config):
+def spatial_attention(ops: Ops, feature: Tensor, stacked: Frames) -> Tensor:
     """Gates `feature` by a two-level attention over space.
 
     Args:
+      ops: the operations to use.
       feature: float32 [N, H, W, C], the fused frames.
-      stacked: float32 [N, H, W, T*C], the frames before fusion; or a list of T, [N, H, W, C] each.
-      config: ModelConfig.
+      stacked: the frames before fusion.
     Returns:
       float32 [N, H, W, C].
     """
-    C = config.channels
-    attention = conv2d(stacked, C, 'spatial_attn1', size=1, activation='lrelu')
-    attention = conv2d([max_pool(attention), avg_pool(attention)], C, 'spatial_attn2', size=1, activation='lrelu')
-    level = conv2d(attention, C, 'spatial_attn_l1', size=1, activation='lrelu')
-    level = conv2d([max_pool(level), avg_pool(level)], C, 'spatial_attn_l2', activation='lrelu')
-    level = upsample(conv2d(level, C, 'spatial_attn_l3', activation='lrelu'), 2)
-    attention = conv2d(attention, C, 'spatial_attn3', activation='lrelu') + level
-    attention = upsample(conv2d(attention, C, 'spatial_attn4', size=1, activation='lrelu'), 2)
-    attention = conv2d(attention, C, 'spatial_attn5')
-    shift = conv2d(attention, C, 'spatial_attn_add1', size=1, activation='lrelu')
-    shift = conv2d(shift, C, 'spatial_attn_add2', size=1)
+    C = ops.channels(feature)
+    attention = ops.conv(stacked, C, 'spatial_attn1', size=1, activation='lrelu')
+    attention = ops.conv(ops.pools(attention), C, 'spatial_attn2', size=1, activation='lrelu')
+    level = ops.conv(attention, C, 'spatial_attn_l1', size=1, activation='lrelu')
+    level = ops.conv(ops.pools(level), C, 'spatial_attn_l2', activation='lrelu')
+    level = ops.upsample(ops.conv(level, C, 'spatial_attn_l3', activation='lrelu'), 2)
+    attention = ops.add(ops.conv(attention, C, 'spatial_attn3', activation='lrelu'), level)
+    attention = ops.upsample(ops.conv(attention, C, 'spatial_attn4', size=1, activation='lrelu'), 2)
+    attention = ops.conv(attention, C, 'spatial_attn5')
+    shift = ops.conv(attention, C, 'spatial_attn_add1', size=1, activation='lrelu')
+    shift = ops.conv(shift, C, 'spatial_attn_add2', size=1)
     # the factor 2 makes the gate start near 1
-    return feature * tf.sigmoid(attention) * 2.0 + shift
+    return ops.add(ops.scale(ops.mul(feature, ops.sigmoid(attention)), 2.0), shift)

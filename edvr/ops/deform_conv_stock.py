@@ -22,17 +22,21 @@ PARALLEL = 2            # pieces in parallel: some of the kernels use one thread
 _Sizes = collections.namedtuple('_Sizes', 'N H W C G K C_out')
 
 
-def sample_and_multiply(x, offset, mask, kernel):
-    """The deformable convolution without bias.
+def deform_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor, groups: int) -> tf.Tensor:
+    """Returns the deformable convolution without bias, see `deform_conv`.
 
     Args:
       x: float32 or float64 [N, H, W, C].
-      offset: [N, H, W, 2*G*P].
-      mask: [N, H, W, G*P].
-      kernel: [G, P, C/G, C_out], static shape.
+      offset: same dtype, [N, H, W, 2*G*P].
+      mask: same dtype, [N, H, W, G*P], used without a sigmoid.
+      weight: [K, K, C, C_out], static shape; any of its C / G consecutive input channels form a group.
+      groups: G.
     Returns:
-      [N, H, W, C_out].
+      [N, H, W, C_out], dtype of x.
     """
+    K, _, C, C_out = weight.shape.as_list()
+    # the samples are group-major, so the small kernel is permuted instead of the samples
+    kernel = tf.transpose(tf.reshape(tf.convert_to_tensor(weight), [K * K, groups, C // groups, C_out]), [1, 0, 2, 3])
     if x.dtype.base_dtype == tf.float32:
         return _in_pieces(x, offset, mask, kernel)
     # crop_and_resize takes float32 only; other types use one piece and TensorFlow's own gradients

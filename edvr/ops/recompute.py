@@ -3,16 +3,15 @@
 tf.recompute_grad does not accept the reference variables of TensorFlow 1.15; this function does.
 """
 import itertools
+import typing
 
 import tensorflow.compat.v1 as tf
-
-from edvr.ops import layers
 
 _COUNTER = itertools.count()
 
 
-def recompute(function, inputs):
-    """`function(*inputs)`, whose intermediate values are freed after the forward pass.
+def recompute(function: typing.Callable, inputs: typing.Sequence[tf.Tensor]) -> typing.Tuple[list, typing.Any]:
+    """Returns `function(*inputs)`, whose intermediate values are freed after the forward pass.
 
     Args:
       function: (*tensors) -> (list of float tensors, anything); makes its variables by tf.get_variable, and is
@@ -31,7 +30,6 @@ def recompute(function, inputs):
         return used[name]
 
     scope = tf.get_variable_scope()
-    way = layers.gradients_way()
     with tf.variable_scope(scope, custom_getter=remember):
         outputs, rest = function(*inputs)
     names = list(used)
@@ -42,8 +40,7 @@ def recompute(function, inputs):
         with tf.control_dependencies(dy):   # not before the backward pass reaches this point
             again = [tf.identity(argument) for argument in arguments]
         values = dict(zip(names, again[len(inputs):]))
-        with layers.convolution_gradients(way), \
-                tf.variable_scope(scope, custom_getter=lambda getter, name, *args, **kwargs: values[name]):
+        with tf.variable_scope(scope, custom_getter=lambda getter, name, *args, **kwargs: values[name]):
             outputs_again, _ = function(*again[:len(inputs)])
         # None: no gradient enters the graph of the forward pass, so none of its values is kept for one
         return [None] * len(outputs) + tf.gradients(outputs_again, again, dy)

@@ -4,7 +4,8 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
-from edvr.network import edvr as network
+from edvr.network import networks
+from edvr.ops.stock import StockOps
 from edvr.pytorch import pth_file
 
 EXACT = 1e-4   # the largest allowed difference; float32 sums are in another order
@@ -13,7 +14,7 @@ EXACT = 1e-4   # the largest allowed difference; float32 sums are in another ord
 def restore_frame(prefix, config, window):
     """The network's output, float32 [s*H, s*W, 3], for one window, uint8 [T, H, W, 3], from a checkpoint."""
     with tf.Graph().as_default(), tf.Session() as session:
-        sr = network.edvr(tf.constant(window[np.newaxis]), config).sr
+        sr = networks.build(config).restore(StockOps(), tf.constant(window[np.newaxis])).sr
         tf.train.Saver(checkpoints.restore_map(prefix, tf.trainable_variables())).restore(session, prefix)
         return session.run(sr)[0]
 

@@ -7,15 +7,14 @@ implementation's, the authors' first release's, and mmediting's (`generator.`); 
 What changes besides names: convolutions go from [out, in, kh, kw] to [kh, kw, in, out]; offset convolutions from
 (dy, dx) pairs to all dx, all dy; convolutions in front of a pixel shuffle from (c, dy, dx) to (dy, dx, c).
 """
-import functools
 import re
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr.config import ConfigError, ModelConfig
-from edvr.network import edvr as network
+from edvr.network import networks
+from edvr.network.base import SCOPE
 from edvr.network.reconstruction import stages
 
 POINTS = 9
@@ -127,14 +126,9 @@ def infer_config(state, source):
         raise UserError('%s: the shapes of its weights describe no EDVR: %s' % (source, error)) from None
 
 
-@functools.lru_cache(maxsize=None)   # building a graph takes a second
 def variable_shapes(config):
-    """Names below `edvr/` -> shapes (tuples) of the network's variables."""
-    with tf.Graph().as_default():
-        size = config.size_multiple
-        network.edvr(tf.placeholder(tf.uint8, [1, config.num_frames, size, size, 3]), config)
-        return {variable.op.name[len(network.SCOPE) + 1:]: tuple(variable.shape.as_list())
-                for variable in tf.trainable_variables()}
+    """Returns the shapes (tuples) of the network's variables by their names, without the scope `edvr/`."""
+    return {name[len(SCOPE) + 1:]: shape for name, shape in networks.variable_shapes(config).items()}
 
 
 def to_weights(state, config, source):

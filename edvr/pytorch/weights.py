@@ -7,7 +7,9 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from data_tools.base.files import atomic_path
 from edvr import checkpoints
-from edvr.network import edvr as network
+from edvr.network import networks
+from edvr.network.base import SCOPE
+from edvr.ops.stock import StockOps
 from edvr.pytorch import pth_file, state_dict
 
 
@@ -67,7 +69,7 @@ def save(weights, config, output_dir):
     try:
         checkpoints.save_model_config(output_dir, config)
         with tf.Graph().as_default(), tf.Session() as session:
-            variables = [tf.get_variable('%s/%s' % (network.SCOPE, name), value.shape, tf.float32)
+            variables = [tf.get_variable('%s/%s' % (SCOPE, name), value.shape, tf.float32)
                          for name, value in sorted(weights.items())]
             step = tf.train.create_global_step()
             session.run(step.initializer)
@@ -88,10 +90,10 @@ def load(path, use_ema=True):
     config = checkpoints.load_model_config(path)
     with tf.Graph().as_default():
         size = config.size_multiple
-        network.edvr(tf.placeholder(tf.uint8, [1, config.num_frames, size, size, 3]), config)
+        networks.build(config).restore(StockOps(), tf.placeholder(tf.uint8, [1, config.num_frames, size, size, 3]))
         names = checkpoints.restore_map(prefix, tf.trainable_variables(), use_ema)
         reader = tf.train.NewCheckpointReader(prefix)
-        return {variable.op.name[len(network.SCOPE) + 1:]: reader.get_tensor(name)
+        return {variable.op.name[len(SCOPE) + 1:]: reader.get_tensor(name)
                 for name, variable in names.items()}, config
 
 

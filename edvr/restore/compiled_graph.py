@@ -8,7 +8,8 @@ from data_tools.base.errors import UserError
 from edvr.config import RuntimeConfig
 from edvr.devices import DEVICES, device_of
 from edvr.exporting import description, loading
-from edvr.ops.deform_conv import resolve_impl
+from edvr.ops import kernels
+from edvr.ops.stock import StockOps
 from edvr.restore.engine import NetworkEngine
 
 _VARIABLES = ('VariableV2', 'VarHandleOp')
@@ -31,7 +32,7 @@ def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute=
     """
     path, runtime = str(path), RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
     replaceable = 'native' in DEVICES[device].KERNELS
-    if replaceable and dcn_impl != 'tf' and resolve_impl(dcn_impl) == 'native':
+    if replaceable and dcn_impl != 'tf' and kernels.resolve(dcn_impl) == 'native':
         exported = description.read(path)
         weights = same_network(exported.graphs) if exported.content['dcn_impl'] == 'tf' else None
         if weights is not None:
@@ -100,7 +101,7 @@ def same_network(graphs):
 
 def _same_graph(graph, graph_def):
     with tf.Graph().as_default() as own:
-        graph.build('tf')
+        graph.build(StockOps())
         built = {node.name: node for node in
                  tf.train.export_meta_graph(graph=own, strip_default_attrs=True).graph_def.node}
     weights = {}

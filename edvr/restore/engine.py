@@ -10,8 +10,8 @@ from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config.runtime import RuntimeConfig
 from edvr.devices import device_of
-from edvr.ops import layers, native_library
-from edvr.ops.deform_conv import resolve_impl
+from edvr.network import networks
+from edvr.ops import kernels, native_library
 from edvr.restore.frame_by_frame import FrameByFrame
 from edvr.restore.whole_window import WholeWindow
 
@@ -28,17 +28,17 @@ class NetworkEngine:
 
         Args:
           config: ModelConfig.
-          dcn_impl: see `edvr.ops.deform_conv`.
+          dcn_impl: the kernels, see `kernels.resolve`.
           device: 'cpu', 'gpu' or 'npu'.
           intra_op_threads: 0 for one per core.
           compute: how the compiled operators compute convolutions, see `native_ops.conv`.
         Raises:
           UserError: 'bf16' without compiled operators or on a processor without it.
         """
-        self.config, self._compute = config, compute
-        self._impl = resolve_impl(dcn_impl, device)
+        self.config = config
         if compute == 'bf16':
-            native_library.check_bfloat16(self._impl)
+            native_library.check_bfloat16(kernels.resolve(dcn_impl, device))
+        self._ops = kernels.make_ops(dcn_impl, device, compute)
         self._device = device_of(RuntimeConfig(device=device, intra_op_threads=intra_op_threads))
         self._graph, self._networks = tf.Graph(), {}
         self._session = tf.Session(graph=self._graph, config=self._device.session_config())
@@ -94,10 +94,10 @@ class NetworkEngine:
         size = frame.shape[:2] if self._device.STATIC_SHAPES else ()   # its runtime compiles a graph for one size
         key = size, frame.dtype
         if key not in self._networks:
-            network = FrameByFrame if self._device.ON_HOST else WholeWindow
-            with self._graph.as_default(), layers.restoring(self._compute):
-                self._networks[key] = network(tf.uint8 if frame.dtype == np.uint8 else tf.float32, self.config,
-                                              self._impl, *size)
+            way = FrameByFrame if self._device.ON_HOST else WholeWindow
+            with self._graph.as_default():
+                self._networks[key] = way(networks.build(self.config), self._ops,
+                                          tf.uint8 if frame.dtype == np.uint8 else tf.float32, *size)
         return self._networks[key]
 
 

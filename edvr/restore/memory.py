@@ -8,6 +8,8 @@ import typing
 
 import numpy as np
 
+from edvr.network import networks
+
 _PROBE = 272   # pixels a side; a window of this size is restored as a large one is, the last layers in strips
 _RUNS = 3      # the heap of the C library fragments: the third run may take a half more than the first
 _MARGIN = 1.1  # later runs take up to 7 % more than the third
@@ -72,14 +74,15 @@ def footprint(engine):
 
 
 def kept_bytes_per_pixel(config):
-    """The memory of the kept features of a window for each pixel of an input frame, float, bytes.
+    """Returns the memory of the kept features of a window for each pixel of an input frame: float, bytes.
 
     Args:
       config: ModelConfig.
     """
-    reduction = config.size_multiple // 4   # hr_in: features have a quarter of the size of the input
-    levels = sum((reduction * factor) ** -2. for factor in (1, 2, 4))
-    return config.num_frames * 4 * config.channels * levels
+    side = config.size_multiple
+    values = sum(height * width * channels for _, height, width, channels in
+                 networks.feature_shapes(config, side, side))
+    return config.num_frames * 4 * values / side ** 2
 
 
 def trim():

@@ -4,10 +4,8 @@ It contains only numeric operations, so that all of it can run on an accelerator
 """
 import tensorflow.compat.v1 as tf
 
-from edvr.network import losses
-from edvr.network.edvr import edvr
-from edvr.ops.deform_conv import resolve_impl
-from edvr.ops.layers import convolution_gradients, measures_in
+from edvr.network import losses, networks
+from edvr.ops import kernels
 from edvr.training import optimizer, update_guard
 from edvr.training.schedule import learning_rate
 from edvr.training.warm_start import initialise_from
@@ -33,12 +31,10 @@ def make_model_fn(model_config, training_config, device, offset_rate=None):
     """
     if offset_rate is None:
         offset_rate = training_config.offset_rate
-    impl = resolve_impl(device.config.kernels, device.NAME)
+    ops = kernels.make_ops(device.config.kernels, device.NAME, float32_scope=device.full_precision_scope)
 
     def model_fn(features, labels, mode):
-        with convolution_gradients('forward' if device.ON_HOST else 'stock'), \
-                measures_in(device.full_precision_scope):
-            outputs = edvr(features['lq'], model_config, impl, training_config.recompute_alignment)
+        outputs = networks.build(model_config).restore(ops, features['lq'], training_config.recompute_alignment)
         if mode == tf.estimator.ModeKeys.PREDICT:
             return tf.estimator.EstimatorSpec(mode, predictions={'sr': outputs.sr})
         with device.full_precision_scope():
