@@ -46,14 +46,14 @@ def test_cut_checkpoint_is_skipped_and_refused_by_name(tmp_path, part, size, cap
     for _ in range(2):
         assert checkpoints.latest(str(tmp_path)) == str(tmp_path / 'model.ckpt-1')
     assert capfd.readouterr().err.count('warning: %s is skipped' % (tmp_path / 'model.ckpt-2')) == 1
-    with pytest.raises(UserError, match=r'model.ckpt-2 is not whole'):
+    with pytest.raises(UserError, match=r'model.ckpt-2 is not complete'):
         checkpoints.latest(str(tmp_path / 'model.ckpt-2'))
 
 
 def test_missing_data_file_and_no_whole_checkpoint(tmp_path):
     save(tmp_path, 3)
     os.remove(str(tmp_path / 'model.ckpt-3.data-00000-of-00001'))
-    with pytest.raises(UserError, match=r'none of its 1 checkpoints is whole; .* 0 bytes, the index states 32'):
+    with pytest.raises(UserError, match=r'none of its 1 checkpoints is complete; .* 0 bytes, the index states 32'):
         checkpoints.latest(str(tmp_path))
 
 
@@ -111,12 +111,12 @@ def flip(path, place):
         file.write(bytes([byte ^ 4]))
 
 
-def test_flipped_bit_is_found_and_the_sound_checkpoint_named(tmp_path, capfd):
+def test_flipped_bit_is_found_and_the_complete_checkpoint_named(tmp_path, capfd):
     save(tmp_path, 1, 2)
     assert checkpoints.chosen(str(tmp_path)) == str(tmp_path / 'model.ckpt-2')
     flip(str(tmp_path / 'model.ckpt-2.data-00000-of-00001'), 17)
-    text = (r'checkpoint .*model.ckpt-2 is not whole: model.ckpt-2.data-00000-of-00001 is damaged: edvr/weight does '
-            'not fit its checksum .*; use the newest sound one beside it, .*model.ckpt-1$')
+    text = (r'checkpoint .*model.ckpt-2 is not complete: model.ckpt-2.data-00000-of-00001 is damaged: edvr/weight does '
+            'not fit its checksum .*; use the newest complete one beside it, .*model.ckpt-1$')
     for path in (tmp_path, tmp_path / 'model.ckpt-2'):
         with pytest.raises(UserError, match=text):
             checkpoints.chosen(str(path))
@@ -124,9 +124,9 @@ def test_flipped_bit_is_found_and_the_sound_checkpoint_named(tmp_path, capfd):
     assert checkpoints.latest(str(tmp_path)) == str(tmp_path / 'model.ckpt-1')
     assert 'model.ckpt-2 is skipped: model.ckpt-2.data-00000-of-00001 is damaged' in capfd.readouterr().err
     flip(str(tmp_path / 'model.ckpt-1.data-00000-of-00001'), 0)
-    with pytest.raises(UserError, match='none of its 2 checkpoints is whole'):
+    with pytest.raises(UserError, match='none of its 2 checkpoints is complete'):
         checkpoints.chosen(str(tmp_path))
-    with pytest.raises(UserError, match='no checkpoint beside it is sound'):
+    with pytest.raises(UserError, match='no checkpoint beside it is complete'):
         checkpoints.chosen(str(tmp_path / 'model.ckpt-1'))
 
 

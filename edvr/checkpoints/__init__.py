@@ -1,11 +1,11 @@
-"""Checkpoints on disk: the latest whole one, the network that it belongs to, its variables."""
+"""Checkpoints on disk: the latest complete one, the network that it belongs to, its variables."""
 import edvr.graph_mode  # noqa: F401 before any graph is built
 from edvr.checkpoints.directory import (
     BASENAME,
     check_path,
     chosen,
     files_of,
-    is_whole,
+    is_complete,
     keep_only,
     latest,
     prefixes,
@@ -17,6 +17,6 @@ from edvr.checkpoints.integrity import defect, names_in
 from edvr.checkpoints.network_config import MODEL_FILE, load_model_config, save_model_config
 from edvr.checkpoints.variables import EMA_SUFFIX, name_of, restore_map
 
-__all__ = ['BASENAME', 'EMA_SUFFIX', 'MODEL_FILE', 'check_path', 'chosen', 'defect', 'files_of', 'is_whole',
+__all__ = ['BASENAME', 'EMA_SUFFIX', 'MODEL_FILE', 'check_path', 'chosen', 'defect', 'files_of', 'is_complete',
            'keep_only', 'latest', 'load_model_config', 'name_of', 'names_in', 'prefixes', 'remove', 'restore_map',
            'save_model_config', 'step_of', 'write_state']

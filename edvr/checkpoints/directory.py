@@ -1,14 +1,15 @@
-"""Checkpoints in a directory: finds the latest whole one, copies and removes them.
+"""Checkpoints in a directory: finds the latest complete one, copies and removes them.
 
 A checkpoint is TensorFlow's pair of `PREFIX.index` and `PREFIX.data-*`. The index lists every tensor; a checkpoint is
-*whole* when the index can be read and every tensor in the data files has the checksum that the index states. Beside the
-checkpoints lies `model.json`, the network's configuration.
+*complete* if the index can be read and every tensor in the data files has the checksum that the index states. Beside
+the checkpoints lies `model.json`, the network's configuration.
 """
 import glob
 import os
 import re
 import shutil
 import sys
+from typing import List
 
 from data_tools.base import files, paths
 from data_tools.base.errors import UserError
@@ -20,14 +21,14 @@ BASENAME = 'model.ckpt'
 _warned = set()   # the latest checkpoint is requested many times
 
 
-def step_of(prefix):
-    """The global step in a checkpoint's name (`model.ckpt-1200` -> 1200), int; 0 where it has none."""
+def step_of(prefix: str) -> int:
+    """Returns the global step in a checkpoint's name (`model.ckpt-1200` -> 1200); 0 if it has none."""
     match = re.search(r'-(\d+)$', prefix)
     return int(match.group(1)) if match else 0
 
 
-def check_path(path):
-    """Raises UserError for a path (str) at which TensorFlow does not find checkpoints: it matches names by patterns."""
+def check_path(path: str) -> None:
+    """Raises UserError for a path at which TensorFlow does not find checkpoints: it matches names by patterns."""
     if not files.is_utf8(path):
         raise UserError('TensorFlow cannot read checkpoints in %r, which is not valid UTF-8: rename the folder' % path)
     if any(character in path for character in '*?[\\'):
@@ -35,14 +36,14 @@ def check_path(path):
                         'rename the folder' % path)
 
 
-def prefixes(directory):
-    """Prefixes of the checkpoints in a directory, whole or not, list of str by rising step."""
+def prefixes(directory: str) -> List[str]:
+    """Returns the prefixes of the checkpoints in a directory, complete or not, by rising step."""
     found = [path[:-len('.index')] for path in glob.glob(os.path.join(glob.escape(directory), '*.index'))]
     return sorted(found, key=lambda prefix: (step_of(prefix), prefix))
 
 
-def is_whole(prefix):
-    """Whether a checkpoint has no defect. A warning on stderr reports its defect, once."""
+def is_complete(prefix: str) -> bool:
+    """Returns whether a checkpoint has no defect; a warning on stderr reports a defect, once."""
     problem = defect(prefix)
     if problem and (prefix, problem) not in _warned:
         _warned.add((prefix, problem))
@@ -50,35 +51,31 @@ def is_whole(prefix):
     return problem is None
 
 
-def latest(path):
-    """The checkpoint to continue from: damaged ones are skipped, with a warning on stderr.
+def latest(path: str) -> str:
+    """Returns the prefix of the checkpoint to continue from; damaged ones are skipped, with a warning on stderr.
 
     Args:
-      path: str, a model directory (its whole checkpoint of the highest step), or a checkpoint's prefix.
-    Returns:
-      str, the prefix.
+      path: a model directory (its complete checkpoint of the highest step), or a checkpoint's prefix.
     Raises:
-      UserError: there is none, or the named one is not whole.
+      UserError: there is none, or the named one is not complete.
     """
     if not os.path.isdir(path):
         return chosen(path)
     found = _prefixes_in(path)
     for prefix in reversed(found):
-        if is_whole(prefix):
+        if is_complete(prefix):
             return prefix
-    raise _none_whole(path, found)
+    raise _none_complete(path, found)
 
 
-def chosen(path):
-    """The checkpoint that `path` names, for programs that must not use another one instead.
+def chosen(path: str) -> str:
+    """Returns the prefix of the checkpoint that `path` names, for programs that must not use another one instead.
 
     Args:
-      path: str, a model directory (its checkpoint of the highest step), or a checkpoint's prefix.
-    Returns:
-      str, the prefix.
+      path: a model directory (its checkpoint of the highest step), or a checkpoint's prefix.
     Raises:
-      UserError: there is none, its path is a pattern, or it is not whole; the text then names the newest sound one
-        beside it.
+      UserError: there is none, its path is a pattern, or it is not complete; the text then names the newest complete
+        one beside it.
     """
     check_path(path)
     if os.path.isdir(path):
@@ -91,12 +88,12 @@ def chosen(path):
     problem = defect(prefix)
     if problem:
         others = prefixes(os.path.dirname(prefix) or '.')
-        sound = _newest_whole(others)
-        if os.path.isdir(path) and sound is None:
-            raise _none_whole(path, others)
-        raise UserError('checkpoint %s is not whole: %s; %s' % (
-            prefix, problem, 'no checkpoint beside it is sound' if sound is None else
-            'use the newest sound one beside it, %s' % sound))
+        other = _newest_complete(others)
+        if os.path.isdir(path) and other is None:
+            raise _none_complete(path, others)
+        raise UserError('checkpoint %s is not complete: %s; %s' % (
+            prefix, problem, 'no checkpoint beside it is complete' if other is None else
+            'use the newest complete one beside it, %s' % other))
     return prefix
 
 
@@ -109,31 +106,31 @@ def _prefixes_in(directory):
     return found
 
 
-def _newest_whole(found):
-    """The last of the prefixes that has no defect, or None."""
+def _newest_complete(found):
+    """Returns the last of the prefixes that has no defect, or None."""
     return next((prefix for prefix in reversed(found) if defect(prefix) is None), None)
 
 
-def _none_whole(directory, found):
-    return UserError('%s: none of its %d checkpoints is whole; the last, %s: %s'
+def _none_complete(directory, found):
+    return UserError('%s: none of its %d checkpoints is complete; the last, %s: %s'
                      % (directory, len(found), os.path.basename(found[-1]), defect(found[-1])))
 
 
-def files_of(prefix):
-    """The files of a checkpoint, list of str; the index, by which it is found, is the last."""
+def files_of(prefix: str) -> List[str]:
+    """Returns the files of a checkpoint; the index, by which it is found, is the last."""
     return data_files(prefix) + [prefix + '.index']
 
 
-def remove(prefix):
+def remove(prefix: str) -> None:
     """Removes a checkpoint, index first, so that a partial checkpoint is never found."""
     for path in reversed(files_of(prefix)):
         files.remove(path)
 
 
-def keep_only(prefix, folder):
+def keep_only(prefix: str, folder: str) -> None:
     """Copies a checkpoint and its model.json into a folder, where it replaces those kept before.
 
-    At every moment the folder holds a whole checkpoint.
+    At every moment the folder holds a complete checkpoint.
 
     Raises:
       UserError: disk full and the like.
@@ -148,7 +145,7 @@ def keep_only(prefix, folder):
     write_state(folder)
 
 
-def write_state(directory):
+def write_state(directory: str) -> None:
     """Writes TensorFlow's `checkpoint` file, with relative names, so that it names `latest(directory)`.
 
     An Estimator restores the checkpoint that this file names; after a kill or a loss of checkpoints it may be another.

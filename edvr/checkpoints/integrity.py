@@ -1,5 +1,6 @@
 """Checks the files of a checkpoint: every tensor is compared with its checksum in the index."""
 import os
+from typing import List, Optional, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -11,15 +12,15 @@ _MOST_KNOWN = 100
 _known = {}   # state of the files -> defect, because a run requests its latest checkpoint many times
 
 
-def defect(prefix, names=None):
-    """The defect of the checkpoint's files, str; None if they are sound.
+def defect(prefix: str, names: Optional[Sequence[str]] = None) -> Optional[str]:
+    """Returns the defect of a checkpoint's files; None if they are complete.
 
     Every tensor is read once per process and state of the files: about a second per gigabyte.
 
     Args:
-      prefix: str.
-      names: list of str, the tensors that the checkpoint must have; None for those that it has. Give them where
-        checkpoints are checked again and again: the list that TensorFlow 1 makes of them stays in memory.
+      prefix: of the checkpoint.
+      names: the tensors that the checkpoint must have; None for those that it has. Give them if checkpoints are
+        checked again and again: the list that TensorFlow 1 makes of them stays in memory.
     """
     state = _state(prefix) or prefix
     if state not in _known:
@@ -29,13 +30,13 @@ def defect(prefix, names=None):
     return _known[state]
 
 
-def names_in(prefix):
-    """The names of the tensors in a sound checkpoint, sorted list of str."""
+def names_in(prefix: str) -> List[str]:
+    """Returns the sorted names of the tensors in a complete checkpoint."""
     return sorted(tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map())
 
 
-def data_files(prefix):
-    """The files that hold the tensors, sorted list of str."""
+def data_files(prefix: str) -> List[str]:
+    """Returns the files that hold the tensors, sorted."""
     # not glob: the fnmatch of Python keeps thousands of patterns, and each prefix is another one
     folder, start = os.path.split(prefix + '.data-')
     names = os.listdir(folder or '.') if os.path.isdir(folder or '.') else []
@@ -43,7 +44,7 @@ def data_files(prefix):
 
 
 def _state(prefix):
-    """A key for the content of a checkpoint's files that does not change when they are renamed."""
+    """Returns a key for the content of a checkpoint's files that does not change when they are renamed."""
     state = []
     for path in data_files(prefix) + [prefix + '.index']:
         if os.path.exists(path):
@@ -74,7 +75,7 @@ def _find_defect(prefix, names):
 
 
 def _contents(reader):
-    """The sorted names of the tensors in a checkpoint, and the bytes that they take at least."""
+    """Returns the sorted names of the tensors in a checkpoint, and the bytes that they take at least."""
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     # strings (a TensorFlow 2 checkpoint has one) have no fixed size
     return sorted(shapes), sum(int(np.prod(shape)) * tf.as_dtype(dtypes[name]).size for name, shape in shapes.items()

@@ -11,17 +11,17 @@ MODEL_FILE = 'model.json'
 _FIELDS = schema.Record(**{field.name: schema.Anything() for field in dataclasses.fields(ModelConfig)})
 
 
-def save_model_config(model_dir, config):
+def save_model_config(model_dir: str, config: ModelConfig) -> None:
     """Writes the ModelConfig as `<model_dir>/model.json`; creates the directory."""
     files.make_dir(model_dir)
     files.write_json(os.path.join(model_dir, MODEL_FILE), config.to_dict())
 
 
-def load_model_config(path):
-    """The ModelConfig saved beside the checkpoints of a model directory or of a prefix.
+def load_model_config(path: str) -> ModelConfig:
+    """Returns the ModelConfig saved beside the checkpoints of a model directory or of a prefix.
 
     Raises:
-      UserError: naming the file when it is missing or is not a network's configuration.
+      UserError: the file is missing or is not a network's configuration.
     """
     directory = path if os.path.isdir(path) else os.path.dirname(path) or '.'
     name = os.path.join(directory, MODEL_FILE)

@@ -1,4 +1,6 @@
 """Names of a network's variables in checkpoints, and the choice between a variable and its moving average."""
+from typing import Dict, Iterable
+
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
@@ -7,22 +9,22 @@ from edvr.checkpoints.network_config import MODEL_FILE
 EMA_SUFFIX = '/ExponentialMovingAverage'
 
 
-def name_of(variable):
-    """A variable's name in checkpoints, str; the same in all replicas of a distribution strategy."""
+def name_of(variable: tf.Variable) -> str:
+    """Returns a variable's name in checkpoints; the same in all replicas of a distribution strategy."""
     return variable.name.split(':')[0]
 
 
-def restore_map(prefix, variables, use_ema=True):
-    """The names under which variables are read from a checkpoint.
+def restore_map(prefix: str, variables: Iterable[tf.Variable], use_ema: bool = True) -> Dict[str, tf.Variable]:
+    """Returns the names under which variables are read from a checkpoint.
 
     Args:
-      prefix: str, a checkpoint's prefix.
-      variables: iterable of tf.Variable.
-      use_ema: read the moving average of a variable where the checkpoint has it.
+      prefix: of the checkpoint.
+      variables: of the network.
+      use_ema: read the moving average of a variable if the checkpoint has it.
     Returns:
-      dict, name in the checkpoint -> variable, for tf.train.Saver or tf.train.init_from_checkpoint.
+      {name in the checkpoint: variable}, for tf.train.Saver or tf.train.init_from_checkpoint.
     Raises:
-      UserError: naming the first variable that the checkpoint lacks or has in another shape.
+      UserError: the checkpoint lacks a variable or has it in another shape; the text names the first such.
     """
     shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
     result = {}

@@ -54,7 +54,7 @@ class Watch:
         if not os.path.exists(os.path.join(self.directory, checkpoints.MODEL_FILE)):
             return []
         return [prefix for prefix in checkpoints.prefixes(self.directory)
-                if checkpoints.step_of(prefix) > self.last_step and checkpoints.is_whole(prefix)]
+                if checkpoints.step_of(prefix) > self.last_step and checkpoints.is_complete(prefix)]
 
     def add(self, prefix, numbers):
         """Records the overall numbers of a checkpoint, also in TensorBoard; keeps the checkpoint if it is the best."""
