@@ -69,7 +69,7 @@ def test_swapped_shards(source, tmp_path):
     os.rename(first, first + 'x')
     os.rename(second, first)
     os.rename(first + 'x', second)
-    assert 'record 0 of %s: it is a sound record, but not the one that the manifest' % first in _problems(folder)[0]
+    assert 'record 0 of %s: it is a valid record, but not the one that the manifest' % first in _problems(folder)[0]
     edit_json(os.path.join(folder, 'manifest.json'),   # sets of older versions have one checksum for a shard
               lambda values: [shard.pop('record_crcs') for shard in values['shards']])
     assert 'not those that the manifest describes' in _problems(folder)[0]

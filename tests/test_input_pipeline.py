@@ -307,7 +307,7 @@ def test_a_record_that_was_another_for_a_while(source, tmp_path):
             for _ in range(4):
                 session.run(element)
     error = str(damage.explain(raised.value, config))
-    assert 'record 2 of %s is damaged (it is a sound record, but not the one' % path in error
+    assert 'record 2 of %s is damaged (it is a valid record, but not the one' % path in error
     with open(path, 'wb') as file:
         file.write(data)
     assert 'record 2 of %s is damaged (it is sound now' % path in str(damage.explain(raised.value, config))

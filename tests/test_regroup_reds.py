@@ -156,3 +156,15 @@ def test_program(root, run_program):
     failed = run_program('data_tools.regroup_reds', cwd=str(root))
     assert failed.returncode == 1
     assert failed.stderr.startswith('error: data/REDS: no such folder; bash scripts/prepare_reds.sh makes it')
+
+
+@pytest.mark.parametrize('mode', reds_config.MODES)
+def test_a_link_that_a_stopped_run_left_is_replaced(tmp_path, mode):
+    source, target = tmp_path / 'source', tmp_path / 'images' / '000'
+    source.mkdir()
+    (source / '00000000.png').write_bytes(b'x')
+    target.parent.mkdir()
+    os.symlink(str(source), str(target) + '.partial')
+    regrouping.bring(regrouping.Step('000', str(source), str(target)), mode)
+    assert (target / '00000000.png').read_bytes() == b'x' and target.is_symlink() == (mode == 'link')
+    assert source.exists() == (mode != 'move')

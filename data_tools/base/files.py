@@ -192,13 +192,13 @@ def rename(source: str, target: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Removes a file or a folder with its content; does nothing if it does not exist."""
+    """Removes a file, a link or a folder with its content; does nothing if it does not exist."""
     if is_remote(path):
         if gfile().exists(path):
             (gfile().rmtree if gfile().isdir(path) else gfile().remove)(path)
-    elif os.path.isdir(path):
+    elif os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
-    elif os.path.exists(path):
+    elif os.path.lexists(path):
         os.remove(path)
 
 

@@ -15,6 +15,7 @@ from data_tools.base import beam_runner, files, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media import clips, ffmpeg
 from data_tools.packing import finishing, scratch, shard_writer
+from data_tools.packing.config import PackConfig
 
 _COUNTERS = 'packing'
 
@@ -22,24 +23,30 @@ _COUNTERS = 'packing'
 class Round(typing.NamedTuple):
     """The shards of one stage, and the input of their workers.
 
-    tasks: list of ShardTask; their `centres` are those of all tasks. groups: list of lists of Clip that are decoded
-    together. centres: {name: sorted list of GT frames in the scratch}. scratch: Scratch. folder: str. job: dict.
+    Attributes:
+      tasks: their `centres` are those of all tasks.
+      groups: lists of clips that are decoded together.
+      centres: {name: sorted list of GT frames in the scratch}.
+      scratch: for decoded frames.
+      folder: of the set.
+      job: see `job.describe_job`.
     """
-    tasks: typing.List[typing.Any]
-    groups: typing.List[typing.List[typing.Any]]
+    tasks: typing.List[shard_writer.ShardTask]
+    groups: typing.List[typing.List[clips.Clip]]
     centres: typing.Dict[str, typing.List[int]]
-    scratch: typing.Any
+    scratch: scratch.Scratch
     folder: str
     job: dict
 
 
-def run(config, rounds, sizes, job):
+def run(config: PackConfig, rounds: typing.List[Round], sizes: typing.List[typing.Tuple[int, int]], job: dict) -> None:
     """Packs shards, and writes the manifest if all shards of the set exist then.
 
     Args:
-      config: PackConfig with a runner.
-      rounds: list of Round, not empty; each starts after the previous one.
-      sizes: see `finishing.sizes_of`. job: see `job.describe_job`.
+      config: has a runner.
+      rounds: not empty; each starts after the previous one.
+      sizes: see `finishing.sizes_of`.
+      job: see `job.describe_job`.
     Raises:
       UserError: see `beam_runner.run`, `shard_writer.pack_shard`.
     """
@@ -84,7 +91,7 @@ class _Worker(beam.DoFn):
         self._packed, self._ready = packed, False
 
     def setup(self):
-        """Beam calls this before the first element."""
+        """Unpacks the round; Beam calls this before the first element."""
         self._round = self._packed.get()
         files.make_dir(self._round.scratch.folder)
 
@@ -135,7 +142,7 @@ class _Pack(_Worker):
         yield None, number
 
     def _missing(self, task):
-        """The clips of a task with frames that the scratch lacks."""
+        """Returns the clips of a task with frames that the scratch lacks."""
         return [clip for clip in task.clips.values() if clip.name not in task.kept
                 and any(self._round.scratch.missing(clip, self._round.centres.get(clip.name)))]
 

@@ -1,12 +1,14 @@
 """The defaults of packing that depend on the clips: the folder for the shards, and the excluded clips."""
 import os
+from typing import List, Tuple
 
 from data_tools.base import paths
 from data_tools.base.errors import UserError
 from data_tools.media import splits
+from data_tools.packing.config import PackConfig
 
 
-def resolve_defaults(config):
+def resolve_defaults(config: PackConfig) -> Tuple[PackConfig, List[str]]:
     """Sets the options that the command line leaves open.
 
     Args:

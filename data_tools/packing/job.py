@@ -1,15 +1,17 @@
 """A packing job: the options and sources that determine the bytes of the shards, and the state of its folder."""
 import os
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
 from data_tools.base import files, schema
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
+from data_tools.media.clips import Clip
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import DegradedFrames, VideoFrames
 from data_tools.packing import set_lock, shard_writer
-from data_tools.packing.config import NO_FILL, SHARD_MB
+from data_tools.packing.config import NO_FILL, SHARD_MB, PackConfig
 from data_tools.record import record_format
 from data_tools.record.manifest import MANIFEST, Manifest
 from data_tools.record.manifest_schema import JOB_SCHEMA
@@ -19,12 +21,13 @@ VIDEOS = 'videos.json'   # facts of the source videos, see video_scan
 _LONG = ('clips', 'sources', 'shots')   # keys whose values are too long for a message
 
 
-def describe_job(config, found, shots):
-    """Everything that determines the shards, as a dict for JSON. Runs with equal jobs write equal bytes.
+def describe_job(config: PackConfig, found: Sequence[Clip], shots: Dict[str, List[List[int]]]) -> Dict[str, Any]:
+    """Returns all that determines the shards, for JSON. Runs with equal jobs write equal bytes.
 
     Args:
-      config: PackConfig. found: list of Clip with their marks. shots: {name: [[first, end], ...]} of the clips that
-        were split.
+      config: with its defaults resolved.
+      found: the clips with their marks.
+      shots: {name: [[first, end], ...]} of the clips that were split.
     """
     lq_tile, gt_tile = record_format.TILES[config.encoding]
     if config.encoding == 'tiles':
@@ -58,12 +61,13 @@ def _uses_ffmpeg(clip):
             or (isinstance(clip.lq, DegradedFrames) and clip.lq.degradation.needs_whole_clip))
 
 
-def span(job):
-    """Frames from the first to the last of a window."""
+def span(job: Dict[str, Any]) -> int:
+    """Counts the frames from the first to the last of a window."""
     return (job['num_frames'] - 1) * job['frame_interval'] + 1
 
 
-def check_lengths(found, job):
+def check_lengths(found: Sequence[Clip], job: Dict[str, Any]) -> None:
+    """Raises UserError for clips that are shorter than a window."""
     need = span(job)
     short = ['%s (%d)' % (clip.name, clip.length) for clip in found if clip.length < need]
     if short:
@@ -72,13 +76,13 @@ def check_lengths(found, job):
                         % (job['num_frames'], job['frame_interval'], need, ', '.join(short)))
 
 
-def centres(length, job):
-    """The frames of a clip that are the centre of a window: range."""
+def centres(length: int, job: Dict[str, Any]) -> range:
+    """Returns the frames of a clip that are the centre of a window."""
     margin = span(job) // 2 if job['fill'] == NO_FILL else 0
     return range(margin, length - margin)
 
 
-def refuse_foreign(folder):
+def refuse_foreign(folder: str) -> None:
     """Raises UserError if a folder holds something other than a set of shards."""
     names = files.listing(folder)
     others = [name for name in names if not name.endswith(files.PARTIAL) and name != VIDEOS
@@ -87,7 +91,7 @@ def refuse_foreign(folder):
         raise UserError('%s is not empty (%s ...): choose a new folder, or empty it' % (folder, others[0]))
 
 
-def prepare_output(folder, job, update=False, shared=False):
+def prepare_output(folder: str, job: Dict[str, Any], update: bool = False, shared: bool = False) -> bool:
     """Prepares the folder. Returns whether the set is complete.
 
     A clip whose source has changed since the job began does not change the job: the shards that hold the clip are
@@ -133,14 +137,14 @@ def _check_same_job(folder, old, job):
                         'folder' % (folder, ', '.join(names)))
 
 
-def order(job):
-    """(clip number, centre frame) of every window, shuffled; int array [windows, 2]."""
+def order(job: Dict[str, Any]) -> np.ndarray:
+    """Returns (clip number, centre frame) of every window, shuffled: int [windows, 2]."""
     lengths = [length for _, length in job['clips']]
     every = np.concatenate([np.stack([np.full(len(frames), clip), np.asarray(frames)], 1) for clip, frames in
                             enumerate(centres(length, job) for length in lengths)])
     return every[np.random.RandomState(job['seed'] & 0xffffffff).permutation(len(every))]
 
 
-def order_in_shards(job):
-    """`order` cut into shards: list of int array [windows of the shard, 2]."""
+def order_in_shards(job: Dict[str, Any]) -> List[np.ndarray]:
+    """Cuts `order` into shards: int [windows of the shard, 2] of each."""
     return np.array_split(order(job), job['num_shards'])

@@ -1,6 +1,7 @@
 """Packs a set of shards: finds the clips, runs the workers, writes the manifest."""
 import os
 import shutil
+from typing import Any, Dict, List, Sequence, Tuple
 
 from tqdm import tqdm
 
@@ -14,14 +15,16 @@ from data_tools.media.video_scan import Scanner
 from data_tools.packing import finishing, set_lock, shard_writer
 from data_tools.packing import scratch as scratch_files
 from data_tools.packing import tasks as task_list
+from data_tools.packing.config import PackConfig
 from data_tools.packing.defaults import resolve_defaults
 from data_tools.packing.job import VIDEOS, describe_job, prepare_output, refuse_foreign, span
 from data_tools.packing.scratch import Scratch
+from data_tools.packing.shard_writer import ShardTask
 from data_tools.record.manifest import shard_name
 
 
-def pack_set(config):
-    """Packs the set of a PackConfig, except the shards that are complete.
+def pack_set(config: PackConfig) -> None:
+    """Packs a set, except the shards that are complete.
 
     Raises:
       UserError: clips cannot be packed, the folder holds something else, another run packs the same shards, shards
@@ -48,10 +51,10 @@ def pack_set(config):
             return
         if not config.merge_manifests:
             pack(config, found, job, wanted)
-        _finish_if_whole(config, found, job, wanted)
+        _finish_if_complete(config, found, job, wanted)
 
 
-def _finish_if_whole(config, found, job, wanted):
+def _finish_if_complete(config, found, job, wanted):
     """Writes the manifest if all shards exist and no other run packs shards; prints the state of the folder."""
     folder, shards = config.output_dir, range(job['num_shards'])
     if not finishing.is_finished(folder):   # else the last step of a pipeline has written the manifest
@@ -69,8 +72,8 @@ def _finish_if_whole(config, found, job, wanted):
     print(finishing.summary(folder))
 
 
-def find_source(config):
-    """The clips that a settled PackConfig names: (list of Clip, {name: shots} of the clips that were split)."""
+def find_source(config: PackConfig) -> Tuple[List[clips.Clip], Dict[str, List[List[int]]]]:
+    """Returns the clips that a config with its defaults names, and {name: shots} of the clips that were split."""
     rule = ShotRule.from_config(config)
     scanner = Scanner(os.path.join(config.output_dir, VIDEOS), config.allow_damaged)
     found = clips.find_clips(config.data_dir, config.scale, clips=clips.parse_names(config.clips),
@@ -113,7 +116,7 @@ def _parse_range(text, count):
     return range(int(first), int(end))
 
 
-def pack(config, found, job, wanted):
+def pack(config: PackConfig, found: List[clips.Clip], job: Dict[str, Any], wanted: range) -> None:
     """Packs those shards of `wanted` (numbers) that are not complete."""
     folder = config.output_dir
     todo = [index for index in wanted if shard_writer.finished(folder, index, job) is None]
@@ -137,7 +140,7 @@ def pack(config, found, job, wanted):
     check_unchanged(tasks)
 
 
-def check_unchanged(tasks):
+def check_unchanged(tasks: Sequence[ShardTask]) -> None:
     """Raises UserError if files of the packed clips have changed since the run began.
 
     The descriptions of the shards hold the fingerprints of the old files, so the next run packs these clips again.
@@ -150,7 +153,7 @@ def check_unchanged(tasks):
 
 
 def _for_other_hosts(config):
-    """The config with absolute paths. Raises UserError if Beam cannot run it."""
+    """Returns the config with absolute paths. Raises UserError if Beam cannot run it."""
     beam_options.parse(config)
     return config.replace(**{name: beam_options.absolute(getattr(config, name))
                              for name in ('data_dir', 'output_dir', 'scratch_dir')})
@@ -171,7 +174,7 @@ def _pack_with_beam(config, found, job, scratch, parts):
 class _Runner:
     """Decodes clips and writes shards, in worker processes."""
 
-    def __init__(self, config, job, folder, scratch):
+    def __init__(self, config: PackConfig, job: Dict[str, Any], folder: str, scratch: Scratch) -> None:
         # sent to the workers with every task
         self._job = {key: value for key, value in job.items() if key not in ('clips', 'sources', 'shots')}
         self._folder, self._scratch = folder, scratch
@@ -181,8 +184,8 @@ class _Runner:
         # the free space of a scratch on the disks of other hosts is unknown
         self._elsewhere = bool(config.runner) and (bool(config.scratch_dir) or files.is_remote(folder))
 
-    def gt_room(self, tasks):
-        """Bytes that GT frames may take in the scratch at the same time.
+    def gt_room(self, tasks: Sequence[ShardTask]) -> float:
+        """Returns the bytes that GT frames may take in the scratch at the same time.
 
         Raises:
           UserError: LQ frames, the GT frames of one shard and, if on the same disk, the shards do not fit.
@@ -203,20 +206,20 @@ class _Runner:
                                free / 1e9, ', --scratch_gb allows %.2f' % (allowed / 1e9) if allowed < free else ''))
         room = max(min(allowed, free - shards) - lq, most)
         if gt:
-            print('scratch: %.2f GB of LQ and %.2f GB of GT below %s%s'
+            print('scratch: %.2f GB of LQ and %.2f GB of GT in %s%s'
                   % (lq / 1e9, gt / 1e9, self._scratch.folder,
                      '' if gt <= room else ', GT %.2f GB at a time' % (room / 1e9)))
         return room
 
     def _bytes_of_shards(self, tasks):
-        """Estimated bytes of the shards on the disk of the scratch; 0 if they are on another disk."""
+        """Estimates the bytes of the shards on the disk of the scratch; 0 if they are on another disk."""
         if files.is_remote(self._folder) or self._elsewhere or not _same_disk(self._folder, self._scratch.folder):
             return 0
         share = 1 if self._job['encoding'] == 'raw' else 0.5
         return share * sum(shard_writer.raw_bytes(task.clips[number], self._job['num_frames'])
                            for task in tasks for number, _ in task.windows)
 
-    def run(self, tasks):
+    def run(self, tasks: Sequence[ShardTask]) -> None:
         """Decodes the frames that the tasks need, and writes their shards."""
         centres = task_list.centres_of(tasks)
         missing = [clip for clip in task_list.clips_to_decode(tasks).values()
@@ -235,7 +238,7 @@ def _same_disk(*folders):
     return len({os.stat(folder).st_dev for folder in folders}) == 1
 
 
-def remove_partials(folder, todo, job):
+def remove_partials(folder: str, todo: Sequence[int], job: Dict[str, Any]) -> None:
     """Removes partial files of the shards `todo` that a killed run left; other hosts may be writing other shards."""
     ours = tuple(shard_name(index, job['num_shards']) for index in todo)
     for name in files.listing(folder):

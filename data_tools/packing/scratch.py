@@ -13,11 +13,13 @@ import os
 import tempfile
 import urllib.parse
 import zlib
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 
 from data_tools.base import files, worker_pool
 from data_tools.base.errors import UserError
+from data_tools.media.clips import Clip
 from data_tools.media.frames import Decoder, DegradedFrames
 
 PREFIX = 'scratch-'
@@ -26,10 +28,14 @@ PREFIX = 'scratch-'
 class Scratch:
     """The scratch folder of a run. Each range of shards has its own folder, because hosts work independently."""
 
-    def __init__(self, scratch_dir, output_dir, wanted, job):
-        """
+    def __init__(self, scratch_dir: str, output_dir: str, wanted: range, job: Dict[str, Any]) -> None:
+        """Chooses the folder.
+
         Args:
-          scratch_dir: str, '' for the default. output_dir: str. wanted: range of shard numbers. job: dict.
+          scratch_dir: '' for the default.
+          output_dir: of the set.
+          wanted: shard numbers.
+          job: see `job.describe_job`.
         """
         settings = sorted((key, value) for key, value in job.items() if key not in ('sources', 'clips', 'shots'))
         mark = zlib.crc32(repr((output_dir, settings)).encode())   # several jobs may share a scratch_dir
@@ -38,11 +44,12 @@ class Scratch:
             scratch_dir = tempfile.gettempdir() if files.is_remote(output_dir) else output_dir
         self.folder = os.path.join(scratch_dir, name)
 
-    def lq_path(self, clip):
+    def lq_path(self, clip: Clip) -> str:
+        """Returns the path of the file with the LQ frames of a clip."""
         return self._path(clip, 'lq')
 
-    def gt_path(self, clip, centres):
-        """Path of the file with the GT frames `centres` (sorted list of int)."""
+    def gt_path(self, clip: Clip, centres: List[int]) -> str:
+        """Returns the path of the file with the GT frames `centres` (sorted)."""
         return self._path(clip, 'gt-%08x' % zlib.crc32(np.asarray(centres, '<i4').tobytes()))
 
     def _path(self, clip, kind):
@@ -50,44 +57,45 @@ class Scratch:
         return os.path.join(self.folder, '%s-%08x-%s.%s.npy' % (quoted, zlib.crc32(clip.name.encode('utf-8')),
                                                                 clip.mark, kind))
 
-    def read_lq(self, clip, frames):
-        """LQ frames of a clip, uint8 [T, H, W, 3]."""
+    def read_lq(self, clip: Clip, frames: List[int]) -> np.ndarray:
+        """Reads LQ frames of a clip, uint8 [T, H, W, 3]."""
         return np.asarray(np.load(self.lq_path(clip), mmap_mode='r')[frames])
 
-    def read_gt(self, clip, centre, centres):
-        """One GT frame, uint8 [s*H, s*W, 3]; `centres`: sorted list of the kept frames, None for GT in image files."""
+    def read_gt(self, clip: Clip, centre: int, centres: Optional[List[int]]) -> np.ndarray:
+        """Reads a GT frame, uint8 [s*H, s*W, 3]; `centres` are the kept frames, sorted, None for GT in image files."""
         if clip.gt.direct:
             return clip.gt.frame(centre)
         return np.asarray(np.load(self.gt_path(clip, centres), mmap_mode='r')[bisect.bisect_left(centres, centre)])
 
-    def missing(self, clip, centres):
-        """Whether LQ and GT of a clip must be decoded: (bool, bool). `centres`: see `read_gt`."""
+    def missing(self, clip: Clip, centres: Optional[List[int]]) -> Tuple[bool, bool]:
+        """Returns whether LQ and whether GT of a clip must be decoded. `centres`: see `read_gt`."""
         return (not os.path.exists(self.lq_path(clip)),
                 not clip.gt.direct and bool(centres) and not os.path.exists(self.gt_path(clip, centres)))
 
-    def forget_gt(self, centres=None, clips=()):
-        """Removes GT frames of written shards; keeps those of `clips` (iterable of Clip) at `centres`."""
+    def forget_gt(self, centres: Optional[Dict[str, List[int]]] = None, clips: Iterable[Clip] = ()) -> None:
+        """Removes GT frames of written shards; keeps those of `clips` at `centres`."""
         kept = {os.path.basename(self.gt_path(clip, centres[clip.name])) for clip in clips if clip.name in centres}
         for name in files.listing(self.folder):
             if '.gt-' in name and name.endswith('.npy') and name not in kept:
                 files.remove(os.path.join(self.folder, name))
 
-    def remove(self):
+    def remove(self) -> None:
+        """Removes the folder."""
         files.remove(self.folder)
 
 
-def frame_bytes(side):
-    """Bytes of a decoded frame."""
+def frame_bytes(side: Any) -> int:
+    """Returns the bytes of a decoded frame of LQ or GT of a clip."""
     return 3 * side.size[0] * side.size[1]
 
 
-def decode_clips(clips, centres, scratch):
+def decode_clips(clips: List[Clip], centres: Dict[str, List[int]], scratch: Scratch) -> None:
     """Decodes the missing frames of a group of clips, see `clips.groups`.
 
     Args:
-      clips: list of Clip.
+      clips: of one group.
       centres: {name of clip: sorted list of GT frames to keep}.
-      scratch: Scratch.
+      scratch: for the frames.
     """
     with Decoder() as gt_decoder, Decoder() as lq_decoder:
         for clip in clips:
@@ -114,7 +122,7 @@ def _decode_clip(clip, centres, scratch, gt_decoder, lq_decoder):
 
 @contextlib.contextmanager
 def _store(path, side, numbers):
-    """A file for the frames `numbers` (sorted) of a side: gives a function (number, frame) to call for every frame."""
+    """Opens a file for the frames `numbers` (sorted) of a side. Yields a function (number, frame) that takes each."""
     place = {number: i for i, number in enumerate(numbers)}
     with files.atomic_path(path) as partial:
         array = np.lib.format.open_memmap(partial, 'w+', np.uint8, (len(place),) + tuple(side.size) + (3,))

@@ -2,6 +2,7 @@
 import contextlib
 import os
 import re
+from typing import Iterator, List, Tuple
 
 from data_tools.base import files, lock
 from data_tools.base.errors import UserError
@@ -11,12 +12,12 @@ _PATTERN = re.compile(r'\.packing-(\d{5})-(\d{5})\.lock$')
 
 
 @contextlib.contextmanager
-def of_shards(folder, wanted):
+def of_shards(folder: str, wanted: range) -> Iterator[None]:
     """Holds the lock of some shards of a set during a `with` block. The folder is made if absent.
 
     Args:
-      folder: str, of the set.
-      wanted: range of shard numbers; runs with disjoint ranges may hold their locks at the same time.
+      folder: of the set.
+      wanted: shard numbers; runs with disjoint ranges may hold their locks at the same time.
     Raises:
       UserError: another run packs some of these shards; the text names the run.
     """
@@ -29,8 +30,8 @@ def of_shards(folder, wanted):
         yield
 
 
-def others(folder, wanted):
-    """The runs that hold other locks of a set: list of (first, end, name of the run). Empty for remote folders."""
+def others(folder: str, wanted: range) -> List[Tuple[int, int, str]]:
+    """Returns (first, end, name) of each run that holds another lock of a set; nothing for remote folders."""
     found = []
     for path in _lock_files(folder):
         name = lock.holder(path) if path != _path(folder, wanted) else None
@@ -40,12 +41,12 @@ def others(folder, wanted):
     return found
 
 
-def is_lock(name):
-    """Whether a file name in the folder of a set is that of a lock file."""
+def is_lock(name: str) -> bool:
+    """Returns whether a file name in the folder of a set is that of a lock file."""
     return _PATTERN.match(name) is not None
 
 
-def remove_left(folder):
+def remove_left(folder: str) -> None:
     """Removes the lock files that killed runs have left."""
     for path in _lock_files(folder):
         if lock.holder(path) is None:

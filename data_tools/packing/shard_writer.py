@@ -3,15 +3,19 @@ import os
 import typing
 import zlib
 
+import numpy as np
+
 from data_tools.base import files, schema, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media import windows
+from data_tools.media.clips import Clip
 from data_tools.packing.config import NO_FILL
-from data_tools.packing.scratch import frame_bytes
+from data_tools.packing.scratch import Scratch, frame_bytes
 from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import MANIFEST, Manifest, Shard, shard_name
 from data_tools.record.manifest_schema import SHARD_SCHEMA
 
+Job = typing.Dict[str, typing.Any]   # see `job.describe_job`
 _PART = schema.Record(shard=SHARD_SCHEMA, sources=schema.MapOf(schema.Text()))
 _ADVICE = 'the file was cut or edited: remove it; then its shard is packed again'
 
@@ -19,9 +23,12 @@ _ADVICE = 'the file was cut or edited: remove it; then its shard is packed again
 class ShardTask(typing.NamedTuple):
     """A shard to write.
 
-    index: int, its number. windows: list of (clip number, centre frame). clips: {clip number: Clip} of those windows.
-    centres: {name: sorted list of GT frames in the scratch}. kept: set of names of the clips whose records are copied
-    from the outdated shard.
+    Attributes:
+      index: its number.
+      windows: (clip number, centre frame) of each.
+      clips: {clip number: Clip} of those windows.
+      centres: {name: sorted list of GT frames in the scratch}.
+      kept: names of the clips whose records are copied from the outdated shard.
     """
     index: int
     windows: typing.List[typing.Tuple[int, int]]
@@ -30,33 +37,33 @@ class ShardTask(typing.NamedTuple):
     kept: typing.FrozenSet[str]
 
 
-def raw_bytes(clip, num_frames):
-    """Bytes of one window of a clip, uncompressed."""
+def raw_bytes(clip: Clip, num_frames: int) -> int:
+    """Returns the bytes of one window of a clip, uncompressed."""
     return frame_bytes(clip.gt) + num_frames * frame_bytes(clip.lq)
 
 
-def part_path(folder, index, job):
-    """The file beside a shard that describes it until the manifest exists."""
+def part_path(folder: str, index: int, job: Job) -> str:
+    """Returns the path of the file beside a shard that describes it until the manifest exists."""
     return os.path.join(folder, shard_name(index, job['num_shards']) + '.json')
 
 
-def finished(folder, index, job):
-    """The description of a complete and current shard as a dict, else None."""
+def finished(folder: str, index: int, job: Job) -> typing.Optional[typing.Dict[str, typing.Any]]:
+    """Returns the description of a complete and current shard, else None."""
     part = _part(folder, index, job)
     if part is None or any(job['sources'].get(name) != mark for name, mark in part['sources'].items()):
         return None
     return part
 
 
-def kept_clips(folder, index, job):
-    """Names of the clips whose records in an outdated shard are still valid: frozenset, empty without a sound shard."""
+def kept_clips(folder: str, index: int, job: Job) -> typing.FrozenSet[str]:
+    """Returns the names of the clips whose records in an outdated shard are valid; none if the shard is damaged."""
     part = _part(folder, index, job)
-    if part is None or not _is_sound(folder, Shard(**part['shard'])):
+    if part is None or not _is_valid(folder, Shard(**part['shard'])):
         return frozenset()
     return frozenset(name for name, mark in part['sources'].items() if job['sources'].get(name) == mark)
 
 
-def _is_sound(folder, shard):
+def _is_valid(folder, shard):
     crc, count = 0, 0
     for _, _, record, error in shard_reader.walk(os.path.join(folder, shard.name)):
         if error:
@@ -76,11 +83,13 @@ def _part(folder, index, job):
     return part if files.size(os.path.join(folder, part['shard']['name'])) == part['shard']['bytes'] else None
 
 
-def reopen(folder, job, parts):
+def reopen(folder: str, job: Job, parts: typing.Sequence[np.ndarray]) -> None:
     """Converts a complete set to one with shards, their descriptions, and no manifest.
 
     Args:
-      folder: str. job: the job that made the set. parts: see `job.order_in_shards`.
+      folder: of the set.
+      job: of the set.
+      parts: see `job.order_in_shards`.
     """
     names = [name for name, _ in job['clips']]
     for index, (shard, part) in enumerate(zip(Manifest.read(folder).shards, parts)):
@@ -93,13 +102,13 @@ def _write_part(folder, index, job, shard, sources):
     files.write_json(part_path(folder, index, job), dict(shard=shard._asdict(), sources=sources))
 
 
-def pack_shard(task, scratch, folder, job):
+def pack_shard(task: ShardTask, scratch: Scratch, folder: str, job: Job) -> None:
     """Writes one shard and the file that describes it.
 
     Args:
-      task: ShardTask.
-      scratch: Scratch with the decoded frames.
-      folder: output folder.
+      task: the shard.
+      scratch: has the decoded frames.
+      folder: of the set.
       job: see `job.describe_job`; `clips`, `sources` and `shots` are not needed.
     """
     name = shard_name(task.index, job['num_shards'])
@@ -120,11 +129,13 @@ def pack_shard(task, scratch, folder, job):
                 {clip.name: clip.mark for clip in task.clips.values()})
 
 
-def encode_window(clip, centre, centres, scratch, job):
-    """The record of the window around a frame."""
+def encode_window(clip: Clip, centre: int, centres: typing.Dict[str, typing.List[int]], scratch: Scratch,
+                  job: Job) -> bytes:
+    """Returns the record of the window around a frame."""
     fill = 'replicate' if job['fill'] == NO_FILL else job['fill']   # without fill every window is inside the clip
     frames = windows.window_indices(centre, clip.length, job['num_frames'], fill, job['frame_interval'])
-    window = record_format.Window(clip.name, centre, frames, clip.length, job['frame_interval'], job['scale'],
-                           scratch.read_lq(clip, frames), scratch.read_gt(clip, centre, centres.get(clip.name)))
+    window = record_format.Window(
+        clip.name, centre, frames, clip.length, job['frame_interval'], job['scale'], scratch.read_lq(clip, frames),
+        scratch.read_gt(clip, centre, centres.get(clip.name)))
     return record_format.encode(window, job['lq_tile'], job['gt_tile'])
 

@@ -1,12 +1,15 @@
 """The tasks of workers, one for each shard to write, and the frames that the tasks need in the scratch."""
+from typing import Any, Dict, Iterator, List, Sequence
+
+from data_tools.media.clips import Clip
 from data_tools.packing import shard_writer
 from data_tools.packing.job import order_in_shards
 from data_tools.packing.scratch import frame_bytes
 from data_tools.packing.shard_writer import ShardTask
 
 
-def shard_tasks(found, job, folder, todo):
-    """A ShardTask for each of the shards `todo` (numbers); its `centres` are only those of its shard."""
+def shard_tasks(found: Sequence[Clip], job: Dict[str, Any], folder: str, todo: Sequence[int]) -> List[ShardTask]:
+    """Makes a ShardTask for each of the shards `todo`; its `centres` are only those of its shard."""
     parts, tasks = order_in_shards(job), []
     for index in todo:
         windows = [tuple(window) for window in parts[index].tolist()]
@@ -21,14 +24,13 @@ def shard_tasks(found, job, folder, todo):
     return tasks
 
 
-def gt_bytes(task):
-    """Bytes of the GT frames that a shard needs in the scratch."""
-    return sum(len(task.centres.get(clip.name, ())) * frame_bytes(clip.gt)
-               for clip in task.clips.values())
+def gt_bytes(task: ShardTask) -> int:
+    """Returns the bytes of the GT frames that a shard needs in the scratch."""
+    return sum(len(task.centres.get(clip.name, ())) * frame_bytes(clip.gt) for clip in task.clips.values())
 
 
-def centres_of(tasks):
-    """{name of clip: sorted list of the GT frames in the scratch} of several tasks."""
+def centres_of(tasks: Sequence[ShardTask]) -> Dict[str, List[int]]:
+    """Returns {name of clip: sorted list of the GT frames in the scratch} of several tasks."""
     centres = {}
     for task in tasks:
         for name, frames in task.centres.items():
@@ -36,12 +38,12 @@ def centres_of(tasks):
     return {name: sorted(frames) for name, frames in centres.items()}
 
 
-def with_centres(tasks, centres):
-    """The tasks with the `centres` of all tasks that are packed together; they determine the names of scratch files."""
+def with_centres(tasks: Sequence[ShardTask], centres: Dict[str, List[int]]) -> List[ShardTask]:
+    """Gives each task the `centres` of all tasks that are packed together: they determine the scratch files' names."""
     return [task._replace(centres={name: centres[name] for name in task.centres}) for task in tasks]
 
 
-def rounds(tasks, room):
+def rounds(tasks: Sequence[ShardTask], room: float) -> Iterator[List[ShardTask]]:
     """Yields lists of tasks whose GT frames take at most `room` bytes together; a single task may take more."""
     some, used = [], 0
     for task in tasks:
@@ -55,6 +57,6 @@ def rounds(tasks, room):
         yield some
 
 
-def clips_to_decode(tasks):
-    """{clip number: Clip} of the windows that are encoded."""
+def clips_to_decode(tasks: Sequence[ShardTask]) -> Dict[int, Clip]:
+    """Returns {clip number: Clip} of the windows that are encoded."""
     return {number: clip for task in tasks for number, clip in sorted(task.clips.items()) if clip.name not in task.kept}

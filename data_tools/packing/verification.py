@@ -17,19 +17,20 @@ from data_tools.media.frames import Decoder, DegradedFrames
 from data_tools.media.shots import ShotRule
 from data_tools.packing.job import centres
 from data_tools.record import record_format, shard_reader
-from data_tools.record.manifest import Manifest
+from data_tools.record.manifest import Manifest, Shard
 
 
-def check_set(folder, deep=False, source='', report=print):
+def check_set(folder: str, deep: bool = False, source: str = '',
+              report: typing.Callable[[str], typing.Any] = print) -> int:
     """Checks a set of shards.
 
     Args:
-      folder: str, of the set.
-      deep: bool, decode every record.
-      source: str, folder with the source clips, to compare every pixel; '' for no comparison.
-      report: function that takes the text of each problem.
+      folder: of the set.
+      deep: decode every record.
+      source: folder with the source clips, to compare every pixel; '' for no comparison.
+      report: takes the text of each problem.
     Returns:
-      int, the number of problems.
+      The number of problems.
     Raises:
       UserError: the manifest is missing, or the source cannot be read.
     """
@@ -48,14 +49,14 @@ def check_set(folder, deep=False, source='', report=print):
     if problems:
         print('%s: %d problems' % (folder, problems))
     else:
-        print('%s: %d windows in %d shards are sound%s' % (
+        print('%s: %d windows in %d shards are valid%s' % (
             folder, manifest.records, len(manifest.shards),
             ' and equal their source' if found else ', all decoded' if deep else ''))
     return problems
 
 
 def _source_clips(manifest, source):
-    """{name: SourceClip} of the source clips of the set."""
+    """Returns {name: SourceClip} of the source clips of the set."""
     job = manifest.job
     shots = {name: tuple(map(tuple, pairs)) for name, pairs in job.get('shots', {}).items()}
     packed = [name for name, _ in job['clips']]
@@ -73,13 +74,17 @@ def _source_clips(manifest, source):
 
 
 class SourceClip(typing.NamedTuple):
-    """A clip and the digests of all its frames: frames are read once and in order, but records are in any order."""
+    """A clip and the digests of all its frames.
+
+    Frames are read once and in order, but records are in any order.
+    """
     clip: clips.Clip
     lq: typing.List[bytes]
     gt: typing.List[bytes]
 
 
-def read_source(found, progress=lambda count: None):
+def read_source(found: typing.Sequence[clips.Clip],
+                progress: typing.Callable[[int], typing.Any] = lambda count: None) -> typing.Iterator[SourceClip]:
     """Yields a SourceClip for each Clip; calls `progress` with the number of frames read."""
     for group in clips.groups(found):
         with Decoder() as gt_decoder, Decoder() as lq_decoder:
@@ -101,20 +106,24 @@ def _digested(frames, digests, progress):
         yield frame
 
 
-def digest(frame):
-    """The digest of a frame, bytes; frames that differ in a pixel or in size have different digests."""
+def digest(frame: np.ndarray) -> bytes:
+    """Returns the digest of a frame; frames that differ in a pixel or in size have different digests."""
     return hashlib.sha1(np.ascontiguousarray(frame)).digest()[:12] + struct.pack('<II', *frame.shape[:2])
 
 
-def check_shard(folder, shard, manifest, deep, found, seen, progress):
+def check_shard(folder: str, shard: Shard, manifest: Manifest, deep: bool,
+                found: typing.Optional[typing.Dict[str, SourceClip]], seen: typing.Set[typing.Tuple[str, int]],
+                progress: typing.Callable[[int], typing.Any]) -> typing.Iterator[str]:
     """Yields the text of each problem of a shard.
 
     Args:
-      folder: of the set. shard: Shard. manifest: Manifest.
-      deep: bool, decode the records.
-      found: dict of name -> SourceClip to compare with, or None.
-      seen: set; (clip, centre) of every sound record is added.
-      progress: function that takes the number of checked records.
+      folder: of the set.
+      shard: its description.
+      manifest: of the set.
+      deep: decode the records.
+      found: {name: SourceClip} to compare with, or None.
+      seen: receives (clip, centre) of every valid record.
+      progress: takes the number of checked records.
     """
     path = os.path.join(folder, shard.name)
     size = files.size(path)
@@ -124,7 +133,7 @@ def check_shard(folder, shard, manifest, deep, found, seen, progress):
         return
     if size != shard.bytes:
         yield '%s has %d bytes, the manifest says %d' % (path, size, shard.bytes)
-    count, crc, sound = 0, 0, True
+    count, crc, valid = 0, 0, True
     for index, _, record, error in shard_reader.walk(path):
         count = index + 1
         progress(1)
@@ -132,16 +141,16 @@ def check_shard(folder, shard, manifest, deep, found, seen, progress):
         if record is not None:
             crc = zlib.crc32(record, crc)
         if text:
-            sound = False
+            valid = False
             yield 'record %d of %s: %s' % (index, path, text)
     if count != shard.records:
         yield '%s has %d records, the manifest says %d' % (path, count, shard.records)
-    elif sound and crc != shard.crc:
-        yield '%s has sound records, but not those that the manifest describes (checksum)' % path
+    elif valid and crc != shard.crc:
+        yield '%s has valid records, but not those that the manifest describes (checksum)' % path
 
 
 def _check_record(record, manifest, shard, index, deep, found, seen):
-    """The problem of a record with a correct checksum, or None."""
+    """Returns the problem of a record with a correct checksum, or None."""
     values = record_format.header(record)
     problem = manifest.mismatch(shard, index, values)
     if problem:
@@ -174,7 +183,7 @@ def _compare(window, found):
     return None
 
 
-def missing_windows(manifest, seen):
+def missing_windows(manifest: Manifest, seen: typing.Set[typing.Tuple[str, int]]) -> typing.Iterator[str]:
     """Yields the text of a problem for each clip with missing windows."""
     for name, length in manifest.job['clips']:
         expected = centres(length, manifest.job)

@@ -14,16 +14,20 @@ _ADVICE = ('the file was cut or edited, or is of another set: copy it again toge
            'again with data_tools.make_tfrecords')
 
 
-def shard_name(index, count):
-    """File name of a shard."""
+def shard_name(index: int, count: int) -> str:
+    """Returns the file name of a shard."""
     return SHARD % (index, count)
 
 
 class Shard(typing.NamedTuple):
     """The entry of a shard in the manifest.
 
-    name: of the file. records: their number. bytes: of the file. crc: zlib.crc32 of all records, one after another.
-    record_crcs: the field `crc` of each record's header; empty in sets of older versions.
+    Attributes:
+      name: of the file.
+      records: their number.
+      bytes: of the file.
+      crc: zlib.crc32 of all records, one after another.
+      record_crcs: the field `crc` of each record's header; empty in sets of older versions.
     """
     name: str
     records: int
@@ -33,31 +37,42 @@ class Shard(typing.NamedTuple):
 
 
 class Manifest(typing.NamedTuple):
-    """The description of a set of shards. job: see `data_tools.packing.job.describe_job`, without `sources`."""
+    """The description of a set of shards.
+
+    Attributes:
+      num_frames: of a window.
+      scale: GT size / LQ size.
+      encoding: one of `record_format.ENCODINGS`.
+      lq_tile, gt_tile: sides of the tiles in pixels, 0 for raw.
+      sizes: every LQ size in the set, (height, width).
+      shards: in order.
+      job: see `data_tools.packing.job.describe_job`, without `sources`.
+    """
     num_frames: int
     scale: int
     encoding: str
     lq_tile: int
     gt_tile: int
-    sizes: typing.List[typing.Tuple[int, int]]   # every LQ size in the set, (height, width)
+    sizes: typing.List[typing.Tuple[int, int]]
     shards: typing.List[Shard]
     job: dict
 
     @property
-    def records(self):
-        """Windows in the set."""
+    def records(self) -> int:
+        """Counts the windows in the set."""
         return sum(shard.records for shard in self.shards)
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
+        """Sums the sizes of the shards."""
         return sum(shard.bytes for shard in self.shards)
 
     @property
-    def has_record_crcs(self):
-        """Whether the checksum of each record is known."""
+    def has_record_crcs(self) -> bool:
+        """Returns whether the checksum of each record is known."""
         return all(shard.record_crcs for shard in self.shards)
 
-    def write(self, folder):
+    def write(self, folder: str) -> None:
         """Writes `manifest.json`. It is written last: a set with a manifest is complete."""
         shards = [dict(shard._asdict()) for shard in self.shards]
         if not self.has_record_crcs:
@@ -68,7 +83,7 @@ class Manifest(typing.NamedTuple):
             sizes=[list(size) for size in self.sizes], shards=shards))
 
     @classmethod
-    def read(cls, folder):
+    def read(cls, folder: str) -> 'Manifest':
         """Reads the manifest in a folder.
 
         Raises:
@@ -89,12 +104,13 @@ class Manifest(typing.NamedTuple):
                    sizes=[tuple(size) for size in values['sizes']],
                    **{key: values[key] for key in cls._fields if key not in ('shards', 'sizes')})
 
-    def mismatch(self, shard, index, header):
-        """The difference of a record to its description in the manifest: str, or None.
+    def mismatch(self, shard: Shard, index: int, header: typing.Dict[str, int]) -> typing.Optional[str]:
+        """Returns the difference of a record to its description in the manifest, or None.
 
         Args:
-          shard: Shard. index: int, of the record in it.
-          header: dict of the record's HEADER (see `layout.header`).
+          shard: of the record.
+          index: of the record in the shard.
+          header: of the record, see `record_format.header`.
         """
         for key in ('num_frames', 'scale', 'lq_tile', 'gt_tile'):
             if header[key] != getattr(self, key):
@@ -103,16 +119,16 @@ class Manifest(typing.NamedTuple):
         if size not in self.sizes:
             return 'its LQ is %dx%d, a size that the manifest does not list' % size
         if shard.record_crcs and (index >= shard.records or header['crc'] != shard.record_crcs[index]):
-            return 'it is a sound record, but not the one that the manifest describes (checksum)'
+            return 'it is a valid record, but not the one that the manifest describes (checksum)'
         return None
 
     @staticmethod
-    def checksum(folder):
-        """SHA-256 of the manifest of a folder, str: sets with equal checksums hold the same records."""
+    def checksum(folder: str) -> str:
+        """Returns the SHA-256 of the manifest of a folder: sets with equal checksums hold the same records."""
         with files.open_file(os.path.join(folder, MANIFEST), 'rb') as file:
             return hashlib.sha256(file.read()).hexdigest()
 
-    def check_shards(self, folder):
+    def check_shards(self, folder: str) -> None:
         """Raises UserError unless every shard exists and has the right size."""
         missing, cut = [], []
         for shard in self.shards:

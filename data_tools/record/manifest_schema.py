@@ -1,5 +1,6 @@
 """The schema of a manifest: types and limits of its fields, and the relations between them."""
 import collections
+from typing import Any, Iterable
 
 from data_tools.base import schema
 from data_tools.record.record_format import ENCODINGS, FORMAT_VERSION, HEADER_BYTES
@@ -18,10 +19,10 @@ class _Pair(schema.Schema):
     """A list of two values, each with its schema."""
     wanted = 'a list of two values'
 
-    def __init__(self, first, second):
+    def __init__(self, first: schema.Schema, second: schema.Schema) -> None:
         self._schemas = first, second
 
-    def problems(self, value, where):
+    def problems(self, value: Any, where: str) -> Iterable[schema.Problem]:
         if not isinstance(value, list) or len(value) != 2:
             yield where, value, self.wanted
             return
@@ -53,7 +54,7 @@ _FIELDS = schema.Record(
 class ManifestSchema(schema.Schema):
     """The whole manifest: checks the fields first; if these are right, the relations between them."""
 
-    def problems(self, value, where):
+    def problems(self, value: Any, where: str) -> Iterable[schema.Problem]:
         found = list(_FIELDS.problems(value, where))
         yield from found or _contradictions(value)
 

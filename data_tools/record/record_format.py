@@ -34,8 +34,15 @@ TILES = {'raw': (0, 0), 'tiles': (32, 64)}
 class Window(typing.NamedTuple):
     """One record, decoded.
 
-    lq: uint8 [T, H, W, 3]; gt: uint8 [s*H, s*W, 3]; clip: name; index: centre frame; frames: list of T frame numbers;
-    length: frames in the clip; interval: distance of the window's frames.
+    Attributes:
+      clip: its name.
+      index: the centre frame.
+      frames: the T frame numbers.
+      length: frames in the clip.
+      interval: distance of the window's frames.
+      scale: GT size / LQ size, s.
+      lq: uint8 [T, H, W, 3].
+      gt: uint8 [s*H, s*W, 3].
     """
     clip: str
     index: int
@@ -50,16 +57,17 @@ class Window(typing.NamedTuple):
 class RecordError(ValueError):
     """The bytes are not a record of this version; the text gives the reason.
 
-    final: bool, whether the records after it in the shard are lost too.
+    Attributes:
+      final: bool, whether the records after it in the shard are lost too.
     """
 
-    def __init__(self, text, final=False):
+    def __init__(self, text: str, final: bool = False) -> None:
         super().__init__(text)
         self.final = final
 
 
-def encode(window, lq_tile=0, gt_tile=0):
-    """A Window as the bytes of a record; tile sizes in pixels, 0 for raw."""
+def encode(window: Window, lq_tile: int = 0, gt_tile: int = 0) -> bytes:
+    """Returns the record of a Window; tile sizes in pixels, 0 for raw."""
     frames = len(window.lq)
     lq_chunks = tile_codec.encode(np.asarray(window.lq).transpose(1, 0, 2, 3), lq_tile)
     gt_chunks = tile_codec.encode(np.asarray(window.gt)[:, np.newaxis], gt_tile)
@@ -81,8 +89,8 @@ def encode(window, lq_tile=0, gt_tile=0):
     return head + np.array([zlib.crc32(body, zlib.crc32(head))], '<u4').tobytes() + body
 
 
-def header(record):
-    """The fields of HEADER as a dict. Raises RecordError for anything that is not a record of this version."""
+def header(record: bytes) -> typing.Dict[str, int]:
+    """Reads the fields of HEADER. Raises RecordError for anything that is not a record of this version."""
     if len(record) < HEADER_BYTES:
         raise RecordError('%d bytes are too few for a record' % len(record))
     values = dict(zip(HEADER, np.frombuffer(record[:HEADER_BYTES], '<u4').tolist()))
@@ -94,7 +102,7 @@ def header(record):
     return values
 
 
-def check(record):
+def check(record: bytes) -> typing.Dict[str, int]:
     """Checks a record; returns its header, see `header`. Raises RecordError if its checksum is wrong."""
     values = header(record)
     data = memoryview(record)
@@ -103,14 +111,14 @@ def check(record):
     return values
 
 
-def clip_name(record):
-    """Name of the clip of a record (with all its bytes)."""
+def clip_name(record: bytes) -> str:
+    """Reads the name of the clip of a record (with all its bytes)."""
     values = header(record)
     start = HEADER_BYTES + 4 * values['num_frames']
     return record[start:start + values['name_bytes']].decode('utf-8')
 
 
-def decode(record):
+def decode(record: bytes) -> Window:
     """Decodes a whole record to a Window. Raises RecordError."""
     values = check(record)
     frames = np.frombuffer(record, '<i4', values['num_frames'], HEADER_BYTES).tolist()

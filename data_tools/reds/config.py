@@ -1,6 +1,7 @@
 """Options of the programs that download and arrange REDS."""
 import dataclasses
 import re
+from typing import Iterator, List
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
@@ -43,12 +44,12 @@ class DownloadConfig(Config):
     timeout: float = option(60., 'seconds without data before an attempt fails', low=.1)
 
     @property
-    def subsets(self):
-        """Names of the requested archives: list of str."""
+    def subsets(self) -> List[str]:
+        """Returns the names of the requested archives."""
         return [field.name for field in dataclasses.fields(self)
                 if field.name.startswith(('train_', 'val_', 'test_')) and (self.all or getattr(self, field.name))]
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         if not self.root_dir:
             yield '--root_dir is missing: the folder to download to'
         if not self.subsets:
@@ -73,6 +74,6 @@ class RegroupConfig(Config):
     split: str = option('reds4', 'held out: reds4 = 000, 011, 015, 020; official = 240..269', choices=SPLITS)
     partial: bool = option(False, 'accept that clips or frames are missing from the download')
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         if not self.root_dir:
             yield '--root_dir is missing: the folder that data_tools.download_reds unpacked to'

@@ -2,28 +2,31 @@
 import hashlib
 import os
 import re
+from typing import Dict, Optional
 
 from tqdm import tqdm
 
 from data_tools.base import files, lock
 from data_tools.base.errors import UserError
-from data_tools.reds.config import BASE_URL
+from data_tools.reds.config import BASE_URL, DownloadConfig
 from data_tools.reds.http_fetch import fetch
 from data_tools.reds.unzip import DamagedError, check, unzip
 
 _DIGESTS = {32: hashlib.md5, 64: hashlib.sha256}   # by the length of their hexadecimal text
 
 
-def get_subset(name, root_dir, base_url=BASE_URL, checksums=None, keep_zip=False, unpack=True, retries=8, wait=1.,
-               timeout=60.):
+def get_subset(name: str, root_dir: str, base_url: str = BASE_URL, checksums: Optional[Dict[str, str]] = None,
+               keep_zip: bool = False, unpack: bool = True, retries: int = 8, wait: float = 1.,
+               timeout: float = 60.) -> None:
     """Downloads and unpacks one archive, unless that is done.
 
     Args:
-      name: str, of an archive: a field of DownloadConfig.
-      root_dir: str, folder to unpack into; archives lie in its `downloads`.
-      base_url: str, where NAME.zip lies.
+      name: of an archive: a field of DownloadConfig.
+      root_dir: folder to unpack into; archives lie in its `downloads`.
+      base_url: address of the folder of NAME.zip.
       checksums: {file name: hexadecimal MD5 or SHA-256} as `read_checksums` gives, or None.
-      keep_zip, unpack: bool.
+      keep_zip: whether the archive stays after unpacking.
+      unpack: False only downloads and checks the archive.
       retries, wait, timeout: see `http_fetch.fetch`.
     Raises:
       UserError: another process works on this archive, the download fails, or the archive is damaged (then it is
@@ -43,7 +46,7 @@ def get_subset(name, root_dir, base_url=BASE_URL, checksums=None, keep_zip=False
         except DamagedError as error:
             _set_aside(archive, error)
         if not unpack:
-            print('%s: %s is whole' % (name, archive), flush=True)
+            print('%s: %s is complete' % (name, archive), flush=True)
             return
         os.sync()   # the note must not reach the disk before the frames
         files.write_bytes(done, b'%d files unpacked\n' % count)
@@ -53,7 +56,7 @@ def get_subset(name, root_dir, base_url=BASE_URL, checksums=None, keep_zip=False
 
 
 def _folders(name):
-    """The folders that the archive of a subset may write to: below its part (train, val, test), or without that."""
+    """Returns the folders that the archive of a subset may write to: in its part (train, val, test), or without."""
     return ('%s/%s' % (name.partition('_')[0], name), name)
 
 
@@ -63,8 +66,8 @@ def _set_aside(archive, reason):
                     % (reason, os.path.basename(archive))) from None
 
 
-def read_checksums(path):
-    """{file name: hexadecimal digest} from lines as `sha256sum` and `md5sum` write them."""
+def read_checksums(path: str) -> Dict[str, str]:
+    """Reads {file name: hexadecimal digest} from lines as `sha256sum` and `md5sum` write them."""
     try:
         with open(path, encoding='utf-8') as file:
             lines = [line.strip() for line in file if line.strip() and not line.startswith('#')]
@@ -93,8 +96,8 @@ def _verify(archive, expected):
         _set_aside(archive, '%s has checksum %s but should have %s' % (archive, digest.hexdigest(), expected))
 
 
-def get_subsets(config):
-    """Downloads all that a DownloadConfig asks for.
+def get_subsets(config: DownloadConfig) -> None:
+    """Downloads the archives that a config names.
 
     Raises:
       UserError: naming the subsets that are missing, after all have been tried.

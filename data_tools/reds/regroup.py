@@ -25,12 +25,8 @@ class Step(typing.NamedTuple):
     target: str
 
 
-def plan(root_dir, output_dir, lq='sharp_bicubic'):
-    """All steps for complete REDS, also those whose sources are missing.
-
-    Returns:
-      list of Step; GT before LQ, clips in order.
-    """
+def plan(root_dir: str, output_dir: str, lq: str = 'sharp_bicubic') -> typing.List[Step]:
+    """Plans all steps for complete REDS, also those whose sources are missing: GT before LQ, clips in order."""
     sides = [('truth', 'sharp', '')]
     if lq != 'none':
         scale = LQ_KINDS[lq]
@@ -48,7 +44,7 @@ def plan(root_dir, output_dir, lq='sharp_bicubic'):
 
 
 def _source_folder(root_dir, part, subset, below):
-    """The folder of a subset: as the archive unpacks, without its outer folder, or unpacked in its own folder."""
+    """Returns the folder of a subset: as in the archive, without the outer folder, or unpacked in its own folder."""
     for path in (os.path.join(part, subset), subset, os.path.join(subset, part, subset)):
         path = os.path.join(root_dir, path, below) if below else os.path.join(root_dir, path)
         if os.path.isdir(path):
@@ -56,18 +52,19 @@ def _source_folder(root_dir, part, subset, below):
     return None
 
 
-def regroup(root_dir, output_dir, mode='link', lq='sharp_bicubic', split='reds4', partial=False):
+def regroup(root_dir: str, output_dir: str, mode: str = 'link', lq: str = 'sharp_bicubic', split: str = 'reds4',
+            partial: bool = False) -> typing.Tuple[typing.List[str], typing.List[str]]:
     """Runs all steps. Returns (names that train, names held out).
 
     Args:
-      root_dir: str, what `download_reds` unpacked to.
-      output_dir: str, where `images` and `sets` go; may be `root_dir`.
-      mode: str, one of MODES.
-      lq: str, one of LQ_KINDS; 'none' brings GT only.
-      split: str, key of SPLITS.
-      partial: bool, accept that clips or frames are missing from the download.
+      root_dir: the folder into which `download_reds` unpacked.
+      output_dir: the folder for `images` and `sets`; may be `root_dir`.
+      mode: one of MODES.
+      lq: one of LQ_KINDS; 'none' brings GT only.
+      split: key of SPLITS.
+      partial: accept that clips or frames are missing from the download.
     Raises:
-      UserError: no REDS below `root_dir`, clips or frames missing, two different folders for one clip, LQ and GT
+      UserError: no REDS in `root_dir`, clips or frames missing, two different folders for one clip, LQ and GT
         that do not match.
     """
     if not os.path.isdir(root_dir):
@@ -91,12 +88,11 @@ def regroup(root_dir, output_dir, mode='link', lq='sharp_bicubic', split='reds4'
     short = [clip for clip in clips if clip.length != FRAMES]
     if short and not partial:
         raise UserError('clip %s has %d frames in %s, but all of REDS has %d; unpack it again, or accept it with '
-                            '--partial' % (short[0].name, short[0].length, short[0].gt.path,
-                                           FRAMES))
+                            '--partial' % (short[0].name, short[0].length, short[0].gt.path, FRAMES))
     return write_sets(output_dir, [clip.name for clip in clips], split)
 
 
-def bring(step, mode):
+def bring(step: Step, mode: str) -> None:
     """Moves, links or copies one clip's folder; does nothing if that is already done."""
     source, target = step.source, step.target
     if os.path.islink(target):
@@ -109,8 +105,7 @@ def bring(step, mode):
     files.make_dir(os.path.dirname(target))
     partial = target + files.PARTIAL
     with files.explained(target):
-        if os.path.islink(partial) or os.path.exists(partial):
-            files.remove(partial)   # left by a stopped run
+        files.remove(partial)   # left by a stopped run
         if mode == 'link':
             os.symlink(os.path.relpath(os.path.realpath(source), os.path.realpath(os.path.dirname(target))), partial)
             os.rename(partial, target)
@@ -135,7 +130,8 @@ def _check_same(source, target, mode):
         shutil.rmtree(source)
 
 
-def write_sets(output_dir, names, split):
+def write_sets(output_dir: str, names: typing.List[str],
+               split: str) -> typing.Tuple[typing.List[str], typing.List[str]]:
     """Writes sets/train.json and sets/val.json, lists of clip names. Returns the two lists."""
     train, held_out = splits.write(output_dir, names, SPLITS[split])
     if not held_out:

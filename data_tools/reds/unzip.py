@@ -5,6 +5,7 @@ import os
 import shutil
 import zipfile
 import zlib
+from typing import Optional, Tuple
 
 from tqdm import tqdm
 
@@ -16,18 +17,18 @@ from data_tools.reds.zip_checks import DamagedError
 _CHUNK = 1 << 20
 
 
-def unzip(path, folder, inside=None):
+def unzip(path: str, folder: str, inside: Optional[Tuple[str, ...]] = None) -> int:
     """Unpacks `path` into `folder`.
 
     All headers, names and sizes are checked before the first byte is written. Each file is written under another name,
     checked against the archive's CRC and then renamed. A file that exists already stays if its size and CRC are right.
 
     Args:
-      path: str, of the archive.
-      folder: str, made if absent.
-      inside: tuple of str, the folders below `folder` that the archive may write; None for all.
+      path: of the archive.
+      folder: made if absent.
+      inside: the folders in `folder` that the archive may write; None for all.
     Returns:
-      int, the number of files in the archive.
+      The number of files in the archive.
     Raises:
       DamagedError: not a zip archive, or a damaged one.
       UserError: members that would land outside `folder` or `inside` or are links, encrypted or too large; disk full.
@@ -39,7 +40,7 @@ def unzip(path, folder, inside=None):
         with tqdm(total=len(targets), unit='file', desc='unzip ' + os.path.basename(path)) as progress:
             missing = []
             for target, info in targets.items():
-                if _is_whole(target, info):
+                if _is_complete(target, info):
                     progress.update()
                 else:
                     missing.append((info, target))
@@ -50,14 +51,8 @@ def unzip(path, folder, inside=None):
         return len(targets)
 
 
-def check(path):
-    """Reads all of an archive and compares it with its CRCs.
-
-    Returns:
-      int, the number of files in the archive.
-    Raises:
-      DamagedError: not a zip archive, or a damaged one.
-    """
+def check(path: str) -> int:
+    """Compares all of an archive with its CRCs, and counts its files. Raises DamagedError."""
     with _opened(path, 'read') as archive:
         members = [info for info in archive.infolist() if not info.filename.endswith('/')]
         for info in tqdm(members, unit='file', desc='check ' + os.path.basename(path)):
@@ -69,7 +64,7 @@ def check(path):
 
 @contextlib.contextmanager
 def _opened(path, verb):
-    """The ZipFile of a sound directory; turns what goes wrong in the block into UserErrors."""
+    """Opens an archive with a valid directory; turns errors in the block into UserErrors."""
     try:
         with zipfile.ZipFile(path) as archive:
             progress = functools.partial(tqdm, unit='file', desc='directory of ' + os.path.basename(path))
@@ -81,11 +76,11 @@ def _opened(path, verb):
         raise UserError('cannot %s %s: %s: %s; fix that and start again: it continues'
                         % (verb, path, error.filename or path, error.strerror or error)) from None
     except Exception as error:   # zipfile raises BadZipFile, zlib.error, struct.error, ValueError, ... on damage
-        raise DamagedError('%s is not a whole zip archive (%s)' % (path, error or type(error).__name__)) from None
+        raise DamagedError('%s is not a complete zip archive (%s)' % (path, error or type(error).__name__)) from None
 
 
-def _is_whole(target, info):
-    """Whether a file is there with the size and the CRC of a member."""
+def _is_complete(target, info):
+    """Returns whether there is a file with the size and the CRC of a member."""
     if not os.path.isfile(target) or os.path.getsize(target) != info.file_size:
         return False
     crc = 0
@@ -98,15 +93,13 @@ def _is_whole(target, info):
 def _write(archive, info, target):
     os.makedirs(os.path.dirname(target), exist_ok=True)
     partial = target + files.PARTIAL
-    if os.path.islink(partial):
-        os.remove(partial)
+    files.remove(partial)   # it may be a link
     try:
         with archive.open(info) as source, open(partial, 'wb') as file:
             shutil.copyfileobj(source, file, _CHUNK)   # raises BadZipFile at the end if the CRC differs
         os.replace(partial, target)
     except BaseException:
-        if os.path.exists(partial):
-            os.remove(partial)
+        files.remove(partial)
         raise
 
 

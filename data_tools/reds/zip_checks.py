@@ -3,6 +3,7 @@ import os
 import stat
 import struct
 import zipfile
+from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
@@ -19,15 +20,15 @@ class DamagedError(UserError):
     """The archive is cut, altered or not an archive: another attempt fails as well."""
 
 
-def check_directory(path, archive, progress):
+def check_directory(path: str, archive: zipfile.ZipFile, progress: Callable[[list], Iterable]) -> None:
     """Compares the directory at the end of an archive with the header of each member.
 
     `zipfile` trusts the directory: one flipped bit there can hide members or change their sizes.
 
     Args:
-      path: str, of the archive.
-      archive: the open ZipFile.
-      progress: function that wraps an iterable, for example tqdm.
+      path: of the archive.
+      archive: open.
+      progress: wraps an iterable, for example tqdm.
     Raises:
       DamagedError: names, methods, sizes or checksums differ, the number of members is not the declared one, or members
         overlap.
@@ -48,7 +49,7 @@ def check_directory(path, archive, progress):
 
 
 def _declared_count(file):
-    """The number of members that the end record declares. Raises struct.error if there is no such record."""
+    """Returns the number of members that the end record declares. Raises struct.error if there is no such record."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - (1 << 16) - 22))
     tail = file.read()
@@ -85,7 +86,7 @@ def _check_header(path, file, info):
 
 
 def _sizes_64(extra, size, packed):
-    """(size, packed size) of a header, whose extra field holds those that need 64 bits."""
+    """Returns (size, packed size) of a header, whose extra field holds those that need 64 bits."""
     if 0xffffffff not in (size, packed):
         return size, packed
     while len(extra) >= 4:
@@ -96,16 +97,15 @@ def _sizes_64(extra, size, packed):
     return size, packed
 
 
-def targets(path, members, folder, inside):
-    """The path of each file.
+def targets(path: str, members: List[zipfile.ZipInfo], folder: str,
+            inside: Optional[Tuple[str, ...]]) -> Dict[str, zipfile.ZipInfo]:
+    """Returns the absolute path of each file.
 
     Args:
-      path: str, of the archive.
-      members: list of ZipInfo, files and folders.
-      folder: str, the folder to unpack into.
-      inside: tuple of str, the folders below `folder` that may be written; None for all.
-    Returns:
-      {absolute path: ZipInfo} of the files.
+      path: of the archive.
+      members: files and folders.
+      folder: the folder to unpack into.
+      inside: the folders in `folder` that may be written; None for all.
     Raises:
       UserError: a name that leaves `folder` or `inside`, links, devices, encryption, unusual characters, names that
         collide.
@@ -139,7 +139,7 @@ def _refused(path, info, reason):
 
 
 def _reason(info, inside):
-    """Why a member is refused for its own sake: str, or None."""
+    """Returns why a member is refused for its own sake, or None."""
     name, kind = info.filename, stat.S_IFMT(info.external_attr >> 16)
     is_folder = name.endswith('/')
     parts = (name[:-1] if is_folder else name).split('/')
@@ -163,7 +163,7 @@ def _reason(info, inside):
     return None
 
 
-def check_sizes(path, members):
+def check_sizes(path: str, members: Iterable[zipfile.ZipInfo]) -> None:
     """Raises UserError for an archive that would unpack to far more bytes than images can."""
     total, packed = sum(info.file_size for info in members), os.path.getsize(path)
     if total > MAX_RATIO * packed:
