@@ -118,7 +118,7 @@ def _find(name: str, parent: Optional[str], folder: Optional[str]) -> str:
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError('--flagfile=%s cannot be read: %s' % (path, error)) from None

@@ -116,7 +116,7 @@ def read_json(path: str) -> Any:
     """Reads a JSON file. Raises UserError if it is missing or not JSON."""
     try:
         with open_regular(path) as file:
-            return json.loads(file.read().decode('utf-8'))
+            return json.loads(file.read().decode('utf-8-sig'))
     except (ValueError, RecursionError) as error:
         raise UserError('%s is not JSON (%s): it may be cut or edited; make it again' % (path, error)) from error
     except Exception as error:

@@ -139,7 +139,7 @@ def parse_names(text):
 
 def _read_names(path):
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:
             if dataset_layouts.is_list(path):
                 words = [line.partition('#')[0].split() for line in file]
                 names = [line[0].replace('/', '_') for line in words if line]

@@ -278,7 +278,7 @@ def lq_place(place: Place, scale: int, kind: str) -> str:
 def read_list(path):
     """The paths that a list names; relative ones are below the folder of the list. UserError for an empty one."""
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:
             lines = [line.partition('#')[0].strip() for line in file]
     except (OSError, ValueError) as error:
         raise UserError('cannot read the list %s: %s' % (path, error)) from None

@@ -108,7 +108,7 @@ def read(path: str) -> list[Rank]:
     advice = 'scripts/rank_tables has examples and python -m edvr.rank_table makes one'
     try:
         with files.open_regular(path) as file:
-            table = json.loads(file.read().decode('utf-8'))
+            table = json.loads(file.read().decode('utf-8-sig'))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError('the rank table %s cannot be read: %s; %s' % (path, error, advice)) from None
     schema.check(table, _TABLE, 'the rank table %s is not of format 1.0' % path, advice)
