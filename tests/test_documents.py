@@ -5,11 +5,12 @@ import os
 import re
 
 import pytest
+import test_layout
 from conftest import ROOT
 
 # the long options in the documents that belong to other programs
 FOREIGN = """
-    help flagfile version from torch beam faults tensorflow fresh
+    help helpfull flagfile version from torch beam faults tensorflow fresh
     framework model soc_version input_format input_shape out_nodes dynamic_dims dynamic_batch_size precision_mode
     logdir array wrap service_port direct_running_mode direct_num_workers dask_client_address dask_npartitions
     flink_master parallelism environment_type environment_config job_endpoint project region temp_location
@@ -70,3 +71,24 @@ def test_files_exist(name):
     paths = {path.rstrip('.') for path in re.findall(
         r'(?<![\w/.])((?:\.ci|benchmarks|data_tools|docs|edvr|flags|scripts|tests)/[\w./*-]*)', read(name))}
     assert not [path for path in paths - MADE if not glob.glob(os.path.join(ROOT, path))]
+
+
+@pytest.mark.parametrize('name', CURRENT)
+def test_modules_exist(name):
+    modules = set(re.findall(r'`((?:edvr|data_tools)(?:\.[a-z]\w*)+)`', read(name)))
+    paths = {module: os.path.join(ROOT, *module.split('.')) for module in modules}
+    assert not [module for module, path in paths.items() if not (os.path.isdir(path) or os.path.isfile(path + '.py'))]
+
+
+def test_the_layout_lists_every_room():
+    layout = read('BUILD.md').partition('## The layout')[2]
+    rooms = {os.path.basename(os.path.dirname(path)) for package in ('data_tools', 'edvr')
+             for path in glob.glob(os.path.join(ROOT, package, '*', '__init__.py'))}
+    assert not [room for room in rooms if not re.search(r'^ .*\b%s/ ' % room, layout, re.M)]
+
+
+def test_the_drawing_of_the_rooms_is_their_order():
+    drawing = re.search(r'```\nedvr (.*?)data_tools (.*?)```', read('docs/architecture.md'), re.S)
+    for block, levels in zip(drawing.groups(), (test_layout.EDVR, test_layout.DATA_TOOLS)):
+        assert [sorted(line.split()) for line in block.strip().splitlines()] == [
+            sorted(level.split()) for level in reversed(levels)]
