@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from edvr import checkpoints
-from edvr.config import ModelConfig
+from edvr.config import ModelConfig, RuntimeConfig
+from edvr.devices import DEVICES, device_of
 from edvr.network import networks
 from edvr.ops.stock import StockOps
 
@@ -19,6 +20,12 @@ def session():
     config = tf.ConfigProto()
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     return tf.Session(config=config)
+
+
+def ops_of(kernels):
+    """The operations of the kernels 'tf', 'native' or 'npu', on a device that has them."""
+    device = next(name for name in DEVICES if kernels in DEVICES[name].KERNELS)
+    return device_of(RuntimeConfig(device=device, kernels=kernels)).ops()
 
 
 def tiny_checkpoint(directory, seed=0, step=7, ema=False, **model_fields):

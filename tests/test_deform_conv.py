@@ -3,9 +3,10 @@ import numpy as np
 import numpy_edvr
 import pytest
 import tensorflow.compat.v1 as tf
+from helpers import ops_of
 from helpers import session as unoptimized_session
 
-from edvr.ops import kernels, native_library
+from edvr.ops import native_library
 from edvr.ops.stock import StockOps
 
 SHAPES = [   # N, H, W, C, C_out, G, K
@@ -47,7 +48,7 @@ def run(inputs, G, dtype='float32', dynamic=False, cotangent=None, impl='tf'):
     with tf.Graph().as_default(), unoptimized_session() as session:
         feeds = [tf.placeholder(dtype, [None, None, None, value.shape[3]] if dynamic and index < 3 else value.shape)
                  for index, value in enumerate(inputs)]
-        y = kernels.make_ops(impl).deform_conv2d(*feeds, G)
+        y = ops_of(impl).deform_conv2d(*feeds, G)
         fetches = [y] if cotangent is None else [y] + tf.gradients(y, feeds, tf.constant(cotangent, dtype))
         return session.run(fetches, dict(zip(feeds, inputs)))
 
@@ -182,15 +183,6 @@ def test_groups_that_do_not_divide():
     with tf.Graph().as_default(), pytest.raises(ValueError, match='deform_groups is 3, which does not divide the 4'):
         StockOps().deform_conv2d(tf.zeros([1, 4, 4, 4]), tf.zeros([1, 4, 4, 54]), tf.zeros([1, 4, 4, 27]),
                                  tf.zeros([3, 3, 4, 4]), None, 3)
-
-
-def test_kernels_of_a_device():
-    assert kernels.resolve('tf', 'npu') == 'tf'
-    assert kernels.resolve('auto', 'npu') == 'npu'
-    assert kernels.resolve('auto', 'gpu') == 'tf'
-    assert kernels.resolve('auto', 'cpu') in ('tf', 'native')
-    with pytest.raises(ValueError, match=r"'fast'.* one of auto, tf, native, npu"):
-        kernels.resolve('fast')
 
 
 def test_torchvision_agrees():

@@ -19,6 +19,10 @@ from edvr.devices import DEVICES, device_of
 from edvr.devices.base import Device
 from edvr.devices.gpu import GpuDevice
 from edvr.devices.whole_batch_optimizer import WholeBatchOptimizer
+from edvr.ops import native_library
+from edvr.ops.ascend import AscendOps
+from edvr.ops.compiled import CompiledOps
+from edvr.ops.stock import StockOps
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +68,7 @@ def compared_devices(tree):
                 yield node.lineno
 
 
-@pytest.mark.parametrize('module', [name for name in modules() if not name.startswith(('edvr.devices.', 'edvr.ops.'))])
+@pytest.mark.parametrize('module', [name for name in modules() if not name.startswith('edvr.devices.')])
 def test_no_other_module_compares_names_of_devices(module):
     with open(os.path.join(ROOT, module.replace('.', os.sep) + '.py')) as file:
         tree = ast.parse(file.read())
@@ -160,6 +164,23 @@ def test_one_replica_is_left_alone():
     tensor = tf.constant(1.)
     assert device.average([tensor]) == [tensor]
     assert device.training_hooks() == [] and device.is_writer
+
+
+def test_kernels_of_a_device(monkeypatch):
+    def kernels(device, asked='auto'):
+        return device_of(RuntimeConfig(device=device, kernels=asked)).kernels
+    assert (kernels('npu'), kernels('npu', 'tf'), kernels('gpu')) == ('npu', 'tf', 'tf')
+    monkeypatch.setattr(native_library, 'available', lambda: True)
+    assert kernels('cpu') == 'native'
+    monkeypatch.setattr(native_library, 'available', lambda: False)
+    assert (kernels('cpu'), kernels('cpu', 'native')) == ('tf', 'native')
+
+
+@pytest.mark.parametrize('device, kernels, kind', [
+    ('cpu', 'tf', StockOps), ('cpu', 'native', CompiledOps), ('gpu', 'auto', StockOps), ('npu', 'auto', AscendOps),
+    ('npu', 'tf', StockOps)])
+def test_operations_of_a_device(device, kernels, kind):
+    assert type(device_of(RuntimeConfig(device=device, kernels=kernels)).ops()) is kind
 
 
 def test_optimizer_shows_the_inner_ones_state():

@@ -9,7 +9,7 @@ from conftest import ROOT
 # From the lowest to the highest; a room imports itself and those before it. What is on one line may not import each
 # other. Programs are the modules directly below data_tools and edvr; nothing imports a program.
 DATA_TOOLS = ['base', 'record media', 'packing lq reds sample']
-EDVR = ['graph_mode', 'launch', 'devices', 'config', 'flags', 'tensorboard', 'checkpoints', 'ops', 'network',
+EDVR = ['graph_mode', 'launch ops', 'devices', 'config', 'flags', 'tensorboard', 'checkpoints', 'network',
         'pytorch data', 'exporting', 'restore', 'sharing', 'evaluation', 'output', 'training',
         'benchmarks demonstration']
 LEVELS = {'%s.%s' % (package, room): level for package, levels in (('data_tools', DATA_TOOLS), ('edvr', EDVR))

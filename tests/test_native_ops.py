@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from helpers import ops_of
 
-from edvr.ops import kernels, native_library, native_ops
+from edvr.ops import native_library, native_ops
 
 needs_compiler = pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
 
@@ -174,7 +175,7 @@ def test_upsample(factor, size):
     for way in ('tf', 'native'):
         with tf.Graph().as_default() as graph, tf.Session() as session:
             value = tf.constant(x)
-            y = kernels.make_ops(way).upsample(value, factor, gain=2.5)
+            y = ops_of(way).upsample(value, factor, gain=2.5)
             results[way] = session.run((y, tf.gradients(y, value, direction)[0]))
             assert ('EdvrUpsample' in {op.type for op in graph.get_operations()}) == (way == 'native')
     for got, want in zip(results['native'], results['tf']):

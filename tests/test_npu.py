@@ -23,7 +23,6 @@ from edvr.launch import rank_table
 from edvr.network import losses
 from edvr.network.edvr import Edvr
 from edvr.network.networks import NETWORKS
-from edvr.ops import kernels
 from edvr.restore.restorer import Restorer
 from edvr.training import model_fn, update_guard
 from edvr.training.training_run import Run
@@ -306,7 +305,7 @@ def test_deformable_convolution_equals_the_portable_one(npu):  # noqa: F811
         inputs = [tf.constant(value, tf.float32) for value in (x, offset, mask, weight)]
         results = {}
         for impl in ('npu', 'tf'):
-            ops = kernels.make_ops(impl, 'npu')
+            ops = device_of(NPU.replace(kernels=impl)).ops()
             y = ops.deform_conv2d(*inputs, tf.ones([3]), G)
             again = ops.deform_conv2d(y, inputs[1][..., :18], inputs[2][..., :9], tf.ones([3, 3, 3, 2]), None, 1)
             loss = tf.reduce_sum(tf.sin(again))

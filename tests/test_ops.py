@@ -7,7 +7,6 @@ import tensorflow.compat.v1 as tf
 
 from edvr.config import ModelConfig
 from edvr.network import networks
-from edvr.ops import ascend, kernels
 from edvr.ops.ascend import AscendOps
 from edvr.ops.base import NamedLayers, Ops
 from edvr.ops.compiled import CompiledOps
@@ -96,11 +95,3 @@ def test_frame_stages_give_the_values_of_windows():
         session.run(tf.global_variables_initializer())
         got, wanted = session.run([sr, wanted])
     np.testing.assert_allclose(got, wanted, atol=1e-5, rtol=0)
-
-
-def test_table_of_kernels():
-    assert set(kernels.KERNELS) == {'tf', 'native', 'npu'}
-    for name, kind in (('tf', StockOps), ('native', CompiledOps), ('npu', AscendOps)):
-        assert type(kernels.make_ops(name)) is kind
-    assert type(ascend.exported_ops()) is AscendOps
-    assert type(kernels.make_ops('auto', 'gpu')) is StockOps

@@ -2,11 +2,12 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from helpers import ops_of
 from helpers import session as unoptimized_session
 
 from edvr.config import ModelConfig
 from edvr.network import networks
-from edvr.ops import kernels, native_library
+from edvr.ops import native_library
 from edvr.restore import strips
 
 TINY = dict(channels=16, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
@@ -32,7 +33,7 @@ def test_strips_give_the_whole_image(options, dcn_impl, monkeypatch):
     with tf.Graph().as_default(), unoptimized_session() as session:
         inputs = tf.placeholder(tf.float32, [1, None, None, 16]), tf.placeholder(tf.float32, [1, None, None, 3])
         network = networks.build(config)
-        sr = network.upsample_to_output(kernels.make_ops(dcn_impl), *inputs)
+        sr = network.upsample_to_output(ops_of(dcn_impl), *inputs)
         session.run(tf.global_variables_initializer())
 
         def function(*values):

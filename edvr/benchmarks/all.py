@@ -4,8 +4,7 @@ import sys
 
 from data_tools.record.manifest import MANIFEST
 from edvr.benchmarks import dcn, input, overhead, restore, step, tiles
-from edvr.devices import DEVICES
-from edvr.ops import native_library
+from edvr.devices import DEVICES, device_of
 
 
 def run(benchmark, model, data, runtime):
@@ -18,7 +17,7 @@ def run(benchmark, model, data, runtime):
     Returns:
       list of dicts, see the parts.
     """
-    benchmark = benchmark.replace(compare=benchmark.compare or _implementations(runtime.device))
+    benchmark = benchmark.replace(compare=benchmark.compare or _implementations(device_of(runtime)))
     results = []
     for part in (dcn, step, restore):
         results += _announced(part, benchmark, model, data, runtime)
@@ -33,10 +32,8 @@ def run(benchmark, model, data, runtime):
 
 
 def _implementations(device):
-    kernels = DEVICES[device].KERNELS
-    if 'native' in kernels:
-        return kernels if native_library.available() else ('tf',)
-    return kernels[:1]
+    kernels = device.available_kernels()
+    return kernels if device.ON_HOST else kernels[:1]
 
 
 def _announced(part, benchmark, model, data, runtime):

@@ -8,7 +8,6 @@ from data_tools.base.errors import UserError
 from edvr.benchmarks import measure
 from edvr.config.benchmark import sizes
 from edvr.devices import device_of
-from edvr.ops import kernels
 
 POINTS = 9
 
@@ -53,20 +52,19 @@ def _result(benchmark, model, implementation, training, seconds, peak):
 
 
 def _tensorflow(benchmark, model, runtime, implementation, training):
-    impl, config = kernels.resolve(implementation, runtime.device), device_of(runtime).session_config()
-    peak = measure.matmul_peak(runtime)
-    with tf.Graph().as_default(), tf.Session(config=config) as session:
+    device, peak = device_of(runtime.replace(kernels=implementation)), measure.matmul_peak(runtime)
+    with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
         arguments = []
         for value in _arguments(benchmark, model):
             place = tf.placeholder(tf.float32, value.shape)
             arguments.append(tf.Variable(place, trainable=False))
             session.run(arguments[-1].initializer, {place: value})
-        out = kernels.make_ops(impl, runtime.device).deform_conv2d(*arguments, model.deform_groups)
+        out = device.ops().deform_conv2d(*arguments, model.deform_groups)
         wanted = [out] + (tf.gradients(out, arguments, tf.ones_like(out)) if training else [])
         # one element of each result: all are computed, little is copied out
         call = session.make_callable(tf.stack([tensor[(0,) * tensor.shape.ndims] for tensor in wanted]))
         seconds = measure.median_seconds(call, benchmark.seconds, benchmark.repeats)
-    return _result(benchmark, model, impl, training, seconds, peak)
+    return _result(benchmark, model, device.kernels, training, seconds, peak)
 
 
 def _torchvision(benchmark, model, runtime, implementation, training):

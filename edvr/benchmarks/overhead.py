@@ -17,7 +17,6 @@ from edvr.benchmarks.step import train_op
 from edvr.config import TrainingConfig
 from edvr.data.input_pipeline import train_dataset
 from edvr.devices import device_of
-from edvr.ops import kernels
 from edvr.tensorboard.run_events import RunEvents
 from edvr.training.hooks import input_wait
 from edvr.training.hooks.guard_hook import Guard
@@ -44,17 +43,17 @@ def run(benchmark, model, data, runtime):
 
 def _measure(benchmark, model, data, runtime):
     tf.logging.set_verbosity(tf.logging.ERROR)   # the Estimator's classes warn about their own deprecation
-    impl = kernels.resolve(runtime.kernels, runtime.device)
+    device = device_of(runtime)
     with contextlib.ExitStack() as stack:
-        bare = stack.enter_context(_bare(model, data, runtime, impl, benchmark.recompute_alignment))
-        whole = stack.enter_context(_whole(model, data, runtime, benchmark.recompute_alignment))
+        bare = stack.enter_context(_bare(model, data, device, benchmark.recompute_alignment))
+        whole = stack.enter_context(_whole(model, data, device, benchmark.recompute_alignment))
         for _ in range(2):
             bare()
             whole()
         times, start = [], time.perf_counter()
         while len(times) < MIN_TURNS or time.perf_counter() - start < benchmark.seconds:
             times.append((_seconds(bare), _seconds(whole)))
-    return dict(what='overhead', implementation=impl,
+    return dict(what='overhead', implementation=device.kernels,
                 shape='lq [%d, %d, %d, %d, 3]' % (data.batch_size, model.num_frames, data.patch_size, data.patch_size),
                 ms=1e3 * statistics.median(second for _, second in times),
                 bare_ms=1e3 * statistics.median(first for first, _ in times),
@@ -68,16 +67,16 @@ def _seconds(call):
 
 
 @contextlib.contextmanager
-def _bare(model, data, runtime, impl, recompute):
+def _bare(model, data, device, recompute):
     """A function that makes one update and nothing else."""
-    with tf.Graph().as_default(), tf.Session(config=device_of(runtime).session_config()) as session:
-        step = train_op(model, kernels.make_ops(impl, runtime.device), data.batch_size, data.patch_size, recompute)
+    with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
+        step = train_op(model, device.ops(), data.batch_size, data.patch_size, recompute)
         session.run(tf.global_variables_initializer())
         yield session.make_callable(step)
 
 
 @contextlib.contextmanager
-def _whole(model, data, runtime, recompute):
+def _whole(model, data, device, recompute):
     """A function that makes one update as training does, with all its parts."""
     training = TrainingConfig(ema_decay=.999, clip_norm=1e6, log_every=1, summary_every=1,
                               recompute_alignment=recompute)
@@ -90,9 +89,9 @@ def _whole(model, data, runtime, recompute):
         iterator = tf.data.make_initializable_iterator(input_wait.timed(dataset))
         tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)   # as the Estimator does
         tf.train.get_or_create_global_step()
-        spec = make_model_fn(model, training, device_of(runtime))(*iterator.get_next(), tf.estimator.ModeKeys.TRAIN)
+        spec = make_model_fn(model, training, device)(*iterator.get_next(), tf.estimator.ModeKeys.TRAIN)
         session = stack.enter_context(tf.train.MonitoredTrainingSession(
-            hooks=[LoopHook(parts, control)], config=device_of(runtime).session_config(), save_summaries_steps=None,
+            hooks=[LoopHook(parts, control)], config=device.session_config(), save_summaries_steps=None,
             save_summaries_secs=None, log_step_count_steps=None))
 
         def step():

@@ -13,8 +13,9 @@ import tensorflow.compat.v1 as tf
 from edvr import checkpoints
 from edvr.benchmarks import measure
 from edvr.config.benchmark import sizes
+from edvr.devices import device_of
 from edvr.network import networks
-from edvr.ops import kernels, native_library
+from edvr.ops import native_library
 from edvr.ops.stock import StockOps
 from edvr.restore.restorer import Restorer
 from edvr.restore.tiling import padded_size
@@ -37,7 +38,7 @@ def run(benchmark, model, data, runtime):
     """
     results = []
     for implementation in benchmark.compare or (runtime.kernels,):
-        impl = kernels.resolve(implementation, runtime.device)
+        impl = device_of(runtime.replace(kernels=implementation)).kernels
         results += [_both(benchmark, model, runtime, impl, compute) for compute in _ways(impl)]
     return results
 

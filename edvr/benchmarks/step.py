@@ -5,7 +5,6 @@ import tensorflow.compat.v1 as tf
 from edvr.benchmarks import measure
 from edvr.devices import device_of
 from edvr.network import losses, networks
-from edvr.ops import kernels
 
 
 def run(benchmark, model, data, runtime):
@@ -48,15 +47,15 @@ def train_op(model, ops, batch_size, patch_size, recompute_alignment=False):
 
 
 def _measure(benchmark, model, data, runtime, implementation):
-    impl, config = kernels.resolve(implementation, runtime.device), device_of(runtime).session_config()
+    device = device_of(runtime.replace(kernels=implementation))
     batch, patch = data.batch_size, data.patch_size
     peak = measure.matmul_peak(runtime)
-    with tf.Graph().as_default(), tf.Session(config=config) as session:
-        step = train_op(model, kernels.make_ops(impl, runtime.device), batch, patch, benchmark.recompute_alignment)
+    with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
+        step = train_op(model, device.ops(), batch, patch, benchmark.recompute_alignment)
         session.run(tf.global_variables_initializer())
         seconds = measure.median_seconds(session.make_callable(step), benchmark.seconds, benchmark.repeats)
     work = 2 * measure.TRAINING_FACTOR * batch * networks.macs(model, patch, patch)
     shape = 'lq [%d, %d, %d, %d, 3], C=%d, G=%d' % (batch, model.num_frames, patch, patch, model.channels,
                                                   model.deform_groups)
-    return dict(what='step', implementation=impl, shape=shape, samples_per_s=batch / seconds,
+    return dict(what='step', implementation=device.kernels, shape=shape, samples_per_s=batch / seconds,
                 **measure.rates(seconds, work, peak))

@@ -7,7 +7,7 @@ import numpy as np
 
 from edvr.benchmarks import measure
 from edvr.benchmarks.restore import shape, untrained_restorer
-from edvr.ops import kernels
+from edvr.devices import device_of
 
 _SMALL = 64   # pixels a side of the frame that is restored before measuring
 
@@ -28,7 +28,7 @@ def run(benchmark, model, data, runtime):
     """
     results = []
     for implementation in benchmark.compare or (runtime.kernels,):
-        impl = kernels.resolve(implementation, runtime.device)
+        impl = device_of(runtime.replace(kernels=implementation)).kernels
         for case in benchmark.tiled_cases():
             print('restoring %dx%d with memory_gb=%g, %s ...' % (case + (impl,)), file=sys.stderr, flush=True)
             results.append(measure.in_child(_measure, model, runtime, impl, *case))

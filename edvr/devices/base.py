@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edvr.config import RanksConfig, RuntimeConfig
     from edvr.config.host import HostConfig
     from edvr.graph_mode import tf
+    from edvr.ops.stock import StockOps
 
 
 class Presence(NamedTuple):
@@ -40,7 +41,7 @@ class Device(abc.ABC):
     Attributes:
       config: RuntimeConfig.
       NAME: the value of --device.
-      KERNELS: the values of --kernels that the device has, beside auto.
+      KERNELS: the values of --kernels that the device has, beside auto, fastest first.
       RANK_VARIABLE: the environment variable that says which rank this process is.
       ON_HOST: whether the network is computed by the cores and in the memory of the host.
       STATIC_SHAPES: whether each size of frames needs a graph of its own.
@@ -149,6 +150,24 @@ class Device(abc.ABC):
         """Raises UserError if the device is absent: TensorFlow would compute elsewhere without a message."""
 
     # graphs and sessions
+
+    def available_kernels(self) -> tuple[str, ...]:
+        """Returns those of KERNELS that this host can run, fastest first."""
+        return self.KERNELS
+
+    @property
+    def kernels(self) -> str:
+        """The kernels that compute the network: those of --kernels, or for auto the fastest that the host can run."""
+        return self.available_kernels()[0] if self.config.kernels == 'auto' else self.config.kernels
+
+    def ops(self, compute: str = 'exact') -> StockOps:
+        """Returns the operations with which a network is built for the device.
+
+        Args:
+          compute: how the compiled operators compute convolutions, see `native_ops.conv`; other kernels ignore it.
+        """
+        from edvr.ops.stock import StockOps
+        return StockOps(self.ON_HOST, self.full_precision_scope)
 
     def session_config(self) -> tf.ConfigProto:
         """Returns the configuration of a tf.Session that computes on the device.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edvr.config.host import HostConfig
     from edvr.graph_mode import tf
     from edvr.launch.plan import Plan
+    from edvr.ops.stock import StockOps
 
 
 class CpuDevice(StrategyDevice):
@@ -38,6 +39,17 @@ class CpuDevice(StrategyDevice):
             raise UserError('--cpu_replicas=%d together with TF_CONFIG: each of its processes has one replica'
                             % self.config.cpu_replicas)
         return ['/cpu:%d' % index for index in range(self.config.cpu_replicas)]
+
+    def available_kernels(self) -> tuple[str, ...]:
+        """Returns the kernels, the compiled ones only if a compiler has built them. Builds them if needed."""
+        from edvr.ops import native_library
+        return self.KERNELS if native_library.available() else ('tf',)
+
+    def ops(self, compute: str = 'exact') -> StockOps:
+        if self.kernels != 'native':
+            return super().ops(compute)
+        from edvr.ops.compiled import CompiledOps
+        return CompiledOps(compute, self.full_precision_scope)
 
     def session_config(self) -> tf.ConfigProto:
         proto = self._host_config()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edvr.config.host import HostConfig
     from edvr.graph_mode import tf
     from edvr.launch.plan import Plan
+    from edvr.ops.stock import StockOps
 
 ADAPTERS = ('npu_bridge', 'npu_device')   # the adapters of TensorFlow 1.15 and of TensorFlow 2.6
 # the options that let every operation compute in float16
@@ -109,6 +110,13 @@ class NpuDevice(Device):
     def require(self) -> None:
         from edvr.devices import adapter
         adapter.require()
+
+    def ops(self, compute: str = 'exact') -> StockOps:
+        if self.kernels != 'npu':
+            return super().ops(compute)
+        from edvr.devices import adapter
+        from edvr.ops.ascend import AscendOps
+        return AscendOps(adapter.deformable_conv2d, self.full_precision_scope)
 
     def session_config(self) -> tf.ConfigProto:
         from edvr.devices import adapter

@@ -6,9 +6,8 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr.config import RuntimeConfig
-from edvr.devices import DEVICES, device_of
+from edvr.devices import device_of
 from edvr.exporting import description, loading
-from edvr.ops import kernels
 from edvr.ops.stock import StockOps
 from edvr.restore.engine import NetworkEngine
 
@@ -30,9 +29,9 @@ def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute=
     Raises:
       UserError: see `description.read` and `GraphSession`; or 'bf16' for a graph that runs unchanged.
     """
-    path, runtime = str(path), RuntimeConfig(device=device, intra_op_threads=intra_op_threads)
-    replaceable = 'native' in DEVICES[device].KERNELS
-    if replaceable and dcn_impl != 'tf' and kernels.resolve(dcn_impl) == 'native':
+    path = str(path)
+    runs_on = device_of(RuntimeConfig(device=device, kernels=dcn_impl, intra_op_threads=intra_op_threads))
+    if runs_on.kernels == 'native':
         exported = description.read(path)
         weights = same_network(exported.graphs) if exported.content['dcn_impl'] == 'tf' else None
         if weights is not None:
@@ -43,7 +42,7 @@ def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute=
     if compute == 'bf16':
         raise UserError('--compute=bf16 needs the compiled operators, and %s runs unchanged; use --compute=float32'
                         % path)
-    return loading.load(path, device_of(runtime).session_config(), device)
+    return loading.load(path, runs_on.session_config(), device)
 
 
 class CompiledGraph(NetworkEngine):

@@ -11,7 +11,7 @@ from edvr import checkpoints
 from edvr.config.runtime import RuntimeConfig
 from edvr.devices import device_of
 from edvr.network import networks
-from edvr.ops import kernels, native_library
+from edvr.ops import native_library
 from edvr.restore.frame_by_frame import FrameByFrame
 from edvr.restore.whole_window import WholeWindow
 
@@ -28,7 +28,7 @@ class NetworkEngine:
 
         Args:
           config: ModelConfig.
-          dcn_impl: the kernels, see `kernels.resolve`.
+          dcn_impl: 'auto', or one of the kernels of the device.
           device: 'cpu', 'gpu' or 'npu'.
           intra_op_threads: 0 for one per core.
           compute: how the compiled operators compute convolutions, see `native_ops.conv`.
@@ -36,10 +36,10 @@ class NetworkEngine:
           UserError: 'bf16' without compiled operators or on a processor without it.
         """
         self.config = config
+        self._device = device_of(RuntimeConfig(device=device, kernels=dcn_impl, intra_op_threads=intra_op_threads))
         if compute == 'bf16':
-            native_library.check_bfloat16(kernels.resolve(dcn_impl, device))
-        self._ops = kernels.make_ops(dcn_impl, device, compute)
-        self._device = device_of(RuntimeConfig(device=device, intra_op_threads=intra_op_threads))
+            native_library.check_bfloat16(self._device.kernels)
+        self._ops = self._device.ops(compute)
         self._graph, self._networks = tf.Graph(), {}
         self._session = tf.Session(graph=self._graph, config=self._device.session_config())
         multiple = self.config.size_multiple

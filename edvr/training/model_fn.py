@@ -5,7 +5,6 @@ It contains only numeric operations, so that all of it can run on an accelerator
 import tensorflow.compat.v1 as tf
 
 from edvr.network import losses, networks
-from edvr.ops import kernels
 from edvr.training import optimizer, update_guard
 from edvr.training.schedule import learning_rate
 from edvr.training.warm_start import initialise_from
@@ -31,7 +30,7 @@ def make_model_fn(model_config, training_config, device, offset_rate=None):
     """
     if offset_rate is None:
         offset_rate = training_config.offset_rate
-    ops = kernels.make_ops(device.config.kernels, device.NAME, float32_scope=device.full_precision_scope)
+    ops = device.ops()
 
     def model_fn(features, labels, mode):
         outputs = networks.build(model_config).restore(ops, features['lq'], training_config.recompute_alignment)
