@@ -20,18 +20,23 @@ def main() -> None:
     """Evaluates the clips once, or each new checkpoint."""
     restore_config, config, host = flags.build_all(RestoreConfig, EvaluateConfig, HostConfig)
     from edvr.evaluation import clip_set, watch
-    from edvr.sharing.workers import ThisProcess, open_workers, take_one_device
+    from edvr.restore.network_info import NetworkInfo
+    from edvr.sharing import workers
+    if workers.is_worker():
+        workers.do_share(restore_config)
+        return
     clip_set.make_folders(config)
     if config.watch:
-        take_one_device(restore_config.device, host, '--watch')
+        workers.take_one_device(restore_config.device, host, '--watch')
         watch.follow(restore_config, config, clip_set.load,
-                     lambda restorer, clips: clip_set.evaluate_and_write(ThisProcess(restorer), clips, restore_config,
-                                                                         config))
+                     lambda restorer, clips: clip_set.evaluate_and_write(workers.ThisProcess(restorer), clips,
+                                                                         restore_config, config))
         return
-    with open_workers(restore_config, host) as workers:
-        if workers:
-            clips = clip_set.load(config, workers.network.config.upscale)
-            clip_set.evaluate_and_write(workers, clips, restore_config, config)
+    plan = workers.plan_workers(restore_config, host)
+    network = NetworkInfo.at(restore_config.checkpoint)
+    clips = clip_set.load(config, network.config.upscale)   # before the network is loaded
+    with workers.open_workers(plan, restore_config, network) as found:
+        clip_set.evaluate_and_write(found, clips, restore_config, config)
 
 
 def run() -> None:

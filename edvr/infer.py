@@ -22,17 +22,23 @@ def main() -> None:
     """Restores the clips or the video."""
     config, restore_config, host = flags.build_all(InferConfig, RestoreConfig, HostConfig)
     from edvr.output import infer_job
-    from edvr.sharing.workers import open_workers, take_one_device
-    if config.runner:
-        take_one_device(restore_config.device, host, '--runner')
-        infer_job.restore_with_beam(restore_config, config)
+    from edvr.restore.network_info import NetworkInfo
+    from edvr.sharing import workers
+    if workers.is_worker():
+        workers.do_share(restore_config)
         return
-    infer_job.check_output_name(config.output)   # before the network is loaded
-    with open_workers(restore_config, host, alone=config.preview) as workers:
+    if config.runner:
+        workers.take_one_device(restore_config.device, host, '--runner')
+        infer_job.run_with_beam(restore_config, config)
+        return
+    plan = workers.plan_workers(restore_config, host, alone=bool(config.preview))
+    network = NetworkInfo.at(restore_config.checkpoint)
+    job = infer_job.prepare(network, restore_config, config)   # before the network is loaded
+    with workers.open_workers(plan, restore_config, network) as found:
         if config.preview:
-            infer_job.show(workers.network, config)
-        elif workers:
-            infer_job.restore(workers, restore_config, config)
+            infer_job.preview(job, found.network)
+        else:
+            infer_job.run(job, found)
 
 
 def run() -> None:

@@ -21,7 +21,7 @@ from data_tools.packing.config import PackConfig
 from data_tools.packing.scratch import Scratch
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.output.infer_job import restore, restore_with_beam
+from edvr.output.infer_job import prepare, run, run_with_beam
 from edvr.restore.restorer import Restorer
 from edvr.sharing.workers import ThisProcess
 
@@ -184,19 +184,19 @@ def test_a_corpus_is_restored_in_clips_and_stretches(checkpoint, tmp_path, capsy
             images.write_png(str(tmp_path / 'in' / name / ('%03d.png' % index)), frame)
     restoring = RestoreConfig(checkpoint=checkpoint, device='cpu')
     with Restorer(checkpoint) as restorer:
-        restore(ThisProcess(restorer), restoring,
-                InferConfig(input=str(tmp_path / 'in'), output=str(tmp_path / 'local')))
+        run(prepare(restorer, restoring, InferConfig(input=str(tmp_path / 'in'), output=str(tmp_path / 'local'))),
+            ThisProcess(restorer))
     capsys.readouterr()
     config = InferConfig(input=str(tmp_path / 'in'), output=str(tmp_path / 'beam'), stretch=3, runner='DirectRunner')
-    assert restore_with_beam(restoring, config) == 9
+    assert run_with_beam(restoring, config) == 9
     assert '4 pieces of 2 clips; DirectRunner loaded the network 1 times' in capsys.readouterr().out
     assert digests(tmp_path / 'beam') == digests(tmp_path / 'local')
 
     os.remove(str(tmp_path / 'beam' / '000' / '004.png'))   # of the stretch from 3 to 6
-    assert restore_with_beam(restoring, config) == 1
+    assert run_with_beam(restoring, config) == 1
     assert '1 pieces of 1 clips' in capsys.readouterr().out
-    assert restore_with_beam(restoring, config) == 0
+    assert run_with_beam(restoring, config) == 0
     assert 'nothing to do' in capsys.readouterr().out
     assert digests(tmp_path / 'beam') == digests(tmp_path / 'local')
     with pytest.raises(UserError, match=r'--runner restores to folders of frames; --output=.* is one video'):
-        restore_with_beam(restoring, config.replace(output=str(tmp_path / 'a.mp4')))
+        run_with_beam(restoring, config.replace(output=str(tmp_path / 'a.mp4')))

@@ -20,7 +20,7 @@ from data_tools.packing.config import PackConfig
 from data_tools.packing.pack import pack_set
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.output.infer_job import restore_with_beam
+from edvr.output.infer_job import run_with_beam
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def test_without_beam_a_runner_is_refused_with_the_command_that_installs_it(with
     with pytest.raises(UserError, match=r"--runner needs Apache Beam .*pip install 'edvr\[beam\]'"):
         pack_set(config)
     with pytest.raises(UserError, match=r"pip install 'edvr\[beam\]'"):
-        restore_with_beam(RestoreConfig(), InferConfig(input='x', output='y', runner='FlinkRunner'))
+        run_with_beam(RestoreConfig(), InferConfig(input='x', output='y', runner='FlinkRunner'))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_beam_is_imported_only_when_a_runner_is_given():
     """Only functions import the modules that need Beam when they are imported."""
-    needs = {'apache_beam', 'data_tools.packing.beam_pool', 'edvr.output.beam_restoring'}
+    needs = {'apache_beam', 'data_tools.packing.beam_pool', 'edvr.output.beam_folders'}
     for path in glob.glob(os.path.join(ROOT, '[de]*', '**', '*.py'), recursive=True):
         module = os.path.relpath(path, ROOT)[:-len('.py')].replace(os.sep, '.')
         with open(path) as file:

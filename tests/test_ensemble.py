@@ -18,7 +18,7 @@ def test_versions_differ_and_are_the_flips_and_transpositions():
 @pytest.mark.parametrize('index', range(ensemble.NUM_TRANSFORMS))
 def test_restore_undoes_transform_at_any_scale(index):
     image = np.random.RandomState(0).rand(3, 5, 3)
-    np.testing.assert_array_equal(ensemble.restore(ensemble.transform(image, index), index), image)
+    np.testing.assert_array_equal(ensemble.inverse(ensemble.transform(image, index), index), image)
     enlarged = image.repeat(2, 0).repeat(2, 1)
     turned = ensemble.transform(image, index).repeat(2, 0).repeat(2, 1)
-    np.testing.assert_array_equal(ensemble.restore(turned, index), enlarged)
+    np.testing.assert_array_equal(ensemble.inverse(turned, index), enlarged)

@@ -11,13 +11,13 @@ from PIL import Image
 
 from data_tools.base.errors import UserError
 from data_tools.media import clips as clips_module
+from data_tools.media.comparison import bicubic, side_by_side
 from data_tools.media.degradation import blur_and_subsample
 from data_tools.media.frames import Decoder, ImageFrames
 from data_tools.media.images import read_image, write_png
 from edvr.config import ConfigError
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.evaluation import clip_set, measure, metrics, report
-from edvr.evaluation.comparison import bicubic, side_by_side
 from edvr.restore import pixels
 from edvr.restore.restorer import Restorer
 
@@ -45,7 +45,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def restorer(network):
-    with Restorer(network, dcn_impl='tf') as restorer:
+    with Restorer(network, kernels='tf') as restorer:
         yield restorer
 
 

@@ -45,7 +45,7 @@ def pair(checkpoint, tmp_path_factory):
 def restored(checkpoint):
     """A clip, and what the checkpoint restores of it."""
     clip = smooth_frames(5, 16, 24)
-    with Restorer(checkpoint, dcn_impl='tf') as restorer:
+    with Restorer(checkpoint, kernels='tf') as restorer:
         return clip, restorer.restore(clip, np.float32)
 
 
@@ -64,7 +64,7 @@ def test_the_pair_lies_with_its_description(pair):
 def test_kept_features_serve_the_graphs_as_they_are(pair, restored):
     clip, want = restored
     calls = []
-    with Restorer(str(pair[0] / 'EDVR_features.pb'), dcn_impl='tf') as restorer:
+    with Restorer(str(pair[0] / 'EDVR_features.pb'), kernels='tf') as restorer:
         engine = restorer._engine
         assert isinstance(engine, FrozenParts)
         features = engine.features
@@ -89,7 +89,7 @@ def test_fixed_sizes_and_other_types_at_the_ends(checkpoint, restored, tmp_path)
     run(checkpoint, tmp_path, height=16, width=24, input_dtype='float32', output_dtype='uint8')
     path = str(tmp_path / 'EDVR_restore.pb')
     for impl in ('tf', 'auto'):
-        with Restorer(path, dcn_impl=impl) as restorer:
+        with Restorer(path, kernels=impl) as restorer:
             got = restorer.restore(clip, np.float32)
             assert np.abs(got - np.clip(want, 0, 1)).max() <= 0.5 / 255 + 1e-5
             np.testing.assert_allclose(got * 255, np.round(got * 255), atol=1e-4)

@@ -131,10 +131,10 @@ def test_on_a_cpu_the_compiled_operators_compute_a_graph(exported, tmp_path, fie
         path = str(tmp_path / 'EDVR.pb')
         export(ExportConfig(checkpoint=tiny_checkpoint(tmp_path / 'train'), output=path, **fields),
                log=lambda line: None)
-    with Restorer(path) as restorer, Restorer(path, dcn_impl='tf') as as_it_is:
-        assert isinstance(restorer._engine, CompiledGraph) and isinstance(as_it_is._engine, FrozenGraph)
+    with Restorer(path) as restorer, Restorer(path, kernels='tf') as as_it_is:
+        assert isinstance(restorer.engine, CompiledGraph) and isinstance(as_it_is.engine, FrozenGraph)
         got, want = (np.stack(list(each.restore_clip(clip))) for each in (restorer, as_it_is))
-        whole = restorer._engine.run(np.stack([clip[:3]]))[0]
+        whole = restorer.engine.run(np.stack([clip[:3]]))[0]
     assert np.abs(got - want).max() < limit and np.abs(whole - want[1]).max() < limit
     if 'output_dtype' in fields:
         np.testing.assert_allclose(got * 255, np.round(got * 255), atol=1e-4)
@@ -165,7 +165,7 @@ def test_a_graph_of_another_network_runs_as_it_is(exported, tmp_path, change, ca
     assert (found is None) == (change != 'nothing')
     if change == 'attribute':
         with Restorer(str(tmp_path / 'EDVR.pb')) as restorer:
-            assert isinstance(restorer._engine, FrozenGraph)
+            assert isinstance(restorer.engine, FrozenGraph)
         assert 'made by another version and runs unchanged' in capfd.readouterr().err
         with pytest.raises(UserError, match=r'bf16 needs the compiled operators, and .*EDVR\.pb runs unchanged'):
             Restorer(str(tmp_path / 'EDVR.pb'), compute='bf16')

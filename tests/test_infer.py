@@ -11,17 +11,18 @@ from test_video import make
 
 from data_tools.base.errors import UserError
 from data_tools.media import frames, video
+from data_tools.media.comparison import bicubic
 from data_tools.media.images import read_image, write_png
+from edvr import checkpoints
 from edvr.config import ConfigError
 from edvr.config.export import ExportConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.evaluation.comparison import bicubic
 from edvr.exporting.export_job import export
-from edvr.output.infer_job import restore, show
+from edvr.output import clip_source
+from edvr.output.infer_job import prepare, preview, run
 from edvr.restore.pixels import to_uint8
 from edvr.restore.restorer import Restorer
-from edvr.sharing import clip_source
 from edvr.sharing.workers import ThisProcess
 
 
@@ -37,7 +38,7 @@ def restorer(checkpoint):
 
 
 def infer(restorer, restore_config, config):
-    return restore(ThisProcess(restorer), restore_config, config)
+    return run(prepare(restorer, restore_config, config), ThisProcess(restorer))
 
 
 @pytest.fixture(name='restore')
@@ -270,10 +271,11 @@ def test_parts_make_the_whole(restorer, restore, tmp_path):
         restore(tmp_path / 'blur4' / '000', tmp_path / 'a.mp4', part='1/2')
 
 
-def test_a_preview_writes_pictures_and_an_estimate(restorer, tmp_path, capsys):
+def test_a_preview_writes_pictures_and_an_estimate(restorer, checkpoint, tmp_path, capsys):
     images = write_clip(tmp_path / 'clip', 7)
     for output in ('out', 'a.mp4'):
-        show(restorer, InferConfig(input=str(tmp_path / 'clip'), output=str(tmp_path / output), preview=2))
+        config = InferConfig(input=str(tmp_path / 'clip'), output=str(tmp_path / output), preview=2)
+        preview(prepare(restorer, RestoreConfig(checkpoint=checkpoint), config), restorer)
         assert re.search(r'estimate for 7 frames like these: \d+\.\d\d s a frame, .* in all, about \S+ MB',
                          capsys.readouterr().out)
         assert not (tmp_path / output).exists()
@@ -295,7 +297,7 @@ def test_ten_bits_go_in_and_come_out(restorer, restore, tmp_path):
     source, = clip_source.find(path, deep=True)
     np.testing.assert_array_equal(next(source.read(1)), deep[1])
     restored = list(restorer.restore_clip(iter(deep)))
-    floats = restorer._engine.run(np.stack([deep[1], deep[0], deep[1]])[None])[0]
+    floats = restorer.engine.run(np.stack([deep[1], deep[0], deep[1]])[None])[0]
     assert np.abs(restored[0] - floats).max() < 1e-5
     eight = list(restorer.restore_clip(iter([np.round(frame / 257).astype(np.uint8) for frame in deep])))
     assert 1e-4 < np.abs(restored[0] - eight[0]).max() < .02
@@ -328,6 +330,18 @@ def test_program(checkpoint, tmp_path, run_program):
     assert 'restored 3 frames' in done.stdout
     assert 'frame/s' in done.stderr and 'the last files are still being written' in done.stderr
     assert len([name for name in os.listdir(str(tmp_path / 'out')) if name.endswith('.png')]) == 3
+
+
+@pytest.mark.parametrize('flags, text', [
+    (['--input=.', '--output=a.avi'], 'videos are written as'),
+    (['--input=nowhere', '--output=out'], 'nowhere: no such file or folder'),
+])
+def test_wrong_input_and_output_are_reported_before_the_network_is_loaded(tmp_path, run_program, flags, text):
+    """The checkpoint is of another architecture: it cannot be loaded."""
+    folder = os.path.dirname(tiny_checkpoint(tmp_path / 'run'))
+    checkpoints.save_model_config(folder, checkpoints.load_model_config(folder).replace(channels=16))
+    done = run_program('edvr.infer', '--checkpoint=' + folder, *flags)
+    assert done.returncode == 1 and done.stderr.startswith('error: ') and text in done.stderr
 
 
 def test_program_fails_on_an_empty_checkpoint_folder(tmp_path, run_program):

@@ -349,7 +349,7 @@ def test_a_restoration_on_the_device_gives_the_cpus_pixels(npu, tmp_path):  # no
     checkpoint, frames = tiny_checkpoint(tmp_path), smooth_frames(3, 12, 24)
     restored = []
     for device in ('npu', 'cpu'):
-        with Restorer(checkpoint, tile=16, tile_overlap=4, device=device, dcn_impl='auto') as restorer:
+        with Restorer(checkpoint, tile=16, tile_overlap=4, device=device, kernels='auto') as restorer:
             restored.append(restorer.restore(frames).astype(int))
     assert np.abs(restored[0] - restored[1]).max() <= 1
 

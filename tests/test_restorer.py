@@ -1,5 +1,7 @@
 """Streaming with kept features against whole windows; sizes, tiles, ensemble, graphs, bad input."""
+import collections
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -20,12 +22,10 @@ from edvr.config import ModelConfig
 from edvr.config.export import ExportConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.exporting.export_job import export
-from edvr.network import networks
 from edvr.ops import layers, native_library
 from edvr.restore import ensemble, memory, strips
 from edvr.restore.engine import CheckpointEngine
-from edvr.restore.restorer import Restorer, _Plan
-from edvr.restore.whole_window import WholeWindow
+from edvr.restore.restorer import Restorer
 
 
 def amplify(prefix, names=('conv_last', 'conv_hr', 'upconv'), factor=3.):
@@ -49,7 +49,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def restorer(checkpoint):
-    with Restorer(checkpoint, dcn_impl='tf') as restorer:
+    with Restorer(checkpoint, kernels='tf') as restorer:
         yield restorer
 
 
@@ -57,54 +57,77 @@ def restorer(checkpoint):
 def seven(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp('seven'))
     amplify(tiny_checkpoint(folder, num_frames=7))
-    with Restorer(folder, dcn_impl='tf') as restorer:
+    with Restorer(folder, kernels='tf') as restorer:
         yield restorer
 
 
-def whole_windows(engine, frames, fill='reflection_circle'):
-    """Every window on its own, through the undivided graph, all frames of a window at once."""
-    if not hasattr(engine, 'whole'):
-        with engine._graph.as_default():
-            engine.whole = WholeWindow(networks.build(engine.config), engine._ops, tf.uint8)
-    windows = [window_indices(i, len(frames), engine.config.num_frames, fill) for i in range(len(frames))]
-    return np.stack([engine.whole.restore_window(engine._session.run, frames[window]) for window in windows])
+@pytest.fixture(scope='module')
+def whole_windows():
+    """Function of a Restorer, frames and a fill: every window by itself, all its frames at once, as on a GPU."""
+    with contextlib.ExitStack() as stack:
+        @functools.lru_cache(maxsize=None)
+        def engine(path):
+            return stack.enter_context(contextlib.closing(CheckpointEngine(path, 'tf', 'gpu')))
+
+        def restored(restorer, frames, fill='reflection_circle'):
+            windows = [window_indices(i, len(frames), restorer.config.num_frames, fill) for i in range(len(frames))]
+            return engine(restorer.path).run(np.stack([frames[window] for window in windows]))
+        yield restored
 
 
-def variant(restorer, **options):
+def variant(restorer, engine=None, **options):
     """A Restorer with other options around the same engine."""
-    other = Restorer.__new__(Restorer)
-    other.__dict__.update(restorer.__dict__)
-    for name, value in options.items():
-        assert '_' + name in other.__dict__
-        setattr(other, '_' + name, value)
-    return other
+    return Restorer(restorer.options, engine or restorer.engine, **options)
+
+
+class Counting:
+    """An engine that counts the calls of its methods."""
+
+    def __init__(self, engine):
+        self._engine, self.calls = engine, collections.Counter()
+        self.config = engine.config
+
+    def features(self, frame):
+        self.calls['features'] += 1
+        return self._engine.features(frame)
+
+    def restore(self, features, centre):
+        self.calls['restore'] += 1
+        return self._engine.restore(features, centre)
+
+    def run(self, windows):
+        self.calls['run'] += 1
+        return self._engine.run(windows)
 
 
 @pytest.mark.parametrize('fill', FILLS)
 @pytest.mark.parametrize('num_frames', [5, 7])
-def test_kept_features_give_what_whole_windows_give(restorer, seven, num_frames, fill):
+def test_kept_features_give_what_whole_windows_give(restorer, seven, whole_windows, num_frames, fill):
     other = variant({5: restorer, 7: seven}[num_frames], fill=fill)
     for length in (1, 2, num_frames - 1, num_frames, num_frames + 4):
         frames = smooth_frames(length, 8, 12, seed=length)
         streamed = list(other.restore_clip(iter(frames)))
         assert len(streamed) == length
         assert streamed[0].shape == (32, 48, 3) and streamed[0].dtype == np.float32
-        np.testing.assert_allclose(np.stack(streamed), whole_windows(other._engine, frames, fill), atol=1e-5, rtol=0)
+        np.testing.assert_allclose(np.stack(streamed), whole_windows(other, frames, fill), atol=1e-5, rtol=0)
 
 
-def test_frames_matter(restorer):
+def test_frames_matter(restorer, whole_windows):
     """The network of these tests is sensitive to its neighbours, or equal results would mean nothing."""
     frames = smooth_frames(5, 16, 16)
-    centre = whole_windows(restorer._engine, frames)[2]
-    swapped = whole_windows(restorer._engine, frames[[1, 0, 2, 3, 4]])[2]
+    centre = whole_windows(restorer, frames)[2]
+    swapped = whole_windows(restorer, frames[[1, 0, 2, 3, 4]])[2]
     assert np.abs(centre - swapped).max() > 2e-4
 
 
-@pytest.mark.parametrize('options', [{'cache_bytes': 0}, {'cache_bytes': 1000}])
-def test_without_room_for_features_windows_are_computed_whole(restorer, options):
+@pytest.mark.parametrize('options', [{'cached': False}, {'cache_gb': 0.}, {'cache_gb': 1e-6}])
+def test_without_room_for_features_windows_are_computed_completely(restorer, options):
     frames = smooth_frames(6, 8, 8)
     expected = list(restorer.restore_clip(frames))
-    np.testing.assert_allclose(list(variant(restorer, **options).restore_clip(frames)), expected, atol=1e-5, rtol=0)
+    engine = Counting(restorer.engine)
+    restored = list(variant(restorer, engine, **options).restore_clip(frames))
+    np.testing.assert_allclose(restored, expected, atol=1e-5, rtol=0)
+    assert engine.calls == {'run': 6}
 
 
 def test_reading_is_lazy_and_memory_bounded(restorer):
@@ -140,13 +163,13 @@ def test_no_frames_give_no_frames(restorer):
 
 
 @pytest.mark.parametrize('size', [(1, 1), (2, 9), (7, 10), (5, 4)])
-def test_any_size_is_padded_by_reflection_and_cropped_back(restorer, size):
+def test_any_size_is_padded_by_reflection_and_cropped_back(restorer, whole_windows, size):
     frames = smooth_frames(5, *size)
     height, width = (-(-side // 4) * 4 for side in size)
     padded = np.stack([np.pad(frame, [(0, height - size[0]), (0, width - size[1]), (0, 0)], 'reflect')
                        for frame in frames])
     restored = list(restorer.restore_clip(frames))
-    expected = whole_windows(restorer._engine, padded)[:, :size[0] * 4, :size[1] * 4]
+    expected = whole_windows(restorer, padded)[:, :size[0] * 4, :size[1] * 4]
     np.testing.assert_allclose(np.stack(restored), expected, atol=1e-5, rtol=0)
 
 
@@ -154,37 +177,35 @@ def test_any_size_is_padded_by_reflection_and_cropped_back(restorer, size):
 def test_tiles_equal_the_whole_frame(restorer, size):
     frames = smooth_frames(2, *size)
     whole = list(restorer.restore_clip(frames))
-    tiled = list(variant(restorer, tile=64, overlap=32).restore_clip(frames))
+    tiled = list(variant(restorer, tile=64, tile_overlap=32).restore_clip(frames))
     for got, expected in zip(tiled, whole):
         assert got.shape == expected.shape
         assert np.abs(got - expected).max() < 1e-3
-    bare = next(variant(restorer, tile=48, overlap=0).restore_clip(frames))
+    bare = next(variant(restorer, tile=48, tile_overlap=0).restore_clip(frames))
     assert np.abs(bare - whole[0]).max() > 1e-3   # without overlap the seams show: the test above can fail
 
 
 def test_default_overlap_hides_the_tiles(restorer):
     frames = smooth_frames(1, 64, 158)
     whole, = restorer.restore_clip(frames)
-    tiled, = variant(restorer, tile=128, overlap=RestoreConfig().tile_overlap).restore_clip(frames)
+    tiled, = variant(restorer, tile=128).restore_clip(frames)
     assert np.abs(tiled - whole).max() < 1e-3
 
 
-def test_tile_from_a_memory_budget(restorer):
-    auto = variant(restorer, tile='auto', overlap=16, memory=64 * 2 ** 30)
-    tiles, cache_bytes = auto._tiling(48, 400)
-    assert len(tiles.boxes) == 1 and cache_bytes == auto._cache_bytes > 0
-    assert auto._footprint.per_pixel > 100
-    frames_bytes = 2.5 * 12 * 16 * 48 * 400
-    base, per_pixel = auto._footprint
-    little = variant(auto, memory=base + frames_bytes + 48 * 200 * per_pixel, cache_bytes=0)
-    tiles, cache_bytes = little._tiling(48, 400)
-    assert len(tiles.boxes) > 1 and cache_bytes == 0
-    next(little.restore_clip(smooth_frames(1, 48, 400)))
-    assert str(little.tiling) == str(tiles)
-    with pytest.raises(UserError, match=r'--memory_gb=\S+ is less than .* raise it'):
-        variant(auto, memory=1)._tiling(48, 400)
-    with pytest.raises(UserError, match='--tile=auto measures the memory of this host'):
-        variant(auto, device='gpu')._tiling(48, 400)
+def test_tiles_from_a_memory_budget(restorer, monkeypatch):
+    """What follows from the measured memory is in test_tile_choice."""
+    frames = smooth_frames(1, 48, 400)
+    auto = variant(restorer, tile='auto', tile_overlap=16, memory_gb=64.)
+    next(auto.restore_clip(frames))
+    assert str(auto.tiling) == 'the whole frame'
+    with pytest.raises(UserError, match=r'--memory_gb=0\.1 is too little .* raise it'):
+        next(variant(auto, memory_gb=.1).restore_clip(frames))
+    base, per_pixel = memory.footprint(restorer.engine)
+    assert base > 50e6 and per_pixel > 100
+    monkeypatch.setattr(memory, 'footprint', lambda engine: memory.Footprint(2 ** 30, 1e5))
+    little = variant(auto, memory_gb=1.05 + 48 * 200 * 1e5 / 2 ** 30, cached=False)
+    next(little.restore_clip(frames))
+    assert len(little.tiling.boxes) > 1
 
 
 def test_memory_for_a_pixel_counts_what_later_runs_add():
@@ -208,12 +229,13 @@ def test_memory_of_kept_features(tmp_path, fields):
     """Counted without computing them; they are kept as long as they fit."""
     tiny_checkpoint(tmp_path, num_frames=3, **fields)
     frames = smooth_frames(3, 32, 48)
-    with Restorer(str(tmp_path), dcn_impl='tf') as restorer:
-        size = 3 * sum(level.nbytes for level in restorer._engine.features(frames[0]))
+    with Restorer(str(tmp_path), kernels='tf') as restorer:
+        size = 3 * sum(level.nbytes for level in restorer.engine.features(frames[0]))
         assert memory.kept_bytes_per_pixel(restorer.config) == size / (32 * 48)
-        for cache_bytes, cached in ((size, True), (size - 1, False)):
-            whole = _Plan(restorer._engine, frames[0].shape, restorer._tiling(32, 48)[0], cache_bytes, range(1))
-            assert whole._cached == cached
+        for cache_bytes, calls in ((size, {'features': 3, 'restore': 3}), (size - 1, {'run': 3})):
+            engine = Counting(restorer.engine)
+            list(variant(restorer, engine, cache_gb=cache_bytes / 2 ** 30).restore_clip(frames))
+            assert engine.calls == calls
 
 
 @pytest.mark.parametrize('with_tsa', [True, False])
@@ -233,24 +255,24 @@ def test_accelerators_restore_whole_windows_to_the_same_values(tmp_path, with_ts
             np.testing.assert_allclose(restored, expected[0], atol=1e-5, rtol=0)
 
 
-def test_ensemble_is_the_mean_of_the_versions(restorer):
+def test_ensemble_is_the_mean_of_the_versions(restorer, whole_windows):
     frames = smooth_frames(5, 8, 12)
-    expected = np.mean([ensemble.restore(whole_windows(restorer._engine, np.stack(
+    expected = np.mean([ensemble.inverse(whole_windows(restorer, np.stack(
         [ensemble.transform(frame, k) for frame in frames]))[2], k) for k in range(8)], axis=0)
-    got = list(variant(restorer, versions=range(8)).restore_clip(frames))[2]
+    got = list(variant(restorer, ensemble=True).restore_clip(frames))[2]
     np.testing.assert_allclose(got, expected, atol=1e-5, rtol=0)
     assert np.abs(got - list(restorer.restore_clip(frames))[2]).max() > 1e-4
 
 
 @pytest.mark.parametrize('fields', [dict(scale=2, with_predeblur=True, with_tsa=False), dict(hr_in=True)])
-def test_variants_of_the_network(tmp_path, fields):
+def test_variants_of_the_network(tmp_path, whole_windows, fields):
     tiny_checkpoint(tmp_path, **fields)
-    with Restorer(str(tmp_path), dcn_impl='tf') as restorer:
+    with Restorer(str(tmp_path), kernels='tf') as restorer:
         frames = smooth_frames(4, 16, 32)
         restored = list(restorer.restore_clip(frames))
         scale = fields.get('scale', 1)
         assert restored[0].shape == (16 * scale, 32 * scale, 3)
-        np.testing.assert_allclose(restored, whole_windows(restorer._engine, frames), atol=1e-5, rtol=0)
+        np.testing.assert_allclose(restored, whole_windows(restorer, frames), atol=1e-5, rtol=0)
         odd = next(restorer.restore_clip(frames[:, :9, :21]))
         assert odd.shape == (9 * scale, 21 * scale, 3)
 
@@ -261,7 +283,7 @@ def test_averaged_weights_are_taken_on_request(tmp_path):
     features = []
     for use_ema in (True, False):
         with Restorer(str(tmp_path), use_ema=use_ema) as restorer:
-            features.append(restorer._engine.features(frame)[2])
+            features.append(restorer.engine.features(frame)[2])
     assert np.abs(features[0] - features[1]).max() > 1e-3
 
 
@@ -270,12 +292,14 @@ def test_properties_of_the_network(restorer, checkpoint):
     assert (restorer.config.num_frames, restorer.config.scale) == (5, 4)
 
 
-def test_from_config(checkpoint):
-    config = RestoreConfig(checkpoint=checkpoint, fill='circle', tile='64', tile_overlap=8, ensemble=True, cached=False,
-                           kernels='tf')
-    with Restorer.from_config(config) as restorer:
-        assert (restorer._fill, restorer._tile, restorer._overlap) == ('circle', 64, 8)
-        assert len(restorer._versions) == 8 and restorer._cache_bytes == 0
+def test_a_configuration_and_its_short_form(restorer, checkpoint):
+    config = RestoreConfig(checkpoint=checkpoint, fill='circle', tile='64', tile_overlap=8, kernels='tf')
+    assert Restorer(config, restorer.engine).options == config
+    short = Restorer(checkpoint, restorer.engine, fill='circle', tile=64, tile_overlap=8, kernels='tf')
+    assert short.options == config
+    assert Restorer(config, restorer.engine, fill='replicate').options == config.replace(fill='replicate')
+    with pytest.raises(ConfigError, match=r'^fill is'):
+        Restorer(checkpoint, fill='round')
 
 
 def test_exported_graph_restores_the_same_and_other_sizes_in_tiles(restorer, checkpoint, tmp_path):
@@ -336,15 +360,7 @@ def test_another_architecture_names_the_variable_that_differs(tmp_path):
 def test_a_gpu_that_is_not_there_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(tf.config.experimental, 'list_physical_devices', lambda kind: [])
     with pytest.raises(UserError, match=r'--device=gpu, but TensorFlow .* sees no GPU'):
-        Restorer.from_config(RestoreConfig(checkpoint=str(tmp_path), device='gpu'))
-
-
-def amplify_variables(engine, names=('conv_last', 'conv_hr', 'upconv'), factor=3.):
-    """`amplify` for a network that is loaded."""
-    with engine._graph.as_default():
-        for variable in tf.global_variables():
-            if any(part in variable.op.name for part in names):
-                variable.load(engine._session.run(variable) * factor, engine._session)
+        Restorer(str(tmp_path), device='gpu')
 
 
 @pytest.mark.skipif(native_library.compiler() is None, reason='no C++ compiler')
@@ -354,19 +370,18 @@ def test_exact_and_fast_convolutions_agree(tmp_path):
     frames = smooth_frames(3, 20, 28)
     with tf.Graph().as_default(), tf.Session() as session:
         base = session.run(layers.upsample(tf.constant(frames / np.float32(255)), 4))
-    with Restorer(prefix, dcn_impl='native', exact=True) as exact, Restorer(prefix, dcn_impl='native') as fast:
-        for share in (0., .1):   # of the network in the output: hardly any, and as much as after training
+    for share in (0., .1):   # of the network in the output: hardly any, and as much as after training
+        with Restorer(prefix, kernels='native', exact=True) as exact, Restorer(prefix, kernels='native') as fast:
             want, got = (restorer.restore(frames, np.float32) for restorer in (exact, fast))
-            assert np.abs(want - base).max() > share
-            np.testing.assert_allclose(got, want, atol=1e-5, rtol=0)
-            assert not np.array_equal(got, want)
-            for restorer in (exact, fast):
-                amplify_variables(restorer._engine)
+        assert np.abs(want - base).max() > share
+        np.testing.assert_allclose(got, want, atol=1e-5, rtol=0)
+        assert not np.array_equal(got, want)
+        amplify(prefix)
 
 
 def test_bfloat16_is_refused_where_it_cannot_be_computed(checkpoint, monkeypatch):
     with pytest.raises(UserError, match=r'needs the compiled operators.* --kernels is tf'):
-        Restorer(checkpoint, dcn_impl='tf', compute='bf16')
+        Restorer(checkpoint, kernels='tf', compute='bf16')
     # as with a compiler that is older than the processor
     monkeypatch.setattr(native_library, 'FLAGS', native_library.FLAGS + ['-march=haswell'])
     with pytest.raises(UserError, match='this CPU or its compiler lacks AVX512_BF16'):

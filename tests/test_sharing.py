@@ -23,10 +23,12 @@ from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.devices import DEVICES
 from edvr.evaluation import clip_set
 from edvr.launch import npu_cards
-from edvr.output import infer_job, segments, video_writer
-from edvr.restore.restorer import Network, Restorer, windows
-from edvr.sharing import clip_source, workers
-from edvr.sharing.splitting import Stretch, cut, missing, split
+from edvr.output import clip_source, infer_job, segments, video_writer
+from edvr.restore.network_info import NetworkInfo
+from edvr.restore.restorer import Restorer
+from edvr.restore.sliding_window import windows
+from edvr.sharing import workers
+from edvr.sharing.splitting import FrameRange, cut, missing, split
 
 SLOWLY = os.path.join(FAULTS, 'restore_slowly.py')
 
@@ -40,26 +42,28 @@ def test_missing_frames():
 
 
 def test_one_rank_gets_everything_in_order():
-    stretches = [Stretch(0, 3, 5), Stretch(0, 7, 9), Stretch(2, 0, 1)]
-    assert split(stretches, 1) == [stretches]
+    ranges = [FrameRange(0, 3, 5), FrameRange(0, 7, 9), FrameRange(2, 0, 1)]
+    assert split(ranges, 1) == [ranges]
     assert split([], 4) == []
 
 
 def test_clips_and_long_clips():
-    assert split([Stretch(0, 0, 100)], 4) == [[Stretch(0, first, first + 25)] for first in (0, 25, 50, 75)]
-    assert split([Stretch(0, 0, 10), Stretch(1, 0, 10)], 2, least=5) == [[Stretch(0, 0, 10)], [Stretch(1, 0, 10)]]
-    # a cut near an end of a clip is no cut
-    assert split([Stretch(0, 0, 11), Stretch(1, 0, 9)], 2, least=3) == [[Stretch(0, 0, 11)], [Stretch(1, 0, 9)]]
+    assert split([FrameRange(0, 0, 100)], 4) == [[FrameRange(0, first, first + 25)] for first in (0, 25, 50, 75)]
+    clips = [FrameRange(0, 0, 10), FrameRange(1, 0, 10)]
+    assert split(clips, 2, least=5) == [clips[:1], clips[1:]]
+    clips = [FrameRange(0, 0, 11), FrameRange(1, 0, 9)]
+    assert split(clips, 2, least=3) == [clips[:1], clips[1:]]   # a cut near an end of a clip is no cut
 
 
 def test_shares_are_of_equal_cost_not_length():
-    small, large = Stretch(0, 0, 80), Stretch(1, 0, 20)
+    small, large = FrameRange(0, 0, 80), FrameRange(1, 0, 20)
     assert split([small, large], 2, costs=[1, 4]) == [[small], [large]]
 
 
 def test_cuts_at_segments():
-    assert split([Stretch(0, 0, 100)], 3, unit=40) == [[Stretch(0, 0, 40)], [Stretch(0, 40, 80)], [Stretch(0, 80, 100)]]
-    assert split([Stretch(0, 240, 300)], 2, unit=240) == [[Stretch(0, 240, 300)]]
+    shares = split([FrameRange(0, 0, 100)], 3, unit=40)
+    assert shares == [[FrameRange(0, *edges)] for edges in ((0, 40), (40, 80), (80, 100))]
+    assert split([FrameRange(0, 240, 300)], 2, unit=240) == [[FrameRange(0, 240, 300)]]
 
 
 @pytest.mark.parametrize('lengths, most, expected', [
@@ -68,30 +72,30 @@ def test_cuts_at_segments():
     ([6], 3, [(0, 0, 3), (0, 3, 6)]),
     ([], 3, []),
 ])
-def test_stretches_of_fixed_length(lengths, most, expected):
+def test_ranges_of_fixed_length(lengths, most, expected):
     assert [tuple(item) for item in cut(lengths, most)] == expected
 
 
 def test_no_more_ranks_than_work():
-    assert len(split([Stretch(0, 0, 7)], 8, least=5)) == 1
-    assert len(split([Stretch(0, 0, 3)], 8)) == 3
+    assert len(split([FrameRange(0, 0, 7)], 8, least=5)) == 1
+    assert len(split([FrameRange(0, 0, 3)], 8)) == 3
 
 
 @pytest.mark.parametrize('seed', range(40))
 def test_every_frame_once_in_order_and_no_rank_overloaded(seed):
     rng = np.random.RandomState(seed)
-    stretches = [Stretch(clip, first, first + rng.randint(1, 90))
+    ranges = [FrameRange(clip, first, first + rng.randint(1, 90))
                  for clip, first in enumerate(rng.randint(0, 5, rng.randint(1, 9)) * 10)]
     ranks, unit, least = rng.randint(1, 9), rng.choice([1, 1, 10]), rng.randint(1, 8)
-    shares = split(stretches, ranks, unit=unit, least=least)
+    shares = split(ranges, ranks, unit=unit, least=least)
 
-    def frames(stretches):
-        return [(clip, index) for clip, first, end in stretches for index in range(first, end)]
-    assert [frame for share in shares for frame in frames(share)] == frames(stretches)
+    def frames(ranges):
+        return [(clip, index) for clip, first, end in ranges for index in range(first, end)]
+    assert [frame for share in shares for frame in frames(share)] == frames(ranges)
     assert 1 <= len(shares) <= ranks and all(shares)
-    assert all(first % unit == 0 or (clip, first) in [stretch[:2] for stretch in stretches]
+    assert all(first % unit == 0 or (clip, first) in [item[:2] for item in ranges]
                for share in shares for clip, first, _ in share)
-    fair = len(frames(stretches)) / ranks
+    fair = len(frames(ranges)) / ranks
     assert max(len(frames(share)) for share in shares) <= max(fair, least) + 2 * max(unit, least)
 
 
@@ -109,15 +113,15 @@ class ShowsWindows:
 
 @pytest.mark.parametrize('fill', ['reflection_circle', 'replicate', 'circle'])
 @pytest.mark.parametrize('shots', [(), ((0, 4), (4, 13), (13, 20))])
-def test_windows_at_the_borders_of_stretches(fill, shots):
+def test_windows_at_the_borders_of_ranges(fill, shots):
     frames = [np.full([1, 1, 3], index, np.uint8) for index in range(20)]
     source = clip_source.Source('x', 20, (), lambda start: iter(frames[start:]), None, 'x', shots)
     restorer = ShowsWindows(5, fill)
-    whole = list(clip_source.restore(restorer, source))
+    whole = list(clip_source.restored_frames(restorer, source))
     for first in range(20):
         for end in range(first + 1, 21):
             found = []
-            clip_source.restore_into(lambda index, window, found=found: found.append((index, window)), restorer, source,
+            clip_source.put_frames(lambda index, window, found=found: found.append((index, window)), restorer, source,
                                      first, end, type('Bar', (), dict(update=lambda self: None))())
             assert found == list(zip(range(first, end), whole[first:end]))
 
@@ -170,10 +174,9 @@ def test_a_process_for_each_npu(no_job, tmp_path, monkeypatch):  # noqa: F811
     assert len(DEVICES['npu'].plan_workers(HostConfig(num_devices=2)).environments) == 2
 
 
-def test_options_for_one_device_only(network):
-    with pytest.raises(UserError, match=r'--tile=auto measures .* give the side of a tile, such as --tile=256'), \
-            workers.open_workers(RestoreConfig(checkpoint=network, tile='auto'), HostConfig(num_devices=2)):
-        pass
+def test_options_for_one_device_only():
+    with pytest.raises(UserError, match=r'--tile=auto measures .* give the side of a tile, such as --tile=256'):
+        workers.plan_workers(RestoreConfig(tile='auto'), HostConfig(num_devices=2))
     with pytest.raises(UserError, match='--num_devices=2 with --watch, which uses one device: leave one of the two'):
         workers.take_one_device('cpu', HostConfig(num_devices=2), '--watch')
 
@@ -203,6 +206,11 @@ def clips(tmp_path_factory):
     return str(root)
 
 
+def infer(restorer, network, config):
+    job = infer_job.prepare(restorer, RestoreConfig(checkpoint=network), config)
+    return infer_job.run(job, workers.ThisProcess(restorer))
+
+
 def contents(folder):
     """{path of a PNG file: its bytes}."""
     return {os.path.relpath(os.path.join(root, name), str(folder)): open(os.path.join(root, name), 'rb').read()
@@ -227,8 +235,7 @@ def children(pid):
 
 
 def test_a_killed_process_ends_all_and_the_same_command_continues(restorer, network, clips, tmp_path):
-    infer_job.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
-                InferConfig(input=clips, output=str(tmp_path / 'one')))
+    infer(restorer, network, InferConfig(input=clips, output=str(tmp_path / 'one')))
     output = tmp_path / 'two'
     arguments = (('--checkpoint', network), ('--input', clips), ('--output', output), ('--num_devices', 2))
     first = start(*arguments, RESTORE_PAUSE='.5', TMPDIR=str(tmp_path))   # where the logs of a failed run stay
@@ -237,8 +244,7 @@ def test_a_killed_process_ends_all_and_the_same_command_continues(restorer, netw
         while len(contents(output)) < 2 and time.monotonic() < deadline:
             time.sleep(.1)
         with pytest.raises(UserError, match=r'another run \(process %d .* is writing' % first.pid):
-            infer_job.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
-                        InferConfig(input=clips, output=str(output)))
+            infer(restorer, network, InferConfig(input=clips, output=str(output)))
         os.kill(max(pid for pid, command in children(first.pid).items() if 'restore_slowly' in command),
                 signal.SIGKILL)
         out, err = first.communicate(timeout=60)
@@ -262,8 +268,7 @@ def test_a_video_by_two_processes_has_the_same_bytes(restorer, network, tmp_path
     writer = video_writer.VideoWriter.__init__
     monkeypatch.setattr(writer, '__defaults__', tuple(2 if value == segments.FRAMES else value
                                                       for value in writer.__defaults__))
-    infer_job.restore(workers.ThisProcess(restorer), RestoreConfig(checkpoint=network),
-                InferConfig(input=path, output=str(tmp_path / 'one.mp4')))
+    infer(restorer, network, InferConfig(input=path, output=str(tmp_path / 'one.mp4')))
     process = start(('--checkpoint', os.path.dirname(network)), ('--input', path), ('--output', tmp_path / 'two.mp4'),
                     ('--num_devices', 2))
     out, err = process.communicate(timeout=200)
@@ -309,4 +314,4 @@ def test_an_evaluation_by_two_processes_has_the_same_numbers(restorer, network, 
 
 
 def test_facts_of_a_network_without_loading_it(restorer, network):
-    assert Network.at(os.path.dirname(network)) == (restorer.path, restorer.config, restorer.step, True)
+    assert NetworkInfo.at(os.path.dirname(network)) == (restorer.path, restorer.config, restorer.step, True)

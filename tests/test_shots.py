@@ -12,8 +12,8 @@ from data_tools.base.errors import UserError
 from data_tools.media import shots
 from data_tools.media.clips import find_clips
 from data_tools.media.shots import NO_SPLIT, ShotRule
+from edvr.output import clip_source
 from edvr.restore.restorer import Restorer
-from edvr.sharing import clip_source
 
 LENGTHS = (7, 6, 9)
 PAIRS = ((0, 7), (7, 13), (13, 22))
@@ -90,7 +90,7 @@ def test_given_shots(tmp_path, scenes):
 def test_each_shot_is_restored_by_itself(tmp_path_factory, scenes, network, first):
     source = clip_source.Source('x', 22, (), lambda start: iter(scenes[start:]), None, 'x', PAIRS)
     expected = [sr for begin, end in PAIRS for sr in network.restore_clip(iter(scenes[begin:end]))]
-    restored = list(clip_source.restore(network, source, first))
+    restored = list(clip_source.restored_frames(network, source, first))
     assert len(restored) == 22 - first
     for got, want in zip(restored, expected[first:]):
         np.testing.assert_array_equal(got, want)
@@ -99,9 +99,9 @@ def test_each_shot_is_restored_by_itself(tmp_path_factory, scenes, network, firs
 def test_a_source_without_shots_is_one(scenes, network):
     source = clip_source.Source('x', 22, (), lambda start: iter(scenes[start:]), None, 'x')
     whole = list(network.restore_clip(iter(scenes)))
-    np.testing.assert_array_equal(list(clip_source.restore(network, source)), whole)
+    np.testing.assert_array_equal(list(clip_source.restored_frames(network, source)), whole)
     parted = source._replace(shots=PAIRS)
-    differ = [not np.array_equal(a, b) for a, b in zip(clip_source.restore(network, parted), whole)]
+    differ = [not np.array_equal(a, b) for a, b in zip(clip_source.restored_frames(network, parted), whole)]
     near = {frame for _, cut in PAIRS[:-1] for frame in (cut - 1, cut)}   # T = 3: these saw the other side
     assert {index for index, different in enumerate(differ) if different} == near
 
@@ -120,5 +120,5 @@ def test_only_what_is_needed_is_read(scenes, network):
             read.append(index)
             yield scenes[index]
     source = clip_source.Source('x', 22, (), reading, None, 'x', PAIRS)
-    next(itertools.islice(clip_source.restore(network, source, 9), 1))
+    next(itertools.islice(clip_source.restored_frames(network, source, 9), 1))
     assert read[0] == 7   # nothing before the cut

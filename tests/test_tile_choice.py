@@ -1,9 +1,13 @@
 """The tiles of --tile=auto: within the memory, and the least work."""
+import re
+
 import pytest
 
 from data_tools.base.errors import UserError
-from edvr.restore import tiling
-from edvr.restore.tile_choice import choose
+from edvr.config import ModelConfig
+from edvr.config.restoration import RestoreConfig
+from edvr.restore import memory, tile_choice, tiling
+from edvr.restore.tile_choice import choose, smallest
 
 BYTES = 1000.   # for each pixel of a tile
 
@@ -53,6 +57,48 @@ def test_features_are_kept_where_that_is_less_work():
     assert large.tile[0] * large.tile[1] * BYTES + restored_pixels(frame, large.tile) * 500. <= memory
 
 
-def test_too_little_memory_is_reported():
-    with pytest.raises(UserError, match=r'leaves 0.00 GB for a tile, enough for 40 pixels a side; at least 128 are'):
-        choose((1080, 1920), 64, 4, BYTES, 40 * 40 * BYTES)
+@pytest.mark.parametrize('frame', [(1080, 1920), (68, 400), (8, 8), (132, 1000)])
+@pytest.mark.parametrize('overlap', [0, 30, 64])
+def test_the_smallest_tile_is_what_fits_last(frame, overlap):
+    least = smallest(frame, overlap, 4)
+    pixels = least[0] * least[1]
+    assert choose(frame, overlap, 4, BYTES, pixels * BYTES).tile == least
+    assert choose(frame, overlap, 4, BYTES, (pixels - 1) * BYTES) is None
+
+
+NETWORK = ModelConfig(num_frames=5)
+
+
+def plan(size=(48, 400), fixed=(0, 0), keeps_features=True, **options):
+    return tile_choice.plan(size, RestoreConfig(**options), NETWORK, lambda: memory.Footprint(2 ** 30, 1e5), fixed,
+                            keeps_features)
+
+
+def test_tiles_from_a_memory_budget():
+    tiles, cache_bytes = plan(tile='auto', tile_overlap=16, memory_gb=64.)
+    assert len(tiles.boxes) == 1 and cache_bytes == 4 * 2 ** 30
+    tiles, cache_bytes = plan(tile='auto', tile_overlap=16, memory_gb=1.05 + 48 * 200 * 1e5 / 2 ** 30, cached=False)
+    assert len(tiles.boxes) > 1 and cache_bytes == 0
+    assert plan(tile='0', keeps_features=False)[1] == 0
+
+
+def test_too_little_memory_is_reported_with_the_memory_that_suffices():
+    """A frame that is one tile high: its smallest tile is no square."""
+    options = dict(size=(68, 2000), tile='auto', tile_overlap=64)
+    with pytest.raises(UserError, match='--memory_gb') as caught:
+        plan(memory_gb=1., **options)
+    needed = re.search(r'the smallest tile, 68x(\d+), about (\S+) GB: raise it, or lower --tile_overlap',
+                       str(caught.value))
+    assert 128 <= int(needed.group(1)) < 192
+    assert len(plan(memory_gb=float(needed.group(2)) + .01, cached=False, **options)[0].boxes) > 1
+    with pytest.raises(UserError, match='--memory_gb'):
+        plan(memory_gb=float(needed.group(2)) - .01, **options)
+
+
+def test_tiles_of_exported_graphs_and_of_accelerators():
+    def sides(tiles):
+        return {(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in tiles.boxes}
+    for tile in ('auto', '0', '128'):
+        assert sides(plan(tile=tile, fixed=(64, 64))[0]) == {(64, 64)}
+    with pytest.raises(UserError, match='--tile=auto measures the memory of this host'):
+        plan(tile='auto', device='gpu')

@@ -100,12 +100,10 @@ def test_follow_skips_a_damaged_checkpoint_and_ends_at_the_step(steps, tmp_path,
         """A Restorer that refuses step 2."""
         config = checkpoints.load_model_config(steps)
 
-        @classmethod
-        def from_config(cls, config):
-            if config.checkpoint.endswith('-2'):
+        def __init__(self, options, checkpoint):
+            if checkpoint.endswith('-2'):
                 raise UserError('values that are not finite')
-            restored.append(config.checkpoint[-1])
-            return cls()
+            restored.append(checkpoint[-1])
 
         def __enter__(self):
             return self

@@ -9,10 +9,10 @@ import pytest
 
 from data_tools.base.errors import UserError
 from data_tools.media.images import read_image
+from data_tools.media.read_ahead import read_ahead
 from edvr.output.background_writer import BackgroundWriter
 from edvr.output.png_folder import PngFolder
 from edvr.output.video_writer import VideoWriter
-from edvr.sharing.clip_source import read_ahead
 
 
 def test_everything_is_written_in_order_by_one_thread():

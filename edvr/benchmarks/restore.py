@@ -97,7 +97,7 @@ def untrained_restorer(model, runtime, impl, **options):
     """
     with tempfile.TemporaryDirectory() as folder:
         _random_checkpoint(folder, model)
-        return Restorer(folder, dcn_impl=impl, device=runtime.device, intra_op_threads=runtime.intra_op_threads,
+        return Restorer(folder, kernels=impl, device=runtime.device, intra_op_threads=runtime.intra_op_threads,
                         **options)
 
 

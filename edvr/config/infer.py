@@ -1,6 +1,7 @@
 """The options of `edvr.infer`."""
 import dataclasses
 import re
+from typing import Optional, Tuple
 
 from data_tools.base import paths
 from data_tools.base.beam_config import BeamConfig
@@ -38,7 +39,7 @@ class InferConfig(BeamConfig, ShotConfig):
                           low=0, common=True)
     part: str = option('', 'i/n: restore only part i (1 to n) of the clips, for n runs on several machines that write '
                        'to the same --output')
-    stretch: int = option(0, 'with --runner: restore long clips in stretches of this many frames, on several machines; '
+    stretch: int = option(0, 'with --runner: restore long clips in ranges of this many frames, on several machines; '
                           '0 restores each clip on one', low=0)
     audio: bool = option(True, "copy the audio of the input video to the written video")
     allow_gaps: bool = option(False, 'accept gaps in the numbering of images (time jumps there)')
@@ -46,7 +47,7 @@ class InferConfig(BeamConfig, ShotConfig):
     writers: int = option(2, 'threads that write PNG files', low=1)
 
     @property
-    def share(self):
+    def part_numbers(self) -> Optional[Tuple[int, int]]:
         """(i, n) of --part; None if it is not given or wrong."""
         match = re.match(r'([0-9]{1,6})/([0-9]{1,6})$', self.part)
         i, n = (int(number) for number in match.groups()) if match else (0, 0)
@@ -58,7 +59,7 @@ class InferConfig(BeamConfig, ShotConfig):
             yield '--input is not given; it must be a video file or a folder of frames or clips'
         if not self.output:
             yield '--output is not given; it must be a folder for PNG frames, or a video file to write'
-        if self.part and not self.share:
+        if self.part and not self.part_numbers:
             yield 'part is %r; it must be i/n with 1 <= i <= n, such as 2/8' % self.part
         if self.stretch and not self.runner:
             yield 'stretch is %d without --runner' % self.stretch

@@ -11,13 +11,13 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import splits
 from data_tools.media.clips import find_clips
+from data_tools.media.comparison import bicubic, side_by_side
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import Decoder
 from data_tools.media.images import write_png
 from data_tools.media.shots import ShotRule
 from edvr.devices import DEVICES
 from edvr.evaluation import measure, report
-from edvr.evaluation.comparison import bicubic, side_by_side
 from edvr.restore import pixels
 from edvr.sharing import splitting
 from edvr.tensorboard.event_writer import EventWriter
@@ -83,7 +83,7 @@ def evaluate(workers, clips, config, events, concurrent_metrics=False):
       list of ClipResult.
     """
     counts = [measure.num_frames(clip, config) for clip in clips]
-    whole = [splitting.Stretch(number, 0, count) for number, count in enumerate(counts)]
+    whole = [splitting.FrameRange(number, 0, count) for number, count in enumerate(counts)]
     shares = splitting.split(whole, workers.size, [clip.gt.size[0] * clip.gt.size[1] for clip in clips],
                              least=workers.network.config.num_frames)
     tasks = [_Task(config, concurrent_metrics, [(clips[number], first, end) for number, first, end in share])

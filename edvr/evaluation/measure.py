@@ -13,11 +13,11 @@ import time
 import numpy as np
 
 from data_tools.base.errors import UserError
+from data_tools.media.comparison import bicubic
 from data_tools.media.frames import Decoder
+from data_tools.media.read_ahead import read_ahead
 from edvr.evaluation import metrics
-from edvr.evaluation.comparison import bicubic
 from edvr.restore import pixels
-from edvr.sharing.clip_source import read_ahead
 
 ClipResult = collections.namedtuple('ClipResult', 'name frames seconds')
 ClipResult.__doc__ = """Numbers of one clip.

@@ -108,7 +108,7 @@ def follow(restore_config, config, load_clips, evaluate):
 def _evaluate_one(watch, prefix, restore_config, config, load_clips, evaluate, clips):
     print('\n%s' % prefix, flush=True)
     try:
-        with Restorer.from_config(restore_config.replace(checkpoint=prefix)) as restorer:
+        with Restorer(restore_config, checkpoint=prefix) as restorer:
             clips = clips or load_clips(config, restorer.config.upscale)
             results = evaluate(restorer, clips)
     except UserError as error:

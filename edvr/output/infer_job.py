@@ -4,90 +4,123 @@ import hashlib
 import os
 import re
 import time
+import typing
 
 from data_tools.base import beam_options
 from data_tools.base.errors import UserError
 from data_tools.media import splits, video
 from data_tools.media.shots import ShotRule
 from edvr import checkpoints
+from edvr.config.infer import InferConfig
+from edvr.config.restoration import RestoreConfig
 from edvr.exporting import description
-from edvr.output import progress
+from edvr.output import clip_source, progress
 from edvr.output.containers import CONTAINERS
-from edvr.output.folders import folder_of, restore_to_folders
-from edvr.output.preview import places, preview
-from edvr.output.videos import restore_to_video
-from edvr.restore.restorer import Network
-from edvr.sharing import clip_source
+from edvr.output.folders import Settings, folder_of, write_folders
+from edvr.output.preview import places, write_preview
+from edvr.output.videos import write_video
+from edvr.restore.network_info import NetworkInfo
+from edvr.restore.restorer import Restorer
 
 
-def restore(workers, restore_config, config):
-    """Restores what `config` names.
+class InferJob(typing.NamedTuple):
+    """A restoration whose input and output are checked.
+
+    config: InferConfig.
+    network: object with the attributes of NetworkInfo.
+    sources: list of Source, of all parts.
+    settings: dict of JSON values on which restored frames depend.
+    to_video: bool, whether the output is a video, not a folder.
+    """
+    config: InferConfig
+    network: typing.Any
+    sources: typing.List[clip_source.Source]
+    settings: Settings
+    to_video: bool
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is only one clip."""
+        return len(self.sources) == 1
+
+
+def prepare(network: typing.Any, restore_config: RestoreConfig, config: InferConfig) -> InferJob:
+    """Finds the clips and checks the output, without a loaded network; prints notes about the clips.
 
     Args:
-      workers: sharing.workers.ThisProcess or WorkerProcesses, of the network that restore_config names.
+      network: NetworkInfo, or the Restorer.
       restore_config: RestoreConfig.
       config: InferConfig.
+    Raises:
+      UserError: input or output that cannot be used.
+    """
+    to_video = is_video_name(config.output)
+    if to_video and config.part:
+        raise UserError('--part restores clips to folders; --output=%s is one video' % config.output)
+    if to_video and config.runner:
+        raise UserError('--runner restores to folders of frames; --output=%s is one video' % config.output)
+    sources = _find_sources(config, network)
+    check_output(config.output, sources, to_video)
+    # the record names the checkpoint in use: a training may have written a newer one since
+    return InferJob(config, network, sources, settings_of(restore_config.replace(checkpoint=network.path)), to_video)
+
+
+def run(job: InferJob, workers: typing.Any) -> int:
+    """Restores the clips of a job.
+
+    Args:
+      job: InferJob.
+      workers: sharing.workers.ThisProcess or WorkerProcesses, of the network of the job.
     Returns:
-      int, frames restored.
+      frames restored.
     Raises:
       UserError: input or output that cannot be used; written frames stay, and the next run continues after them.
     """
-    to_video = check_output_name(config.output)
-    if to_video and config.part:
-        raise UserError('--part restores clips to folders; --output=%s is one video' % config.output)
-    sources = find_sources(config, workers.network)
-    check_output(config.output, sources, to_video)
-    share, alone = share_of(sources, config), len(sources) == 1
-    # name the checkpoint in use: a training may have written a newer one since
-    settings = settings_of(restore_config.replace(checkpoint=workers.network.path))
-    started = time.time()
-    if to_video:
-        count = restore_to_video(workers, sources[0], config.output, settings, config.fps, config.crf, config.codec,
-                                 config.audio, config.bits, config.overwrite)
+    config, started = job.config, time.time()
+    if job.to_video:
+        count = write_video(workers, job.sources[0], config.output, job.settings, config.fps, config.crf, config.codec,
+                            config.audio, config.bits, config.overwrite)
     else:
-        count = restore_to_folders(workers, share, config.output, settings, alone, config.overwrite,
-                                   config.writers, config.share)
-    report(count, workers.network, config.output, time.time() - started)
+        count = write_folders(workers, _clips_of_part(job), config.output, job.settings, job.alone, config.overwrite,
+                              config.writers, config.part_numbers)
+    _report(count, job, time.time() - started)
     return count
 
 
-def show(restorer, config):
-    """Writes the pictures of --preview and prints an estimate. Args and errors as of `restore`; restorer: Restorer."""
-    to_video = check_output_name(config.output)
-    sources = find_sources(config, restorer)
-    check_output(config.output, sources, to_video)
-    folder, seconds, size = preview(restorer, sources[0], config.preview, config.output, config.codec, config.crf)
-    frames = sum(source.length for source in sources)
-    print('%d comparison pictures: %s' % (len(places(sources[0].length, config.preview)), folder))
+def preview(job: InferJob, restorer: Restorer) -> None:
+    """Writes the pictures of --preview and prints an estimate. Raises UserError as `run`."""
+    config, source = job.config, job.sources[0]
+    folder, seconds, size = write_preview(restorer, source, config.preview, config.output, config.codec, config.crf)
+    frames = sum(source.length for source in job.sources)
+    print('%d comparison pictures: %s' % (len(places(source.length, config.preview)), folder))
     print('estimate for %d frames like these: %.2f s a frame, %s in all, about %.3g MB'
           % (frames, seconds, datetime.timedelta(seconds=round(seconds * frames)), size * frames / 1e6))
 
-def restore_with_beam(restore_config, config):
-    """As `restore`, by the workers of Apache Beam, each of which loads the network.
+
+def run_with_beam(restore_config: RestoreConfig, config: InferConfig) -> int:
+    """Restores as `run`, by the workers of Apache Beam, each of which loads the network.
 
     Args:
-      restore_config: RestoreConfig. config: InferConfig with a runner.
+      restore_config: RestoreConfig.
+      config: InferConfig with a runner.
     Returns:
-      int, frames restored.
+      frames restored.
     Raises:
-      UserError: see `restore` and `beam_runner.run`; the output is one video, or a preview is requested.
+      UserError: see `prepare` and `beam_runner.run`.
     """
     beam_options.parse(config)
-    if check_output_name(config.output):
-        raise UserError('--runner restores to folders of frames; --output=%s is one video' % config.output)
-    if config.preview:
-        raise UserError('--preview=%d with --runner: a preview needs no runner; leave --runner out' % config.preview)
     config = config.replace(input=beam_options.absolute(config.input), output=beam_options.absolute(config.output))
-    network = Network.at(beam_options.absolute(restore_config.checkpoint))
-    sources = find_sources(config, network)
-    check_output(config.output, sources, False)
+    network = NetworkInfo.at(beam_options.absolute(restore_config.checkpoint))
     restore_config = restore_config.replace(checkpoint=network.path)   # not a newer one that a training writes
-    from edvr.output import beam_restoring  # needs Beam
-    return beam_restoring.restore(network, sources, settings_of(restore_config), restore_config, config)
+    job, started = prepare(network, restore_config, config), time.time()
+    from edvr.output import beam_folders  # needs Beam
+    count = beam_folders.write_folders(_clips_of_part(job), job.settings, job.alone, restore_config, config)
+    _report(count, job, time.time() - started)
+    return count
 
 
-def check_output_name(output):
-    """Whether a name is that of a video (bool) and not of a folder.
+def is_video_name(output: str) -> bool:
+    """Returns whether a name is that of a video and not of a folder.
 
     Raises:
       UserError: the suffix is of no video that can be written, and the output is no folder and ends in no slash.
@@ -101,12 +134,8 @@ def check_output_name(output):
     return False
 
 
-def settings_of(config):
-    """The settings on which restored frames depend, for the record beside the frames: dict of JSON values.
-
-    Args:
-      config: RestoreConfig.
-    """
+def settings_of(config: RestoreConfig) -> typing.Dict[str, typing.Any]:
+    """Returns the settings on which restored frames depend, JSON values for the record beside the frames."""
     if description.is_exported(config.checkpoint):
         path = description.find(config.checkpoint).identifying
     else:
@@ -117,8 +146,7 @@ def settings_of(config):
                 use_ema=config.use_ema, exact=config.exact, compute=config.compute)
 
 
-def find_sources(config, network):
-    """The sources for a Restorer or a Network: list of Source; prints notes about them."""
+def _find_sources(config, network):
     names, reason = splits.choose(config.clips, config.input)
     with progress.bar(None, 'scanning the video') as bar:
         sources = clip_source.find(config.input, network.config.upscale, names, config.allow_gaps,
@@ -133,17 +161,18 @@ def find_sources(config, network):
     return sources
 
 
-def share_of(sources, config):
-    """The clips of --part: every n-th one."""
-    if not config.share:
-        return sources
-    i, n = config.share
-    print('part %d of %d: %d of %d clips' % (i, n, len(sources[i - 1::n]), len(sources)), flush=True)
-    return sources[i - 1::n]
+def _clips_of_part(job):
+    """Returns the clips of --part: every n-th one."""
+    if not job.config.part_numbers:
+        return job.sources
+    i, n = job.config.part_numbers
+    clips = job.sources[i - 1::n]
+    print('part %d of %d: %d of %d clips' % (i, n, len(clips), len(job.sources)), flush=True)
+    return clips
 
 
-def check_output(output, sources, to_video):
-    """Checks that sources (list of clip_source.Source) can be restored to an output. Raises UserError."""
+def check_output(output: str, sources: typing.Sequence[clip_source.Source], to_video: bool) -> None:
+    """Raises UserError if sources cannot be restored to an output."""
     if to_video and len(sources) > 1:
         raise UserError('--output=%s is one video, but --input has %d clips: choose one with --clips, or give a folder'
                         % (output, len(sources)))
@@ -153,10 +182,9 @@ def check_output(output, sources, to_video):
             raise UserError('--output=%s would write over the input %s: give another one' % (output, source.path))
 
 
-def report(count, network, output, seconds):
-    """Prints the result: `count` frames restored with a Restorer or a Network, in `seconds`, to `output`."""
+def _report(count, job, seconds):
     if count:
         print('restored %d frames with %s in %.1f s, %.2f frames/s: %s'
-              % (count, network.path, seconds, count / seconds, output))
+              % (count, job.network.path, seconds, count / seconds, job.config.output))
     else:
-        print('nothing to do: all frames are in %s (--overwrite restores them again)' % output)
+        print('nothing to do: all frames are in %s (--overwrite restores them again)' % job.config.output)

@@ -2,6 +2,7 @@
 import contextlib
 import glob
 import os
+import typing
 
 from data_tools.base import files, lock
 from data_tools.base.errors import UserError
@@ -10,12 +11,12 @@ _FOLDER_LOCK = '.restoration%s.lock'
 
 
 @contextlib.contextmanager
-def of_folder(folder, part=None):
+def of_folder(folder: str, part: typing.Optional[typing.Tuple[int, int]] = None) -> typing.Iterator[None]:
     """Holds the lock of a folder of frames, which is made if absent, during a `with` block.
 
     Args:
-      folder: str.
-      part: (i, n) for a run that restores share i of n; runs of other shares of the same n may hold theirs meanwhile.
+      folder: path.
+      part: (i, n) for a run that restores part i of n; runs of other parts of the same n may hold theirs meanwhile.
     Raises:
       UserError: another run writes there; the text names it.
     """
@@ -32,7 +33,7 @@ def of_folder(folder, part=None):
         yield
 
 
-def of_video(path):
-    """A context manager that holds the lock of a video file, in a folder that exists. Raises as `of_folder`."""
+def of_video(path: str) -> typing.ContextManager:
+    """Holds the lock of a video file, in a folder that exists, during a `with` block. Raises as `of_folder`."""
     folder, name = os.path.split(os.path.abspath(path))
     return lock.hold(os.path.join(folder, '.%s.lock' % name), path, '--output')

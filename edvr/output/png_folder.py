@@ -1,5 +1,8 @@
 """A folder of restored PNG frames."""
 import os
+import typing
+
+import numpy as np
 
 from data_tools.base import files
 from data_tools.media.images import write_png
@@ -14,15 +17,18 @@ class PngFolder:
     The file RECORD in it holds the settings of the frames, so that frames of two networks never mix.
 
     Attributes:
-      missing: list of (first, end), the stretches of frames that were missing when the folder was opened.
+      missing: list of (first, end), the ranges of frames that were missing when the folder was opened.
     """
 
     RECORD = '.restoration.json'
 
-    def __init__(self, folder, names, settings, overwrite=False):
-        """Args:
-          folder: str, made if absent. names: file names of all frames, without suffix.
-          settings: dict of JSON values on which the frames depend.
+    def __init__(self, folder: str, names: typing.Sequence[str], settings: typing.Mapping[str, typing.Any],
+                 overwrite: bool = False) -> None:
+        """
+        Args:
+          folder: made if absent.
+          names: file names of all frames, without suffix.
+          settings: JSON values on which the frames depend.
           overwrite: remove existing frames.
         Raises:
           UserError: the folder cannot be written, or has frames of these names with other or unknown settings.
@@ -39,12 +45,12 @@ class PngFolder:
         self.missing = self.missing_between(0, len(names))
         files.write_json(record, settings)
 
-    def missing_between(self, first, end):
-        """The stretches of missing frames from `first` to `end` (not included), now: list of (first, end)."""
+    def missing_between(self, first: int, end: int) -> typing.List[typing.Tuple[int, int]]:
+        """Returns the ranges of missing frames from `first` to `end` (not included), now: list of (first, end)."""
         return [(first + begin, first + stop)
                 for begin, stop in splitting.missing(os.path.exists(path) for path in self._paths[first:end])]
 
-    def write(self, index, sr):
+    def write(self, index: int, sr: np.ndarray) -> None:
         """Writes frame number `index`, float [H, W, 3] in [0, 1]."""
         write_png(self._paths[index], to_uint8(sr))
 

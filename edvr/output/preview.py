@@ -3,31 +3,34 @@ import contextlib
 import os
 import tempfile
 import time
+import typing
 
 import numpy as np
 
 from data_tools.base import files
+from data_tools.media.comparison import bicubic, side_by_side
 from data_tools.media.images import write_png
-from edvr.evaluation.comparison import bicubic, side_by_side
 from edvr.output import containers
+from edvr.output.clip_source import Source, restored_frames
 from edvr.output.encoding import Encoding
 from edvr.output.segments import FRAMES, SegmentEncoder
 from edvr.output.timing import Timing
 from edvr.restore.pixels import to_uint8
-from edvr.sharing import clip_source
+from edvr.restore.restorer import Restorer
 
 
-def preview(restorer, source, count, output, codec='auto', crf=18):
+def write_preview(restorer: Restorer, source: Source, count: int, output: str, codec: str = 'auto',
+                  crf: int = 18) -> typing.Tuple[str, float, float]:
     """Restores frames spread over a clip and writes pictures `input enlarged | restored`.
 
     Args:
       restorer: Restorer.
-      source: clip_source.Source.
-      count: int, pictures.
-      output: str, the folder or video that the whole restoration would write; pictures go to OUTPUT_preview.
+      source: the clip.
+      count: pictures.
+      output: the folder or video that the complete restoration would write; pictures go to OUTPUT_preview.
       codec, crf: see `InferConfig`.
     Returns:
-      (str, the folder of the pictures; float, seconds a frame; float, bytes a frame): times and sizes are estimates.
+      (the folder of the pictures; seconds a frame; bytes a frame): times and sizes are estimates.
     Raises:
       UserError: frames that cannot be read or restored, or a folder that cannot be written.
     """
@@ -35,7 +38,7 @@ def preview(restorer, source, count, output, codec='auto', crf=18):
     files.make_dir(folder)
     seconds, sizes = [], []
     for index in places(source.length, count):
-        lq, restored, times = _restore_two(restorer, source, index)
+        lq, restored, times = _two_frames(restorer, source, index)
         enlarged = bicubic(lq, restorer.config.upscale)
         write_png(os.path.join(folder, source.names[index] + '.png'),
                   side_by_side([('input, bicubic', enlarged), ('restored', restored[0])]))
@@ -44,20 +47,20 @@ def preview(restorer, source, count, output, codec='auto', crf=18):
     return folder, float(np.median(seconds)), float(np.mean(sizes))
 
 
-def places(length, count):
-    """Indices of `count` frames spread over a clip of `length`, fewer where it is shorter: sorted list of int."""
+def places(length: int, count: int) -> typing.List[int]:
+    """Returns the indices of `count` frames spread over a clip of `length`, fewer if it is shorter, sorted."""
     return sorted({int(place) for place in np.linspace(0, length, count + 2)[1:-1]})
 
 
-def _restore_two(restorer, source, index):
-    """Frame `index` (uint8), the restored frame and the next one (uint8), and seconds of each; one for the last frame.
+def _two_frames(restorer, source, index):
+    """Returns frame `index` (uint8), it and the next one restored (uint8), and seconds of each; one for the last.
 
     The second takes as long as any frame of a long clip; the time of the first includes the frames before it.
     """
     with contextlib.closing(source.read(index)) as frames:
         lq = next(frames)
     restored, times = [], []
-    with contextlib.closing(clip_source.restore(restorer, source, index)) as stream:
+    with contextlib.closing(restored_frames(restorer, source, index)) as stream:
         started = time.perf_counter()
         for sr in stream:
             times.append(time.perf_counter() - started)
@@ -69,7 +72,7 @@ def _restore_two(restorer, source, index):
 
 
 def _size(frames, output, codec, crf):
-    """The approximate bytes of a frame in the output: in a PNG file, or in a video with a key frame per segment."""
+    """Returns the approximate bytes of a frame in the output: in PNG, or in a video with a key frame per segment."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'size')
         if os.path.splitext(output)[1].lower() not in containers.CONTAINERS:

@@ -62,7 +62,7 @@ class SegmentFolder:
         self.first = self.missing(len(self._present()) * frames + 1)[0][0]
 
     def missing(self, total):
-        """The stretches of frames without a segment in a video of `total` frames: list of (first, end)."""
+        """Returns the ranges of frames without a segment in a video of `total` frames: list of (first, end)."""
         there = set(self._present())
         numbers = splitting.missing(number in there for number in range(-(-total // self.frames)))
         return [(self.bounds(first, total)[0], self.bounds(end - 1, total)[1]) for first, end in numbers]
@@ -158,7 +158,7 @@ class SegmentEncoder:
         return self._stack.__exit__(kind, error, trace)
 
     def write(self, frame):
-        """Adds one frame, uint8 or uint16 [H, W, 3] as the encoding has it.
+        """Adds one frame, uint8 or uint16 [H, W, 3], in the depth of the encoding.
 
         An odd height or width, impossible in 4:2:0, is extended by a repeated line.
         """

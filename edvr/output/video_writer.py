@@ -59,7 +59,7 @@ class VideoWriter:
 
     @property
     def missing(self):
-        """The stretches of frames whose segments are missing: list of (first, end). Needs `length`."""
+        """The ranges of frames whose segments are missing: list of (first, end). Needs `length`."""
         return self._folder.missing(self._length)
 
     def segments(self, first):

@@ -10,29 +10,32 @@ from data_tools.base.errors import UserError
 from data_tools.media import fingerprint
 from edvr.output import output_lock, progress
 from edvr.output.background_writer import BackgroundWriter
+from edvr.output.clip_source import Source, put_frames, shots_record
 from edvr.output.segments import SegmentWriter
 from edvr.output.video_writer import VideoWriter
 from edvr.restore.pixels import quantize
-from edvr.sharing import clip_source, splitting
+from edvr.restore.restorer import Restorer
+from edvr.sharing import splitting
 
 RATE_OF_IMAGES = Fraction(25)
 
 
-def restore_to_video(workers, source, path, settings, fps=0., crf=18, codec='auto', audio=True, bits=8,
-                     overwrite=False):
+def write_video(workers: typing.Any, source: Source, path: str, settings: typing.Mapping[str, typing.Any],
+                fps: float = 0., crf: int = 18, codec: str = 'auto', audio: bool = True, bits: int = 8,
+                overwrite: bool = False) -> int:
     """Restores one clip to a video; an interrupted restoration restores the segments that are missing.
 
     Args:
       workers: sharing.workers.ThisProcess or WorkerProcesses.
-      source: clip_source.Source.
-      path: str; its suffix decides the container.
-      settings: dict of JSON values on which restored frames depend.
+      source: the clip.
+      path: its suffix decides the container.
+      settings: JSON values on which restored frames depend.
       fps, crf, codec, audio, bits: see `InferConfig`.
       overwrite: replace a file of this name, and segments of other settings.
     Returns:
-      int, how many frames were restored.
+      how many frames were restored.
     Raises:
-      UserError: input or output that cannot be used, or another run that writes it. Whole segments stay.
+      UserError: input or output that cannot be used, or another run that writes it. Complete segments stay.
     """
     if os.path.exists(path) and not overwrite:
         raise UserError('%s exists: give another --output, or --overwrite to replace it' % path)
@@ -45,14 +48,14 @@ def restore_to_video(workers, source, path, settings, fps=0., crf=18, codec='aut
         files.remove_partials(folder, name)   # of a run that was killed
         _print_changes(encoder.plan, path)
         with encoder:
-            stretches = [splitting.Stretch(0, first, end) for first, end in encoder.missing]
-            missing = sum(end - first for _, first, end in stretches)
+            ranges = [splitting.FrameRange(0, first, end) for first, end in encoder.missing]
+            missing = sum(end - first for _, first, end in ranges)
             if missing < source.length:
                 print('%d frames exist already' % (source.length - missing))
-            shares = splitting.split(stretches, workers.size, unit=encoder.segment_frames)
+            shares = splitting.split(ranges, workers.size, unit=encoder.segment_frames)
             with progress.bar(missing, 'restoring') as bar:
-                for _ in workers.do(_restore, [[_Part(source, first, end, encoder.segments(first), bits)
-                                                for _, first, end in share] for share in shares], bar):
+                for _ in workers.do(_write_ranges, [[_VideoRange(source, first, end, encoder.segments(first), bits)
+                                                     for _, first, end in share] for share in shares], bar):
                     pass
         if encoder.lost_metadata:
             print('note: %s cannot hold this metadata of the input: %s'
@@ -60,29 +63,29 @@ def restore_to_video(workers, source, path, settings, fps=0., crf=18, codec='aut
     return missing
 
 
-class _Part(typing.NamedTuple):
-    """Frames `first` to `end` (not included) of a Source, which fill whole segments, and their writer."""
-    source: clip_source.Source
+class _VideoRange(typing.NamedTuple):
+    """Frames `first` to `end` (not included) of a Source, which fill complete segments, and their writer."""
+    source: Source
     first: int
     end: int
     segments: SegmentWriter
     bits: int
 
 
-def _restore(restorer, parts, bar):
-    """Restores a share (list of _Part); yields how many frames each part had."""
-    for source, first, end, segments, bits in parts:
+def _write_ranges(restorer: Restorer, ranges: typing.Iterable[_VideoRange], bar: typing.Any) -> typing.Iterator[int]:
+    """Restores a list of _VideoRange; yields the number of frames of each."""
+    for source, first, end, segments, bits in ranges:
         dtype = np.uint16 if bits == 10 else np.uint8
         with segments, BackgroundWriter(lambda index, sr, segments=segments, dtype=dtype:
                                         segments.write(quantize(sr, dtype)), threads=1) as writer:
-            clip_source.restore_into(writer.put, restorer, source, first, end, bar)
+            put_frames(writer.put, restorer, source, first, end, bar)
         yield end - first
 
 
 def _record(settings, source):
-    """The settings on which the frames of the video depend."""
+    """Returns the settings on which the frames of the video depend."""
     mark = dict(source=fingerprint.of_file(source.path, fingerprint.VIDEO_BLOCKS)) if source.video else {}
-    return dict(settings, frames=source.length, **dict(clip_source.shots_record(source), **mark))
+    return dict(settings, frames=source.length, **dict(shots_record(source), **mark))
 
 
 def _print_changes(plan, path):

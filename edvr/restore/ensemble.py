@@ -4,8 +4,13 @@ import numpy as np
 NUM_TRANSFORMS = 8
 
 
-def transform(image, index):
-    """Version `index` (0..7; 0 is the image itself) of an image.
+def versions(ensemble: bool) -> int:
+    """Returns how many versions of an image are restored, with or without self-ensemble."""
+    return NUM_TRANSFORMS if ensemble else 1
+
+
+def transform(image: np.ndarray, index: int) -> np.ndarray:
+    """Returns version `index` (0..7; 0 is the image itself) of an image.
 
     Args:
       image: [H, W, C] of any dtype.
@@ -20,7 +25,7 @@ def transform(image, index):
     return np.swapaxes(image, 0, 1) if index & 4 else image
 
 
-def restore(image, index):
+def inverse(image: np.ndarray, index: int) -> np.ndarray:
     """Undoes `transform(_, index)`; works on an image of any scale."""
     if index & 4:
         image = np.swapaxes(image, 0, 1)

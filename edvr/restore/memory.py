@@ -8,6 +8,7 @@ import typing
 
 import numpy as np
 
+from edvr.config import ModelConfig
 from edvr.network import networks
 
 _PROBE = 272   # pixels a side; a window of this size is restored as a large one is, the last layers in strips
@@ -16,22 +17,26 @@ _MARGIN = 1.1  # later runs take up to 7 % more than the third
 _INTERVAL_S = 0.002
 
 
-def resident():
-    """The resident memory of this process in bytes."""
+def resident() -> int:
+    """Returns the resident memory of this process in bytes."""
     with open('/proc/self/statm') as file:
         return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
 class Peak:
-    """A context that measures the process: `bytes` is its largest resident memory inside the context."""
+    """Measures this process during a `with` block.
 
-    def __enter__(self):
+    Attributes:
+      bytes: int, the largest resident memory in the block.
+    """
+
+    def __enter__(self) -> 'Peak':
         self.bytes, self._stop = resident(), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: typing.Any) -> None:
         self._stop.set()
         self._thread.join()
 
@@ -51,7 +56,7 @@ class Footprint(typing.NamedTuple):
     per_pixel: float
 
 
-def footprint(engine):
+def footprint(engine: typing.Any) -> Footprint:
     """Measures the memory of restoring on a small window.
 
     A smaller window is restored first, so that what is allocated once belongs to the base. The window is restored
@@ -73,19 +78,15 @@ def footprint(engine):
     return Footprint(before, _MARGIN * (peak.bytes - before) / side ** 2)
 
 
-def kept_bytes_per_pixel(config):
-    """Returns the memory of the kept features of a window for each pixel of an input frame: float, bytes.
-
-    Args:
-      config: ModelConfig.
-    """
+def kept_bytes_per_pixel(config: ModelConfig) -> float:
+    """Returns the memory of the kept features of a window for each pixel of an input frame, bytes."""
     side = config.size_multiple
     values = sum(height * width * channels for _, height, width, channels in
                  networks.feature_shapes(config, side, side))
     return config.num_frames * 4 * values / side ** 2
 
 
-def trim():
+def trim() -> None:
     """Returns the memory that the C library keeps to the system."""
     with contextlib.suppress(OSError, AttributeError):   # another C library: the result is a little too small
         ctypes.CDLL('libc.so.6').malloc_trim(0)

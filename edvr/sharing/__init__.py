@@ -1,1 +1,1 @@
-"""Restoration on several devices of a host: the share of each device, and the worker processes."""
+"""Restores on several devices of a host: the share of each worker, and the worker processes."""

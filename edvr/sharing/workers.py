@@ -4,14 +4,20 @@ import shutil
 import signal
 import sys
 import tempfile
+import typing
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
+from edvr.config.host import HostConfig
+from edvr.config.restoration import RestoreConfig
 from edvr.devices import DEVICES
 from edvr.launch import relaunch
 from edvr.launch.plan import Plan, apply
-from edvr.restore.restorer import Network, Restorer
-from edvr.sharing import job
+from edvr.restore.network_info import NetworkInfo
+from edvr.restore.restorer import Restorer
+from edvr.sharing import share_files
+
+Work = typing.Callable[[Restorer, typing.Any, typing.Any], typing.Iterator[typing.Any]]
 
 _STOPPED = tuple(128 + signum for signum in (signal.SIGINT, signal.SIGTERM))
 
@@ -21,16 +27,15 @@ class ThisProcess:
 
     Attributes:
       size: int, the number of workers.
-      network: object with the attributes of `restorer.Network`.
+      network: object with the attributes of NetworkInfo.
     """
 
     size = 1
 
-    def __init__(self, restorer):
-        """Args: restorer: Restorer."""
+    def __init__(self, restorer: Restorer) -> None:
         self.network = self._restorer = restorer
 
-    def do(self, work, shares, bar):
+    def do(self, work: Work, shares: typing.Sequence[typing.Any], bar: typing.Any) -> typing.Iterator[typing.Any]:
         """Yields the results of all shares in their order.
 
         Args:
@@ -45,33 +50,34 @@ class ThisProcess:
 class WorkerProcesses:
     """Restores in a process for each of several devices. Attributes and methods are those of `ThisProcess`."""
 
-    def __init__(self, environments, network, device):
+    def __init__(self, environments: typing.Mapping[int, typing.Mapping[str, typing.Optional[str]]],
+                 network: NetworkInfo, device: str) -> None:
         """
         Args:
           environments: {number: {variable: value, or None to unset it}} of the processes; they select the device.
-          network: restorer.Network: all processes use its checkpoint, also while a training writes newer ones.
-          device: str.
+          network: all processes use its checkpoint, also while a training writes newer ones.
+          device: 'npu', 'gpu' or 'cpu'.
         """
         self.size, self.network = len(environments), network
         self._environments, self._device = environments, device
 
-    def do(self, work, shares, bar):
-        """As `ThisProcess.do`; `work` is a function of a module, and items can be pickled.
+    def do(self, work: Work, shares: typing.Sequence[typing.Any], bar: typing.Any) -> typing.Iterator[typing.Any]:
+        """Does as `ThisProcess.do`; `work` is a function of a module, and items can be pickled.
 
         Raises:
           SystemExit: a process failed or a signal arrived. All processes have ended; the exit code is that of the
             failed process.
         """
-        shares = [job.Share(number, len(shares), work, items) for number, items in enumerate(shares)]
+        shares = [share_files.WorkerShare(number, len(shares), work, items) for number, items in enumerate(shares)]
         with _folder() as folder:
             if shares:
                 self._run(folder, shares, bar)
-            yield from job.results(folder, shares)
+            yield from share_files.results(folder, shares)
 
     def _run(self, folder, shares, bar):
         environments = {number: dict(self._environments[number], **changes)
-                        for number, changes in job.write(folder, shares).items()}
-        counts = job.counts(folder, len(shares))
+                        for number, changes in share_files.write(folder, shares).items()}
+        counts = share_files.counts(folder, len(shares))
 
         def look():
             bar.update(int(counts.sum()) - bar.n)
@@ -81,57 +87,80 @@ class WorkerProcesses:
             sys.exit(code)
 
 
-@contextlib.contextmanager
-def open_workers(config, host, alone=False):
-    """A context manager that gives the workers: ThisProcess or WorkerProcesses.
+def is_worker() -> bool:
+    """Returns whether WorkerProcesses started this process; it then calls `do_share` and nothing else."""
+    return share_files.given()
 
-    In a process that WorkerProcesses started, it does the share of that process and gives None.
+
+def do_share(config: RestoreConfig) -> None:
+    """Does the share of this process. Raises UserError as `Restorer`."""
+    with Restorer(config) as restorer:
+        share_files.do(restorer)
+
+
+def plan_workers(config: RestoreConfig, host: HostConfig, alone: bool = False) -> Plan:
+    """Plans the workers of a restoration.
 
     Args:
-      config: RestoreConfig. host: HostConfig.
+      config: RestoreConfig.
+      host: HostConfig.
       alone: whether one device does all the work.
+    Returns:
+      Plan; without environments for this process alone.
     Raises:
-      UserError: see `Restorer`; the host has fewer devices than requested.
+      UserError: the host has fewer devices than requested, or --tile=auto for several processes.
     """
-    plan = DEVICES[config.device].plan_workers(host) if not job.given() else Plan({}, {}, [])
-    if plan.environments and not alone:
-        yield _worker_processes(plan, config)
-        return
-    _take_one(plan)
-    with Restorer.from_config(config) as restorer:
-        if job.given():
-            job.do(restorer)
-        yield None if job.given() else ThisProcess(restorer)
+    plan = DEVICES[config.device].plan_workers(host)
+    if alone:
+        return Plan({}, plan.environments.get(0, plan.changes), [])
+    if plan.environments and DEVICES[config.device].ON_HOST and config.tile == 'auto':
+        raise UserError('--tile=auto measures the memory for one process, but %d processes share it: '
+                        'give the side of a tile, such as --tile=256, or --num_devices=1' % len(plan.environments))
+    return plan
 
 
-def take_one_device(device, host, why):
-    """Assigns one of the devices of a HostConfig to this process. Raises UserError if several are requested.
+@contextlib.contextmanager
+def open_workers(plan: Plan, config: RestoreConfig,
+                 network: NetworkInfo) -> typing.Iterator[typing.Union[ThisProcess, WorkerProcesses]]:
+    """Opens the workers of a plan for a `with` block.
 
     Args:
-      device: str. why: str, the option that supports one device only.
+      plan: see `plan_workers`.
+      config: RestoreConfig.
+      network: the NetworkInfo of its checkpoint.
+    Raises:
+      UserError: see `Restorer`.
+    """
+    if plan.environments:
+        for note in plan.notes:
+            print(note, flush=True)
+        yield WorkerProcesses(plan.environments, network, config.device)
+        return
+    apply(plan.changes)
+    with Restorer(config, checkpoint=network.path) as restorer:
+        yield ThisProcess(restorer)
+
+
+def take_one_device(device: str, host: HostConfig, why: str) -> None:
+    """Assigns one of the devices of a host to this process.
+
+    Args:
+      device: 'npu', 'gpu' or 'cpu'.
+      host: HostConfig.
+      why: the option that supports one device only.
+    Raises:
+      UserError: several devices are requested.
     """
     if host.num_devices > 1:
         raise UserError('--num_devices=%d with %s, which uses one device: leave one of the two out'
                         % (host.num_devices, why))
-    _take_one(DEVICES[device].plan_workers(host))
-
-
-def _take_one(plan):
+    plan = DEVICES[device].plan_workers(host)
     apply(plan.environments.get(0, plan.changes))
-
-
-def _worker_processes(plan, config):
-    if DEVICES[config.device].ON_HOST and config.tile == 'auto':
-        raise UserError('--tile=auto measures the memory for one process, but %d processes share it: '
-                        'give the side of a tile, such as --tile=256, or --num_devices=1' % len(plan.environments))
-    for note in plan.notes:
-        print(note, flush=True)
-    return WorkerProcesses(plan.environments, Network.at(config.checkpoint), config.device)
 
 
 @contextlib.contextmanager
 def _folder():
-    """A folder for a job; after a failure it is kept, because it holds the logs."""
+    """Makes a folder for a job, for a `with` block; after a failure it is kept, because it holds the logs."""
     with files.explained(tempfile.gettempdir()):
         folder = tempfile.mkdtemp(prefix='edvr-')
     code = 0

@@ -17,8 +17,7 @@ from small_disk import small_disk
 from test_video import make
 
 from data_tools.media.images import read_image, write_png
-from edvr.output import infer_job
-from edvr.sharing import clip_source
+from edvr.output import clip_source, infer_job
 
 LENGTH = 8
 

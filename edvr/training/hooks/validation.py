@@ -1,10 +1,10 @@
 """Validation of checkpoints during training: PSNR of clips, and pictures of one window, in TensorBoard."""
 import time
 
+from data_tools.media.comparison import bicubic
 from data_tools.media.frames import Decoder
 from edvr.config.restoration import EvaluateConfig
 from edvr.evaluation import measure
-from edvr.evaluation.comparison import bicubic
 from edvr.restore import pixels
 from edvr.restore.restorer import Restorer
 

@@ -1,29 +1,34 @@
-"""The sources of frames to restore: folders of images and videos in every layout of data_tools.media.clips."""
+"""The clips to restore, folders of images and videos in every layout of data_tools.media.clips, and their frames."""
 import contextlib
 import functools
 import itertools
 import os
-import queue
-import threading
 import typing
+
+import numpy as np
 
 from data_tools.base.errors import UserError
 from data_tools.media import clips as clip_folders
 from data_tools.media import video
 from data_tools.media.dataset_layouts import is_image
 from data_tools.media.frames import VideoFrames
+from data_tools.media.read_ahead import read_ahead
 from data_tools.media.shots import ShotRule, covering
 from data_tools.media.video_scan import Scanner
+from edvr.restore.restorer import Restorer
 
 
 class Source(typing.NamedTuple):
     """One clip to restore.
 
-    name: str. length: int, frames. names: file names for the restored frames, without suffix.
+    name: str.
+    length: int, frames.
+    names: file names for the restored frames, without suffix.
     read: function(start) -> iterator of uint8 or uint16 [H, W, 3] from frame `start` on.
-    video: VideoInfo, None for images. path: str, the video file or the folder of the images.
-    shots: tuple of (first, end), consecutive stretches of frames that cover all frames, each restored separately; ()
-    means a single one. size: (height, width) of the frames.
+    video: VideoInfo, None for images.
+    path: str, the video file or the folder of the images.
+    shots: tuple of (first, end), consecutive ranges that cover all frames, each restored separately; () means one.
+    size: (height, width) of the frames.
     """
     name: str
     length: int
@@ -35,9 +40,10 @@ class Source(typing.NamedTuple):
     size: typing.Tuple[int, int] = (1, 1)
 
 
-def find(path, scale=4, clips=None, allow_gaps=False, allow_damaged=False, progress=None, shots=None,
-         deinterlace=False, deep=False):
-    """The clips at a path.
+def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]] = None, allow_gaps: bool = False,
+         allow_damaged: bool = False, progress: typing.Optional[typing.Callable[[int], None]] = None,
+         shots: typing.Optional[ShotRule] = None, deinterlace: bool = False, deep: bool = False) -> typing.List[Source]:
+    """Finds the clips at a path.
 
     Args:
       path: a video file, a folder of images, a folder of clips or videos, a dataset or a list of such, see
@@ -86,18 +92,18 @@ def _source(clip, deinterlace, deep):
 
 
 def _read_video(frames, bits, deinterlace, start):
-    """The frames of a VideoFrames from `start` on, as `video.decode` gives them."""
+    """Yields the frames of a VideoFrames from `start` on, see `video.decode`."""
     with contextlib.closing(video.decode(frames.info, frames.first + start, bits, deinterlace)) as decoded:
         yield from itertools.islice(decoded, frames.length - start)
 
 
-def restore(restorer, source, first=0):
+def restored_frames(restorer: Restorer, source: Source, first: int = 0) -> typing.Iterator[np.ndarray]:
     """Restores a Source shot by shot, so that no window crosses a cut.
 
     Args:
       restorer: Restorer.
       source: Source.
-      first: int, the first frame to restore; of the frames before it only those are read that its windows need.
+      first: the first frame to restore; of the frames before it only those are read that its windows need.
     Yields:
       float32 [s*H, s*W, 3] for each frame from `first` to the end, see `Restorer.restore_clip`.
     Raises:
@@ -114,17 +120,18 @@ def restore(restorer, source, first=0):
             yield from restorer.restore_clip(frames, end - begin, max(first - begin, 0))
 
 
-def restore_into(put, restorer, source, first, end, progress):
-    """Restores the frames of a Source from `first` to `end` (not included).
+def put_frames(put: typing.Callable[[int, np.ndarray], None], restorer: Restorer, source: Source, first: int, end: int,
+               progress: typing.Any) -> None:
+    """Restores the frames of a Source from `first` to `end` (not included), and hands each to a function.
 
     Args:
-      put: function (index, sr) that takes each restored frame, see `restore`.
+      put: function (index, sr) that takes each restored frame, see `restored_frames`.
       progress: has `update()`, called after each frame.
     Raises:
       UserError: naming the clip.
     """
     try:
-        with contextlib.closing(restore(restorer, source, first)) as restored:
+        with contextlib.closing(restored_frames(restorer, source, first)) as restored:
             for index, sr in zip(range(first, end), restored):
                 put(index, sr)
                 progress.update()
@@ -132,46 +139,6 @@ def restore_into(put, restorer, source, first, end, progress):
         raise UserError('clip %s: %s' % (source.name, error)) from error
 
 
-def shots_record(source):
-    """The shots of a Source, for the record of the settings of restored frames: dict, empty for a single shot."""
+def shots_record(source: Source) -> typing.Dict[str, typing.Any]:
+    """Returns the shots of a Source, for the record of the settings of its restored frames; {} for a single shot."""
     return {'shots': [list(shot) for shot in source.shots]} if len(source.shots) > 1 else {}
-
-
-def read_ahead(items, depth=4):
-    """Yields the items of an iterator that a thread runs, at most `depth` items ahead; raises the iterator's error."""
-    waiting, stopped = queue.Queue(depth), threading.Event()
-
-    def hand_over(item, error):
-        while not stopped.is_set():
-            try:
-                return waiting.put((item, error), timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work():
-        try:
-            for item in items:
-                hand_over(item, None)
-                if stopped.is_set():
-                    break
-            else:
-                hand_over(None, StopIteration())
-        except BaseException as error:   # raised where the items are used
-            hand_over(None, error)
-        finally:
-            if stopped.is_set() and hasattr(items, 'close'):
-                items.close()   # ends the decoder
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = waiting.get()
-            if isinstance(error, StopIteration):
-                return
-            if error:
-                raise error
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
