@@ -65,7 +65,7 @@ def test_kept_features_serve_the_graphs_as_they_are(pair, restored):
     clip, want = restored
     calls = []
     with Restorer(str(pair[0] / 'EDVR_features.pb'), kernels='tf') as restorer:
-        engine = restorer._engine
+        engine = restorer.engine
         assert isinstance(engine, FrozenParts)
         features = engine.features
         engine.features = lambda frame: calls.append(frame) or features(frame)
@@ -79,7 +79,7 @@ def test_each_of_the_files_finds_the_others(pair, restored, name):
     clip, want = restored
     path = str(pair[0] / name)
     with Restorer(path) as restorer:   # by the compiled operators
-        assert isinstance(restorer._engine, CompiledGraph)
+        assert isinstance(restorer.engine, CompiledGraph)
         assert np.abs(restorer.restore(clip, np.float32) - want).max() < 1e-5
     assert settings_of(RestoreConfig(checkpoint=path))['network'].startswith('EDVR_parts.json (')
 
@@ -152,7 +152,7 @@ def test_parts_that_this_program_would_build_differently_run_as_they_are(pair, t
     content['parts']['restore']['sha256'] = description.checksum(data)
     (folder / 'EDVR_parts.json').write_text(json.dumps(content))
     with Restorer(str(folder / 'EDVR_parts.json')) as restorer:
-        assert isinstance(restorer._engine, FrozenParts)
+        assert isinstance(restorer.engine, FrozenParts)
     assert 'made by another version and runs unchanged' in capfd.readouterr().err
 
 
