@@ -19,7 +19,7 @@ def run(benchmark, model, data, runtime):
       benchmark: BenchmarkConfig; implementations, size of the feature maps, seconds, repeats.
       model: ModelConfig; channels and deform_groups.
       data: DataConfig, not used.
-      runtime: RuntimeConfig; device, threads, and dcn_impl where benchmark.compare is empty.
+      runtime: RuntimeConfig; device, threads, and kernels if benchmark.compare is empty.
     Returns:
       list of dicts: what ('dcn forward' or 'dcn training'), implementation, shape, ms, gflops, matmul_peak_gflops,
       share_of_peak, peak_rss_mb.

@@ -30,7 +30,7 @@ def run(benchmark, model, data, runtime):
       benchmark: BenchmarkConfig; frame_size, implementations, seconds, repeats.
       model: ModelConfig.
       data: not used: the frames are noise in memory.
-      runtime: RuntimeConfig; device, threads, and dcn_impl where benchmark.compare is empty.
+      runtime: RuntimeConfig; device, threads, and kernels if benchmark.compare is empty.
     Returns:
       list of dicts: what, implementation, shape, ms_per_frame, ms_per_frame_cached, gflops, matmul_peak_gflops,
       share_of_peak, peak_rss_mb (the three of windows without kept features), gflops_cached, share_of_peak_cached,

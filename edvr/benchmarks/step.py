@@ -14,7 +14,7 @@ def run(benchmark, model, data, runtime):
       benchmark: BenchmarkConfig; implementations, seconds, repeats, recompute_alignment.
       model: ModelConfig.
       data: DataConfig; batch_size and patch_size, of samples that lie in memory.
-      runtime: RuntimeConfig; device, threads, and dcn_impl where benchmark.compare is empty.
+      runtime: RuntimeConfig; device, threads, and kernels if benchmark.compare is empty.
     Returns:
       list of dicts: what, implementation, shape, ms, samples_per_s, those of `measure.rates`, peak_rss_mb.
     """

@@ -19,7 +19,7 @@ def run(benchmark, model, data, runtime):
       benchmark: BenchmarkConfig; tiled, implementations.
       model: ModelConfig.
       data: not used: the frames are noise in memory.
-      runtime: RuntimeConfig; device, threads, and dcn_impl where benchmark.compare is empty.
+      runtime: RuntimeConfig; device, threads, and kernels if benchmark.compare is empty.
     Returns:
       list of dicts: what, implementation, shape, tiles (text), ms_per_frame, cpu_s_per_megapixel (CPU seconds of
       all threads for 10^6 LQ pixels), peak_rss_mb.

@@ -4,6 +4,7 @@ import math
 import tensorflow.compat.v1 as tf
 
 from edvr.config.losses import LOSSES, REDUCTIONS
+from edvr.ops.layers import as_float
 
 
 def loss(sr: tf.Tensor, gt: tf.Tensor, kind: str = 'charbonnier', reduction: str = 'sum') -> tf.Tensor:
@@ -36,8 +37,3 @@ def psnr(sr: tf.Tensor, gt: tf.Tensor) -> tf.Tensor:
     """
     error = tf.reduce_mean(tf.square(tf.clip_by_value(sr, 0.0, 1.0) - as_float(gt)), axis=[1, 2, 3])
     return tf.reduce_mean(tf.log(tf.maximum(error, 1e-10)) * (-10.0 / math.log(10.0)))
-
-
-def as_float(frames: tf.Tensor) -> tf.Tensor:
-    """Converts uint8 frames to float32 in [0, 1]; returns other dtypes unchanged."""
-    return tf.cast(frames, tf.float32) / 255.0 if frames.dtype == tf.uint8 else frames

@@ -3,17 +3,23 @@
 Only the adapter registers the operator, and its CPU kernel there is empty. So the graph is built without the operator:
 a call of a function takes the place of each node, and `complete` replaces the call by the operator.
 """
+import typing
+
 import tensorflow.compat.v1 as tf
 
 OPERATOR = 'DeformableOffsets'
 
 
-def deformable_conv2d(x, offset, mask, weight, deform_groups):
-    """As `edvr.devices.adapter.deformable_conv2d`: the operator, then a convolution whose stride is its kernel.
+def deformable_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor, deform_groups: int
+                      ) -> tf.Tensor:
+    """Adds the operator and a convolution whose stride is its kernel, as `edvr.devices.adapter.deformable_conv2d`.
 
     Args:
-      x: float32 [N, H, W, C]. offset: [N, H, W, 2*G*K*K]. mask: [N, H, W, G*K*K]. weight: [K, K, C, C_out].
-      deform_groups: int, G.
+      x: float32 [N, H, W, C].
+      offset: float32 [N, H, W, 2*G*K*K].
+      mask: float32 [N, H, W, G*K*K].
+      weight: float32 [K, K, C, C_out].
+      deform_groups: G.
     Returns:
       [N, H, W, C_out]; `complete` has to be called with the graph.
     Raises:
@@ -37,8 +43,8 @@ def deformable_conv2d(x, offset, mask, weight, deform_groups):
         return tf.nn.conv2d(sampled, weight, [1, K, K, 1], 'VALID')
 
 
-def attributes(kernel, groups):
-    """All attributes of the operator, dict of str -> tf.AttrValue: CANN's defaults differ from TensorFlow's."""
+def attributes(kernel: int, groups: int) -> typing.Dict[str, tf.AttrValue]:
+    """Returns all attributes of the operator by name: CANN's defaults differ from TensorFlow's."""
     def numbers(*values):
         return tf.AttrValue(list=tf.AttrValue.ListValue(i=values))
 
@@ -49,8 +55,8 @@ def attributes(kernel, groups):
                 modulated=tf.AttrValue(b=True))
 
 
-def complete(graph_def):
-    """A copy of a frozen graph with the operator in place of the calls, and without functions."""
+def complete(graph_def: tf.GraphDef) -> tf.GraphDef:
+    """Returns a copy of a frozen graph with the operator in place of the calls, and without functions."""
     result = tf.GraphDef(node=graph_def.node, versions=graph_def.versions)
     for node in result.node:
         if '_edvr_kernel' in node.attr:

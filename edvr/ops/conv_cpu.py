@@ -5,6 +5,7 @@ exchanged. TensorFlow's CPU kernel of the forward convolution is two to three ti
 Where there is a compiler, `native_ops.conv` computes both.
 """
 import contextlib
+import typing
 
 import tensorflow.compat.v1 as tf
 
@@ -16,8 +17,8 @@ _NAME = 'EdvrConvForward'
 
 
 @contextlib.contextmanager
-def forward_gradients():
-    """A context whose Conv2D operations (stride 1, SAME, odd kernels, NHWC) get their gradients as convolutions."""
+def forward_gradients() -> typing.Iterator[None]:
+    """Returns a context whose Conv2D operations get their gradients as convolutions: stride 1, SAME, odd kernels."""
     # an override keeps the forward operation, which TensorFlow fuses with its successors
     with tf.get_default_graph().gradient_override_map({'Conv2D': _NAME}):
         yield
@@ -38,8 +39,9 @@ def _forward(op, grad):
 
 
 def _filter_gradient(x, grad, shape):
-    """The gradient of a kernel of `shape` as a convolution: channels become images, images channels, and one of the
-    two is the kernel, which is faster with many channels.
+    """Returns the gradient of a kernel of `shape` as a convolution.
+
+    Channels become images, images channels, and one of the two is the kernel, which is faster with many channels.
     """
     exchanged = x.shape[-1] > grad.shape[-1]
     image, kernel = (grad, x) if exchanged else (x, grad)

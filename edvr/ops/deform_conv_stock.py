@@ -81,13 +81,13 @@ def _forward(x, offset, mask, kernel):
 
 
 def _table(x, sizes):
-    """[N, H, W, C] -> [N * (H + 4) * (W + 4) * G, C/G], zeros around the image."""
+    """Returns a table of pixels: [N, H, W, C] -> [N * (H + 4) * (W + 4) * G, C/G], zeros around the image."""
     border = [BEFORE, BEHIND]
     return tf.reshape(tf.pad(x, [[0, 0], border, border, [0, 0]]), [-1, sizes.C // sizes.G])
 
 
 def _multiply(table, offset, mask, pixels, kernel, sizes):
-    """The convolution's output at M pixels, [M, C_out]; arguments as for `_coordinates`, mask is [M, G*P]."""
+    """Returns the convolution's output at M pixels, [M, C_out]; arguments as for `_coordinates`, mask is [M, G*P]."""
     G, P = sizes.G, sizes.K ** 2
     ys, xs, frames = _coordinates(offset, pixels, sizes)
     top, left = tf.floor(ys), tf.floor(xs)
@@ -109,7 +109,7 @@ def _multiply(table, offset, mask, pixels, kernel, sizes):
 
 
 def _backward(x, offset, mask, kernel, dy):
-    """Gradients of x, offset, mask and kernel; a frame is a piece, so that each owns the gradient of its image."""
+    """Returns the gradients of x, offset, mask and kernel; a frame is a piece, and owns the gradient of its image."""
     sizes = _sizes(x, kernel)
     one = sizes._replace(N=1)
     points, GP, c = sizes.H * sizes.W, sizes.G * sizes.K ** 2, sizes.C // sizes.G
@@ -148,7 +148,7 @@ def _backward(x, offset, mask, kernel, dy):
 
 
 def _images(x, sizes):
-    """[N, H, W, C] -> [N*G, BEFORE + H + BEHIND, BEFORE + W + BEHIND, C/G], zeros around."""
+    """Returns a padded image for each group: [N, H, W, C] -> [N*G, BEFORE + H + BEHIND, BEFORE + W + BEHIND, C/G]."""
     N, H, W, C, G = sizes[:5]
     x = tf.transpose(tf.reshape(x, [N, H, W, G, C // G]), [0, 3, 1, 2, 4])
     border = [BEFORE, BEHIND]
@@ -188,13 +188,13 @@ def _corner_sums(values, ys, xs, mask, sizes):
 
 
 def _images_gradient(dimages, sizes):
-    """Of one frame: [G, BEFORE + H + BEHIND, BEFORE + W + BEHIND, C/G] -> [H, W, C]."""
+    """Returns one frame without padding: [G, BEFORE + H + BEHIND, BEFORE + W + BEHIND, C/G] -> [H, W, C]."""
     inner = dimages[:, BEFORE:-BEHIND, BEFORE:-BEHIND]
     return tf.reshape(tf.transpose(inner, [1, 2, 0, 3]), [sizes.H, sizes.W, sizes.C])
 
 
 def _coordinates(offset, pixels, sizes):
-    """The sampling points.
+    """Returns the sampling points.
 
     Args:
       offset: [M, 2*G*P] of M output pixels.
@@ -222,7 +222,7 @@ def _clip(position, size):
 
 
 def _extent(size):
-    """Pixels of the padded image, less one: the unit of crop_and_resize's boxes."""
+    """Returns the pixels of the padded image, less one: the unit of crop_and_resize's boxes."""
     return tf.cast(size, tf.float32) + float(BEFORE + BEHIND - 1)
 
 

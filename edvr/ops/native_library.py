@@ -17,6 +17,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+import types
+import typing
 
 import tensorflow.compat.v1 as tf
 
@@ -29,15 +31,16 @@ FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fassociative-math', '-f
          '-fno-math-errno', '-shared', '-fPIC']
 DIGEST_BYTES = hashlib.sha256().digest_size
 
-_state = {}   # state of this process: 'module' or 'failure' (text) after the first attempt; 'noticed'
+# of this process: 'module' or 'failure' (text) after the first attempt; 'noticed'
+_state: typing.Dict[str, typing.Any] = {}
 
 
 class BuildError(UserError):
     """The library cannot be built or loaded; the text gives the reason."""
 
 
-def cache_dir():
-    """Folder of the built libraries and their logs (str)."""
+def cache_dir() -> str:
+    """Returns the folder of the built libraries and their logs."""
     base = os.environ.get(CACHE_VARIABLE)
     if not base:
         user = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
@@ -45,8 +48,8 @@ def cache_dir():
     return os.path.join(base, 'native')
 
 
-def compiler():
-    """Path of the C++ compiler ($CXX, else g++), or None."""
+def compiler() -> typing.Optional[str]:
+    """Returns the path of the C++ compiler ($CXX, else g++), or None."""
     return shutil.which(os.environ.get('CXX') or 'g++')
 
 
@@ -56,7 +59,7 @@ def _output_of(command):
 
 
 def _processor():
-    """The properties on which -march=native depends: architecture, model and instruction sets (str)."""
+    """Returns the properties on which -march=native depends: architecture, model and instruction sets."""
     lines = [platform.machine()]
     with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
         wanted = ('model name', 'flags', 'Features', 'CPU part')
@@ -71,8 +74,8 @@ def _compile_flags():
     return FLAGS + flags
 
 
-def library_path(compiler_path):
-    """The path of the library of this source, TensorFlow, processor and compiler (str)."""
+def library_path(compiler_path: str) -> str:
+    """Returns the path of the library of this source, TensorFlow, processor and compiler."""
     source = b''
     for name in sorted(os.listdir(SOURCE)):
         with open(os.path.join(SOURCE, name), 'rb') as file:
@@ -84,14 +87,14 @@ def library_path(compiler_path):
 
 
 def _writable_by_others(path):
-    """Whether a user other than this one, root and the owner of this package can change the file or folder `path`."""
+    """Returns whether a user can change `path`, other than this one, root and the owner of this package."""
     info = os.lstat(path)
     trusted = {os.geteuid(), 0, os.stat(SOURCE).st_uid}
     return info.st_uid not in trusted or bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
-def _is_sound(path):
-    """Whether the library at `path` is whole and only this user could have written it."""
+def _is_valid(path):
+    """Returns whether the library at `path` is complete and only this user could have written it."""
     try:
         if _writable_by_others(path):
             return False
@@ -158,13 +161,13 @@ def _append_digest(path):
         os.fsync(file.fileno())
 
 
-def build(force=False):
+def build(force: bool = False) -> str:
     """Builds the library unless the cache has it.
 
     Args:
-      force: bool, compile even if the cache has it.
+      force: whether to compile even if the cache has it.
     Returns:
-      str, its path.
+      Its path.
     Raises:
       BuildError: no compiler, it fails, or the cache cannot be written or trusted.
     """
@@ -175,10 +178,10 @@ def build(force=False):
     path = library_path(compiler_path)
     try:
         _make_cache()
-        if _is_sound(path) and not force:
+        if _is_valid(path) and not force:
             return path
         with _lock(path[:-len('.so')] + '.lock'):
-            if force or not _is_sound(path):
+            if force or not _is_valid(path):
                 print('building the compiled convolutions (once; about 20 s) ...', file=sys.stderr, flush=True)
                 _compile(compiler_path, path)
     except OSError as error:
@@ -199,8 +202,8 @@ def _load():
         raise BuildError('%s was built but does not load: %s' % (path, error)) from error
 
 
-def load():
-    """The module of the operators (`edvr_deform_conv`, `edvr_conv` and their gradients), built if needed.
+def load() -> types.ModuleType:
+    """Returns the module of the operators (`edvr_deform_conv`, `edvr_conv` and their gradients), built if needed.
 
     Raises:
       BuildError: the library cannot be built or loaded; the first attempt of a process decides.
@@ -215,8 +218,8 @@ def load():
     return _state['module']
 
 
-def has_bfloat16():
-    """Whether the compiled operators multiply bfloat16: the processor and the compiler know AVX512_BF16."""
+def has_bfloat16() -> bool:
+    """Returns whether the compiled operators multiply bfloat16: the processor and the compiler know AVX512_BF16."""
     path = compiler()
     if path is None:
         return False
@@ -224,22 +227,22 @@ def has_bfloat16():
     return '__AVX512BF16__' in macros
 
 
-def check_bfloat16(dcn_impl):
-    """Raises UserError where bfloat16 products cannot be computed.
+def check_bfloat16(kernels: str) -> None:
+    """Raises UserError if bfloat16 products cannot be computed.
 
     Args:
-      dcn_impl: what computes the deformable convolution; 'native' where the compiled operators are used.
+      kernels: 'native' if the compiled operators are used.
     """
-    if dcn_impl != 'native':
+    if kernels != 'native':
         raise UserError('--compute=bf16 needs the compiled operators, which a CPU has with --kernels=native; '
-                        '--kernels is %s here' % dcn_impl)
+                        '--kernels is %s here' % kernels)
     if not has_bfloat16():
         raise UserError('--compute=bf16: this CPU or its compiler lacks AVX512_BF16 (g++ knows it from version 10 on); '
                         'use --compute=float32')
 
 
-def available():
-    """Whether `load` works. Builds if needed. If not, prints the reason in one line, once per process."""
+def available() -> bool:
+    """Returns whether `load` works. Builds if needed. If not, prints the reason in one line, once per process."""
     try:
         load()
     except BuildError as error:

@@ -2,13 +2,16 @@
 
 CPU only. Every operator raises native_library.BuildError if the library cannot be built or loaded.
 """
+import typing
+
 import tensorflow.compat.v1 as tf
 
 from edvr.ops.native_library import load
 
 
-def deform_conv(x, offset, mask, weight, bias, deform_groups):
-    """Modulated deformable convolution; stride 1, "same" padding.
+def deform_conv(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor, bias: typing.Optional[tf.Tensor],
+                deform_groups: int) -> tf.Tensor:
+    """Returns the modulated deformable convolution; stride 1, "same" padding.
 
     A sampling point without a corner inside the image, or whose offset is not a number, contributes zero and gets zero
     gradient. Derivatives at whole coordinates are those towards the right and the bottom. Results do not depend on the
@@ -20,7 +23,7 @@ def deform_conv(x, offset, mask, weight, bias, deform_groups):
       mask: [N, H, W, G*K].
       weight: [kh, kw, C, Cout], kh and kw odd.
       bias: [Cout], or None.
-      deform_groups: int, G; divides C.
+      deform_groups: G; divides C.
     Returns:
       [N, H, W, Cout], with gradients to all five.
     Raises:
@@ -31,8 +34,9 @@ def deform_conv(x, offset, mask, weight, bias, deform_groups):
     return load().edvr_deform_conv(x, offset, mask, weight, bias, deform_groups=deform_groups)
 
 
-def deform_conv_packed(x, packed, weight, bias, deform_groups):
-    """`deform_conv` that takes offset and mask as a convolution predicts them.
+def deform_conv_packed(x: tf.Tensor, packed: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, deform_groups: int
+                       ) -> tf.Tensor:
+    """Returns `deform_conv` with offset and mask as a convolution predicts them.
 
     Args:
       packed: [N, H, W, 3*G*K], the offset, then the mask before its sigmoid.
@@ -42,8 +46,10 @@ def deform_conv_packed(x, packed, weight, bias, deform_groups):
     return load().edvr_deform_conv(x, packed, mask, weight, bias, deform_groups=deform_groups, packed=True)
 
 
-def conv(inputs, weight, bias=None, slope=1.0, residual=None, block=1, compute='exact'):
-    """depth_to_space(activation(convolution of the concatenated inputs + bias + residual), block), stride 1.
+def conv(inputs: typing.Sequence[tf.Tensor], weight: tf.Tensor, bias: typing.Optional[tf.Tensor] = None,
+         slope: float = 1.0, residual: typing.Optional[tf.Tensor] = None, block: int = 1, compute: str = 'exact'
+         ) -> tf.Tensor:
+    """Returns depth_to_space(activation(convolution of the concatenated inputs + bias + residual), block), stride 1.
 
     Results do not depend on the number of threads.
 
@@ -51,9 +57,9 @@ def conv(inputs, weight, bias=None, slope=1.0, residual=None, block=1, compute='
       inputs: list of float32 or float64 [N, H, W, C_i].
       weight: same dtype [kh, kw, sum of C_i, Cout], kh and kw odd, static.
       bias: [Cout], or None.
-      slope: float >= 0, what values below zero are multiplied by: 1 for no activation, 0 for ReLU.
+      slope: >= 0, what values below zero are multiplied by: 1 for no activation, 0 for ReLU.
       residual: [M, H, W, Cout], or None; M divides N, and N/M images next to each other share one.
-      block: int, 1 for none.
+      block: 1 for none.
       compute: 'exact', by the definition; 'fast', 3x3 kernels by Winograd's F(4x4, 3x3) where that saves time: up to
         three times as fast, errors of twice the size; 'bf16', as 'fast' with bfloat16 factors, float32 only: a relative
         error of 1 %.
@@ -69,8 +75,8 @@ def conv(inputs, weight, bias=None, slope=1.0, residual=None, block=1, compute='
                             compute=compute)
 
 
-def conv_input_gradient(weight, grad):
-    """The gradient of the input of a stride-1 "same" convolution.
+def conv_input_gradient(weight: tf.Tensor, grad: tf.Tensor) -> tf.Tensor:
+    """Returns the gradient of the input of a stride-1 "same" convolution.
 
     Args:
       weight: float32 or float64 [kh, kw, C, Cout], kh and kw odd.
@@ -81,8 +87,9 @@ def conv_input_gradient(weight, grad):
     return load().edvr_conv([grad], weight, tf.zeros([0], grad.dtype), [], transposed=True)
 
 
-def conv_weight_gradient(x, grad, kernel_size):
-    """The gradients of the kernel and the bias of a stride-1 "same" convolution.
+def conv_weight_gradient(x: tf.Tensor, grad: tf.Tensor, kernel_size: typing.Sequence[int]
+                         ) -> typing.Tuple[tf.Tensor, tf.Tensor]:
+    """Returns the gradients of the kernel and the bias of a stride-1 "same" convolution.
 
     Args:
       x: float32 or float64 [N, H, W, C].
@@ -94,13 +101,13 @@ def conv_weight_gradient(x, grad, kernel_size):
     return load().edvr_conv_weight_grad(x, grad, kernel_size=list(kernel_size))
 
 
-def upsample(x, factor, gain=1.0):
-    """`layers.upsample` in one pass, with its gradient.
+def upsample(x: tf.Tensor, factor: int, gain: float = 1.0) -> tf.Tensor:
+    """Returns `layers.upsample` in one pass, with its gradient.
 
     Args:
       x: float32 or float64 [N, H, W, C].
-      factor: int, s.
-      gain: float, what the result is multiplied by.
+      factor: s.
+      gain: what the result is multiplied by.
     Returns:
       [N, s*H, s*W, C].
     """

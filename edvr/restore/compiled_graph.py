@@ -1,13 +1,16 @@
 """Runs exported graphs on a CPU with the compiled operators and kept features, if the network is the same."""
 import sys
+import typing
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.config import RuntimeConfig
+from edvr.config import ModelConfig, RuntimeConfig
+from edvr.config.export import InterfaceConfig
 from edvr.devices import device_of
 from edvr.exporting import description, loading
+from edvr.exporting.graphs import Graph
 from edvr.ops.stock import StockOps
 from edvr.restore.engine import NetworkEngine
 
@@ -15,12 +18,13 @@ _VARIABLES = ('VariableV2', 'VarHandleOp')
 _READS = ('Identity', 'ReadVariableOp')
 
 
-def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute='fast'):
+def load_graph(path: str, kernels: str = 'auto', device: str = 'cpu', intra_op_threads: int = 0, compute: str = 'fast'
+               ) -> typing.Union['CompiledGraph', loading.GraphSession]:
     """Loads an exported graph for restoring.
 
     Args:
-      path: str, a `.pb`, the folder of a SavedModel, or one of the files of an export in parts.
-      dcn_impl: 'tf' runs the graph unchanged. 'auto' and 'native' use its weights with the compiled operators, if this
+      path: a `.pb`, the folder of a SavedModel, or one of the files of an export in parts.
+      kernels: 'tf' runs the graph unchanged. 'auto' and 'native' use its weights with the compiled operators, if this
         program builds the same network node by node.
       device: 'cpu', 'gpu' or 'npu'; operators are replaced only on a CPU. intra_op_threads: 0 for one per core.
       compute: see `NetworkEngine`.
@@ -30,7 +34,7 @@ def load_graph(path, dcn_impl='auto', device='cpu', intra_op_threads=0, compute=
       UserError: see `description.read` and `GraphSession`; or 'bf16' for a graph that runs unchanged.
     """
     path = str(path)
-    runs_on = device_of(RuntimeConfig(device=device, kernels=dcn_impl, intra_op_threads=intra_op_threads))
+    runs_on = device_of(RuntimeConfig(device=device, kernels=kernels, intra_op_threads=intra_op_threads))
     if runs_on.kernels == 'native':
         exported = description.read(path)
         weights = same_network(exported.graphs) if exported.content['dcn_impl'] == 'tf' else None
@@ -52,11 +56,14 @@ class CompiledGraph(NetworkEngine):
       interface: InterfaceConfig of the graph; its fixed sizes still apply.
     """
 
-    def __init__(self, config, interface, weights, intra_op_threads=0, compute='fast'):
-        """
+    def __init__(self, config: ModelConfig, interface: InterfaceConfig, weights: typing.Dict[str, np.ndarray],
+                 intra_op_threads: int = 0, compute: str = 'fast') -> None:
+        """Builds the network.
+
         Args:
-          config: ModelConfig. interface: InterfaceConfig.
-          weights: dict, names of variables -> float32 arrays.
+          config: of the network.
+          interface: of the graph.
+          weights: names of variables -> float32 arrays.
           intra_op_threads, compute: see `NetworkEngine`.
         """
         self.interface, self._weights = interface, weights
@@ -80,13 +87,13 @@ class CompiledGraph(NetworkEngine):
         return np.round(np.clip(sr, 0, 1) * np.float32(255)) / np.float32(255)
 
 
-def same_network(graphs):
+def same_network(graphs: typing.Dict[Graph, tf.GraphDef]) -> typing.Optional[typing.Dict[str, np.ndarray]]:
     """Returns the weights of an export, if this program builds the same graphs.
 
     Args:
-      graphs: {Graph: GraphDef}, see `description.Exported`.
+      graphs: see `description.Exported`.
     Returns:
-      dict, names of variables -> float32 arrays; None if a node, its operation, its inputs, a constant or another
+      Names of variables -> float32 arrays; None if a node, its operation, its inputs, a constant or another
       attribute differs.
     """
     weights = {}

@@ -3,11 +3,14 @@
 On a CPU the network runs frame by frame: the same values in a half to a third of the memory. Accelerators run a whole
 window at once.
 """
+import typing
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
+from edvr.config.model import ModelConfig
 from edvr.config.runtime import RuntimeConfig
 from edvr.devices import device_of
 from edvr.network import networks
@@ -23,12 +26,13 @@ class NetworkEngine:
       config: ModelConfig.
     """
 
-    def __init__(self, config, dcn_impl='auto', device='cpu', intra_op_threads=0, compute='fast'):
+    def __init__(self, config: ModelConfig, kernels: str = 'auto', device: str = 'cpu', intra_op_threads: int = 0,
+                 compute: str = 'fast') -> None:
         """Builds the graph and loads the weights.
 
         Args:
-          config: ModelConfig.
-          dcn_impl: 'auto', or one of the kernels of the device.
+          config: of the network.
+          kernels: 'auto', or one of the kernels of the device.
           device: 'cpu', 'gpu' or 'npu'.
           intra_op_threads: 0 for one per core.
           compute: how the compiled operators compute convolutions, see `native_ops.conv`.
@@ -36,7 +40,7 @@ class NetworkEngine:
           UserError: 'bf16' without compiled operators or on a processor without it.
         """
         self.config = config
-        self._device = device_of(RuntimeConfig(device=device, kernels=dcn_impl, intra_op_threads=intra_op_threads))
+        self._device = device_of(RuntimeConfig(device=device, kernels=kernels, intra_op_threads=intra_op_threads))
         if compute == 'bf16':
             native_library.check_bfloat16(self._device.kernels)
         self._ops = self._device.ops(compute)
@@ -52,21 +56,21 @@ class NetworkEngine:
         """Gives the variables their values, in `self._session`."""
         raise NotImplementedError
 
-    def close(self):
+    def close(self) -> None:
         """Frees the weights and what the session holds."""
         self._session.close()
 
-    def features(self, frame):
-        """The feature pyramid of a frame, an argument of `restore`.
+    def features(self, frame: np.ndarray) -> typing.Tuple[np.ndarray, ...]:
+        """Returns the features of a frame, an argument of `restore`.
 
         Args:
           frame: uint8 or uint16 [H, W, 3], height and width multiples of `config.size_multiple`.
         Returns:
-          tuple of three float32 arrays [1, h, w, C]: whole, half and quarter resolution.
+          float32 arrays [1, h, w, C].
         """
         return self._network(frame).features(self._session.run, _as_input(frame))
 
-    def restore(self, features, centre):
+    def restore(self, features: typing.Sequence[typing.Sequence[np.ndarray]], centre: np.ndarray) -> np.ndarray:
         """Restores the frame in the middle of a window.
 
         Args:
@@ -77,7 +81,7 @@ class NetworkEngine:
         """
         return self._network(centre).restore(self._session.run, features, _as_input(centre))
 
-    def run(self, windows):
+    def run(self, windows: np.ndarray) -> np.ndarray:
         """Restores whole windows, without kept features.
 
         Args:
@@ -90,7 +94,7 @@ class NetworkEngine:
         return restored[0][None] if len(restored) == 1 else np.stack(restored)   # one may be large: no copy
 
     def _network(self, frame):
-        """The network for frames of this size and dtype, added to the graph at its first use."""
+        """Returns the network for frames of this size and dtype, added to the graph at its first use."""
         size = frame.shape[:2] if self._device.STATIC_SHAPES else ()   # its runtime compiles a graph for one size
         key = size, frame.dtype
         if key not in self._networks:
@@ -109,19 +113,20 @@ class CheckpointEngine(NetworkEngine):
       prefix: str, the checkpoint's path without suffix.
     """
 
-    def __init__(self, path, dcn_impl='auto', device='cpu', use_ema=True, intra_op_threads=0, compute='fast'):
+    def __init__(self, path: str, kernels: str = 'auto', device: str = 'cpu', use_ema: bool = True,
+                 intra_op_threads: int = 0, compute: str = 'fast') -> None:
         """Loads the weights.
 
         Args:
           path: training directory or checkpoint prefix.
           use_ema: whether averaged weights are taken where the checkpoint has them.
-          dcn_impl, device, intra_op_threads, compute: see `NetworkEngine`.
+          kernels, device, intra_op_threads, compute: see `NetworkEngine`.
         Raises:
-          UserError: no whole checkpoint there, one of another architecture, or weights that are not finite.
+          UserError: no complete checkpoint there, one of another architecture, or weights that are not finite.
         """
         self.prefix, self._use_ema = checkpoints.chosen(path), use_ema
         self.step = checkpoints.step_of(self.prefix)
-        super().__init__(checkpoints.load_model_config(path), dcn_impl, device, intra_op_threads, compute)
+        super().__init__(checkpoints.load_model_config(path), kernels, device, intra_op_threads, compute)
 
     def _load(self, variables):
         names = checkpoints.restore_map(self.prefix, variables, self._use_ema)
@@ -133,5 +138,5 @@ class CheckpointEngine(NetworkEngine):
 
 
 def _as_input(frames):
-    """The input of the network: uint8 unchanged, uint16 as float32 in [0, 1]."""
+    """Returns the input of the network: uint8 unchanged, uint16 as float32 in [0, 1]."""
     return frames if frames.dtype == np.uint8 else frames.astype(np.float32) / np.float32(65535)
