@@ -29,8 +29,8 @@ class Ops(abc.ABC):
         """Returns a context that prefixes the names of layers; entered again, it shares their variables."""
 
     @abc.abstractmethod
-    def shape(self, x: Tensor) -> typing.List[typing.Optional[int]]:
-        """Returns the static shape of `x`; None for unknown sizes."""
+    def shape(self, x: Tensor) -> typing.List[typing.Any]:
+        """Returns the static shape of `x`: ints, None for unknown sizes."""
 
     @abc.abstractmethod
     def sizes(self, x: Tensor) -> typing.List[typing.Any]:
@@ -119,7 +119,7 @@ class Ops(abc.ABC):
         """
 
     @abc.abstractmethod
-    def conv_with_reference(self, x: Tensor, reference: typing.Optional[Tensor], channels: int, frames: int, name: str,
+    def conv_with_reference(self, x: Tensor, reference: Tensor, channels: int, frames: int, name: str,
                             activation: typing.Optional[str] = None, term: typing.Optional[Tensor] = None) -> Tensor:
         """Returns the 3x3 convolution of every frame concatenated with its window's reference.
 

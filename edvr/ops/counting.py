@@ -1,9 +1,11 @@
 """Counts what a network computes: multiply-adds, variables, and the shapes of its values. Nothing is computed."""
+import functools
+import operator
 import typing
 
 from edvr.ops.base import KERNEL_POINTS, NamedLayers, Sizes, shape_after_conv, times
 
-Shape = typing.Tuple[typing.Optional[int], ...]
+Shape = typing.Tuple[typing.Any, ...]   # ints, None for unknown sizes
 
 
 class CountingOps(NamedLayers):
@@ -17,10 +19,10 @@ class CountingOps(NamedLayers):
 
     def __init__(self) -> None:
         super().__init__()
-        self.macs: typing.Optional[int] = 0
+        self.macs: typing.Any = 0
         self.variables: typing.Dict[str, Shape] = {}
 
-    def shape(self, x: Shape) -> typing.List[typing.Optional[int]]:
+    def shape(self, x: Shape) -> typing.List[typing.Any]:
         return list(x)
 
     def frames(self, x: Shape, sizes: typing.Optional[Sizes] = None) -> Shape:
@@ -69,7 +71,7 @@ class CountingOps(NamedLayers):
         self._count(shape_after_conv(inputs[0], channels, stride), size * size * C)
         return shape_after_conv(inputs[0], channels, stride, block)
 
-    def conv_with_reference(self, x: Shape, reference: typing.Optional[Shape], channels: int, frames: int, name: str,
+    def conv_with_reference(self, x: Shape, reference: Shape, channels: int, frames: int, name: str,
                             activation: typing.Optional[str] = None, term: typing.Optional[Shape] = None) -> Shape:
         if term is None:
             self.reference_term(reference, channels, name)
@@ -105,6 +107,5 @@ class CountingOps(NamedLayers):
         self.variables[self.variable_name(name, 'bias')] = (channels,)
 
     def _count(self, shape: Shape, factors: int) -> None:
-        for size in shape:
-            factors = times(size, factors) if factors is not None else None
-        self.macs = None if factors is None or self.macs is None else self.macs + factors
+        known = self.macs is not None and None not in shape
+        self.macs = self.macs + factors * functools.reduce(operator.mul, shape) if known else None

@@ -103,7 +103,7 @@ class OnnxOps(NamedLayers):
 
     # shapes
 
-    def shape(self, x: Value) -> typing.List[typing.Optional[int]]:
+    def shape(self, x: Value) -> typing.List[typing.Any]:
         return list(x.shape)
 
     def frames(self, x: Value, sizes: typing.Optional[Sizes] = None) -> Value:
@@ -185,7 +185,7 @@ class OnnxOps(NamedLayers):
         name = self.op('Conv', *inputs, kernel_shape=[size] * 2, pads=[size // 2] * 4, strides=[stride] * 2)
         return Value(name, shape_after_conv(x.shape, channels, stride))
 
-    def conv_with_reference(self, x: Value, reference: typing.Optional[Value], channels: int, frames: int, name: str,
+    def conv_with_reference(self, x: Value, reference: Value, channels: int, frames: int, name: str,
                             activation: typing.Optional[str] = None, term: typing.Optional[Value] = None) -> Value:
         C = self.channels(x)
         term = self.reference_term(reference, channels, name) if term is None else term
@@ -219,7 +219,7 @@ class OnnxOps(NamedLayers):
         return y if gain == 1.0 else self.scale(y, gain)
 
     def pools(self, x: Value) -> typing.List[Value]:
-        sizes = dict(kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2])
+        sizes: typing.Dict[str, typing.Any] = dict(kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2])
         shape = shape_after_conv(x.shape, self.channels(x), stride=2)
         return [Value(self.op('MaxPool', x.name, **sizes), shape),
                 Value(self.op('AveragePool', x.name, count_include_pad=1, **sizes), shape)]

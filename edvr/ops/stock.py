@@ -28,7 +28,7 @@ class StockOps(Ops):
     def scope(self, name: str) -> typing.ContextManager:
         return tf.variable_scope(name, reuse=tf.AUTO_REUSE)
 
-    def shape(self, x: tf.Tensor) -> typing.List[typing.Optional[int]]:
+    def shape(self, x: tf.Tensor) -> typing.List[typing.Any]:
         return x.shape.as_list()
 
     def sizes(self, x: tf.Tensor) -> typing.List[typing.Any]:
@@ -116,7 +116,7 @@ class StockOps(Ops):
         y = layers.activate(y, activation)
         return y if block == 1 else tf.depth_to_space(y, block)
 
-    def conv_with_reference(self, x: tf.Tensor, reference: typing.Optional[tf.Tensor], channels: int, frames: int,
+    def conv_with_reference(self, x: tf.Tensor, reference: tf.Tensor, channels: int, frames: int,
                             name: str, activation: typing.Optional[str] = None,
                             term: typing.Optional[tf.Tensor] = None) -> tf.Tensor:
         C = self.channels(x)

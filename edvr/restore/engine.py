@@ -44,7 +44,8 @@ class NetworkEngine:
         if compute == 'bf16':
             native_library.check_bfloat16(self._device.kernels)
         self._ops = self._device.ops(compute)
-        self._graph, self._networks = tf.Graph(), {}
+        self._graph = tf.Graph()
+        self._networks: typing.Dict[typing.Any, typing.Union[FrameByFrame, WholeWindow]] = {}
         self._session = tf.Session(graph=self._graph, config=self._device.session_config())
         multiple = self.config.size_multiple
         with self._graph.as_default():

@@ -37,7 +37,8 @@ def compute(function: typing.Callable, x: np.ndarray, centre: np.ndarray, halo_r
     """
     height, width = x.shape[1:3]
     halo = -(-halo_rows // _GRID) * _GRID
-    strips, ratio, result = bounds(height, width, halo), centre.shape[1] // height, None
+    strips, ratio = bounds(height, width, halo), centre.shape[1] // height
+    result: typing.Any = None
     for first, end in strips:
         low, high = max(first - halo, 0), min(end + halo, height)
         part = function(x[:, low:high], centre[:, low * ratio:high * ratio])[0]
