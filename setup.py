@@ -3,5 +3,6 @@ from setuptools import find_packages, setup
 
 setup(packages=find_packages(include=['data_tools*', 'edvr*']) + ['edvr.flagfiles'],
       package_dir={'edvr.flagfiles': 'flags'},
-      package_data={'edvr.ops': ['native/*.cc', 'native/*.h'], 'edvr.flagfiles': ['*.cfg']},
+      package_data={'data_tools': ['py.typed'], 'edvr': ['py.typed'], 'edvr.ops': ['native/*.cc', 'native/*.h'],
+                    'edvr.flagfiles': ['*.cfg']},
       include_package_data=False)

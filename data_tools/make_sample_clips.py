@@ -22,7 +22,8 @@ from data_tools.sample.config import SampleConfig
 def main() -> None:
     """Writes the clips."""
     config = flags.build(SampleConfig)
-    make_clips(config.output_dir, config.num_clips, config.num_frames, *config.size, scale=config.scale,
+    height, width = config.size
+    make_clips(config.output_dir, config.num_clips, config.num_frames, height, width, scale=config.scale,
                seed=config.seed, first_clip=config.first_clip, num_workers=config.num_workers or available_cores())
     print('%d clips of %d frames, GT %s, LQ x%d in %s' % (config.num_clips, config.num_frames, config.gt_size,
                                                           config.scale, config.output_dir))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the linter and the whole test suite on TensorFlow 1.15 and on 2.15, each in a separate environment in .venvs/.
+# Runs the linter, the type checker and the whole test suite on TensorFlow 1.15 and on 2.15, each in a separate environment in .venvs/.
 #   bash scripts/test.sh [--torch] [--beam] [--tensorflow=1.15|2.6|2.15] [pytest arguments]
 # --tensorflow=2.6 runs the whole suite on TensorFlow 2.6.5, which is also for Ascend hosts (Python 3.8).
 # pytest arguments: --faults runs the whole fault campaign (hours) instead of a part; with it, --long_run=0.1 runs a tenth
@@ -43,6 +43,7 @@ for tensorflow in $tensorflows; do
     (make_environment "$environment" "$python" "${requirements[@]}") || { status=1; failed=$((failed + 1)); continue; }
     if [ "$ran" = 0 ]; then
         "$environment/bin/ruff" check . || { status=1; failed=$((failed + 1)); }
+        "$environment/bin/mypy" || { status=1; failed=$((failed + 1)); }
     fi
     ran=1
     say "TensorFlow $tensorflow: $("$environment/bin/python" --version)"

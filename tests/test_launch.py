@@ -415,7 +415,6 @@ def test_training_scripts(script):
     assert script('run_8p_train.sh', '--steps=5') == (0, ['-m', 'edvr.train', '--flagfile=flags/8p.cfg', '--steps=5'])
     assert script('run_8p_train.sh', SERVER_ID='10.0.0.1', RANK_TABLE_FILE='mine.json')[1][3:] == [
         '--this_host=10.0.0.1', 'RANK_TABLE_FILE=mine.json']
-    assert script('prepare_8p.sh')[1][2:] == ['--flagfile=flags/8p.cfg', '--dry_run']
 
 
 def test_one_rank_of_a_job_script(script):
@@ -433,7 +432,7 @@ def test_restoring_scripts(script, tmp_path):
         '-m', 'edvr.infer', '--checkpoint=run', '--num_devices=1', "--input=it's.mp4", '--output=b.mp4',
         'DEVICE_ID=0'])
     assert script('run_inference.sh', 'run')[1] == ['-m', 'edvr.infer', '--checkpoint=run']   # on all devices
-    assert script('run_export.sh', '--height=64', OUTPUT='x y.pb')[1] == [
+    assert script('run_freeze.sh', '--height=64', OUTPUT='x y.pb')[1] == [
         '-m', 'edvr.export', '--output=x y.pb', '--height=64']
     (tmp_path / 'a b').mkdir()
     (tmp_path / 'a b' / 'model.ckpt-600.index').touch()

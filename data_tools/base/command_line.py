@@ -61,8 +61,8 @@ class _Reader:
 
     def __init__(self, folder: Optional[str], renamed: Mapping[str, str]) -> None:
         self._folder, self._renamed = folder, renamed
-        self.defaults = []   # type: List[str]
-        self.flagfiles = {}   # type: Dict[str, str]
+        self.defaults: List[str] = []
+        self.flagfiles: Dict[str, str] = {}
 
     def expand(self, arguments: Sequence[str], open_files: Tuple[str, ...] = ()) -> List[str]:
         """Returns `arguments` with the lines of flagfiles in place of their names.
@@ -70,7 +70,8 @@ class _Reader:
         Args:
           open_files: the flagfile that holds the arguments, after those that include it.
         """
-        expanded, rest = [], list(arguments)
+        expanded: List[str] = []
+        rest = list(arguments)
         while rest:
             argument = rest.pop(0)
             directive = _DIRECTIVE.match(argument)

@@ -33,18 +33,21 @@ def define(*classes: Type[Config]) -> None:
 
 
 def _define_one(field: Field, module: str) -> None:
-    kind, help, limits = element_type(field), field.metadata['help'], {}
+    kind: Any = element_type(field)
+    default: Any = field.default
+    limits: Dict[str, Any] = {}
+    help = field.metadata['help']
     choices, low, high = (field.metadata[key] for key in ('choices', 'low', 'high'))
     if field.metadata['repeated']:
-        flags.DEFINE_multi_string(field.name, list(field.default), help, module_name=module)
+        flags.DEFINE_multi_string(field.name, list(default), help, module_name=module)
         return
     if is_tuple(field):
-        flags.DEFINE_list(field.name, [str(item) for item in field.default], help + ' (comma-separated)',
+        flags.DEFINE_list(field.name, [str(item) for item in default], help + ' (comma-separated)',
                           module_name=module)
         return
     if choices is not None and kind is str:
         auto = field.metadata['auto']
-        flags.DEFINE_enum(field.name, AUTO if auto else field.default, ([AUTO] if auto else []) + list(choices), help,
+        flags.DEFINE_enum(field.name, AUTO if auto else default, ([AUTO] if auto else []) + list(choices), help,
                           module_name=module)
         return
     if choices is not None:
@@ -53,7 +56,7 @@ def _define_one(field: Field, module: str) -> None:
         limits = dict(lower_bound=low, upper_bound=high)
     define_flag = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float,
                    str: flags.DEFINE_string}[kind]
-    define_flag(field.name, field.default, help, module_name=module, **limits)
+    define_flag(field.name, default, help, module_name=module, **limits)
 
 
 def values(cls: Type[Config]) -> Dict[str, Any]:

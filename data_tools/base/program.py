@@ -38,19 +38,17 @@ def run(main: Callable[[], Optional[int]], argv: Optional[Sequence[str]] = None,
       renamed: {earlier name of a flag: present name}.
     """
     argv = sys.argv if argv is None else argv
-    topics = [argv[0]] if topics is None else topics
+    titles = [argv[0]] if topics is None else topics
 
     def guarded(arguments: List[str]) -> Optional[int]:
         if len(arguments) > 1:
             raise UserError('unexpected argument %r: every option is a --flag=value; see --help' % arguments[1])
         return main()
 
-    def about() -> None:
-        print(_about(wanted, sys.modules[main.__module__].__doc__ or '', topics, common, renamed or {}))
-
-    wanted = next(filter(None, map(_HELP.match, argv[1:])), None)
+    wanted = [match for match in map(_HELP.match, argv[1:]) if match]
     if wanted:
-        sys.exit(_reporting(about))
+        doc = sys.modules[main.__module__].__doc__ or ''
+        sys.exit(_reporting(lambda: print(_about(wanted[0], doc, titles, common, renamed or {}))))
     app.run(lambda arguments: _ending(_reporting(lambda: guarded(arguments))), argv=argv,
             flags_parser=lambda arguments: _parse(arguments, flagfiles, renamed))
 

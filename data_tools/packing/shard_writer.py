@@ -138,4 +138,3 @@ def encode_window(clip: Clip, centre: int, centres: typing.Dict[str, typing.List
         clip.name, centre, frames, clip.length, job['frame_interval'], job['scale'], scratch.read_lq(clip, frames),
         scratch.read_gt(clip, centre, centres.get(clip.name)))
     return record_format.encode(window, job['lq_tile'], job['gt_tile'])
-

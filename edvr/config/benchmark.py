@@ -1,6 +1,6 @@
 """Options of the benchmark."""
 import dataclasses
-from typing import Tuple
+from typing import Iterator, List, Tuple
 
 from data_tools.base.config import Config, option
 
@@ -35,28 +35,32 @@ class BenchmarkConfig(Config):
     recompute_alignment: bool = option(False, 'step: compute the alignment again in the backward pass: less memory, '
                                        'more time')
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         for name, count in (('frame_size', 2), ('dcn_size', 3)):
             try:
-                sound = len(sizes(getattr(self, name))) == count
+                valid = len(sizes(getattr(self, name))) == count
             except ValueError:
-                sound = False
-            if not sound:
+                valid = False
+            if not valid:
                 yield '%s is %r; it must be %s, positive numbers such as %s' % (
                     name, getattr(self, name), 'x'.join('NHW'[-count:]), type(self).__dataclass_fields__[name].default)
         try:
-            sound = bool(self.tiled) and all(memory_gb > 0 for _, _, memory_gb in self.tiled_cases())
+            valid = bool(self.tiled) and all(memory_gb > 0 for _, _, memory_gb in self.tiled_cases())
         except ValueError:
-            sound = False
-        if not sound:
+            valid = False
+        if not valid:
             yield 'tiled is %r; each item must be HxW:GB, positive numbers such as 540x960:2' % ','.join(self.tiled)
         allowed = ('native', 'tf', 'npu') + (('torchvision',) if self.what == 'dcn' else ())
         for name in self.compare:
             if name not in allowed:
                 yield '--compare has %r; with --what=%s it may have %s' % (name, self.what, ', '.join(allowed))
 
-    def tiled_cases(self):
-        """The cases of `tiled`: list of (height, width, memory in GB). Raises ValueError where one is malformed."""
+    def tiled_cases(self) -> List[Tuple[int, int, float]]:
+        """Returns the cases of `tiled`: height and width in pixels, memory in GB.
+
+        Raises:
+          ValueError: one is malformed.
+        """
         cases = []
         for item in self.tiled:
             size, _, memory_gb = item.partition(':')
@@ -74,8 +78,12 @@ class PageConfig(Config):
     input_dir: str = option('benchmarks', 'folder of the JSON files; the page is written there too')
 
 
-def sizes(text):
-    """'180x320' -> (180, 320). Raises ValueError where it is not positive whole numbers."""
+def sizes(text: str) -> Tuple[int, ...]:
+    """Returns the sizes in a text: (180, 320) for '180x320'.
+
+    Raises:
+      ValueError: they are not positive whole numbers.
+    """
     numbers = tuple(int(part) for part in text.split('x'))
     if min(numbers) < 1:
         raise ValueError(text)

@@ -1,7 +1,7 @@
 """The options of `edvr.infer`."""
 import dataclasses
 import re
-from typing import Optional, Tuple
+from typing import Iterator, Optional, Tuple
 
 from data_tools.base import paths
 from data_tools.base.beam_config import BeamConfig
@@ -53,7 +53,7 @@ class InferConfig(BeamConfig, ShotConfig):
         i, n = (int(number) for number in match.groups()) if match else (0, 0)
         return (i, n) if 1 <= i <= n else None
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         yield from super().problems()
         if not self.input:
             yield '--input is not given; it must be a video file or a folder of frames or clips'

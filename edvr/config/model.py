@@ -1,5 +1,6 @@
 """The architecture of the network, needed to build it and to read its checkpoints."""
 import dataclasses
+from typing import Iterator
 
 from data_tools.base.config import Config, option
 
@@ -23,18 +24,18 @@ class ModelConfig(Config):
     with_predeblur: bool = option(False, 'predeblur module in front, for blurred input')
     hr_in: bool = option(False, 'input frames already have the output size (deblurring, denoising): no upscaling')
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         if self.num_frames % 2 == 0:
             yield 'num_frames is %d; a window has a centre frame, so it must be odd' % self.num_frames
         if self.channels % self.deform_groups:
             yield 'deform_groups is %d, which does not divide channels (%d)' % (self.deform_groups, self.channels)
 
     @property
-    def size_multiple(self):
+    def size_multiple(self) -> int:
         """Input height and width must be multiples of this."""
         return 16 if self.hr_in else 4
 
     @property
-    def upscale(self):
+    def upscale(self) -> int:
         """Output size over input size."""
         return 1 if self.hr_in else self.scale

@@ -1,6 +1,6 @@
 """The devices of a job over Ascend hosts."""
 import dataclasses
-from typing import Tuple
+from typing import Iterator, Tuple
 
 from data_tools.base.config import Config, option
 
@@ -20,7 +20,7 @@ class RankTableConfig(Config):
                                              'and all devices of the files for --hccn_conf', low=0)
     output: str = option('', 'file to write')
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         if not self.hosts:
             yield 'hosts is empty; it must be the IP address of each server, such as 10.0.0.10'
         if not self.output:

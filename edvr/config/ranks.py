@@ -1,6 +1,6 @@
 """The processes of a training job."""
 import dataclasses
-from typing import Tuple
+from typing import Iterator, Tuple
 
 from data_tools.base.config import Config, option
 
@@ -32,7 +32,7 @@ class RanksConfig(Config):
     stop_timeout: float = option(60., 'seconds for rank 0 to save and end when the job is stopped, before it is '
                                  'killed', low=0.)
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         repeated = sorted({host for host in self.hosts if self.hosts.count(host) > 1})
         if repeated:
             yield 'hosts names %s more than once; each host of the job must be there once' % ', '.join(repeated)

@@ -73,6 +73,7 @@ def records(config, manifest, batch_size, rank, size, start_step):
         streams = min(config.read_threads or min(16, available_cores()), max(1, len(manifest.shards) // size))
         # A separate thread reads each shard ahead, and ends before its iterator ends. The threads of a parallel
         # interleave release their shard later: in TensorFlow 1.15 after the session, which crashes the process.
+
         def read_ahead(shard, turn):
             items = read(shard, turn)
             if crops > 1:   # here, in the thread of the shard: a later function would wait for the decoding

@@ -99,7 +99,7 @@ def run_logged(command: Sequence[str], log: str) -> int:
         before = {number: signal.signal(number, lambda number, frame: process.send_signal(number))
                   for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 sys.stdout.write(line)
                 sys.stdout.flush()
                 file.write(line)

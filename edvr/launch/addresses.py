@@ -66,7 +66,8 @@ def free_ports(count: int) -> List[int]:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(('localhost', 0))
-        return [one.getsockname()[1] for one in sockets]
+        ports = [one.getsockname()[1] for one in sockets]
+    return ports
 
 
 def require_free(ports: Iterable[int]) -> None:

@@ -128,8 +128,10 @@ def problems(ranks: list[Rank]) -> list[str]:
     ids = sorted(rank.rank_id for rank in ranks)
     if ids != list(range(len(ranks))) or not ranks:
         wrong.append('rank_id must be 0, 1, ... without gap or repetition; found %s' % ids)
-    for what, keys in (('device_ip', [rank.device_ip for rank in ranks]),
-                       ('device_id within a server', [(rank.server_id, rank.device_id) for rank in ranks])):
+    unique: dict[str, list[object]] = {
+        'device_ip': [rank.device_ip for rank in ranks],
+        'device_id within a server': [(rank.server_id, rank.device_id) for rank in ranks]}
+    for what, keys in unique.items():
         repeated = [key for key, count in collections.Counter(keys).items() if count > 1]
         if repeated:
             wrong.append('%s must be unique; repeated: %s' % (what, ', '.join(map(str, repeated))))

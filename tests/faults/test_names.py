@@ -130,9 +130,9 @@ def test_packing_and_restoring(campaign, tmp_path):
 
 # script: the variables that it takes from the environment
 SCRIPTS = {'prepare_reds.sh': ('DATA_DIR', 'TFRECORDS', 'BASE_URL', 'MODE', 'SPLIT', 'NUM_FRAMES'),
-           'run_1p_train.sh': ('FLAGFILE',), 'run_8p_train.sh': ('FLAGFILE', 'SERVER_ID'), 'prepare_8p.sh': (),
+           'run_1p_train.sh': ('FLAGFILE',), 'run_8p_train.sh': ('FLAGFILE', 'SERVER_ID'),
            'run_evaluation.sh': ('DATA_DIR', 'DEVICE'), 'run_inference.sh': ('INPUT', 'OUTPUT', 'DEVICE'),
-           'run_export.sh': ('OUTPUT',), 'run_freeze.sh': ('OUTPUT',)}
+           'run_freeze.sh': ('OUTPUT',)}
 STUB = '#!/usr/bin/env bash\nprintf "%s\\0" "$@" >> "$ARGUMENTS"\n'
 
 

@@ -1,9 +1,9 @@
 """`config.json` of a training directory: the resolved options, compared whenever the run is continued."""
 import os
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Type
 
 from data_tools.base import files, schema
-from data_tools.base.config import names_with
+from data_tools.base.config import Config, names_with
 from data_tools.base.errors import UserError
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 
@@ -13,7 +13,8 @@ CONFIG = schema.Record(
     data=schema.Record(_others=True, batch_size=schema.Integer(1)),
     job=schema.Record(_others=True, _optional={'replicas': schema.Integer(1)}, ranks=schema.Integer(1)),
     **dict.fromkeys(('model', 'training', 'runtime'), schema.MapOf(schema.Anything())))
-TOPICS = {'data': DataConfig, 'model': ModelConfig, 'runtime': RuntimeConfig, 'training': TrainingConfig}
+TOPICS: Dict[str, Type[Config]] = {'data': DataConfig, 'model': ModelConfig, 'runtime': RuntimeConfig,
+                                   'training': TrainingConfig}
 Options = Dict[str, Dict[str, Any]]   # topic -> {option: value}
 
 
@@ -119,7 +120,7 @@ def save_run_config(directory: str, config: Options, override: bool,
     if changed and not override:
         raise UserError('%s was trained with another configuration: %s. Use the same options, another --model_dir, or '
                         '--override_config to continue with the new ones' % (directory, '; '.join(changed)))
-    sessions = old.get('sessions', [])
+    sessions: Any = old.get('sessions', [])
     if session and session not in sessions[-1:]:
         sessions = sessions + [session]
     files.write_json(path, dict(config, sessions=sessions))
