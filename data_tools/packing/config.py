@@ -1,6 +1,6 @@
 """Options of make_tfrecords and check_tfrecords."""
 import dataclasses
-from typing import Optional
+from typing import Iterator, Optional
 
 from data_tools.base import paths
 from data_tools.base.beam_config import BeamConfig
@@ -55,7 +55,7 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
     update: bool = option(False, 'pack clips of a complete set again if their source has changed (for an unfinished '
                           'set this is always done)')
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         yield from super().problems()
         if not self.data_dir:
             yield '--data_dir is not given; it must be the folder with the clips'
@@ -75,6 +75,6 @@ class CheckConfig(Config):
     deep: bool = option(False, 'decode every record')
     source: str = option('', 'folder with the clips or videos of which the set was made: compares every pixel')
 
-    def problems(self):
+    def problems(self) -> Iterator[str]:
         if not self.data_dir:
             yield '--data_dir is not given; it must be a folder that make_tfrecords has written'

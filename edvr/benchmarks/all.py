@@ -4,18 +4,16 @@ import sys
 
 from data_tools.record.manifest import MANIFEST
 from edvr.benchmarks import dcn, input, overhead, restore, step, tiles
+from edvr.benchmarks.measure import Results
+from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
 from edvr.devices import DEVICES, device_of
 
 
-def run(benchmark, model, data, runtime):
+def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Results:
     """Runs every benchmark, each implementation that works here.
 
-    Args:
-      benchmark: BenchmarkConfig; without `compare`, native (where there is a compiler) and tf are compared.
-      model: ModelConfig. data: DataConfig; its `data_dir` may be missing: then the input is not measured.
-      runtime: RuntimeConfig.
-    Returns:
-      list of dicts, see the parts.
+    Without `benchmark.compare`, native (if there is a compiler) and tf are compared. If `data.data_dir` is missing, the
+    input is not measured.
     """
     benchmark = benchmark.replace(compare=benchmark.compare or _implementations(device_of(runtime)))
     results = []

@@ -6,24 +6,16 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr.benchmarks import measure
+from edvr.benchmarks.measure import Results
+from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
 from edvr.config.benchmark import sizes
 from edvr.devices import device_of
 
 POINTS = 9
 
 
-def run(benchmark, model, data, runtime):
-    """Measures each implementation, forward and training, in a separate process.
-
-    Args:
-      benchmark: BenchmarkConfig; implementations, size of the feature maps, seconds, repeats.
-      model: ModelConfig; channels and deform_groups.
-      data: DataConfig, not used.
-      runtime: RuntimeConfig; device, threads, and kernels if benchmark.compare is empty.
-    Returns:
-      list of dicts: what ('dcn forward' or 'dcn training'), implementation, shape, ms, gflops, matmul_peak_gflops,
-      share_of_peak, peak_rss_mb.
-    """
+def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Results:
+    """Measures each implementation, 'dcn forward' and 'dcn training'."""
     results = []
     for implementation in benchmark.compare or (runtime.kernels,):
         function = _torchvision if implementation == 'torchvision' else _tensorflow
@@ -36,7 +28,7 @@ def run(benchmark, model, data, runtime):
 
 
 def _arguments(benchmark, model):
-    """x, offset, mask, weight, bias as float32 arrays; offsets of a few pixels."""
+    """Returns x, offset, mask, weight, bias as float32 arrays; offsets of a few pixels."""
     N, H, W = sizes(benchmark.dcn_size)
     C, G, rng = model.channels, model.deform_groups, np.random.RandomState(0)
     shapes = ((N, H, W, C), (N, H, W, 2 * G * POINTS), (N, H, W, G * POINTS), (3, 3, C, C), (C,))
@@ -68,7 +60,7 @@ def _tensorflow(benchmark, model, runtime, implementation, training):
 
 
 def _torchvision(benchmark, model, runtime, implementation, training):
-    """torchvision's operator; its layout is NCHW, its offsets interleaved, which changes nothing for the time."""
+    """Measures torchvision's operator; its layout, NCHW and interleaved offsets, does not change the time."""
     import torch
     import torchvision
     torch.set_num_threads(runtime.intra_op_threads or torch.get_num_threads())

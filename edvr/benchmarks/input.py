@@ -3,17 +3,20 @@ import os
 import resource
 import statistics
 import time
+from typing import Tuple
 
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr.benchmarks import measure as measuring
+from edvr.benchmarks.measure import Result, Results
+from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
 from edvr.data import damage
 from edvr.data.input_pipeline import train_dataset
 
 
-def run(benchmark, model, data, runtime):
-    """`edvr.benchmark --what=input`: a list with one result; prints what it means for the accelerators."""
+def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Results:
+    """Measures the input, and prints what its speed means for the accelerators."""
     del runtime   # reading happens on the host
     result = measuring.in_child(measure, data, model.num_frames, model.upscale, benchmark.seconds, benchmark.repeats)
     result.update(headroom(result['samples_per_s'], benchmark.step_ms, benchmark.step_samples))
@@ -22,15 +25,17 @@ def run(benchmark, model, data, runtime):
     return [result]
 
 
-def measure(config, num_frames, scale, seconds=10., repeats=5):
+def measure(config: DataConfig, num_frames: int, scale: int, seconds: float = 10., repeats: int = 5) -> Result:
     """Reads batches as fast as possible and discards them.
 
     Args:
-      config: DataConfig. num_frames, scale: see `train_dataset`.
-      seconds: float, to measure for, shared among the repeats. repeats: int.
+      config: of the input.
+      num_frames, scale: see `train_dataset`.
+      seconds: to measure for, shared among the repeats.
+      repeats: number of measurements.
     Returns:
-      dict: samples_per_s (median), samples_per_s_min, samples_per_s_max, read_mb_per_s (from files, cached or not),
-        cpu_ms_per_sample (of all threads), rss_mb (resident at the end), batch_size, and what was read.
+      samples_per_s (median), samples_per_s_min, samples_per_s_max, read_mb_per_s (from files, cached or not),
+        cpu_ms_per_sample (of all threads), rss_mb (resident at the end).
     """
     with tf.Graph().as_default():
         iterator = tf.data.make_initializable_iterator(train_dataset(config, num_frames, scale, config.batch_size))
@@ -70,10 +75,11 @@ def _warm_up(session, fetch, config):
 class _Counters:
     """CPU time, bytes read and time since it was made."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._start = self._now()
 
-    def since(self):
+    def since(self) -> Tuple[float, ...]:
+        """Returns the three differences."""
         return tuple(now - then for now, then in zip(self._now(), self._start))
 
     @staticmethod
@@ -83,7 +89,7 @@ class _Counters:
 
 
 def _bytes_read():
-    """Bytes that read calls of this process returned, from the page cache or not; 0 if the system does not report."""
+    """Returns the bytes that this process has read, from the page cache or not; 0 if the system does not report."""
     try:
         with open('/proc/self/io') as file:
             return int(dict(line.split(': ') for line in file.read().splitlines())['rchar'])
@@ -99,14 +105,14 @@ def _resident_mb():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def headroom(samples_per_s, step_ms, step_samples):
-    """Samples/s that steps of `step_ms` with `step_samples` each need, and the ratio of the measured speed to it."""
+def headroom(samples_per_s: float, step_ms: float, step_samples: int) -> Result:
+    """Returns the samples/s that steps of `step_ms` with `step_samples` need, and the measured speed over it."""
     needed = step_samples / step_ms * 1e3
     return dict(needed_samples_per_s=needed, headroom=samples_per_s / needed)
 
 
-def sentence(result, cards, step_ms, step_samples):
-    """'8 cards at 230 ms x 32 need 139/s: 4.3x headroom', or the share that the input reaches."""
+def sentence(result: Result, cards: int, step_ms: float, step_samples: int) -> str:
+    """Returns '8 cards at 230 ms x 32 need 139/s: 4.3x headroom', or the share that the input reaches."""
     return '%d card%s at %g ms x %d need %.0f/s: %s' % (
         cards, '' if cards == 1 else 's', step_ms, step_samples, result['needed_samples_per_s'],
         '%.1fx headroom' % result['headroom'] if result['headroom'] >= 1 else

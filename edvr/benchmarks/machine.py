@@ -2,24 +2,24 @@
 import os
 import platform
 import re
+from typing import Dict, Union
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.worker_pool import available_cores
+from edvr.config import RuntimeConfig
 from edvr.ops import native_library
 
 # the instruction sets that decide the speed of float arithmetic, as /proc/cpuinfo spells them on x86 and on aarch64
 INSTRUCTION_SETS = ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16', 'asimd', 'sve', 'bf16')
 
 
-def describe(runtime):
-    """The machine and the libraries of this process.
+def describe(runtime: RuntimeConfig) -> Dict[str, Union[str, int]]:
+    """Describes the machine and the libraries of this process.
 
-    Args:
-      runtime: RuntimeConfig.
     Returns:
-      dict of str and int: processor, instruction_sets, cores (that this process may use), threads (of one operation),
+      processor, instruction_sets, cores (that this process may use), threads (of one operation),
       memory_gb, system, python, tensorflow, numpy, compiler, device.
     """
     info = _read('/proc/cpuinfo')

@@ -5,30 +5,31 @@ import multiprocessing
 import os
 import statistics
 import time
-import typing
+from typing import Any, Callable, Dict, List, NamedTuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
+from edvr.config import RuntimeConfig
 from edvr.devices import DEVICES, device_of, host_memory
 from edvr.ops import native_library, native_ops
 
 TRAINING_FACTOR = 3   # forward, gradient to the inputs, gradient to the weights: each as much work as the first
+Result = Dict[str, Any]
+Results = List[Result]
 PEAK_SIZE = 2048   # side of the square matrices whose product shows the peak
 BLAS_VARIABLES = ('OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'OMP_NUM_THREADS')
 
 
-def median_seconds(call, seconds, repeats, warm_up=2):
-    """Median time of one call.
+def median_seconds(call: Callable[[], Any], seconds: float, repeats: int, warm_up: int = 2) -> float:
+    """Returns the median time of one call, in seconds.
 
     Args:
       call: function without arguments.
-      seconds: float, time to spend, shared among the repeats; each makes at least one call.
-      repeats: int, how many times are measured and their median taken.
-      warm_up: int, calls before.
-    Returns:
-      float, seconds.
+      seconds: time to spend, shared among the repeats; each makes at least one call.
+      repeats: number of times that are measured.
+      warm_up: calls before.
     """
     for _ in range(warm_up):
         call()
@@ -42,24 +43,22 @@ def median_seconds(call, seconds, repeats, warm_up=2):
     return statistics.median(times)
 
 
-class Peak(typing.NamedTuple):
+class Peak(NamedTuple):
     """The fastest float32 matrix product of this machine with the threads of a run.
 
-    gflops: float, GFLOP/s. library: str, its name.
+    Attributes:
+      gflops: GFLOP/s.
+      library: its name.
     """
     gflops: float
     library: str
 
 
-def matmul_peak(runtime):
-    """The fastest of TensorFlow's matrix product, that of NumPy's BLAS and the compiled convolution's own.
+def matmul_peak(runtime: RuntimeConfig) -> Peak:
+    """Measures the fastest of TensorFlow's matrix product, that of NumPy's BLAS and the compiled convolution's own.
 
     No single one is a yardstick: TensorFlow's product reaches 70 to 100 % of the best, depending on its build.
-
-    Args:
-      runtime: RuntimeConfig; device and threads. On another device than the CPU only TensorFlow's product counts.
-    Returns:
-      Peak.
+    On a device other than the host only TensorFlow's product counts.
     """
     config, products = device_of(runtime).session_config(), [('TensorFlow', _tensorflow_product)]
     if DEVICES[runtime.device].ON_HOST:
@@ -76,7 +75,7 @@ def _tensorflow_product(config):
 
 
 def _native_product(config):
-    """A 1x1 convolution of the shape that the network's have: many pixels, few channels."""
+    """Measures a 1x1 convolution of the shape that the network's have: many pixels, few channels."""
     side, channels = PEAK_SIZE // 16, PEAK_SIZE // 8
     with tf.Graph().as_default():
         x = tf.Variable(np.ones([1, side, side, channels], np.float32))
@@ -105,13 +104,15 @@ def _best_gflops(call, macs):
     return 2e-9 * macs / min(times)
 
 
-def rates(seconds, flops, peak):
-    """The rates that follow from time and work.
+def rates(seconds: float, flops: float, peak: Peak) -> Result:
+    """Returns the rates that follow from time and work.
 
     Args:
-      seconds: float. flops: number of additions and multiplications. peak: Peak.
+      seconds: the time.
+      flops: number of additions and multiplications.
+      peak: of this machine.
     Returns:
-      dict: ms, gflops, matmul_peak_gflops, matmul_peak_of (the library), share_of_peak, bound_ms (the time at the
+      ms, gflops, matmul_peak_gflops, matmul_peak_of (the library), share_of_peak, bound_ms (the time at the
       peak).
     """
     gflops = flops / seconds / 1e9
@@ -119,12 +120,12 @@ def rates(seconds, flops, peak):
                 share_of_peak=gflops / peak.gflops, bound_ms=flops / peak.gflops / 1e6)
 
 
-def in_child(function, *arguments, threads=0):
+def in_child(function: Callable[..., Result], *arguments: Any, threads: int = 0) -> Result:
     """Runs `function(*arguments)` in a new process, to measure the peak memory of this call alone.
 
     Args:
       function: of a module's top level; it returns a dict.
-      threads: int, those of NumPy's BLAS, which reads them when it is loaded; 0 for one per core.
+      threads: those of NumPy's BLAS, which reads them when it is loaded; 0 for one per core.
     Returns:
       That dict with 'peak_rss_mb' of the process.
     Raises:

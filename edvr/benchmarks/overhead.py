@@ -13,8 +13,9 @@ import time
 import tensorflow.compat.v1 as tf
 
 from edvr.benchmarks import measure
+from edvr.benchmarks.measure import Result
 from edvr.benchmarks.step import train_op
-from edvr.config import TrainingConfig
+from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.data.input_pipeline import train_dataset
 from edvr.devices import device_of
 from edvr.tensorboard.run_events import RunEvents
@@ -28,16 +29,8 @@ from edvr.training.model_fn import make_model_fn
 MIN_TURNS = 5
 
 
-def run(benchmark, model, data, runtime):
-    """Measures in a separate process.
-
-    Args:
-      benchmark: BenchmarkConfig; seconds to spend, recompute_alignment.
-      model, data, runtime: ModelConfig, DataConfig (batch_size and patch_size), RuntimeConfig.
-    Returns:
-      dict: what, implementation, shape, ms (of the whole step), bare_ms, overhead (share of bare_ms; the median over
-      turns of the two times' ratio, less 1), peak_rss_mb.
-    """
+def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Result:
+    """Measures ms (of the whole step), bare_ms, and overhead: the median over turns of the two times' ratio, less 1."""
     return measure.in_child(_measure, benchmark, model, data, runtime)
 
 
@@ -68,7 +61,7 @@ def _seconds(call):
 
 @contextlib.contextmanager
 def _bare(model, data, device, recompute):
-    """A function that makes one update and nothing else."""
+    """Yields a function that makes one update and nothing else."""
     with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
         step = train_op(model, device.ops(), data.batch_size, data.patch_size, recompute)
         session.run(tf.global_variables_initializer())
@@ -77,7 +70,7 @@ def _bare(model, data, device, recompute):
 
 @contextlib.contextmanager
 def _whole(model, data, device, recompute):
-    """A function that makes one update as training does, with all its parts."""
+    """Yields a function that makes one update as training does, with all its parts."""
     training = TrainingConfig(ema_decay=.999, clip_norm=1e6, log_every=1, summary_every=1,
                               recompute_alignment=recompute)
     control, batch = Control(), data.batch_size

@@ -48,7 +48,7 @@ def make(folder: str) -> typing.List[str]:
 
 
 def _read(path):
-    """The content of a result file; the time of a step and of a frame have the same key."""
+    """Reads a result file; the time of a step and of a frame have the same key."""
     if not files.is_utf8(os.path.basename(path)):
         raise UserError('the name of %r is not valid UTF-8, so the page cannot hold it: rename it' % path)
     try:
@@ -87,7 +87,7 @@ def _page(runs, plots):
 
 
 def _peaks(rows):
-    """The range of the peaks of each library, as lines; none where nothing is compared with a peak."""
+    """Returns the range of the peaks of each library, as lines; none where nothing is compared with a peak."""
     peaks = {}
     for row in rows:
         if 'matmul_peak_of' in row:

@@ -1,5 +1,6 @@
 """Results of benchmarks as text."""
 import os
+from typing import Any, Dict, Iterable, Iterator
 
 from data_tools.base.errors import UserError
 
@@ -12,14 +13,14 @@ COLUMNS = (('ms', '%.1f ms'), ('ms_per_frame', '%.1f ms per frame'),
 PERCENT = ('share_of_peak', 'overhead')
 
 
-def describe(result):
-    """One line of text for a result: a dict with any of the keys of COLUMNS, beside what, implementation, shape."""
+def describe(result: Dict[str, Any]) -> str:
+    """Returns a line for a result: any of the keys of COLUMNS, beside what, implementation, shape."""
     numbers = [text % (result[key] * (100 if key in PERCENT else 1)) for key, text in COLUMNS if key in result]
     head = ' '.join(str(result[key]) for key in ('what', 'implementation', 'shape') if key in result)
     return '%s: %s' % (head, ', '.join(numbers))
 
 
-def ratios(results):
+def ratios(results: Iterable[Dict[str, Any]]) -> Iterator[str]:
     """Yields a text for each result after the first of the same case: how much faster the first one is."""
     first = {}
     for result in results:
@@ -31,8 +32,8 @@ def ratios(results):
                     other['implementation'], result[key] / other[key], result['implementation'], key))
 
 
-def check_destination(path):
-    """Raises UserError where the folder of a result file does not exist or takes no files."""
+def check_destination(path: str) -> None:
+    """Raises UserError if the folder of a result file does not exist or takes no files."""
     folder = os.path.dirname(path) or '.'
     if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise UserError('--json=%s cannot be written: it must be a file in a folder that exists and takes files'

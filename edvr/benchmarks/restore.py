@@ -6,12 +6,15 @@ the fast ways may exceed the peak.
 import itertools
 import os
 import tempfile
+from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from edvr import checkpoints
 from edvr.benchmarks import measure
+from edvr.benchmarks.measure import Results
+from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
 from edvr.config.benchmark import sizes
 from edvr.devices import device_of
 from edvr.network import networks
@@ -23,18 +26,11 @@ from edvr.restore.tiling import padded_size
 _OFFSET_STDDEV = 0.02   # scale of the weights of the offset convolutions: offsets of some pixels, as after training
 
 
-def run(benchmark, model, data, runtime):
-    """Measures each implementation, with and without kept features, each in a separate process.
+def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Results:
+    """Measures each implementation on noise in memory.
 
-    Args:
-      benchmark: BenchmarkConfig; frame_size, implementations, seconds, repeats.
-      model: ModelConfig.
-      data: not used: the frames are noise in memory.
-      runtime: RuntimeConfig; device, threads, and kernels if benchmark.compare is empty.
-    Returns:
-      list of dicts: what, implementation, shape, ms_per_frame, ms_per_frame_cached, gflops, matmul_peak_gflops,
-      share_of_peak, peak_rss_mb (the three of windows without kept features), gflops_cached, share_of_peak_cached,
-      peak_rss_mb_cached. Handing the frame out as float32 on the host is part of the time; files are not.
+    The numbers with kept features have `_cached` in their names. Handing the frame out as float32 on the host is part
+    of the time; files are not.
     """
     results = []
     for implementation in benchmark.compare or (runtime.kernels,):
@@ -44,7 +40,7 @@ def run(benchmark, model, data, runtime):
 
 
 def _ways(impl):
-    """How convolutions can be computed here: of each, the options of Restorer."""
+    """Returns the ways in which convolutions can be computed here: the options of Restorer for each."""
     ways = [{}]
     if impl == 'native':
         ways.append(dict(exact=True))
@@ -81,17 +77,17 @@ def _measure(benchmark, model, runtime, impl, compute, cached):
                 ms_per_frame=rates.pop('ms'))
 
 
-def shape(model, height, width):
-    """The text for a window of frames of this size, and the network."""
+def shape(model: ModelConfig, height: int, width: int) -> str:
+    """Returns the text for a window of frames of this size, and the network."""
     return 'lq [%d, %d, %d, 3], C=%d, G=%d' % (model.num_frames, height, width, model.channels, model.deform_groups)
 
 
-def untrained_restorer(model, runtime, impl, **options):
-    """A Restorer of an untrained network with offsets that vary.
+def untrained_restorer(model: ModelConfig, runtime: RuntimeConfig, impl: str, **options: Any) -> Restorer:
+    """Returns a Restorer of an untrained network with offsets that vary.
 
     Args:
-      model: ModelConfig.
-      runtime: RuntimeConfig; device and threads.
+      model: the network.
+      runtime: its device and threads.
       impl: 'native', 'tf' or 'npu'.
       **options: other arguments of Restorer.
     """

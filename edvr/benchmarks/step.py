@@ -3,34 +3,29 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from edvr.benchmarks import measure
+from edvr.benchmarks.measure import Results
+from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
 from edvr.devices import device_of
 from edvr.network import losses, networks
+from edvr.ops.base import Ops
 
 
-def run(benchmark, model, data, runtime):
-    """Measures each implementation in a separate process.
-
-    Args:
-      benchmark: BenchmarkConfig; implementations, seconds, repeats, recompute_alignment.
-      model: ModelConfig.
-      data: DataConfig; batch_size and patch_size, of samples that lie in memory.
-      runtime: RuntimeConfig; device, threads, and kernels if benchmark.compare is empty.
-    Returns:
-      list of dicts: what, implementation, shape, ms, samples_per_s, those of `measure.rates`, peak_rss_mb.
-    """
+def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Results:
+    """Measures each implementation, with samples that lie in memory."""
     return [measure.in_child(_measure, benchmark, model, data, runtime, implementation,
                              threads=runtime.intra_op_threads)
             for implementation in benchmark.compare or (runtime.kernels,)]
 
 
-def train_op(model, ops, batch_size, patch_size, recompute_alignment=False):
-    """A training step on random samples that lie in memory, in the default graph.
+def train_op(model: ModelConfig, ops: Ops, batch_size: int, patch_size: int,
+             recompute_alignment: bool = False) -> tf.Tensor:
+    """Builds a training step on random samples that lie in memory, in the default graph.
 
     Args:
-      model: ModelConfig.
+      model: the network.
       ops: the operations of the network.
-      batch_size, patch_size: ints.
-      recompute_alignment: bool, `recompute` of `Network.restore`.
+      batch_size, patch_size: of the samples.
+      recompute_alignment: `recompute` of `Network.restore`.
     Returns:
       A tensor whose evaluation makes one update: the loss, float32 [].
     """

@@ -6,23 +6,19 @@ import time
 import numpy as np
 
 from edvr.benchmarks import measure
+from edvr.benchmarks.measure import Results
 from edvr.benchmarks.restore import shape, untrained_restorer
+from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
 from edvr.devices import device_of
 
 _SMALL = 64   # pixels a side of the frame that is restored before measuring
 
 
-def run(benchmark, model, data, runtime):
-    """Measures one frame of each size, window by window, in a separate process.
+def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Results:
+    """Measures one frame of noise of each size in `benchmark.tiled`, window by window.
 
-    Args:
-      benchmark: BenchmarkConfig; tiled, implementations.
-      model: ModelConfig.
-      data: not used: the frames are noise in memory.
-      runtime: RuntimeConfig; device, threads, and kernels if benchmark.compare is empty.
-    Returns:
-      list of dicts: what, implementation, shape, tiles (text), ms_per_frame, cpu_s_per_megapixel (CPU seconds of
-      all threads for 10^6 LQ pixels), peak_rss_mb.
+    `cpu_s_per_megapixel` is CPU seconds of all threads for 10^6 LQ pixels.
+
     Raises:
       UserError: the device is not the CPU, or the memory is too small.
     """
