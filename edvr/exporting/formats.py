@@ -9,7 +9,7 @@ from data_tools.base.errors import UserError
 from edvr.config.export import OPEN
 from edvr.exporting import ascend, description, loading
 from edvr.exporting.graphs import Graph, no_deprecations
-from edvr.exporting.loading import FrozenGraph, FrozenParts, WindowGraph
+from edvr.exporting.loading import FrozenGraph, FrozenParts, WindowRunner
 from edvr.network import networks
 from edvr.ops.onnx import IR_VERSION, OPSET, OnnxOps
 
@@ -101,7 +101,7 @@ def _model_proto(onnx, weights, graph):
 FORMATS = dict(frozen=Frozen(), saved_model=SavedModel(), onnx=Onnx())   # the names of config.export.FORMATS
 
 
-class OnnxGraph(WindowGraph):
+class OnnxGraph(WindowRunner):
     """An ONNX file in onnxruntime on the CPU."""
 
     def __init__(self, path: str, graph: Graph) -> None:

@@ -25,13 +25,74 @@ def load(path: str, session_config: typing.Optional[tf.ConfigProto] = None,
     return (FrozenParts if description.find(str(path)).kinds == PARTS else FrozenGraph)(path, session_config, device)
 
 
-class GraphSession:
+class WindowRunner:
+    """Base of what restores windows with exported graphs: cuts them to the batch size and converts values.
+
+    Attributes:
+      path: of the export.
+      config: of the network (num_frames, scale, size_multiple, ...).
+      interface: fixed sizes, types.
+    """
+    path: str
+    config: ModelConfig
+    interface: InterfaceConfig
+
+    def feeds(self, windows: np.ndarray) -> typing.Iterator[Feed]:
+        """Yields the input of each run for uint8 [N, T, H, W, 3]; a fixed batch is filled with its last window."""
+        fixed = self.interface.batch_size
+        step = len(windows) if fixed == OPEN else fixed
+        for start in range(0, len(windows), step):
+            batch = windows[start:start + step]
+            batch = np.concatenate([batch] + [batch[-1:]] * (step - len(batch)))
+            given = _as_input(batch, self.interface)
+            yield {INPUT: given.reshape((-1,) + given.shape[2:]) if self.interface.input_rank == 4 else given}
+
+    def run(self, windows: np.ndarray) -> np.ndarray:
+        """Restores windows; a graph with a fixed batch size runs several times.
+
+        Args:
+          windows: uint8 [N, T, H, W, 3], RGB; N >= 1.
+        Returns:
+          float32 [N, sH, sW, 3]: not clipped from a float graph, multiples of 1/255 from a uint8 graph.
+        Raises:
+          UserError: the graph was exported for another size.
+        """
+        windows = np.asarray(windows)
+        if windows.dtype != np.uint8 or windows.ndim != 5 or windows.shape[4] != 3:
+            raise ValueError('windows are %s %s; they must be uint8 [N, T, H, W, 3]' % (windows.dtype, windows.shape))
+        if windows.shape[1] != self.config.num_frames:
+            raise UserError('a window of %d frames, but %s takes %d'
+                            % (windows.shape[1], self.path, self.config.num_frames))
+        self._check_size(*windows.shape[2:4])
+        return np.concatenate([self._restored(feed) for feed in self.feeds(windows)])[:len(windows)]
+
+    def _restored(self, feed):
+        """The restored frames as float32 in 0..1."""
+        sr = self._run(feed)
+        return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
+
+    def _run(self, feed: Feed) -> np.ndarray:
+        """Returns the restored frames of one run in the type of the graph."""
+        raise NotImplementedError
+
+    def _check_size(self, height, width):
+        """Raises UserError if the graph was exported for another size of frames."""
+        fixed = (self.interface.height, self.interface.width)
+        if any(want not in (OPEN, size) for want, size in zip(fixed, (height, width))):
+            raise UserError('frames of %dx%d (height x width), but %s was exported for %s: export with --height and '
+                            '--width of the frames, or with -1 for any size' % (
+                                height, width, self.path, 'x'.join('any' if size == OPEN else str(size)
+                                                                   for size in fixed)))
+        multiple = self.config.size_multiple
+        if height % multiple or width % multiple:
+            raise UserError('frames of %dx%d (height x width), but %s takes multiples of %d'
+                            % (height, width, self.path, multiple))
+
+
+class GraphSession(WindowRunner):
     """An export in its session; a `with` block closes the session.
 
     Attributes:
-      path: str.
-      config: ModelConfig (num_frames, scale, size_multiple, ...).
-      interface: InterfaceConfig: fixed sizes, types.
       content: dict, the whole description of the export.
     """
 
@@ -73,6 +134,9 @@ class GraphSession:
         return self._session.run(['%s/%s:0' % (graph.NAME, end.name) for end in graph.outputs],
                                  {'%s/%s:0' % (graph.NAME, name): value for name, value in feed.items()})
 
+    def _run(self, feed):
+        return self._compute(self._graphs[-1], feed)[0]
+
     def close(self) -> None:
         """Frees the session."""
         self._session.close()
@@ -84,54 +148,8 @@ class GraphSession:
         self.close()
 
 
-class WindowGraph:
-    """Base of what runs windows through one graph: cuts them to the batch size and converts values.
-
-    Attributes:
-      path, config, interface: see `GraphSession`.
-    """
-    path: str
-    config: ModelConfig
-    interface: InterfaceConfig
-
-    def feeds(self, windows: np.ndarray) -> typing.Iterator[Feed]:
-        """Yields the input of each run for uint8 [N, T, H, W, 3]; a fixed batch is filled with its last window."""
-        fixed = self.interface.batch_size
-        step = len(windows) if fixed == OPEN else fixed
-        for start in range(0, len(windows), step):
-            batch = windows[start:start + step]
-            batch = np.concatenate([batch] + [batch[-1:]] * (step - len(batch)))
-            given = _as_input(batch, self.interface)
-            yield {INPUT: given.reshape((-1,) + given.shape[2:]) if self.interface.input_rank == 4 else given}
-
-    def run(self, windows: np.ndarray) -> np.ndarray:
-        """Restores windows; a graph with a fixed batch size runs several times.
-
-        Args:
-          windows: uint8 [N, T, H, W, 3], RGB; N >= 1.
-        Returns:
-          float32 [N, sH, sW, 3]: not clipped from a float graph, multiples of 1/255 from a uint8 graph.
-        Raises:
-          UserError: the graph was exported for another size.
-        """
-        windows = np.asarray(windows)
-        if windows.dtype != np.uint8 or windows.ndim != 5 or windows.shape[4] != 3:
-            raise ValueError('windows are %s %s; they must be uint8 [N, T, H, W, 3]' % (windows.dtype, windows.shape))
-        if windows.shape[1] != self.config.num_frames:
-            raise UserError('a window of %d frames, but %s takes %d'
-                            % (windows.shape[1], self.path, self.config.num_frames))
-        check_size(self.path, self.config, self.interface, *windows.shape[2:4])
-        return np.concatenate([_as_float(self._run(feed)) for feed in self.feeds(windows)])[:len(windows)]
-
-    def _run(self, feed: Feed) -> np.ndarray:
-        raise NotImplementedError
-
-
-class FrozenGraph(WindowGraph, GraphSession):
+class FrozenGraph(GraphSession):
     """A whole graph in its session."""
-
-    def _run(self, feed):
-        return self._compute(self._graphs[0], feed)[0]
 
 
 class FrozenParts(GraphSession):
@@ -147,7 +165,7 @@ class FrozenParts(GraphSession):
         Raises:
           UserError: the graphs were exported for another size.
         """
-        check_size(self.path, self.config, self.interface, *frame.shape[:2])
+        self._check_size(*frame.shape[:2])
         return tuple(self._compute(self._graphs[0], {INPUT: _as_input(frame[None], self.interface)}))
 
     def restore(self, features: typing.Sequence[typing.Sequence[np.ndarray]], centre: np.ndarray) -> np.ndarray:
@@ -159,7 +177,7 @@ class FrozenParts(GraphSession):
         Returns:
           float32 [sH, sW, 3]: not clipped from float graphs, multiples of 1/255 from uint8 graphs.
         """
-        return _as_float(self._compute(self._graphs[1], self._feed(features, centre))[0][0])
+        return self._restored(self._feed(features, centre))[0]
 
     def _feed(self, features, centre):
         levels = {in_window(level, index): value for index, pyramid in enumerate(features)
@@ -171,29 +189,7 @@ class FrozenParts(GraphSession):
         for window in windows:
             yield self._feed([self.features(frame) for frame in window], window[len(window) // 2])
 
-    def run(self, windows: np.ndarray) -> np.ndarray:
-        """Restores windows without keeping features between them: uint8 [N, T, H, W, 3] -> float32 [N, sH, sW, 3]."""
-        return np.stack([self.restore([self.features(frame) for frame in window], window[len(window) // 2])
-                         for window in windows])
-
-
-def check_size(path: str, model: ModelConfig, interface: InterfaceConfig, height: int, width: int) -> None:
-    """Raises UserError if a graph was exported for another size of frames; height, width: pixels."""
-    fixed = (interface.height, interface.width)
-    if any(want not in (OPEN, size) for want, size in zip(fixed, (height, width))):
-        raise UserError('frames of %dx%d (height x width), but %s was exported for %s: export with --height and '
-                        '--width of the frames, or with -1 for any size'
-                        % (height, width, path, 'x'.join('any' if size == OPEN else str(size) for size in fixed)))
-    if height % model.size_multiple or width % model.size_multiple:
-        raise UserError('frames of %dx%d (height x width), but %s takes multiples of %d'
-                        % (height, width, path, model.size_multiple))
-
 
 def _as_input(frames, interface):
     """Converts uint8 to the type of the graph's input."""
     return frames.astype(np.float32) / np.float32(255) if interface.input_dtype == 'float32' else frames
-
-
-def _as_float(sr):
-    """Converts the output of a graph, uint8 in 0..255 or float32 in 0..1, to float32 in 0..1."""
-    return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
