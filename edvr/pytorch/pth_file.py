@@ -1,13 +1,14 @@
 """Reads .pth files without running code in them: they are pickles, which may name any function to call."""
 import inspect
+from typing import Any
 
 from data_tools.base.errors import UserError
 
 MIN_TORCH = '1.13'   # the first release whose torch.load can be restricted to tensors
 
 
-def load(path):
-    """torch.load(path) with nothing but tensors allowed; arrays are NumPy's.
+def load(path: str) -> Any:
+    """Reads a file with torch.load, which may contain nothing but tensors; they become NumPy arrays.
 
     Raises:
       UserError: PyTorch is missing or too old, or the file is not such a checkpoint. No code in the file is run.
@@ -34,7 +35,8 @@ def _arrays(value):
     return value.detach().cpu().numpy() if hasattr(value, 'detach') else value
 
 
-def import_torch():
+def import_torch() -> Any:
+    """Returns the module torch. Raises UserError if it is not installed."""
     try:
         import torch
     except ImportError:

@@ -4,26 +4,32 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
+from edvr.config import ModelConfig
 from edvr.network import networks
 from edvr.ops.stock import StockOps
 from edvr.pytorch import pth_file
+from edvr.pytorch.state_dict import Arrays
 
 EXACT = 1e-4   # the largest allowed difference; float32 sums are in another order
 
 
-def restore_frame(prefix, config, window):
-    """The network's output, float32 [s*H, s*W, 3], for one window, uint8 [T, H, W, 3], from a checkpoint."""
+def restore_frame(prefix: str, config: ModelConfig, window: np.ndarray) -> np.ndarray:
+    """Restores one window, uint8 [T, H, W, 3], with a checkpoint: float32 [s*H, s*W, 3]."""
     with tf.Graph().as_default(), tf.Session() as session:
         sr = networks.build(config).restore(StockOps(), tf.constant(window[np.newaxis])).sr
         tf.train.Saver(checkpoints.restore_map(prefix, tf.trainable_variables())).restore(session, prefix)
         return session.run(sr)[0]
 
 
-def verify(prefix, state, config):
+def verify(prefix: str, state: Arrays, config: ModelConfig) -> str:
     """Compares a small forward pass with that of the reference implementation; returns the line to print.
 
+    Args:
+      prefix: of the imported checkpoint.
+      state: its weights by the reference implementation's names.
+      config: of its network.
     Raises:
-      UserError: they differ.
+      UserError: the results differ by EXACT or more.
     """
     torch = pth_file.import_torch()
     try:

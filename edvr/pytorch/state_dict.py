@@ -1,13 +1,14 @@
 """PyTorch checkpoints of EDVR and the variables of this project: names, layouts, and the architecture.
 
 Both sides are dicts of NumPy arrays: `state` has the public key names (pcd_align.dcn_pack.l1.weight), `weights` the
-variable names below `edvr/` (pcd_align/dcn_pack/l1/weight). Three families of keys are read: today's reference
+variable names under `edvr/` (pcd_align/dcn_pack/l1/weight). Three families of keys are read: today's reference
 implementation's, the authors' first release's, and mmediting's (`generator.`); the first is written.
 
 What changes besides names: convolutions go from [out, in, kh, kw] to [kh, kw, in, out]; offset convolutions from
 (dy, dx) pairs to all dx, all dy; convolutions in front of a pixel shuffle from (c, dy, dx) to (dy, dx, c).
 """
 import re
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -53,15 +54,15 @@ _RENAMES = [(re.compile(pattern), replacement) for pattern, replacement in [
 ]]
 _IGNORED = re.compile(r'^(step_counter|.*\.num_batches_tracked)$')   # the step counter of mmediting
 
+Arrays = Dict[str, np.ndarray]   # names -> values
 
-def state_of(checkpoint, source):
-    """The arrays of a loaded PyTorch checkpoint under the reference implementation's names.
+
+def state_of(checkpoint: Any, source: str) -> Arrays:
+    """Returns the float32 arrays of a loaded PyTorch checkpoint by the reference implementation's names.
 
     Args:
       checkpoint: the result of torch.load: the state itself, or a dict with it under params_ema, params or state_dict.
-      source: str, the file's name for errors.
-    Returns:
-      dict, name -> float32 array.
+      source: the file's name for errors.
     Raises:
       UserError: it holds no state, or two keys mean the same.
     """
@@ -84,8 +85,8 @@ def state_of(checkpoint, source):
     return state
 
 
-def rename(key):
-    """The reference implementation's name for a key of any of the families."""
+def rename(key: str) -> str:
+    """Returns the reference implementation's name for a key of any of the families."""
     for prefix in sorted(PREFIXES, key=len, reverse=True):
         if key.startswith(prefix):
             key = key[len(prefix):]
@@ -95,11 +96,11 @@ def rename(key):
     return key
 
 
-def infer_config(state, source):
-    """The ModelConfig that `state` belongs to, from names and shapes alone.
+def infer_config(state: Arrays, source: str) -> ModelConfig:
+    """Returns the ModelConfig that `state` belongs to, from names and shapes alone.
 
     Raises:
-      UserError: naming the key that is missing or whose shape fits no EDVR.
+      UserError: a key is missing or its shape fits no EDVR; the text names it and the file `source`.
     """
     def shape(name):
         if name not in state:
@@ -126,16 +127,16 @@ def infer_config(state, source):
         raise UserError('%s: the shapes of its weights describe no EDVR: %s' % (source, error)) from None
 
 
-def variable_shapes(config):
+def variable_shapes(config: ModelConfig) -> Dict[str, Tuple[int, ...]]:
     """Returns the shapes (tuples) of the network's variables by their names, without the scope `edvr/`."""
     return {name[len(SCOPE) + 1:]: shape for name, shape in networks.variable_shapes(config).items()}
 
 
-def to_weights(state, config, source):
-    """The project's weights from the reference's.
+def to_weights(state: Arrays, config: ModelConfig, source: str) -> Arrays:
+    """Converts the reference's weights to the project's.
 
     Raises:
-      UserError: naming every missing, unknown or differently shaped key.
+      UserError: a key is missing, unknown or of another shape; the text names all such and the file `source`.
     """
     wanted = variable_shapes(config)
     names = {name.replace('/', '.') for name in wanted}
@@ -155,13 +156,14 @@ def to_weights(state, config, source):
     return weights
 
 
-def to_state(weights, config):
-    """The reference's weights from the project's: the inverse of `to_weights`, bit for bit."""
+def to_state(weights: Arrays, config: ModelConfig) -> Arrays:
+    """Converts the project's weights to the reference's: the inverse of `to_weights`, bit for bit."""
     return {key.replace('/', '.'): _to_torch(_permute(key, value, config, inverse=True))
             for key, value in weights.items()}
 
 
-def torch_shape(shape):
+def torch_shape(shape: Tuple[int, ...]) -> Tuple[int, ...]:
+    """Returns the shape in PyTorch of a weight or bias of the given shape."""
     return tuple(shape[index] for index in (3, 2, 0, 1)) if len(shape) == 4 else tuple(shape)
 
 
@@ -181,8 +183,8 @@ def _permute(key, value, config, inverse):
     return value[..., np.argsort(order) if inverse else order]
 
 
-def channel_order(key, config):
-    """The index of each output channel of a layer in PyTorch's order (int array), or None if the orders are equal."""
+def channel_order(key: str, config: ModelConfig) -> Optional[np.ndarray]:
+    """Returns the index of each output channel of a layer in PyTorch's order, int array; None for equal orders."""
     layer = key.rsplit('/', 1)[0]
     if layer.endswith('/conv_offset'):
         pairs = np.arange(2 * POINTS * config.deform_groups).reshape(-1, 2)   # a (dy, dx) per group and point
@@ -194,5 +196,6 @@ def channel_order(key, config):
     return None
 
 
-def describe(config):
+def describe(config: ModelConfig) -> str:
+    """Returns the fields of a configuration as text."""
     return ', '.join('%s=%s' % item for item in sorted(config.to_dict().items()))

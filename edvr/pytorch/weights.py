@@ -1,5 +1,6 @@
 """Converts checkpoints of this project from and to PyTorch files, for edvr.import_weights and edvr.export_weights."""
 import os
+from typing import Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -7,19 +8,22 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from data_tools.base.files import atomic_path
 from edvr import checkpoints
+from edvr.config import ModelConfig
 from edvr.network import networks
 from edvr.network.base import SCOPE
 from edvr.ops.stock import StockOps
 from edvr.pytorch import pth_file, state_dict
+from edvr.pytorch.state_dict import Arrays
 
 
-def import_weights(source, output_dir):
+def import_weights(source: str, output_dir: str) -> Tuple[str, ModelConfig, Arrays]:
     """Converts a PyTorch checkpoint of EDVR to a model directory.
 
     Args:
-      source: str, the .pth file. output_dir: str, the directory to make.
+      source: the .pth file.
+      output_dir: the directory to make.
     Returns:
-      (str, the new checkpoint's prefix; ModelConfig; dict, the reference implementation's names -> float32 arrays).
+      (the new checkpoint's prefix; ModelConfig; float32 arrays by the reference implementation's names).
     Raises:
       UserError: no such file, no weights of an EDVR in it, values that are not finite, or a directory that has a
         checkpoint already.
@@ -30,14 +34,15 @@ def import_weights(source, output_dir):
     return save(state_dict.to_weights(state, config, source), config, output_dir), config, state
 
 
-def export_weights(checkpoint, output, use_ema=True):
+def export_weights(checkpoint: str, output: str, use_ema: bool = True) -> Tuple[ModelConfig, int]:
     """Converts a checkpoint to a PyTorch file that BasicSR's EDVR loads.
 
     Args:
-      checkpoint: str, model directory or prefix. output: str, the .pth file to write.
-      use_ema: whether to take moving averages where the checkpoint has them.
+      checkpoint: model directory or prefix.
+      output: the .pth file to write.
+      use_ema: whether to take moving averages if the checkpoint has them.
     Returns:
-      (ModelConfig, int: number of tensors).
+      (ModelConfig, number of tensors).
     Raises:
       UserError: PyTorch is missing, no such checkpoint, a damaged one, or the file cannot be written.
     """
@@ -49,15 +54,13 @@ def export_weights(checkpoint, output, use_ema=True):
     return config, len(state)
 
 
-def save(weights, config, output_dir):
-    """Writes `<output_dir>/model.ckpt-0` and model.json.
+def save(weights: Arrays, config: ModelConfig, output_dir: str) -> str:
+    """Writes `<output_dir>/model.ckpt-0` and model.json; returns the checkpoint's prefix.
 
     Args:
-      weights: dict, names below `edvr/` -> float32 arrays.
-      config: ModelConfig.
-      output_dir: str, made if it does not exist.
-    Returns:
-      str, the checkpoint's prefix.
+      weights: float32 arrays by names under the scope `edvr/`.
+      config: of the network.
+      output_dir: is made if it does not exist.
     Raises:
       UserError: the directory has a checkpoint already, cannot be written, or has a name that TensorFlow cannot read.
     """
@@ -80,8 +83,8 @@ def save(weights, config, output_dir):
         raise UserError('%s: cannot be written: %s' % (output_dir, error.strerror or error)) from None
 
 
-def load(path, use_ema=True):
-    """Weights of a checkpoint: (dict of names below `edvr/` -> float32 arrays, ModelConfig).
+def load(path: str, use_ema: bool = True) -> Tuple[Arrays, ModelConfig]:
+    """Returns the weights of a checkpoint, float32 arrays by names under the scope `edvr/`, and its ModelConfig.
 
     Raises:
       UserError: there is no such checkpoint, it is damaged, or it lacks a weight of its network.
@@ -97,8 +100,8 @@ def load(path, use_ema=True):
                 for name, variable in names.items()}, config
 
 
-def check_finite(state, source):
-    """Raises UserError naming the first weight that contains NaN or infinity; state: dict, names -> arrays."""
+def check_finite(state: Arrays, source: str) -> None:
+    """Raises UserError, which names the weight and the file `source`, if a weight contains NaN or infinity."""
     for name, value in sorted(state.items()):
         if not np.isfinite(value).all():
             raise UserError('%s: %s has values that are not finite (NaN or infinity); export the weights of an earlier '
