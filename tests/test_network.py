@@ -1,4 +1,6 @@
 """The network, stage by stage and whole, against plain NumPy with random weights; sizes, layouts and limits."""
+import zlib
+
 import numpy as np
 import numpy_edvr
 import pytest
@@ -258,6 +260,30 @@ def test_recomputing_keeps_nothing_of_the_alignment():
         for operation in forward:
             readers = [reader.name for reader in operation.outputs[0].consumers()]
             assert not [name for name in readers if name.startswith('gradients/')], operation.name
+
+
+@pytest.mark.parametrize('before', [0, 3])
+def test_initial_values_follow_from_the_seed_and_the_name(before):
+    """Not from the operations built before, nor from the TensorFlow: the checksum is the same everywhere."""
+    config = ModelConfig(**dict(TINY, with_tsa=True))
+    values = {}
+    for seed in (10, 11):
+        with tf.Graph().as_default(), unoptimized_session() as session:
+            tf.set_random_seed(seed)
+            for _ in range(before):
+                tf.random.uniform([2])
+            networks.build(config).restore(OPS, tf.zeros([1, config.num_frames, 8, 8, 3], tf.uint8))
+            session.run(tf.global_variables_initializer())
+            variables = tf.global_variables()
+            values[seed] = dict(zip([variable.op.name for variable in variables], session.run(variables)))
+    first = values[10]['edvr/conv_first/weight']
+    drawn = np.random.RandomState([10, zlib.crc32(b'edvr/conv_first/weight')]).uniform(-1, 1, (3, 3, 3, 8)) / 27 ** .5
+    np.testing.assert_array_equal(first, drawn.astype(np.float32))
+    assert (first != values[11]['edvr/conv_first/weight']).any()
+    conv_hr = values[10]['edvr/conv_hr/weight']
+    assert (conv_hr.ravel()[:first.size] != first.ravel()).all()
+    everything = b''.join(values[10][name].tobytes() for name in sorted(values[10]))
+    assert zlib.crc32(everything) == 1149403453
 
 
 def test_starts_as_the_reference_does():

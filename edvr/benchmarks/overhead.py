@@ -63,6 +63,7 @@ def _seconds(call):
 def _bare(model, data, device, recompute):
     """Yields a function that makes one update and nothing else."""
     with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
+        tf.set_random_seed(0)
         step = train_op(model, device.ops(), data.batch_size, data.patch_size, recompute)
         session.run(tf.global_variables_initializer())
         yield session.make_callable(step)

@@ -102,6 +102,7 @@ def _random_checkpoint(folder, model):
     rng, side = np.random.RandomState(0), model.size_multiple
     checkpoints.save_model_config(folder, model)
     with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={'GPU': 0})) as session:
+        tf.set_random_seed(0)
         networks.build(model).restore(StockOps(), tf.zeros([1, model.num_frames, side, side, 3]))
         session.run(tf.global_variables_initializer())
         offsets = [variable for variable in tf.global_variables() if 'conv_offset' in variable.op.name]

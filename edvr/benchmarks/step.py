@@ -46,6 +46,7 @@ def _measure(benchmark, model, data, runtime, implementation):
     batch, patch = data.batch_size, data.patch_size
     peak = measure.matmul_peak(runtime)
     with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
+        tf.set_random_seed(0)
         step = train_op(model, device.ops(), batch, patch, benchmark.recompute_alignment)
         session.run(tf.global_variables_initializer())
         seconds = measure.median_seconds(session.make_callable(step), benchmark.seconds, benchmark.repeats)

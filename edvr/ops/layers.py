@@ -1,7 +1,9 @@
 """Layers in stock TensorFlow operations, for every device. NHWC; letters as in `base`."""
 import math
 import typing
+import zlib
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from edvr.ops.base import SLOPES
@@ -18,22 +20,48 @@ def shape_of(x: tf.Tensor) -> typing.List[typing.Any]:
     return sizes
 
 
-def variable(name: str, shape: typing.Sequence[int], initializer: typing.Callable) -> tf.Variable:
-    """Returns a float32 variable of the current scope; existing ones are shared."""
-    return tf.get_variable(name, shape, tf.float32, initializer)
+def uniform(random: np.random.RandomState, shape: typing.Sequence[int], fan_in: int) -> np.ndarray:
+    """Returns U(+-1/sqrt(fan_in)): the reference's initial values of plain convolutions, of weight and bias."""
+    return random.uniform(-1, 1, shape) / math.sqrt(fan_in)
 
 
-def uniform(fan_in: int) -> typing.Callable:
-    """Returns the initializer U(+-1/sqrt(fan_in)): the reference's of plain convolutions, of weight and bias."""
-    limit = 1.0 / math.sqrt(fan_in)
-    return tf.random_uniform_initializer(-limit, limit)
+def scaled_he_normal(random: np.random.RandomState, shape: typing.Sequence[int], fan_in: int) -> np.ndarray:
+    """Returns He normal times 0.1: residual blocks start near the identity, which keeps deep stacks stable."""
+    return random.normal(0, 0.1 * math.sqrt(2.0 / fan_in), shape)
 
 
-def scaled_he_normal(fan_in: int) -> typing.Callable:
-    """Returns the initializer He normal times 0.1: residual blocks start near the identity, which keeps deep stacks
-    stable.
+def zeros(random: np.random.RandomState, shape: typing.Sequence[int], fan_in: int) -> np.ndarray:
+    """Returns zeros."""
+    return np.zeros(shape)
+
+
+INITIAL_VALUES = {   # name, see `Ops.conv` -> functions for weight and bias
+    'uniform': (uniform, uniform), 'uniform_weight': (uniform, zeros), 'scaled_he': (scaled_he_normal, zeros),
+    'zeros': (zeros, zeros)}
+
+
+def variable(name: str, shape: typing.Sequence[int], draw: typing.Callable, fan_in: int) -> tf.Variable:
+    """Returns a float32 variable of the current scope; existing ones are shared.
+
+    Its initial value follows from the seed of the graph and its full name alone. So it is the same on every device and
+    rank and in every TensorFlow, whose own initializers depend on the operations built before. In a graph without a
+    seed, whose weights are loaded, it is zero.
+
+    Args:
+      name: of the variable in its scope.
+      shape: its shape.
+      draw: function(np.random.RandomState, shape, fan-in) -> array, such as `uniform`.
+      fan_in: products in each sum of the layer.
     """
-    return tf.random_normal_initializer(0.0, 0.1 * math.sqrt(2.0 / fan_in))
+    full_name, seed = '%s/%s' % (tf.get_variable_scope().name, name), tf.get_default_graph().seed
+
+    def initial_value(shape, dtype=tf.float32, partition_info=None):
+        if seed is None or draw is zeros:   # no large constant in the graph
+            return tf.zeros(shape, dtype)
+        random = np.random.RandomState([seed & 0xffffffff, zlib.crc32(full_name.encode())])
+        return tf.constant(draw(random, shape, fan_in), dtype)
+
+    return tf.get_variable(name, shape, tf.float32, initial_value)
 
 
 def as_float(frames: tf.Tensor) -> tf.Tensor:
@@ -75,14 +103,11 @@ def conv_variables(channels_in: int, channels_out: int, size: int = 3, init: str
     Args:
       channels_in, channels_out: C_in, C_out.
       size: of the kernel.
-      init: see `Ops.conv`; or 'uniform_weight', U(+-1/sqrt(fan-in)) and bias 0.
+      init: a name in INITIAL_VALUES.
     """
-    fan_in, zeros = size * size * channels_in, tf.zeros_initializer
-    of_weight, of_bias = {'uniform': (uniform, uniform), 'uniform_weight': (uniform, lambda _: zeros()),
-                          'scaled_he': (scaled_he_normal, lambda _: zeros()),
-                          'zeros': (lambda _: zeros(), lambda _: zeros())}[init]
-    weight = variable('weight', [size, size, channels_in, channels_out], of_weight(fan_in))
-    return weight, variable('bias', [channels_out], of_bias(fan_in))
+    fan_in, (of_weight, of_bias) = size * size * channels_in, INITIAL_VALUES[init]
+    weight = variable('weight', [size, size, channels_in, channels_out], of_weight, fan_in)
+    return weight, variable('bias', [channels_out], of_bias, fan_in)
 
 
 def upsample(x: tf.Tensor, factor: int, gain: float = 1.0) -> tf.Tensor:
