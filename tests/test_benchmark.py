@@ -96,8 +96,6 @@ def test_tiles_result():
     assert result.pop('ms_per_frame') > 0 and result.pop('cpu_s_per_megapixel') > 0
     assert result == dict(what='tiles', implementation='tf', shape='lq [5, 64, 96, 3], C=8, G=2, memory_gb=64',
                           tiles='the whole frame')
-    with pytest.raises(UserError, match='--tile=auto measures the memory of this host, not that of --device=gpu'):
-        tiles._measure(TINY, RuntimeConfig(device='gpu'), 'tf', 64, 96, 64.)
 
 
 def test_torchvision_row(monkeypatch):
