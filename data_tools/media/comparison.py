@@ -1,19 +1,21 @@
 """Comparison pictures: LQ | bicubic | restored | GT, side by side."""
+import typing
+
 import numpy as np
 from PIL import Image, ImageDraw
 
 _CAPTION_HEIGHT = 16
 
 
-def bicubic(lq, scale):
-    """Bicubic enlargement as Pillow does it: uint8 [H, W, 3] -> uint8 [s*H, s*W, 3]."""
+def bicubic(lq: np.ndarray, scale: int) -> np.ndarray:
+    """Enlarges by bicubic interpolation as Pillow does: uint8 [H, W, 3] -> uint8 [s*H, s*W, 3]."""
     if scale == 1:
         return lq
     return np.asarray(Image.fromarray(lq).resize((lq.shape[1] * scale, lq.shape[0] * scale), Image.BICUBIC))
 
 
-def side_by_side(panels):
-    """Joins images into one, each below its caption.
+def side_by_side(panels: typing.Sequence[typing.Tuple[str, np.ndarray]]) -> np.ndarray:
+    """Joins images into one, each under its caption.
 
     Args:
       panels: list of (str, uint8 [h, w, 3]); smaller images are enlarged to the last one's size, pixels kept visible.

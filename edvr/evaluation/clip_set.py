@@ -10,12 +10,13 @@ from tqdm import tqdm
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import splits
-from data_tools.media.clips import find_clips
+from data_tools.media.clips import Clip, find_clips
 from data_tools.media.comparison import bicubic, side_by_side
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import Decoder
 from data_tools.media.images import write_png
 from data_tools.media.shots import ShotRule
+from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.devices import DEVICES
 from edvr.evaluation import measure, report
 from edvr.restore import pixels
@@ -23,14 +24,12 @@ from edvr.sharing import splitting
 from edvr.tensorboard.event_writer import EventWriter
 
 
-def load(config, scale):
-    """The clips to evaluate.
+def load(config: EvaluateConfig, scale: int) -> typing.List[Clip]:
+    """Finds the clips to evaluate, with LQ and GT.
 
     Args:
-      config: EvaluateConfig.
-      scale: int, output pixels per LQ pixel.
-    Returns:
-      list of data_tools.media.clips.Clip with LQ and GT.
+      config: the data set and the choice of clips.
+      scale: output pixels per LQ pixel.
     Raises:
       UserError: no clips, or LQ and GT that do not fit together.
     """
@@ -44,7 +43,7 @@ def load(config, scale):
     return clips
 
 
-def make_folders(config):
+def make_folders(config: EvaluateConfig) -> None:
     """Makes the folders that an EvaluateConfig writes to, so that a wrong name fails before the work.
 
     Raises:
@@ -58,8 +57,9 @@ def make_folders(config):
             files.make_dir(path)
 
 
-def evaluate_and_write(workers, clips, restore_config, config):
-    """As `evaluate`, then prints the table and writes the requested files."""
+def evaluate_and_write(workers: typing.Any, clips: typing.Sequence[Clip], restore_config: RestoreConfig,
+                       config: EvaluateConfig) -> typing.List[measure.ClipResult]:
+    """Evaluates as `evaluate`, then prints the table and writes the requested files."""
     network, step = workers.network, workers.network.step or 0
     with EventWriter(config.summary_dir) as events:
         results = evaluate(workers, clips, config, events, not DEVICES[restore_config.device].ON_HOST)
@@ -70,17 +70,16 @@ def evaluate_and_write(workers, clips, restore_config, config):
     return results
 
 
-def evaluate(workers, clips, config, events, concurrent_metrics=False):
+def evaluate(workers: typing.Any, clips: typing.Sequence[Clip], config: EvaluateConfig, events: EventWriter,
+             concurrent_metrics: bool = False) -> typing.List[measure.ClipResult]:
     """Evaluates clips, printing the lines of each when it is done.
 
     Args:
       workers: sharing.workers.ThisProcess or WorkerProcesses.
-      clips: list of data_tools.media.clips.Clip with LQ and GT.
-      config: EvaluateConfig.
-      events: EventWriter, which gets the comparison pictures.
+      clips: have LQ and GT.
+      config: the frames to evaluate, and what to measure.
+      events: gets the comparison pictures.
       concurrent_metrics: see `measure.evaluate_clip`.
-    Returns:
-      list of ClipResult.
     """
     counts = [measure.num_frames(clip, config) for clip in clips]
     whole = [splitting.FrameRange(number, 0, count) for number, count in enumerate(counts)]
@@ -90,8 +89,8 @@ def evaluate(workers, clips, config, events, concurrent_metrics=False):
              for share in shares]
     results = []
     with tqdm(total=sum(counts), unit='frame', disable=None, file=sys.stderr) as bar, \
-            contextlib.closing(workers.do(_evaluate, tasks, bar)) as parts:
-        for result in _whole_clips(parts, counts, workers.network.step or 0, events):
+            contextlib.closing(workers.do(_evaluate, tasks, bar)) as found:
+        for result in _complete_clips(found, counts, workers.network.step or 0, events):
             results.append(result)
             for line in report.clip_lines(result):
                 bar.write(line)
@@ -100,17 +99,22 @@ def evaluate(workers, clips, config, events, concurrent_metrics=False):
 
 
 class _Task(typing.NamedTuple):
-    """The work of one process. parts: list of (Clip, first, end), consecutive frames."""
+    """The share of one worker.
+
+    config: EvaluateConfig.
+    concurrent_metrics: bool.
+    ranges: list of (Clip, first, end).
+    """
     config: typing.Any
     concurrent_metrics: bool
-    parts: list
+    ranges: list
 
 
 def _evaluate(restorer, task, progress):
-    """Yields (ClipResult of a part, list of (name, picture) for TensorBoard) for each part of a _Task."""
+    """Yields (ClipResult, list of (name, picture) for TensorBoard) for each range of a _Task."""
     config = task.config
     with Decoder() as lq_decoder, Decoder() as gt_decoder:
-        for clip, first, end in task.parts:
+        for clip, first, end in task.ranges:
             chosen = comparison_frames(clip, config) if config.comparison_dir or config.summary_dir else ()
             pictures = []
 
@@ -124,20 +128,21 @@ def _evaluate(restorer, task, progress):
             yield result, pictures if config.summary_dir else []
 
 
-def _whole_clips(parts, counts, step, events):
-    """Yields the ClipResult of each clip; `parts` yields those of its parts, `counts` are the frames of the clips."""
+def _complete_clips(found, counts, step, events):
+    """Yields the ClipResult of each clip; `found` yields those of its ranges, `counts` are the frames of the clips."""
     for count in counts:
         frames, seconds = [], []
         while len(frames) < count:
-            part, pictures = next(parts)
-            frames += part.frames
-            seconds += part.seconds
+            result, pictures = next(found)
+            frames += result.frames
+            seconds += result.seconds
             for name, picture in pictures:
                 events.image(step, 'comparison/' + name, picture)
-        yield part._replace(frames=frames, seconds=seconds)
+        yield result._replace(frames=frames, seconds=seconds)
 
 
-def write(results, network, restore_config, config):
+def write(results: typing.Sequence[measure.ClipResult], network: typing.Any, restore_config: RestoreConfig,
+          config: EvaluateConfig) -> None:
     """Writes the requested JSON and CSV files."""
     if config.json:
         about = dict(checkpoint=network.path, step=network.step, data_dir=config.data_dir, fill=restore_config.fill,
@@ -150,8 +155,8 @@ def write(results, network, restore_config, config):
         report.write_csv(config.csv, results)
 
 
-def comparison_frames(clip, config):
-    """Indices of the frames that pictures are made of, spread over the clip: set of int."""
+def comparison_frames(clip: Clip, config: EvaluateConfig) -> typing.Set[int]:
+    """Returns the indices of the frames that pictures are made of, spread over the clip."""
     places = np.linspace(0, measure.num_frames(clip, config), config.comparison_frames + 2)[1:-1]
     return {int(place) for place in places}
 

@@ -9,27 +9,35 @@ import collections
 import concurrent.futures
 import contextlib
 import time
+import typing
 
 import numpy as np
 
 from data_tools.base.errors import UserError
+from data_tools.media.clips import Clip
 from data_tools.media.comparison import bicubic
 from data_tools.media.frames import Decoder
 from data_tools.media.read_ahead import read_ahead
+from edvr.config.restoration import EvaluateConfig
 from edvr.evaluation import metrics
 from edvr.restore import pixels
+from edvr.restore.restorer import Restorer
 
 ClipResult = collections.namedtuple('ClipResult', 'name frames seconds')
 ClipResult.__doc__ = """Numbers of one clip.
 
-name: str; frames: list of dict of numbers, in order; seconds: list of float, time to restore each frame.
+name: str.
+frames: list of dict of numbers, in order.
+seconds: list of float, time to restore each frame.
 """
+Numbers = typing.Dict[str, float]
 
 _PENDING = 4   # frames that may wait to be measured while the next ones are restored
 
 
-def measure(sr, gt, lq, scale, crop_border=0, with_ssim=True, with_bicubic=True):
-    """The numbers of one frame.
+def measure(sr: np.ndarray, gt: np.ndarray, lq: np.ndarray, scale: int, crop_border: int = 0, with_ssim: bool = True,
+            with_bicubic: bool = True) -> Numbers:
+    """Returns the numbers of one frame.
 
     Args:
       sr: float32 [s*H, s*W, 3], restored, in [0, 1], not clipped.
@@ -50,42 +58,43 @@ def measure(sr, gt, lq, scale, crop_border=0, with_ssim=True, with_bicubic=True)
     return {name % kind: function(image, gt, crop_border) for name, image in candidates for kind, function in functions}
 
 
-def mean(rows):
-    """Mean of each number over a list of dicts with the same keys."""
+def mean(rows: typing.Sequence[Numbers]) -> Numbers:
+    """Returns the mean of each number over a list of dicts with the same keys."""
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
-def overall(results):
-    """The mean over clips of each clip's mean, from a list of ClipResult."""
+def overall(results: typing.Sequence[ClipResult]) -> Numbers:
+    """Returns the mean over clips of each clip's mean."""
     return mean([mean(result.frames) for result in results])
 
 
-def median_ms(results):
-    """Median milliseconds per frame over a list of ClipResult, without the first of all (it pays for starting)."""
+def median_ms(results: typing.Sequence[ClipResult]) -> float:
+    """Returns the median milliseconds per frame, without the first of all (it pays for starting)."""
     seconds = [second for result in results for second in result.seconds]
     return 1000 * float(np.median(seconds[1:] or seconds))
 
 
-def num_frames(clip, config):
-    """How many frames of a clip are evaluated."""
+def num_frames(clip: Clip, config: EvaluateConfig) -> int:
+    """Returns how many frames of a clip are evaluated."""
     return min(config.max_frames or clip.length, clip.length)
 
 
-def evaluate_clip(restorer, clip, config, on_frame=None, concurrent_metrics=False, decoders=None, first=0, end=None):
+def evaluate_clip(restorer: Restorer, clip: Clip, config: EvaluateConfig,
+                  on_frame: typing.Optional[typing.Callable[..., None]] = None, concurrent_metrics: bool = False,
+                  decoders: typing.Optional[typing.Tuple[Decoder, Decoder]] = None, first: int = 0,
+                  end: typing.Optional[int] = None) -> ClipResult:
     """Restores a clip, or the frames of it from `first` to `end` (not included), and measures its frames.
 
     Args:
-      restorer: Restorer.
-      clip: data_tools.media.clips.Clip with LQ and GT.
-      config: EvaluateConfig.
+      restorer: the network.
+      clip: has LQ and GT.
+      config: the frames to evaluate, and what to measure.
       on_frame: called as on_frame(index, lq, sr, gt, numbers) for each frame, in order.
       concurrent_metrics: measure frames while the next ones are restored; for accelerators. On a CPU the measurement
         would slow the restoring that is timed.
-      decoders: two data_tools.media.frames.Decoder, for LQ and GT, that also read the clips before and after: so a
+      decoders: for LQ and GT, that also read the clips before and after: so a
         video is decoded once for all its shots. None reads this clip alone.
-      first, end: int; None ends where config says.
-    Returns:
-      ClipResult.
+      first, end: None ends at the last frame that config selects.
     Raises:
       UserError: see `Restorer.restore_clip` and `data_tools.media.frames`.
     """

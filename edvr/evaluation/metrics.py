@@ -15,8 +15,8 @@ _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _BAND_ROWS = 32   # rows worked on at a time: the temporaries of a band stay in the processor's cache
 
 
-def to_levels(image):
-    """uint8 or float image -> float64 on the scale 0..255, without rounding."""
+def to_levels(image: np.ndarray) -> np.ndarray:
+    """Converts a uint8 or float image to float64 on the scale 0..255, without rounding."""
     image = np.asarray(image)
     if image.dtype == np.uint8:
         return image.astype(np.float64)
@@ -25,8 +25,8 @@ def to_levels(image):
     return np.clip(image.astype(np.float64), 0, 1) * 255
 
 
-def to_y(image):
-    """Luma of an RGB image as Matlab's rgb2ycbcr defines it (BT.601, studio swing), not rounded.
+def to_y(image: np.ndarray) -> np.ndarray:
+    """Returns the luma of an RGB image as Matlab's rgb2ycbcr defines it (BT.601, studio swing), not rounded.
 
     Args:
       image: uint8 or float [H, W, 3].
@@ -36,8 +36,8 @@ def to_y(image):
     return (to_levels(image) @ _LUMA + _LUMA_OFFSET)[..., None]
 
 
-def psnr(image, truth, crop_border=0):
-    """Peak signal-to-noise ratio in dB over all pixels and channels, peak 255; infinite for equal images.
+def psnr(image: np.ndarray, truth: np.ndarray, crop_border: int = 0) -> float:
+    """Returns the peak signal-to-noise ratio in dB over all pixels and channels, peak 255; infinite for equal images.
 
     Args:
       image, truth: uint8 or float [H, W, C].
@@ -49,8 +49,8 @@ def psnr(image, truth, crop_border=0):
     return _psnr_levels(image, truth)
 
 
-def ssim(image, truth, crop_border=0):
-    """Structural similarity (Wang et al. 2004), mean over the channels.
+def ssim(image: np.ndarray, truth: np.ndarray, crop_border: int = 0) -> float:
+    """Returns the structural similarity (Wang et al. 2004), mean over the channels.
 
     Gaussian window 11x11 with sigma 1.5, population variances, only where the whole window lies inside the
     image: the convention of the Matlab code and of BasicSR.
@@ -61,13 +61,13 @@ def ssim(image, truth, crop_border=0):
     return _ssim_levels(image, truth)
 
 
-def psnr_y(image, truth, crop_border=0):
-    """`psnr` of the luma (`to_y`) of two RGB images; the peak remains 255."""
+def psnr_y(image: np.ndarray, truth: np.ndarray, crop_border: int = 0) -> float:
+    """Returns the `psnr` of the luma (`to_y`) of two RGB images; the peak remains 255."""
     return _psnr_levels(*_prepare(image, truth, crop_border, to_y))
 
 
-def ssim_y(image, truth, crop_border=0):
-    """`ssim` of the luma (`to_y`) of two RGB images."""
+def ssim_y(image: np.ndarray, truth: np.ndarray, crop_border: int = 0) -> float:
+    """Returns the `ssim` of the luma (`to_y`) of two RGB images."""
     return _ssim_levels(*_prepare(image, truth, crop_border, to_y))
 
 
@@ -102,7 +102,7 @@ def _ssim_levels(image, truth):
 
 
 def _ssim_sum(a, b, channels):
-    """Sum of the SSIM map of a band; float64 [rows + 10, W * channels] each."""
+    """Returns the sum of the SSIM map of a band; float64 [rows + 10, W * channels] each."""
     mean_a, mean_b = _blur(a, channels), _blur(b, channels)
     product = mean_a * mean_b
     squares = mean_a ** 2 + mean_b ** 2
@@ -120,7 +120,7 @@ _KERNEL = _gaussian()
 
 
 def _blur(x, channels):
-    """Gaussian blur of [H, W * channels] where the window fits: [H - 10, (W - 10) * channels]."""
+    """Returns the Gaussian blur of [H, W * channels] where the window fits: [H - 10, (W - 10) * channels]."""
     return _blur_axis(_blur_axis(x, 0, 1), 1, channels)
 
 

@@ -1,9 +1,10 @@
 """The results of an evaluation as text, JSON and CSV."""
 import csv
 import math
+import typing
 
 from data_tools.base import files
-from edvr.evaluation.measure import mean, median_ms, overall
+from edvr.evaluation.measure import ClipResult, Numbers, mean, median_ms, overall
 
 _LABELS = (('edvr_%s', 'EDVR, rounded to uint8'), ('edvr_%s_unrounded', 'EDVR, not rounded'),
            ('bicubic_%s', 'bicubic'))
@@ -19,20 +20,20 @@ CONVENTIONS = {
     'ms_per_frame': 'median over all frames but the first; reading files and measuring not included'}
 
 
-def quality(numbers):
-    """`27.8412, SSIM = 0.801234` of a dict of numbers: RGB, rounded."""
+def quality(numbers: Numbers) -> str:
+    """Returns `27.8412, SSIM = 0.801234` of numbers: RGB, rounded."""
     text = '%.4f' % numbers['edvr_psnr']
     return text + (', SSIM = %.6f' % numbers['edvr_ssim'] if 'edvr_ssim' in numbers else '')
 
 
-def clip_lines(result):
-    """The lines to print for an evaluated clip: list of str."""
+def clip_lines(result: ClipResult) -> typing.List[str]:
+    """Returns the lines to print for an evaluated clip."""
     return ['Video %s PSNR = %s' % (result.name, quality(mean(result.frames))),
             'Inference time: %.2f ms per frame (median of %d)' % (median_ms([result]), len(result.frames))]
 
 
-def table(results, crop_border):
-    """The closing table: list of lines."""
+def table(results: typing.Sequence[ClipResult], crop_border: int) -> typing.List[str]:
+    """Returns the lines of the closing table."""
     rows = [('%s (%d)' % (result.name, len(result.frames)), mean(result.frames)) for result in results]
     rows.append(('all clips', overall(results)))
     columns = [column for column in _COLUMNS if 'edvr_' + column[0] in rows[0][1]]
@@ -49,8 +50,8 @@ def table(results, crop_border):
     return lines
 
 
-def to_dict(results, **about):
-    """All results, for JSON: the overall numbers at the top, then `clips`, each with its numbers and `frames`."""
+def to_dict(results: typing.Sequence[ClipResult], **about: typing.Any) -> typing.Dict[str, typing.Any]:
+    """Returns all results for JSON: the overall numbers, then `clips`, each with its numbers and `frames`."""
     clips = [dict(mean(result.frames), name=result.name, num_frames=len(result.frames),
                   ms_per_frame=median_ms([result]),
                   frames=[dict(row, ms=1000 * second) for row, second in zip(result.frames, result.seconds)])
@@ -58,7 +59,7 @@ def to_dict(results, **about):
     return dict(about, ms_per_frame=median_ms(results), conventions=CONVENTIONS, clips=clips, **overall(results))
 
 
-def write_json(path, content):
+def write_json(path: str, content: typing.Mapping[str, typing.Any]) -> None:
     """Writes a dict; an infinite PSNR (equal images) becomes the string "inf", which JSON numbers lack."""
     files.write_json(path, _finite(content))
 
@@ -71,8 +72,8 @@ def _finite(value):
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_csv(path, results):
-    """One line per frame (counted from 0), then `mean` lines per clip and over all clips."""
+def write_csv(path: str, results: typing.Sequence[ClipResult]) -> None:
+    """Writes one line per frame (counted from 0), then `mean` lines per clip and over all clips."""
     names = list(results[0].frames[0])
     with files.atomic_path(path) as partial, open(partial, 'w', newline='') as file:
         writer = csv.writer(file)

@@ -1,6 +1,6 @@
-"""Follows a training: evaluates each new whole checkpoint, and keeps the best one.
+"""Follows a training: evaluates each new complete checkpoint, and keeps the best one.
 
-It writes below `eval/` in the training directory DIR: TensorBoard events; results.json, the results so far, so that a
+It writes into `eval/` in the training directory DIR: TensorBoard events; results.json, the results so far, so that a
 restart continues after them; `best/`, the checkpoint with the highest PSNR and its model.json, usable like any training
 directory. (`DIR/best` belongs to the validation of the training itself.)
 """
@@ -8,10 +8,12 @@ import contextlib
 import os
 import sys
 import time
+import typing
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from edvr import checkpoints
+from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.evaluation import measure
 from edvr.restore.restorer import Restorer
 from edvr.tensorboard.event_writer import EventWriter
@@ -25,7 +27,7 @@ class Watch:
       results: list of dict with `step`, `checkpoint` and the overall numbers, or `error`; by rising step.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: str) -> None:
         """Raises UserError if `directory` is not a directory, or its results or checkpoints cannot be read."""
         if not os.path.isdir(directory):
             raise UserError('--watch follows a training directory; %s is not a directory (it must exist)'
@@ -39,24 +41,24 @@ class Watch:
         self.results = files.read_json(self._record) if files.exists(self._record) else []
 
     @property
-    def best(self):
+    def best(self) -> typing.Optional[typing.Dict[str, typing.Any]]:
         """The result with the highest PSNR, or None."""
-        sound = [result for result in self.results if 'edvr_psnr' in result]
-        return max(sound, key=lambda result: result['edvr_psnr']) if sound else None
+        valid = [result for result in self.results if 'edvr_psnr' in result]
+        return max(valid, key=lambda result: result['edvr_psnr']) if valid else None
 
     @property
-    def last_step(self):
-        """Step of the newest checkpoint evaluated; -1 before the first."""
+    def last_step(self) -> int:
+        """The step of the newest checkpoint evaluated; -1 before the first."""
         return max([result['step'] for result in self.results], default=-1)
 
-    def waiting(self):
-        """Prefixes of whole checkpoints that are newer than all evaluated ones, by rising step."""
+    def waiting(self) -> typing.List[str]:
+        """Returns the prefixes of complete checkpoints that are newer than all evaluated ones, by rising step."""
         if not os.path.exists(os.path.join(self.directory, checkpoints.MODEL_FILE)):
             return []
         return [prefix for prefix in checkpoints.prefixes(self.directory)
                 if checkpoints.step_of(prefix) > self.last_step and checkpoints.is_complete(prefix)]
 
-    def add(self, prefix, numbers):
+    def add(self, prefix: str, numbers: measure.Numbers) -> None:
         """Records the overall numbers of a checkpoint, also in TensorBoard; keeps the checkpoint if it is the best."""
         step, before = checkpoints.step_of(prefix), self.best
         if before is None or numbers['edvr_psnr'] > before['edvr_psnr']:
@@ -65,7 +67,7 @@ class Watch:
             events.scalars(step, numbers)
         self._note(dict(numbers, step=step, checkpoint=os.path.basename(prefix)))
 
-    def refuse(self, prefix, error):
+    def refuse(self, prefix: str, error: UserError) -> None:
         """Records a checkpoint that cannot be evaluated, so that it is not tried again."""
         self._note({'step': checkpoints.step_of(prefix), 'checkpoint': os.path.basename(prefix), 'error': str(error)})
 
@@ -74,16 +76,19 @@ class Watch:
         files.write_json(self._record, self.results)
 
 
-def follow(restore_config, config, load_clips, evaluate):
+def follow(restore_config: RestoreConfig, config: EvaluateConfig,
+           load_clips: typing.Callable[[EvaluateConfig, int], list],
+           evaluate: typing.Callable[[Restorer, list], typing.List[measure.ClipResult]]) -> Watch:
     """Evaluates each new checkpoint of a training directory until it is stopped.
 
     Args:
-      restore_config: RestoreConfig; `checkpoint` is the training directory.
-      config: EvaluateConfig.
+      restore_config: `checkpoint` is the training directory.
+      config: the clips, and when to look and to end.
       load_clips: load_clips(config, scale) -> clips.
-      evaluate: evaluate(restorer, clips) -> list of ClipResult.
+      evaluate: evaluate(restorer, clips) -> results.
     Returns:
-      Watch. It ends when a checkpoint of config.watch_until_step or later is evaluated, or on KeyboardInterrupt.
+      the state at the end: when a checkpoint of config.watch_until_step or later is evaluated, or on
+      KeyboardInterrupt.
     """
     watch, clips, reported = Watch(restore_config.checkpoint), None, False
     with contextlib.suppress(KeyboardInterrupt):

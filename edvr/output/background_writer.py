@@ -1,6 +1,7 @@
 """Threads that write restored frames while the network computes."""
 import queue
 import threading
+import typing
 
 
 class BackgroundWriter:
@@ -10,26 +11,28 @@ class BackgroundWriter:
     the block waits until everything is written; after an exception, the waiting items are dropped.
     """
 
-    def __init__(self, write, threads=2, depth=4):
-        """Args:
+    def __init__(self, write: typing.Callable[..., None], threads: int = 2, depth: int = 4) -> None:
+        """
+        Args:
           write: function(*item), called in a thread; with one thread, in order.
-          threads: int. depth: int, items that may wait.
+          threads: how many.
+          depth: items that may wait.
         """
         self._write, self._queue, self._error, self._dropped = write, queue.Queue(depth), None, False
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
         for thread in self._threads:
             thread.start()
 
-    def put(self, *item):
+    def put(self, *item: typing.Any) -> None:
         """Queues an item; waits while the queue is full."""
         if self._error:
             raise self._error
         self._queue.put(item)
 
-    def __enter__(self):
+    def __enter__(self) -> 'BackgroundWriter':
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind: typing.Any, error: typing.Any, trace: typing.Any) -> None:
         self._dropped = self._dropped or kind is not None
         for _ in self._threads:
             self._queue.put(None)

@@ -1,8 +1,10 @@
 """The containers of written videos, and the streams of a source that each of them can hold."""
 import collections
 import os
+import typing
 
 from data_tools.base.errors import UserError
+from data_tools.media.video import VideoInfo
 
 _TEXT = ('subrip', 'srt', 'ass', 'ssa', 'mov_text', 'webvtt', 'text')
 _QUICKTIME_AUDIO = ('aac', 'mp3', 'ac3', 'eac3', 'alac')
@@ -12,8 +14,12 @@ _PCM = ('pcm_s16le', 'pcm_s16be', 'pcm_s24le', 'pcm_s24be', 'pcm_s32le', 'pcm_s3
 Container = collections.namedtuple('Container', 'muxer codec audio audio_encoder subtitles text_encoder attachments')
 Container.__doc__ = """A kind of file.
 
-muxer: ffmpeg's name. codec: its usual video encoder. audio: codecs that are copied into it, None for any.
-audio_encoder: for the others. subtitles: codecs that are copied into it. text_encoder: for other subtitles of text.
+muxer: str, ffmpeg's name.
+codec: str, its usual video encoder.
+audio: codecs that are copied into it, None for any.
+audio_encoder: str, for the others.
+subtitles: codecs that are copied into it.
+text_encoder: str, for other subtitles of text.
 attachments: bool, whether it can hold attachments such as fonts.
 """
 CONTAINERS = {
@@ -28,20 +34,21 @@ Plan = collections.namedtuple('Plan', 'streams encoded lost')
 Plan.__doc__ = """How each stream of a source except its picture is written.
 
 streams: list of (index in the source, kind, codec, encoder: 'copy' or ffmpeg's name), in the order of the output.
-encoded, lost: lists of str, streams that change their codec and streams that do not fit, for messages.
+encoded: list of str, streams that change their codec, for messages.
+lost: list of str, streams that do not fit, for messages.
 """
 
 
-def container_of(path):
-    """The Container of a file name. Raises UserError for another suffix."""
+def container_of(path: str) -> Container:
+    """Returns the Container of a file name. Raises UserError for another suffix."""
     suffix = os.path.splitext(str(path))[1].lower()
     if suffix not in CONTAINERS:
         raise UserError('%s: videos are written as %s' % (path, ' '.join(sorted(CONTAINERS))))
     return CONTAINERS[suffix]
 
 
-def plan(source, container, audio=True):
-    """The Plan for the streams of a source.
+def plan(source: typing.Optional[VideoInfo], container: Container, audio: bool = True) -> Plan:
+    """Returns the Plan for the streams of a source.
 
     Args:
       source: VideoInfo, or None.
@@ -67,7 +74,7 @@ def plan(source, container, audio=True):
 
 
 def _encoder(kind, codec, container):
-    """How a stream is written: 'copy', the name of an encoder, or None if the container cannot hold it."""
+    """Returns how a stream is written: 'copy', the name of an encoder, or None if the container cannot hold it."""
     if kind == 'audio':
         return 'copy' if container.audio is None or codec in container.audio else container.audio_encoder
     if kind == 'subtitle':

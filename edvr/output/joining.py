@@ -1,10 +1,15 @@
 """Joins segments, and the streams of a source beside its picture, to one file."""
 import os
 import re
+import typing
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, packets
+from data_tools.media.video import VideoInfo
+from edvr.output.containers import Container, Plan
+from edvr.output.segments import SegmentFolder
+from edvr.output.timing import Timing
 
 _LIST = 'list.txt'
 # descriptions of the source's own container
@@ -13,14 +18,18 @@ _LETTER = {'audio': 'a', 'subtitle': 's', 'attachment': 't'}
 _PRIMING = 0.05   # seconds that encoders of audio may begin before zero, at most
 
 
-def join(folder, total, timing, target, container, source=None, plan=None):
+def join(folder: SegmentFolder, total: int, timing: Timing, target: str, container: Container,
+         source: typing.Optional[VideoInfo] = None, plan: typing.Optional[Plan] = None) -> None:
     """Joins segments.
 
     Args:
-      folder: SegmentFolder with all segments. total: int, frames.
-      timing: Timing.
-      target: str, the file to write. container: Container.
-      source: VideoInfo, or None. plan: containers.Plan for its streams.
+      folder: has all segments.
+      total: frames.
+      timing: their times.
+      target: the file to write.
+      container: its kind.
+      source: the video whose other streams are added, or None.
+      plan: how these are written.
     Raises:
       UserError: ffmpeg fails.
     """
@@ -46,15 +55,15 @@ def join(folder, total, timing, target, container, source=None, plan=None):
         raise UserError('cannot write %s: %s' % (target, output.failure()))
 
 
-def lost_metadata(source, path):
-    """Keys of the metadata of a source (VideoInfo or None) that a written file lacks: sorted list of str."""
+def lost_metadata(source: typing.Optional[VideoInfo], path: str) -> typing.List[str]:
+    """Returns the keys of the metadata of a source that a written file lacks, sorted."""
     if source is None:
         return []
     return sorted(set(_metadata_keys(source.path)) - set(_metadata_keys(path)) - set(_NOT_COPIED))
 
 
 def _metadata_keys(path):
-    """Metadata keys of the whole file, without those of its streams and chapters."""
+    """Returns the metadata keys of the whole file, without those of its streams and chapters."""
     text = ffmpeg.output('-loglevel', 'error', *ffmpeg.source(path), '-map', '0:v:0',
                          '-c', 'copy', '-f', 'ffmetadata', 'pipe:1').data.decode('utf-8', 'replace')
     # '=', ';', '#' and line ends in values are escaped with a backslash
@@ -82,7 +91,7 @@ def _streams(plan):
 
 
 def _shift(folder, timing, source, plan):
-    """Seconds by which all streams are delayed so that no time is below zero."""
+    """Returns the seconds by which all streams are delayed so that no time is below zero."""
     lowest = timing.start + packets.first_decoding_time(folder.file(0))
     audio = [stream for stream in plan.streams if stream[1] == 'audio'] if plan else []
     if audio:

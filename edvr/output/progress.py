@@ -1,11 +1,12 @@
 """The progress bar of a restoration."""
 import sys
+import typing
 
 from tqdm import tqdm
 
 
-def bar(total, what):
-    """A tqdm bar of frames on stderr; with total=None one that only counts, shown after 2 s."""
+def bar(total: typing.Optional[int], what: str) -> tqdm:
+    """Returns a bar of frames on stderr; with total=None one that only counts, shown after 2 s."""
     # a log file gets a line every 30 s
     return _Frames(total=total, desc=what, unit='frame', file=sys.stderr,
                    mininterval=0.1 if sys.stderr.isatty() else 30, delay=0 if total else 2)

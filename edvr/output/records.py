@@ -1,17 +1,21 @@
 """Records beside unfinished work: the settings on which its bytes depend, so that different work never mixes."""
 import os
+import typing
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
 
 
-def check_unchanged(record, settings, what, place, foreign=None):
+def check_unchanged(record: str, settings: typing.Mapping[str, typing.Any], what: str, place: str,
+                    foreign: typing.Optional[str] = None) -> None:
     """Compares the record of earlier work with the settings of this run.
 
     Args:
-      record: str, a JSON file. settings: dict of JSON values.
-      what: str, such as 'frames'. place: str, the folder, for the error.
-      foreign: str, an existing file, named when there is no record; None names the folder.
+      record: a JSON file.
+      settings: JSON values.
+      what: such as 'frames'.
+      place: the folder, for the error.
+      foreign: an existing file, named when there is no record; None names the folder.
     Raises:
       UserError: there is no record, or the settings differ.
     """

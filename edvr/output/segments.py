@@ -8,13 +8,17 @@ import os
 import re
 import subprocess
 import tempfile
+import typing
+from fractions import Fraction
 
 import numpy as np
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
+from edvr.output.encoding import Encoding
 from edvr.output.records import check_unchanged
+from edvr.output.timing import Timing
 from edvr.sharing import splitting
 
 FRAMES = 240   # of a segment: about one interval between key frames
@@ -27,20 +31,22 @@ class SegmentFolder:
     """The segments of one video.
 
     Attributes:
-      path: str, the folder. frames: int, frames of a segment.
+      path: str, the folder.
+      frames: int, frames of a segment.
       first: int, index of the first frame whose segment was missing when the folder was opened.
     """
 
     RECORD = 'record.json'
 
-    def __init__(self, video, settings, overwrite=False, frames=FRAMES):
+    def __init__(self, video: str, settings: typing.Mapping[str, typing.Any], overwrite: bool = False,
+                 frames: int = FRAMES) -> None:
         """Opens or creates the folder.
 
         Args:
-          video: str, path of the video.
-          settings: dict of JSON values on which the bytes of the segments depend.
+          video: path of the video.
+          settings: JSON values on which the bytes of the segments depend.
           overwrite: remove segments of other settings.
-          frames: int, frames of a segment.
+          frames: frames of a segment.
         Raises:
           UserError: the folder cannot be written, or has segments of other settings.
         """
@@ -61,34 +67,35 @@ class SegmentFolder:
         files.write_json(record, settings)
         self.first = self.missing(len(self._present()) * frames + 1)[0][0]
 
-    def missing(self, total):
+    def missing(self, total: int) -> typing.List[typing.Tuple[int, int]]:
         """Returns the ranges of frames without a segment in a video of `total` frames: list of (first, end)."""
         there = set(self._present())
         numbers = splitting.missing(number in there for number in range(-(-total // self.frames)))
         return [(self.bounds(first, total)[0], self.bounds(end - 1, total)[1]) for first, end in numbers]
 
-    def file(self, number):
-        """Path of segment `number`."""
+    def file(self, number: int) -> str:
+        """Returns the path of segment `number`."""
         return os.path.join(self.path, '%06d.mp4' % number)
 
-    def bounds(self, number, total):
-        """(first, end) of the frames of a segment in a video of `total` frames."""
+    def bounds(self, number: int, total: int) -> typing.Tuple[int, int]:
+        """Returns (first, end) of the frames of a segment in a video of `total` frames."""
         return number * self.frames, min((number + 1) * self.frames, total)
 
-    def number(self, index):
-        """(number of the segment of a frame, whether the frame is its first)."""
+    def number(self, index: int) -> typing.Tuple[int, bool]:
+        """Returns (number of the segment of a frame, whether the frame is its first)."""
         return index // self.frames, index % self.frames == 0
 
-    def close(self):
-        """Removes the folder if it holds no whole segment."""
+    def close(self) -> None:
+        """Removes the folder if it holds no complete segment."""
         if not self._present():
             files.remove(self.path)
 
-    def remove(self):
+    def remove(self) -> None:
+        """Removes the folder."""
         files.remove(self.path)
 
     def _present(self):
-        """Numbers of the existing segments: list of int."""
+        """Returns the numbers of the existing segments: list of int."""
         names = files.listing(self.path)
         return [int(name[:6]) for name in names if re.match(r'[0-9]{6}\.mp4$', name)]
 
@@ -96,24 +103,26 @@ class SegmentFolder:
 class SegmentWriter:
     """Writes consecutive frames to segments; a context manager that ends the last one. It can be pickled before."""
 
-    def __init__(self, folder, first, timing, encoding, pixel_aspect=1):
+    def __init__(self, folder: SegmentFolder, first: int, timing: Timing, encoding: Encoding,
+                 pixel_aspect: typing.Union[Fraction, int] = 1) -> None:
         """
         Args:
-          folder: SegmentFolder. first: int, index of the first frame to write, which begins a segment.
+          folder: the segments.
+          first: index of the first frame to write, which begins a segment.
           timing, encoding, pixel_aspect: see `SegmentEncoder`.
         """
         self._folder, self._arguments, self._pixel_aspect = folder, (timing, encoding), pixel_aspect
         self.next, self._shape, self._encoder = first, None, None
 
-    def __enter__(self):
+    def __enter__(self) -> 'SegmentWriter':
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: typing.Any) -> None:
         encoder, self._encoder = self._encoder, None
         if encoder:
             encoder.__exit__(*error)
 
-    def write(self, frame):
+    def write(self, frame: np.ndarray) -> None:
         """Adds frame number `next`: uint8 or uint16 [H, W, 3], RGB; all of one size."""
         if self._shape not in (None, frame.shape):
             raise ValueError('a frame of shape %s after frames of %s' % (frame.shape, self._shape))
@@ -129,24 +138,26 @@ class SegmentWriter:
 
 
 class SegmentEncoder:
-    """Encodes frames to one file, which gets its name when it is whole; a context manager."""
+    """Encodes frames to one file, which gets its name when it is complete; a context manager."""
 
-    def __init__(self, path, shape, timing, first, encoding, pixel_aspect=1):
+    def __init__(self, path: str, shape: typing.Tuple[int, ...], timing: Timing, first: int, encoding: Encoding,
+                 pixel_aspect: typing.Union[Fraction, int] = 1) -> None:
         """Starts ffmpeg when the block is entered.
 
         Args:
-          path: str.
+          path: the file.
           shape: (height, width, 3) of the frames.
-          timing: Timing of the video. first: int, index in the video of the first frame.
-          encoding: Encoding.
-          pixel_aspect: Fraction.
+          timing: times of the frames of the video.
+          first: index in the video of the first frame.
+          encoding: of the pictures.
+          pixel_aspect: width of a pixel relative to its height.
         """
         self._path, self._shape, self._timing, self._first = path, shape, timing, first
         self._encoding, self._pixel_aspect = encoding, pixel_aspect
         self._stack = contextlib.ExitStack()
         self._process = None
 
-    def __enter__(self):
+    def __enter__(self) -> 'SegmentEncoder':
         self._log = self._stack.enter_context(tempfile.TemporaryFile())
         partial = self._stack.enter_context(files.atomic_path(self._path))
         self._process = self._stack.enter_context(ffmpeg.running(self._command(partial), stdin=subprocess.PIPE,
@@ -154,10 +165,10 @@ class SegmentEncoder:
         self._stack.push(self._finish)   # an error of ffmpeg leaves the file without its name
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind: typing.Any, error: typing.Any, trace: typing.Any) -> typing.Optional[bool]:
         return self._stack.__exit__(kind, error, trace)
 
-    def write(self, frame):
+    def write(self, frame: np.ndarray) -> None:
         """Adds one frame, uint8 or uint16 [H, W, 3], in the depth of the encoding.
 
         An odd height or width, impossible in 4:2:0, is extended by a repeated line.
@@ -201,7 +212,7 @@ class SegmentEncoder:
 
 
 def _at_times(timing, first, count):
-    """Filters that give frame N of a segment of `count` frames its time, counted from the segment's first frame.
+    """Returns filters that give frame N of a segment of `count` frames its time after the segment's first frame.
 
     The expression is a binary search, because ffmpeg limits the depth of expressions.
     """

@@ -1,5 +1,8 @@
 """The display times of the frames of a written video."""
+import typing
 from fractions import Fraction
+
+from data_tools.media.video import VideoInfo
 
 _MICROSECOND = Fraction(1, 1000000)
 
@@ -14,39 +17,40 @@ class Timing:
       unit: Fraction, seconds of one unit of time.
     """
 
-    def __init__(self, rate, start=0., times=(), unit=None):
+    def __init__(self, rate: typing.Union[Fraction, int], start: float = 0., times: typing.Tuple[int, ...] = (),
+                 unit: typing.Optional[Fraction] = None) -> None:
         """
         Args:
-          rate: Fraction.
-          start: float.
-          times: tuple of int, the time of each frame in units after the first; empty for a constant rate.
-          unit: Fraction, seconds; needed with `times`.
+          rate: frames per second.
+          start: seconds.
+          times: the time of each frame in units after the first; empty for a constant rate.
+          unit: seconds; needed with `times`.
         """
         self.rate, self.start, self._times = Fraction(rate), start, times
         self.constant = not times
         self.unit = unit if times else 1 / self.rate
 
     @classmethod
-    def of_source(cls, source, rate):
-        """The Timing of a VideoInfo; another `rate` replaces the times of the source. `source` None starts at 0."""
+    def of_source(cls, source: typing.Optional[VideoInfo], rate: Fraction) -> 'Timing':
+        """Returns the Timing of a video, or of none; another `rate` than the source's replaces its times."""
         if source is None:
             return cls(rate)
         if source.constant_rate or rate != source.rate:
             return cls(rate, source.start)
         return cls(rate, source.start, source.times, source.time_base)
 
-    def units(self, index):
-        """Time of a frame after the first, in units; after the last frame, one average duration later."""
+    def units(self, index: int) -> int:
+        """Returns the time of a frame after the first, in units; after the last frame, one average duration later."""
         if self.constant:
             return index
         if index < len(self._times):
             return self._times[index]
         return self._times[-1] + max(1, round(1 / self.rate / self.unit))
 
-    def seconds(self, index):
-        """Time of a frame after the first, Fraction of seconds."""
+    def seconds(self, index: int) -> Fraction:
+        """Returns the time of a frame after the first in seconds."""
         return self.units(index) * self.unit
 
-    def microseconds(self, index):
-        """The same, rounded to int, so that rounding errors do not accumulate."""
+    def microseconds(self, index: int) -> int:
+        """Returns the time of a frame after the first, rounded, so that rounding errors do not accumulate."""
         return round(self.seconds(index) / _MICROSECOND)

@@ -1,18 +1,27 @@
 """Compares a written video with its source before it gets its name."""
+import typing
+
 from data_tools.base.errors import UserError
 from data_tools.media import packets
+from data_tools.media.video import VideoInfo
+from edvr.output.containers import Plan
+from edvr.output.timing import Timing
 
 _PICTURE = 0.0015   # seconds; Matroska and WebM round times to 0.001
 _COPIED = 0.01      # of sound against picture: old versions of ffmpeg lose the delay of Opus, 0.0065
 _ENCODED = 0.03     # where audio is encoded again: about one of its frames
 
 
-def verify(path, total, timing, source=None, plan=None):
+def verify(path: str, total: int, timing: Timing, source: typing.Optional[VideoInfo] = None,
+           plan: typing.Optional[Plan] = None) -> None:
     """Compares the number of frames, their times and the starts of the sound with the expected ones.
 
     Args:
-      path: str, the written file. total: int, frames. timing: Timing.
-      source: VideoInfo, or None. plan: containers.Plan for its streams.
+      path: the written file.
+      total: frames.
+      timing: their times.
+      source: the video whose sound was copied, or None.
+      plan: how its streams were written.
     Raises:
       UserError: the first difference.
     """

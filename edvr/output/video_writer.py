@@ -1,9 +1,13 @@
-"""Writes restored frames to a video file, which appears when it is whole and verified."""
+"""Writes restored frames to a video file, which appears when it is complete and verified."""
 import contextlib
+import typing
 from fractions import Fraction
+
+import numpy as np
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
+from data_tools.media.video import VideoInfo
 from edvr.output import containers, joining, segments
 from edvr.output.encoding import Encoding
 from edvr.output.timing import Timing
@@ -14,7 +18,7 @@ class VideoWriter:
     """Encodes frames in segments and joins them with the sound of the source.
 
     It is a context manager. An end without an exception joins the segments, verifies the file and gives it its name. An
-    end with one keeps whole segments, and the next writer with the same settings continues after them.
+    end with one keeps complete segments, and the next writer with the same settings continues after them.
 
     Attributes:
       plan: containers.Plan, how the streams of the source are written.
@@ -22,22 +26,24 @@ class VideoWriter:
       lost_metadata: list of str, keys of the source's metadata that the file lacks; known after the block.
     """
 
-    def __init__(self, path, rate, crf=18, codec='auto', source=None, audio=True, bits=8, settings=None,
-                 overwrite=False, length=None, segment_frames=segments.FRAMES):
+    def __init__(self, path: str, rate: typing.Union[Fraction, int], crf: int = 18, codec: str = 'auto',
+                 source: typing.Optional[VideoInfo] = None, audio: bool = True, bits: int = 8,
+                 settings: typing.Optional[typing.Mapping[str, typing.Any]] = None, overwrite: bool = False,
+                 length: typing.Optional[int] = None, segment_frames: int = segments.FRAMES) -> None:
         """Nothing is written before the block is entered.
 
         Args:
-          path: str; its suffix, one of containers.CONTAINERS, decides the container.
-          rate: Fraction, frames per second; if it is that of the source, the frames keep their times.
-          crf: int, quality: 0 best; scale of the codec.
+          path: its suffix, one of containers.CONTAINERS, decides the container.
+          rate: frames per second; if it is that of the source, the frames keep their times.
+          crf: quality: 0 best; scale of the codec.
           codec: ffmpeg's name, or 'auto' for the container's usual one.
-          source: VideoInfo whose pixel aspect, sound, subtitles, chapters and metadata are kept; or None.
+          source: the video whose pixel aspect, sound, subtitles, chapters and metadata are kept; or None.
           audio: whether audio is kept.
           bits: 8 or 10, a channel.
-          settings: dict of JSON values on which the written frames depend.
+          settings: JSON values on which the written frames depend.
           overwrite: remove segments of other settings.
-          length: int, frames in all; None for the number of frames that are written.
-          segment_frames: int.
+          length: frames in all; None for the number of frames that are written.
+          segment_frames: frames of a segment.
         Raises:
           UserError: another suffix; a codec that the container does not take.
         """
@@ -50,7 +56,7 @@ class VideoWriter:
         self.segment_frames, self._length = segment_frames, length
         self.lost_metadata = []
 
-    def __enter__(self):
+    def __enter__(self) -> 'VideoWriter':
         self._folder = segments.SegmentFolder(self.path, self._settings, self._overwrite, self.segment_frames)
         first = self._folder.first   # after the last segment, which may be shorter than the others
         self.first = first if self._length is None else min(first, self._length)
@@ -58,21 +64,23 @@ class VideoWriter:
         return self
 
     @property
-    def missing(self):
+    def missing(self) -> typing.List[typing.Tuple[int, int]]:
         """The ranges of frames whose segments are missing: list of (first, end). Needs `length`."""
         return self._folder.missing(self._length)
 
-    def segments(self, first):
-        """A segments.SegmentWriter for the frames from `first` on, the beginning of a segment. Several processes may
-        write segments of this video, each its own."""
+    def segments(self, first: int) -> segments.SegmentWriter:
+        """Returns a SegmentWriter for the frames from `first` on, the beginning of a segment.
+
+        Several processes may write segments of this video, each its own.
+        """
         return segments.SegmentWriter(self._folder, first, self._timing, self._encoding,
                                       self._source.pixel_aspect if self._source else Fraction(1))
 
-    def write(self, frame):
+    def write(self, frame: np.ndarray) -> None:
         """Adds frame number `first`, `first` + 1, ...: uint8 or uint16 [H, W, 3], RGB; all of one size."""
         self._writer.write(frame)
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind: typing.Any, error: typing.Any, trace: typing.Any) -> None:
         try:
             self._writer.__exit__(kind, error, trace)
             if kind is None:

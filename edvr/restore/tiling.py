@@ -4,6 +4,8 @@ A tile is padded with zeros where the frame continues, so its result is wrong ne
 the pixels that two tiles share, the outer three eighths of each are not used; in the middle quarter the weights of the
 two tiles change linearly.
 """
+import typing
+
 import numpy as np
 
 from data_tools.base.errors import UserError
@@ -11,12 +13,13 @@ from data_tools.base.errors import UserError
 _UNUSED, _FADE = 3 / 8, 1 / 4   # parts of the overlap
 
 
-def padded_size(height, width, multiple, minimum=(0, 0)):
-    """The size of the result of `pad`: multiples of `multiple`, at least `minimum` (height, width)."""
+def padded_size(height: int, width: int, multiple: int,
+                minimum: typing.Tuple[int, int] = (0, 0)) -> typing.Tuple[int, int]:
+    """Returns the size of the result of `pad`: multiples of `multiple`, at least `minimum` (height, width)."""
     return tuple(max(-(-size // multiple) * multiple, least) for size, least in zip((height, width), minimum))
 
 
-def pad(frame, size):
+def pad(frame: np.ndarray, size: typing.Tuple[int, int]) -> np.ndarray:
     """Pads at the bottom and the right by reflection.
 
     Args:
@@ -31,8 +34,8 @@ def pad(frame, size):
     return np.pad(frame, [(0, pads[0]), (0, pads[1]), (0, 0)], 'reflect')
 
 
-def starts(length, tile, overlap, multiple):
-    """The starts of tiles along an axis: evenly spread, of one size, neighbours share at least `overlap` pixels.
+def starts(length: int, tile: int, overlap: int, multiple: int) -> typing.List[int]:
+    """Returns the starts of tiles along an axis: evenly spread; neighbours share at least `overlap` pixels.
 
     Args:
       length: pixels along the axis, a multiple of `multiple`.
@@ -49,7 +52,7 @@ def starts(length, tile, overlap, multiple):
     return [round(i * units / count) * multiple for i in range(count + 1)]
 
 
-def check(tile, overlap, multiple):
+def check(tile: int, overlap: int, multiple: int) -> None:
     """Raises UserError for a tile that is too small for the overlaps at its sides."""
     if tile % multiple:
         raise UserError('tile is %d; it must be a multiple of %d, the granularity of the network' % (tile, multiple))
@@ -58,8 +61,8 @@ def check(tile, overlap, multiple):
                         'tile or a smaller overlap' % (tile, overlap))
 
 
-def weights(begin, tile, length, overlap, scale):
-    """The weight of each pixel of a restored tile along one axis, before normalisation.
+def weights(begin: int, tile: int, length: int, overlap: int, scale: int) -> np.ndarray:
+    """Returns the weight of each pixel of a restored tile along one axis, before normalisation.
 
     Args:
       begin, tile, length, overlap: LQ pixels, as `starts`.
@@ -86,7 +89,8 @@ class Tiling:
     str() gives the number of tiles and their size, height x width, for the user.
     """
 
-    def __init__(self, frame, tile, overlap, multiple, scale):
+    def __init__(self, frame: typing.Tuple[int, int], tile: typing.Sequence[int], overlap: int, multiple: int,
+                 scale: int) -> None:
         """Computes the boxes.
 
         Args:
@@ -108,12 +112,12 @@ class Tiling:
         rows, columns = (_normalised(begins, side, length, overlap, scale) for begins, side, length in axes)
         self._weights = [(row, column) for row in rows for column in columns]
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows, columns = self.boxes[0]
         size = '%dx%d' % (rows.stop - rows.start, columns.stop - columns.start)
         return '%d tiles of %s' % (len(self.boxes), size) if len(self.boxes) > 1 else 'the whole frame'
 
-    def blend(self, tiles):
+    def blend(self, tiles: typing.Iterable[np.ndarray]) -> np.ndarray:
         """Merges restored tiles.
 
         Args:
@@ -133,7 +137,7 @@ class Tiling:
 
 
 def _normalised(begins, tile, length, overlap, scale):
-    """`weights` of all tiles of an axis, scaled so that they add up to 1 everywhere."""
+    """Returns `weights` of all tiles of an axis, scaled so that they add up to 1 everywhere."""
     total, parts = np.zeros(length * scale, np.float32), []
     for begin in begins:
         parts.append(weights(begin, tile, length, overlap, scale))
