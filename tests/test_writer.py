@@ -4,6 +4,7 @@ import os
 import threading
 import weakref
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -144,13 +145,17 @@ def test_a_video_that_is_not_finished_leaves_nothing(tmp_path):
 
 
 def test_what_ffmpeg_says_is_passed_on(tmp_path, monkeypatch):
-    monkeypatch.setattr('edvr.output.segments.SegmentEncoder._command', lambda self, partial: [
-        'sh', '-c', 'head -c 1000 > /dev/null; echo "No space left on device" >&2; exit 1'])
+    program, folder = tmp_path / 'ffmpeg', tmp_path / 'out'
+    program.write_text('#!/bin/sh\ncase "$*" in *-version*) exec "%s" "$@";; esac\n'
+                       'head -c 1000 > /dev/null; echo "No space left on device" >&2; exit 1\n'
+                       % imageio_ffmpeg.get_ffmpeg_exe())
+    program.chmod(0o755)
+    monkeypatch.setenv('IMAGEIO_FFMPEG_EXE', str(program))
     with pytest.raises(UserError, match=r'000000\.mp4: ffmpeg ended with code 1: No space left on device'), \
-            VideoWriter(str(tmp_path / 'a.mp4'), 25) as writer:
+            VideoWriter(str(folder / 'a.mp4'), 25) as writer:
         for _ in range(1000):
             writer.write(np.zeros((64, 64, 3), np.uint8))
-    assert os.listdir(str(tmp_path)) == []
+    assert os.listdir(str(folder)) == []
 
 
 def test_names_and_codecs_that_do_not_go_together():
