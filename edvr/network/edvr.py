@@ -60,7 +60,7 @@ class Edvr(Network):
 
     def _attend(self, ops, values, terms):
         with ops.scope(SCOPE):
-            return (fusion.attend_frame(ops, *values, terms['reference']),)
+            return (fusion.attend_frame(ops, values[0], terms['reference']),)
 
     def trunk(self, ops: Ops, frames: typing.Sequence[Values]) -> Tensor:
         with ops.scope(SCOPE):

@@ -36,14 +36,14 @@ def recompute(function: typing.Callable, inputs: typing.Sequence[tf.Tensor]) -> 
     arguments = inputs + [used[name] for name in names]
 
     def gradient(op, *dy):
-        dy = list(dy[:len(outputs)])
-        with tf.control_dependencies(dy):   # not before the backward pass reaches this point
+        gradients = list(dy[:len(outputs)])
+        with tf.control_dependencies(gradients):   # not before the backward pass reaches this point
             again = [tf.identity(argument) for argument in arguments]
         values = dict(zip(names, again[len(inputs):]))
         with tf.variable_scope(scope, custom_getter=lambda getter, name, *args, **kwargs: values[name]):
             outputs_again, _ = function(*again[:len(inputs)])
         # None: no gradient enters the graph of the forward pass, so none of its values is kept for one
-        return [None] * len(outputs) + tf.gradients(outputs_again, again, dy)
+        return [None] * len(outputs) + tf.gradients(outputs_again, again, gradients)
 
     name = 'EdvrRecompute%d' % next(_COUNTER)
     tf.RegisterGradient(name)(gradient)
