@@ -3,7 +3,9 @@ import itertools
 import os
 import socket
 import time
+from typing import Any, Dict, Optional
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base import files
@@ -15,8 +17,8 @@ _WRITERS = itertools.count()
 class EventWriter:
     """A context that writes events into a folder, visible at once; the folder `None` writes nothing."""
 
-    def __init__(self, folder):
-        self._writer = None
+    def __init__(self, folder: Optional[str]) -> None:
+        self._writer: Any = None
         if folder:
             files.make_dir(folder)
             # two writers of the same second must not share a file: the second would empty it
@@ -27,31 +29,32 @@ class EventWriter:
                 self._writer = tf.io.TFRecordWriter(self._path)
             self._write(file_version='brain.Event:2')
 
-    def __enter__(self):
+    def __enter__(self) -> 'EventWriter':
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         self.close()
 
-    def scalars(self, step, values):
-        """values: dict of tag -> float."""
+    def scalars(self, step: int, values: Dict[str, float]) -> None:
+        """Writes a point of each curve: {tag: value}."""
         self._values(step, [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in sorted(values.items())])
 
-    def image(self, step, tag, image):
-        """image: uint8 [H, W, 3]."""
+    def image(self, step: int, tag: str, image: np.ndarray) -> None:
+        """Writes a picture, uint8 [H, W, 3]."""
         height, width = image.shape[:2]
         self._values(step, [tf.Summary.Value(tag=tag, image=tf.Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=encode_png(image)))])
 
-    def close(self):
+    def close(self) -> None:
+        """Closes the file."""
         if self._writer:
             with files.explained(self._path):
                 self._writer.close()
 
-    def _values(self, step, values):
+    def _values(self, step: int, values: Any) -> None:
         self._write(step=step, summary=tf.Summary(value=values))
 
-    def _write(self, **fields):
+    def _write(self, **fields: Any) -> None:
         if self._writer:
             with files.explained(self._path):
                 self._writer.write(tf.Event(wall_time=time.time(), **fields).SerializeToString())

@@ -1,5 +1,6 @@
 """TensorBoard events of a training run. No summary operation enters the graph: every device gives the same curves."""
 import time
+from typing import Any, Dict, Set
 
 import tensorflow.compat.v1 as tf
 
@@ -30,42 +31,42 @@ DESCRIPTIONS = {
 class RunEvents(EventWriter):
     """Events of one session of a run; when it resumes at a lower step, the later points are hidden."""
 
-    def __init__(self, folder, step):
-        """
+    def __init__(self, folder: str, step: int) -> None:
+        """Begins a session.
+
         Args:
-          folder: str.
-          step: int, updates done when the session begins.
+          step: updates done when the session begins.
         """
         super().__init__(folder)
-        self._described = set()
+        self._described: Set[str] = set()
         self._write(step=step + 1, session_log=tf.SessionLog(status=tf.SessionLog.START))
 
-    def scalars(self, step, values):
-        """As in EventWriter; the first point of a curve has its description."""
+    def scalars(self, step: int, values: Dict[str, float]) -> None:
+        """Writes a point of each curve as EventWriter does; the first point of a curve has its description."""
         points = [tf.Summary.Value(tag=tag, simple_value=value, metadata=self._description(tag))
                   for tag, value in sorted(values.items())]
         self._values(step, points)
 
-    def _description(self, tag):
+    def _description(self, tag: str) -> Any:
         if tag in self._described or tag not in DESCRIPTIONS:
             return None
         self._described.add(tag)
         return tf.SummaryMetadata(summary_description=DESCRIPTIONS[tag])
 
-    def hparams(self, step, values, name):
-        """The row of this run in TensorBoard's HParams tab.
+    def hparams(self, step: int, values: Dict[str, Any], name: str) -> None:
+        """Writes the row of this run in TensorBoard's HParams tab.
 
         Args:
           values: {name: bool, number or str}.
-          name: str, of the run.
+          name: of the run.
         """
         # installed with TensorFlow; its import takes a second
         from tensorboard.plugins.hparams import summary
         row = summary.session_start_pb(hparams=values, group_name=name, start_time_secs=time.time())
         self._write(step=step, summary=tf.Summary.FromString(row.SerializeToString()))
 
-    def text(self, step, tag, text):
-        """text: str, Markdown."""
+    def text(self, step: int, tag: str, text: str) -> None:
+        """Writes a text in Markdown."""
         metadata = tf.SummaryMetadata(plugin_data=tf.SummaryMetadata.PluginData(plugin_name='text'))
         self._values(step, [tf.Summary.Value(tag=tag, metadata=metadata,
                                             tensor=tf.make_tensor_proto([text], dtype=tf.string))])

@@ -1,39 +1,42 @@
-"""Checkpoints of a run: written whole or not at all, a number of them kept, and the best one by validation."""
+"""Checkpoints of a run: written completely or not at all, a number of them kept, and the best one by validation."""
 import os
 import shutil
 import sys
 import time
+from typing import Callable, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from edvr import checkpoints
-from edvr.training.hooks.step_hook import Callback, reached
+from edvr.config import TrainingConfig
+from edvr.training.hooks.step_hook import Callback, Control, Report, reached
+from edvr.training.rundir.run_state import RunState
 
 BEST = 'best'
 
 
 class CheckpointStore:
-    """The checkpoints of a run's directory. One process at a time writes there (see run_dir.lock)."""
+    """The checkpoints of a run's directory. One process at a time writes there (see run_state.lock)."""
 
-    def __init__(self, directory, keep_last, keep_every_hours, state):
-        """
+    def __init__(self, directory: str, keep_last: int, keep_every_hours: float, state: RunState) -> None:
+        """Opens the directory.
+
         Args:
-          directory: str.
-          keep_last: int, checkpoints to keep.
-          keep_every_hours: float, hours between checkpoints that are kept permanently; 0 for none.
-          state: run_dir.RunState, which records those.
+          keep_last: checkpoints to keep.
+          keep_every_hours: hours between checkpoints that are kept permanently; 0 for none.
+          state: records those.
         """
         self._directory, self._keep_last, self._hours = directory, keep_last, keep_every_hours
         self._state = state
-        self._names = None   # of the tensors, known after the first checkpoint
+        self._names: Optional[Sequence[str]] = None   # of the tensors, known after the first checkpoint
 
-    def save(self, session, saver, step):
+    def save(self, session: 'tf.Session', saver: 'tf.train.Saver', step: int) -> str:
         """Writes a checkpoint, in a separate folder, checks it, and renames it into place, index last.
 
         Returns:
-          str, its prefix.
+          its prefix.
         Raises:
           UserError: disk full, no permission, ...; earlier checkpoints stay unchanged.
         """
@@ -56,7 +59,7 @@ class CheckpointStore:
         checkpoints.write_state(self._directory)
         return prefix
 
-    def _retain(self, newest):
+    def _retain(self, newest: str) -> None:
         """Removes checkpoints beyond the last ones, except one every so many hours."""
         others = [prefix for prefix in checkpoints.prefixes(self._directory) if prefix != newest]
         for prefix in others[:max(0, len(others) + 1 - self._keep_last)]:
@@ -67,7 +70,7 @@ class CheckpointStore:
             else:
                 checkpoints.remove(prefix)
 
-    def keep_best(self, prefix, psnr):
+    def keep_best(self, prefix: str, psnr: float) -> bool:
         """Copies the checkpoint to `best/` if its validation PSNR (dB) is the highest so far; returns whether so."""
         if self._state.best and self._state.best['psnr'] >= psnr:
             return False
@@ -76,7 +79,7 @@ class CheckpointStore:
         return True
 
 
-def _move(source, target):
+def _move(source: str, target: str) -> None:
     for path in checkpoints.files_of(source):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -90,31 +93,31 @@ def _move(source, target):
 class Checkpoints(Callback):
     """Saves at the start, every `save_every` steps while updates are good, and at the end; calls listeners after."""
 
-    def __init__(self, config, control, store, listeners=()):
-        """
+    def __init__(self, config: TrainingConfig, control: Control, store: CheckpointStore,
+                 listeners: Sequence[Callable[[str, int, int], None]] = ()) -> None:
+        """Prepares the saving.
+
         Args:
-          config: TrainingConfig.
-          control: Control; nothing is saved when the run rolls back.
-          store: CheckpointStore.
+          control: nothing is saved when the run rolls back.
           listeners: functions(prefix, step, previous) called after each checkpoint but that of the start.
         """
         self._config, self._control, self._store, self._listeners = config, control, store, listeners
 
-    def build(self):
+    def build(self) -> None:
         self._saver = tf.train.Saver(max_to_keep=0)
 
-    def start(self, session, step):
+    def start(self, session: 'tf.Session', step: int) -> None:
         self._saved, self._streak = step, 0.
         if not os.path.exists(os.path.join(self._config.model_dir, '%s-%d.index' % (checkpoints.BASENAME, step))):
             self._store.save(session, self._saver, step)
 
-    def after_run(self, report):
+    def after_run(self, report: Report) -> None:
         self._streak = report.values['streak']
         # a rollback must not return to a state between bad steps; the next good step is saved instead
         if not self._streak and reached(report._replace(previous=self._saved), self._config.save_every):
             self._save(report.session, report.step)
 
-    def finish(self, session, step):
+    def finish(self, session: 'tf.Session', step: int) -> None:
         if self._control.rollback or step == self._saved:
             return
         if self._streak and self._control.signal:
@@ -123,7 +126,7 @@ class Checkpoints(Callback):
             return
         self._save(session, step)
 
-    def _save(self, session, step):
+    def _save(self, session: 'tf.Session', step: int) -> None:
         began = time.time()
         prefix = self._store.save(session, self._saver, step)
         print('saved %s in %.1f s' % (prefix, time.time() - began), flush=True)

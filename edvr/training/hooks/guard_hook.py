@@ -1,22 +1,25 @@
 """Reports skipped updates and requests a rollback."""
 import sys
 
+import tensorflow.compat.v1 as tf
+
+from edvr.config import TrainingConfig
 from edvr.training import update_guard
-from edvr.training.hooks.step_hook import Callback
+from edvr.training.hooks.step_hook import Callback, Control, Report
 from edvr.training.model_fn import LEVELS
 
 
 class Guard(Callback):
     """Reports skipped updates on stderr, and requests a rollback after `bad_steps` of them in a row."""
 
-    def __init__(self, config, control, prints=True):
-        """config: TrainingConfig; control: Control; prints: bool, whether this rank prints."""
+    def __init__(self, config: TrainingConfig, control: Control, prints: bool = True) -> None:
+        """Prepares the guard; `prints` is whether this rank prints."""
         self._config, self._control, self._prints = config, control, prints
 
-    def start(self, session, step):
+    def start(self, session: 'tf.Session', step: int) -> None:
         self._skipped = 0.
 
-    def after_run(self, report):
+    def after_run(self, report: Report) -> None:
         values = report.values
         streak, skipped, self._skipped = values['streak'], values['skipped'] - self._skipped, values['skipped']
         if skipped and self._prints:

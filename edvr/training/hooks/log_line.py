@@ -1,9 +1,13 @@
 """The log line of a training run."""
 import datetime
 import time
+from typing import Callable, Optional
 
+import tensorflow.compat.v1 as tf
+
+from edvr.config import TrainingConfig
 from edvr.training.hooks.pace import Interval
-from edvr.training.hooks.step_hook import Callback, reached
+from edvr.training.hooks.step_hook import Callback, Report, reached
 from edvr.training.model_fn import LEVELS
 
 MUCH = .1   # share of the time above which the log line advises on waiting for data
@@ -12,21 +16,22 @@ MUCH = .1   # share of the time above which the log line advises on waiting for 
 class LogLine(Callback):
     """Prints a line every `log_every` steps."""
 
-    def __init__(self, config, batch, advice, clock=time.time):
-        """
+    def __init__(self, config: TrainingConfig, batch: int, advice: str,
+                 clock: Callable[[], float] = time.time) -> None:
+        """Prepares the line.
+
         Args:
-          config: TrainingConfig.
-          batch: int, samples in a step, over all devices.
-          advice: str, the options to change when training waits for data.
-          clock: function() -> seconds since 1970.
+          batch: samples in a step, over all devices.
+          advice: the options to change when training waits for data.
+          clock: returns the seconds since 1970.
         """
         self._config, self._advice, self._clock = config, advice, clock
         self._interval = Interval(batch)
 
-    def start(self, session, step):
+    def start(self, session: 'tf.Session', step: int) -> None:
         self._first_run, self._skipped = True, 0.
 
-    def after_run(self, report):
+    def after_run(self, report: Report) -> None:
         interval, first = self._interval, self._first_run
         interval.add(report)
         if reached(report, self._config.log_every):
@@ -37,7 +42,7 @@ class LogLine(Callback):
         if first:
             self._first_run, self._since = False, (self._clock(), report.step)
 
-    def _line(self, report):
+    def _line(self, report: Report) -> str:
         values, interval = report.values, self._interval
         line = '%s Step:%d, lr:%.8f, loss:%.8f, time:%.2fms, fps:%.2f, eta:%s, %s, psnr:%.2fdB, |offset| %s' % (
             datetime.datetime.fromtimestamp(self._clock()).strftime('%Y-%m-%d %H:%M:%S'), report.step,
@@ -47,8 +52,8 @@ class LogLine(Callback):
         skipped, self._skipped = values['skipped'] - self._skipped, values['skipped']
         return line + (', skipped:%d' % skipped if skipped else '')
 
-    def _eta(self, report):
-        """The remaining time by the average pace since the session began, with checkpoints and validation."""
+    def _eta(self, report: Report) -> datetime.timedelta:
+        """Returns the remaining time by the average pace since the session began, with checkpoints and validation."""
         if self._first_run or report.step == self._since[1]:
             pace = self._interval.step_seconds
         else:
@@ -56,8 +61,8 @@ class LogLine(Callback):
         return datetime.timedelta(seconds=round(pace * max(0, self._config.steps - report.step)))
 
 
-def describe_wait(share, advice):
-    """Describes the share of time spent waiting for data: str."""
+def describe_wait(share: Optional[float], advice: str) -> str:
+    """Describes the share of time spent waiting for data."""
     if share is None:
         return 'data wait not measured on this device'
     if share <= MUCH:

@@ -3,19 +3,24 @@ import contextlib
 import signal
 import sys
 import threading
+from typing import Any, Iterator
+
+from edvr.training.hooks.step_hook import Control
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextlib.contextmanager
-def signals(control):
-    """A context in which SIGTERM and Ctrl-C set `control.signal`: the run ends after its step. A second signal ends the
-    process at once."""
+def signals(control: Control) -> Iterator[None]:
+    """Lets SIGTERM and Ctrl-C set `control.signal` in its context: the run ends after its step.
+
+    A second signal ends the process at once.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield   # Python handles signals in the main thread only
         return
 
-    def handle(number, frame):
+    def handle(number: int, frame: Any) -> None:
         if control.signal is not None:
             raise KeyboardInterrupt
         control.signal = number
@@ -32,8 +37,8 @@ def signals(control):
 
 
 @contextlib.contextmanager
-def waiting(control):
-    """A context before the first step: the first signal interrupts a wait, and sets `control.signal`."""
+def waiting(control: Control) -> Iterator[None]:
+    """Lets the first signal interrupt a wait before the first step, and set `control.signal`."""
     control.waits = True
     try:
         yield
@@ -44,5 +49,6 @@ def waiting(control):
         control.waits = False
 
 
-def name(number):
+def name(number: int) -> str:
+    """Returns the name of a signal, such as SIGTERM."""
     return signal.Signals(number).name

@@ -4,23 +4,33 @@ One hook makes one fetch and calls its callbacks in a fixed order: on an acceler
 the guard must decide before anything is saved. With iterations_per_loop > 1 one session.run performs several steps; an
 action of "every N steps" happens at the first session.run that reaches or passes a multiple of N.
 """
-import collections
 import time
+from typing import Any, Dict, Iterable, NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
 
 from edvr.training.model_fn import STEP_KEY, WATCHED, WATCHED_KEY
 
-Report = collections.namedtuple('Report', 'step previous values seconds session')
-Report.__doc__ = """The result of a session.run.
 
-step, previous: int, updates done after and before it; values: dict of float, by the names in model_fn.WATCHED, of its
-last step; seconds: float, host time it took; session: tf.Session.
-"""
+class Report(NamedTuple):
+    """The result of a session.run.
+
+    Attributes:
+      step: updates done after it.
+      previous: updates done before it.
+      values: {name: value} of its last step, by the names in model_fn.WATCHED.
+      seconds: host time it took.
+      session: tf.Session.
+    """
+    step: int
+    previous: int
+    values: Dict[str, float]
+    seconds: float
+    session: Any
 
 
-def reached(report, every):
-    """Whether a session.run reached or passed a multiple of `every` steps (0: never)."""
+def reached(report: Report, every: int) -> bool:
+    """Returns whether a session.run reached or passed a multiple of `every` steps (0: never)."""
     return bool(every) and report.step // every > report.previous // every
 
 
@@ -28,60 +38,61 @@ class Control:
     """The state that the callbacks share.
 
     Attributes:
-      signal: int, the signal that ends the run, or None.
-      waits: bool, whether this process waits for other ranks and has nothing to save.
-      rollback: str, why the run must go back to its last checkpoint, or None.
+      signal: number of the signal that ends the run, or None.
+      waits: whether this process waits for other ranks and has nothing to save.
+      rollback: why the run must go back to its last checkpoint, or None.
     """
 
-    def __init__(self):
-        self.signal = None
+    def __init__(self) -> None:
+        self.signal: Optional[int] = None
         self.waits = False
-        self.rollback = None
+        self.rollback: Optional[str] = None
 
     @property
-    def stopping(self):
+    def stopping(self) -> bool:
+        """Whether the session ends."""
         return self.signal is not None or self.rollback is not None
 
 
 class Callback:
     """Base of the callbacks, with actions at the start, after each session.run, and at an orderly end."""
 
-    def build(self):
-        """May add to the graph."""
+    def build(self) -> None:
+        """Adds to the graph, if it needs to."""
 
-    def start(self, session, step):
-        pass
+    def start(self, session: 'tf.Session', step: int) -> None:
+        """Acts before the first session.run, after `step` updates."""
 
-    def after_run(self, report):
-        pass
+    def after_run(self, report: Report) -> None:
+        """Acts after a session.run."""
 
-    def finish(self, session, step):
-        pass
+    def finish(self, session: 'tf.Session', step: int) -> None:
+        """Acts at the orderly end of the session, after `step` updates."""
 
 
 class LoopHook(tf.train.SessionRunHook):
     """Calls the callbacks; ends the session when `control.stopping`."""
 
-    def __init__(self, callbacks, control):
+    def __init__(self, callbacks: Iterable[Callback], control: Control) -> None:
         self._callbacks, self._control = list(callbacks), control
 
-    def begin(self):
+    def begin(self) -> None:
         graph = tf.get_default_graph()
         # under a strategy every replica adds its own tensor, and all are equal
         self._fetches = [graph.get_collection(key)[0] for key in (STEP_KEY, WATCHED_KEY)]
         for callback in self._callbacks:
             callback.build()
 
-    def after_create_session(self, session, coord):
+    def after_create_session(self, session: 'tf.Session', coord: Any) -> None:
         self._step = int(session.run(tf.train.get_global_step(session.graph)))
         for callback in self._callbacks:
             callback.start(session, self._step)
 
-    def before_run(self, run_context):
+    def before_run(self, run_context: Any) -> Any:
         self._began = time.perf_counter()
         return tf.train.SessionRunArgs(self._fetches)
 
-    def after_run(self, run_context, run_values):
+    def after_run(self, run_context: Any, run_values: Any) -> None:
         seconds = time.perf_counter() - self._began
         step, values = run_values.results
         report = Report(int(step), self._step, dict(zip(WATCHED, values.tolist())), seconds, run_context.session)
@@ -91,6 +102,6 @@ class LoopHook(tf.train.SessionRunHook):
         if self._control.stopping:
             run_context.request_stop()
 
-    def end(self, session):
+    def end(self, session: 'tf.Session') -> None:
         for callback in self._callbacks:
             callback.finish(session, self._step)

@@ -1,32 +1,39 @@
 """Validation of checkpoints during training: PSNR of clips, and pictures of one window, in TensorBoard."""
 import time
+from typing import Any, List
 
+from data_tools.media.clips import Clip
 from data_tools.media.comparison import bicubic
 from data_tools.media.frames import Decoder
+from edvr.config import TrainingConfig
 from edvr.config.restoration import EvaluateConfig
 from edvr.evaluation import measure
 from edvr.restore import pixels
 from edvr.restore.restorer import Restorer
+from edvr.tensorboard.run_events import RunEvents
+from edvr.training.hooks.checkpoint_saver import CheckpointStore
 
 
 class Validation:
     """A listener of `checkpoint_saver.Checkpoints`. It restores clips with each checkpoint, in its own session."""
 
-    def __init__(self, clips, training, device, events, bicubic_events, store):
-        """
+    def __init__(self, clips: List[Clip], training: TrainingConfig, device: str, events: RunEvents,
+                 bicubic_events: RunEvents, store: CheckpointStore) -> None:
+        """Prepares the validation.
+
         Args:
-          clips: list of data_tools.media.clips.Clip with LQ and GT, not empty.
-          training: TrainingConfig.
-          device: str, the device that restores, 'cpu' or 'gpu'.
-          events: RunEvents.
-          bicubic_events: RunEvents for the PSNR of bicubic interpolation, which does not change.
-          store: CheckpointStore, which keeps the best checkpoint.
+          clips: with LQ and GT, not empty.
+          device: the device that restores, 'cpu' or 'gpu'.
+          events: for PSNR and pictures.
+          bicubic_events: for the PSNR of bicubic interpolation, which does not change.
+          store: keeps the best checkpoint.
         """
         self._clips, self._config = clips, training
         self._device, self._events, self._store = device, events, store
-        self._bicubic_events, self._bicubic = bicubic_events, None
+        self._bicubic_events = bicubic_events
+        self._bicubic: Any = None   # PSNR of bicubic interpolation, after the first validation
 
-    def __call__(self, prefix, step, previous):
+    def __call__(self, prefix: str, step: int, previous: int) -> None:
         evaluates, shows = (every and step // every > previous // every
                             for every in (self._config.eval_every, self._config.image_every))
         if not (evaluates or shows):
@@ -37,7 +44,7 @@ class Validation:
             if evaluates:
                 self._evaluate(restorer, prefix, step)
 
-    def _evaluate(self, restorer, prefix, step):
+    def _evaluate(self, restorer: Restorer, prefix: str, step: int) -> None:
         began = time.time()
         config = EvaluateConfig(max_frames=self._config.eval_frames, ssim=False,
                                 bicubic=self._bicubic is None)
@@ -53,8 +60,8 @@ class Validation:
               % (step, sum(len(result.frames) for result in results), len(results), psnr, ' (best)' if best else '',
                  self._bicubic, time.time() - began), flush=True)
 
-    def _show(self, restorer, step):
-        """The centre window of the first clip."""
+    def _show(self, restorer: Restorer, step: int) -> None:
+        """Writes pictures of the centre window of the first clip."""
         clip = self._clips[0]
         index = clip.length // 2
         lq, gt = next(clip.lq.read(index)), next(clip.gt.read(index))

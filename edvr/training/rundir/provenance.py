@@ -5,10 +5,12 @@ import platform
 import socket
 import subprocess
 import sys
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from data_tools.base.command_line import CommandLine
 from edvr.devices.npu import ADAPTERS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -18,13 +20,13 @@ CANN_VERSION = ('{home}/version.cfg', '{home}/version.info', '{home}/*/version.i
 CANN_HOMES = ('ASCEND_TOOLKIT_HOME', 'ASCEND_HOME_PATH')
 
 
-def describe(device, replicas, manifest, command=None):
+def describe(device: str, replicas: int, manifest: Optional[str],
+             command: Optional[CommandLine] = None) -> Dict[str, Any]:
     """Describes the start of a session of a run, for JSON.
 
     Args:
-      device: str. replicas: int.
-      manifest: str, checksum of the data set's manifest, or None without one.
-      command: data_tools.base.command_line.CommandLine of the program, or None where a library call trains.
+      manifest: checksum of the data set's manifest, or None without one.
+      command: of the program, or None if a library call trains.
     Returns:
       dict; a value that cannot be found is None.
     """
@@ -38,24 +40,24 @@ def describe(device, replicas, manifest, command=None):
     }
 
 
-def _program():
+def _program() -> List[str]:
     spec = sys.modules['__main__'].__spec__
     return ['python', '-m', spec.name] if spec else [os.path.basename(sys.argv[0])]
 
 
-def _versions():
+def _versions() -> Dict[str, Optional[str]]:
     # an adapter in use is loaded by now; a CPU run does not load it only to describe itself
     adapters = {name: getattr(sys.modules.get(name), '__version__', None) for name in ADAPTERS}
     return dict(adapters, python=platform.python_version(), tensorflow=tf.__version__, numpy=np.__version__,
                 cann=cann_version())
 
 
-def revision(root=ROOT):
-    """The git revision of the code, with '+' behind it where files differ from it; None outside of a checkout."""
+def revision(root: str = ROOT) -> Optional[str]:
+    """Returns the git revision of the code, with '+' behind it if files differ from it; None outside of a checkout."""
     if not os.path.exists(os.path.join(root, '.git')):
         return None   # an installed package; a repository around it belongs to something else
 
-    def git(*arguments):
+    def git(*arguments: str) -> str:
         return subprocess.run(('git', '-C', root) + arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                               universal_newlines=True, timeout=30, check=True).stdout.strip()
     try:
@@ -64,8 +66,8 @@ def revision(root=ROOT):
         return None
 
 
-def cann_version():
-    """The version of CANN, read from its own files: str, or None without CANN."""
+def cann_version() -> Optional[str]:
+    """Returns the version of CANN, read from its own files, or None without CANN."""
     homes = [os.environ[name] for name in CANN_HOMES if os.environ.get(name)]
     for home in homes + ['/usr/local/Ascend/cann', '/usr/local/Ascend/ascend-toolkit/latest']:
         for pattern in CANN_VERSION:
@@ -76,7 +78,7 @@ def cann_version():
     return None
 
 
-def _first_version(path):
+def _first_version(path: str) -> Optional[str]:
     try:
         with open(path, errors='replace') as file:
             lines = [line.strip() for line in file if 'version' in line.lower()]
@@ -85,8 +87,8 @@ def _first_version(path):
     return lines[0] if lines else None
 
 
-def as_text(origin):
-    """The description as Markdown for TensorBoard."""
+def as_text(origin: Dict[str, Any]) -> str:
+    """Returns the description as Markdown for TensorBoard."""
     lines = ['| | |', '|---|---|']
     for name, value in sorted(origin['versions'].items()):
         lines.append('| %s | %s |' % (name, value or 'unknown'))

@@ -3,6 +3,7 @@
 `run_state.json` holds the rollbacks, the checkpoints kept permanently, and the best one.
 """
 import os
+from typing import Any, ContextManager, Dict, List
 
 from data_tools.base import files, schema
 from data_tools.base import lock as locks
@@ -15,8 +16,8 @@ STATE = schema.Record(_optional={
     'kept': schema.MapOf(schema.Number()), 'kept_since': schema.Nullable(schema.Number())})
 
 
-def lock(directory):
-    """A context manager that holds the directory for this process, see `data_tools.base.lock.hold`.
+def lock(directory: str) -> ContextManager[Any]:
+    """Returns a context manager that holds the directory for this process, see `data_tools.base.lock.hold`.
 
     Raises:
       UserError: another process holds it, or the directory is remote.
@@ -35,42 +36,47 @@ class RunState:
       best: dict(step, psnr), or None.
     """
 
-    def __init__(self, directory, writes=True):
+    def __init__(self, directory: str, writes: bool = True) -> None:
         self._path, self._writes = os.path.join(directory, STATE_FILE), writes
         values = schema.read(self._path, STATE, 'restore it from a copy, or remove it: rollbacks, the best checkpoint '
                              'and those kept permanently are then forgotten') if os.path.exists(self._path) else {}
-        self.rollbacks = values.get('rollbacks', [])
+        self.rollbacks: List[Dict[str, Any]] = values.get('rollbacks', [])
         self.best = values.get('best')
         self._kept = values.get('kept', {})   # step -> time, of checkpoints kept permanently
         self._kept_since = values.get('kept_since')
 
-    def add_rollback(self, **facts):
+    def add_rollback(self, **facts: Any) -> None:
+        """Records a rollback of the guard."""
         self.rollbacks.append(facts)
         self._save()
 
-    def forget_rollbacks(self):
+    def forget_rollbacks(self) -> None:
+        """Forgets all rollbacks."""
         self.rollbacks = []
         self._save()
 
-    def set_best(self, step, psnr):
+    def set_best(self, step: int, psnr: float) -> None:
+        """Records the best checkpoint, and its PSNR in dB."""
         self.best = {'step': step, 'psnr': psnr}
         self._save()
 
-    def is_kept(self, step):
+    def is_kept(self, step: int) -> bool:
+        """Returns whether the checkpoint of `step` is kept permanently."""
         return str(step) in self._kept
 
-    def due_to_keep(self, written, interval):
-        """Whether a checkpoint is `interval` seconds younger than the last one kept, or than the first one examined."""
+    def due_to_keep(self, written: float, interval: float) -> bool:
+        """Returns whether a checkpoint is `interval` seconds younger than the last one kept, or the first examined."""
         if self._kept_since is None:
             self._kept_since = written
             self._save()
         return written - self._kept_since >= interval
 
-    def keep(self, step, written):
+    def keep(self, step: int, written: float) -> None:
+        """Records that the checkpoint of `step`, of the time `written`, is kept permanently."""
         self._kept[str(step)] = self._kept_since = written
         self._save()
 
-    def _save(self):
+    def _save(self) -> None:
         if self._writes:
             files.write_json(self._path, {'rollbacks': self.rollbacks, 'best': self.best, 'kept': self._kept,
                                           'kept_since': self._kept_since})
