@@ -1,6 +1,7 @@
 """Configurations check themselves, survive JSON, and become flags."""
 import json
 import os
+import re
 
 import preloaded
 import pytest
@@ -100,8 +101,9 @@ def test_wrong_flag_value_is_one_line_and_non_zero(run_flags):
 def test_short_help_shows_the_common_flags_and_says_where_the_others_are(run_flags):
     result = run_flags('--help')
     assert result.returncode == 0 and result.stdout.startswith('A program.\n')
-    assert 'network:\n  --num_frames: ' in result.stdout and '--deform_groups' not in result.stdout
-    assert '7 more flags: --helpfull shows all; --help=TOPIC those of one topic: network.' in result.stdout
+    assert 'network:\n  --network: ' in result.stdout and '\n  --num_frames: ' in result.stdout
+    assert '--deform_groups' not in result.stdout
+    assert re.search(r'\d+ more flags: --helpfull .*--help=TOPIC .*network', result.stdout)
 
 
 @pytest.mark.parametrize('argument, others', [

@@ -7,8 +7,10 @@ from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
 
 MODEL_FILE = 'model.json'
-# ModelConfig checks their types and limits
-_FIELDS = schema.Record(**{field.name: schema.Anything() for field in dataclasses.fields(ModelConfig)})
+_ADDED = ('network',)   # since version 1.0.0; files without them mean their defaults
+# ModelConfig checks types and limits
+_FIELDS = schema.Record(_optional=dict.fromkeys(_ADDED, schema.Anything()), **{
+    field.name: schema.Anything() for field in dataclasses.fields(ModelConfig) if field.name not in _ADDED})
 
 
 def save_model_config(model_dir: str, config: ModelConfig) -> None:

@@ -1,18 +1,37 @@
 """The architecture of the network, needed to build it and to read its checkpoints."""
 import dataclasses
-from typing import Iterator
+import typing
 
 from data_tools.base.config import Config, option
 
 
+class NetworkKind(typing.NamedTuple):
+    """What the options know of a network; `edvr.network.networks` builds it.
+
+    Attributes:
+      help: what it is.
+      is_deformable: whether it has deformable convolutions, and so deform_groups.
+    """
+    help: str
+    is_deformable: bool
+
+
+NETWORKS = {
+    'edvr': NetworkKind('deformable alignment and attention', is_deformable=True),
+    'plain': NetworkKind('the same without alignment and attention, the baseline of comparisons', is_deformable=False),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Config):
-    """Architecture of an EDVR. It is saved beside the checkpoints: evaluate, infer and export read it there."""
+    """Architecture of a network. It is saved beside the checkpoints: evaluate, infer and export read it there."""
 
     TITLE = 'network'
     PRESETS = {'M': dict(channels=64, num_reconstruct_block=10),
                'L': dict(channels=128, num_reconstruct_block=40)}
 
+    network: str = option('edvr', 'the network: ' + ', '.join(
+        '%s (%s)' % (name, kind.help) for name, kind in NETWORKS.items()), choices=tuple(NETWORKS), common=True)
     num_frames: int = option(5, 'frames in a window (T), odd; the centre one is restored', low=1, common=True)
     scale: int = option(4, 'upscaling factor; with hr_in the input already has the output size', choices=(2, 3, 4),
                         common=True)
@@ -24,10 +43,10 @@ class ModelConfig(Config):
     with_predeblur: bool = option(False, 'predeblur module in front, for blurred input')
     hr_in: bool = option(False, 'input frames already have the output size (deblurring, denoising): no upscaling')
 
-    def problems(self) -> Iterator[str]:
+    def problems(self) -> typing.Iterator[str]:
         if self.num_frames % 2 == 0:
             yield 'num_frames is %d; a window has a centre frame, so it must be odd' % self.num_frames
-        if self.channels % self.deform_groups:
+        if NETWORKS[self.network].is_deformable and self.channels % self.deform_groups:
             yield 'deform_groups is %d, which does not divide channels (%d)' % (self.deform_groups, self.channels)
 
     @property

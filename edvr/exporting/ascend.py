@@ -7,6 +7,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
 from edvr.config.export import OPEN
+from edvr.config.model import NETWORKS
 from edvr.devices.adapter import MAX_WIDTH
 from edvr.exporting import verification
 from edvr.exporting.graphs import OUTPUT, Graph
@@ -38,6 +39,8 @@ _DCN = ('/dcn_pack/', '/cas_dcnpack/')   # scopes of the deformable convolutions
 
 def check_width(model: ModelConfig, width: int) -> None:
     """Raises UserError for input wider than the limit of the operator; width: pixels."""
+    if not NETWORKS[model.network].is_deformable:
+        return
     reduction = networks.feature_reduction(model)
     limit = MAX_WIDTH // KERNEL
     if width > limit * reduction:

@@ -52,7 +52,7 @@ def export(config: ExportConfig, log: typing.Callable[[str], None] = print) -> d
             facts['verification'].update(checks)
             _write(draft, destination, graphs, config, facts)
             for graph, graph_def in description.read(draft.graphs[0]).graphs.items():   # as they are in the files
-                ascend.check_nodes(graph_def, graph.DEFORMABLE)
+                ascend.check_nodes(graph_def, graph.deformable)
         content = _describe(draft, destination, graphs, config, facts)
         publishing.publish(draft, destination)
     _report(log, content, graphs, destination)
@@ -100,11 +100,11 @@ def _for_ascend(prefix, stock, feeds, config, log):
       ({Graph: GraphDef}, facts about the checks for the description).
     """
     graphs = dict(stock)   # without deformable convolutions a graph is the same for all targets
-    deformable = next(graph for graph in stock if graph.DEFORMABLE)
+    deformable = next(graph for graph in stock if graph.ALIGNS)
     graph_def, _ = freezing.freeze(prefix, deformable, exported_ops(), config.use_ema)
     graphs[deformable] = ascend_nodes.complete(graph_def)
     for graph, graph_def in graphs.items():
-        ascend.check_nodes(graph_def, graph.DEFORMABLE)
+        ascend.check_nodes(graph_def, graph.deformable)
         ascend.check_against(graph_def, stock[graph])
     return graphs, ascend.compare_on_host(graphs[deformable], stock[deformable], feeds, log)
 

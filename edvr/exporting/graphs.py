@@ -12,11 +12,11 @@ import tensorflow.compat.v1 as tf
 
 from edvr.config import ModelConfig
 from edvr.config.export import OPEN, InterfaceConfig
+from edvr.config.model import NETWORKS
 from edvr.network import networks
 from edvr.ops.base import Ops
 
 INPUT, OUTPUT = 'L_input', 'SR_output'
-LEVELS = ('features_l1', 'features_l2', 'features_l3')   # full, half and quarter resolution
 
 
 class End(typing.NamedTuple):
@@ -56,10 +56,15 @@ class Graph:
       NAME: str, in the description of an export.
       SUFFIX: str, of its file's name.
       NODES: names of nodes that such a graph has at least.
-      DEFORMABLE: bool, whether it has deformable convolutions, which differ among devices.
+      ALIGNS: bool, whether it has the part of the network where deformable convolutions are.
     """
     model: ModelConfig
     interface: InterfaceConfig
+
+    @property
+    def deformable(self) -> bool:
+        """Whether it has deformable convolutions, which differ among devices."""
+        return self.ALIGNS and NETWORKS[self.model.network].is_deformable
 
     @property
     def inputs(self) -> typing.List[End]:
@@ -92,10 +97,12 @@ class Graph:
     def _frame(self) -> End:
         return _image(INPUT, self.interface.input_dtype, [1, self.interface.height, self.interface.width, 3], 'N H W C')
 
-    def _levels(self, names) -> typing.List[End]:
+    def _levels(self, name_of: typing.Callable[[str], str] = str) -> typing.List[End]:
+        """Returns the features of a frame; name_of: function from the name of a level to that of its node."""
         size = [None if size == OPEN else size for size in (self.interface.height, self.interface.width)]
-        return [End(name, 'float32', [OPEN if axis is None else axis for axis in shape], 'N h w C', 'features')
-                for name, shape in zip(names, networks.feature_shapes(self.model, *size))]
+        return [End(name_of(level), 'float32', [OPEN if axis is None else axis for axis in shape], 'N h w C',
+                    'features')
+                for level, shape in zip(levels(self.model), networks.feature_shapes(self.model, *size))]
 
     def _restored(self) -> End:
         dtype = self.interface.output_dtype
@@ -111,7 +118,7 @@ class Graph:
 
 class WholeGraph(Graph):
     """Restores the centre frames of windows."""
-    NAME, SUFFIX, NODES, DEFORMABLE = 'network', '', (INPUT, OUTPUT), True
+    NAME, SUFFIX, NODES, ALIGNS = 'network', '', (INPUT, OUTPUT), True
 
     @property
     def inputs(self):
@@ -130,8 +137,8 @@ class WholeGraph(Graph):
 
 
 class FeaturesGraph(Graph):
-    """Computes the three feature levels of a frame."""
-    NAME, SUFFIX, NODES, DEFORMABLE = 'features', '_features.pb', (INPUT,) + LEVELS, False
+    """Computes the features of a frame."""
+    NAME, SUFFIX, NODES, ALIGNS = 'features', '_features.pb', (INPUT, 'features_l1'), False
 
     @property
     def inputs(self):
@@ -139,7 +146,7 @@ class FeaturesGraph(Graph):
 
     @property
     def outputs(self):
-        return self._levels(LEVELS)
+        return self._levels()
 
     def compute(self, given, ops):
         return networks.build(self.model).extract_features(ops, given[INPUT])
@@ -147,12 +154,12 @@ class FeaturesGraph(Graph):
 
 class RestoringGraph(Graph):
     """Restores a frame from the features of its window's frames and from the frame itself."""
-    NAME, SUFFIX, NODES, DEFORMABLE = 'restore', '_restore.pb', (INPUT, OUTPUT), True
+    NAME, SUFFIX, NODES, ALIGNS = 'restore', '_restore.pb', (INPUT, OUTPUT), True
 
     @property
     def inputs(self):
         return [end for index in range(self.model.num_frames)
-                for end in self._levels([in_window(level, index) for level in LEVELS])] + [self._frame()]
+                for end in self._levels(lambda level, index=index: in_window(level, index))] + [self._frame()]
 
     @property
     def outputs(self):
@@ -160,12 +167,17 @@ class RestoringGraph(Graph):
 
     def compute(self, given, ops):
         stacks = [tf.stack([given[in_window(level, index)] for index in range(self.model.num_frames)], axis=1)
-                  for level in LEVELS]
+                  for level in levels(self.model)]
         outputs = networks.build(self.model).restore_features(ops, stacks, given[INPUT])
         return [self._as_output(outputs.sr)]
 
 
 WHOLE, PARTS = (WholeGraph,), (FeaturesGraph, RestoringGraph)   # the graphs of an export
+
+
+def levels(model: ModelConfig) -> typing.List[str]:
+    """Returns the names of the features of a frame, such as features_l1 for full resolution."""
+    return ['features_l%d' % (number + 1) for number in range(len(networks.feature_shapes(model, None, None)))]
 
 
 def in_window(level: str, index: int) -> str:

@@ -9,7 +9,7 @@ from edvr.config import ModelConfig, RuntimeConfig
 from edvr.config.export import OPEN, InterfaceConfig
 from edvr.devices import DEVICES, device_of
 from edvr.exporting import description
-from edvr.exporting.graphs import INPUT, LEVELS, PARTS, in_window
+from edvr.exporting.graphs import INPUT, PARTS, in_window, levels
 from edvr.ops.ascend_nodes import OPERATOR
 
 Feed = typing.Dict[str, np.ndarray]   # names of inputs -> values
@@ -156,12 +156,12 @@ class FrozenParts(GraphSession):
     """Two graphs in one session: the features of a frame are computed once, for all windows that need them."""
 
     def features(self, frame: np.ndarray) -> typing.Tuple[np.ndarray, ...]:
-        """Computes the three levels of a frame, for `restore`.
+        """Computes the features of a frame, for `restore`.
 
         Args:
           frame: uint8 [H, W, 3], RGB.
         Returns:
-          three float32 arrays [1, h, w, C].
+          float32 arrays [1, h, w, C].
         Raises:
           UserError: the graphs were exported for another size.
         """
@@ -180,9 +180,10 @@ class FrozenParts(GraphSession):
         return self._restored(self._feed(features, centre))[0]
 
     def _feed(self, features, centre):
-        levels = {in_window(level, index): value for index, pyramid in enumerate(features)
-                  for level, value in zip(LEVELS, pyramid)}
-        return dict(levels, **{INPUT: _as_input(centre[None], self.interface)})
+        names = levels(self.config)
+        values = {in_window(level, index): value for index, of_frame in enumerate(features)
+                  for level, value in zip(names, of_frame)}
+        return dict(values, **{INPUT: _as_input(centre[None], self.interface)})
 
     def feeds(self, windows: np.ndarray) -> typing.Iterator[Feed]:
         """Yields the input of the second graph for each window of uint8 [N, T, H, W, 3]."""

@@ -4,14 +4,15 @@ import typing
 from edvr.config.model import ModelConfig
 from edvr.network.base import Network
 from edvr.network.edvr import Edvr
+from edvr.network.plain import Plain
 from edvr.ops.counting import CountingOps, Shape
 
-NETWORKS: typing.Dict[str, typing.Callable[[ModelConfig], Network]] = {'edvr': Edvr}
+NETWORKS: typing.Dict[str, typing.Callable[[ModelConfig], Network]] = {'edvr': Edvr, 'plain': Plain}   # --network
 
 
 def build(config: ModelConfig) -> Network:
     """Returns the network of a configuration."""
-    return NETWORKS['edvr'](config)
+    return NETWORKS[config.network](config)
 
 
 def macs(config: ModelConfig, height: int, width: int) -> int:

@@ -19,6 +19,7 @@ from edvr.network.base import SCOPE
 from edvr.network.reconstruction import stages
 
 POINTS = 9
+NETWORKS = ('edvr',)   # that the reference implementation has too
 PREFIXES = ('module.', 'generator.', 'module.generator.')
 
 # The authors' first release and mmediting, as (pattern, replacement) on whole keys; those of the reference stay.

@@ -44,10 +44,14 @@ def export_weights(checkpoint: str, output: str, use_ema: bool = True) -> Tuple[
     Returns:
       (ModelConfig, number of tensors).
     Raises:
-      UserError: PyTorch is missing, no such checkpoint, a damaged one, or the file cannot be written.
+      UserError: PyTorch is missing, no such checkpoint, a damaged one, another network, or the file cannot be
+        written.
     """
     torch = pth_file.import_torch()
     weights, config = load(checkpoint, use_ema)
+    if config.network not in state_dict.NETWORKS:
+        raise UserError('%s: PyTorch files are of the networks %s; this checkpoint is of --network=%s'
+                        % (checkpoint, ', '.join(state_dict.NETWORKS), config.network))
     state = state_dict.to_state(weights, config)
     with atomic_path(output) as partial:
         torch.save({'params': {name: torch.from_numpy(value) for name, value in sorted(state.items())}}, partial)

@@ -9,12 +9,21 @@ from edvr.training import optimizer, update_guard
 from edvr.training.schedule import learning_rate
 from edvr.training.warm_start import initialise_from
 
-LEVELS = ('l3', 'l2', 'l1', 'cas')
+LEVELS = ('l3', 'l2', 'l1', 'cas')   # of deformable convolutions; a network may have none
 DATA_WAIT = 'data_wait'   # feature: seconds that the step waited for its batch, float32 []
-# the numbers in the vector that hooks fetch, in its order
+# the numbers in the vector that hooks fetch, in its order; the offsets, if the network has any
 WATCHED = (('loss', 'psnr', 'learning_rate', 'gradient_norm', 'faults', 'streak', 'skipped', DATA_WAIT)
            + tuple('offset_' + level for level in LEVELS))
 STEP_KEY, WATCHED_KEY = 'edvr/step', 'edvr/watched'   # graph collections; the first element is the first replica's
+
+
+def offsets_of(values):
+    """Returns {level: mean |offset|} of the deformable convolutions that the network has.
+
+    Args:
+      values: {name of WATCHED: float}.
+    """
+    return {level: values['offset_' + level] for level in LEVELS if 'offset_' + level in values}
 
 
 def make_model_fn(model_config, training_config, device, offset_rate=None):
@@ -84,7 +93,8 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, d
     _require_gradients(gradients)
     with device.full_precision_scope():
         norm = optimizer.global_norm(gradients, rates)
-        means = device.average([loss, psnr] + [offset_means[level] for level in LEVELS])
+        offsets = [offset_means[level] for level in LEVELS if level in offset_means]
+        means = device.average([loss, psnr] + offsets)
         faults = update_guard.faults_of(means[0], norm, means[2:], config.offset_limit)
         gate = adam.gate = tf.cast(tf.equal(faults, 0.), tf.float32)
     # a dynamic loss scale detects infinities itself, to lower its scale; a fixed one applies any gradient

@@ -28,14 +28,14 @@ def faults_of(loss, norm, offset_means, limit):
 
     Args:
       loss, norm: float32 tensors [], the loss and the norm of the gradients.
-      offset_means: list of float32 tensors [], mean |offset| of each level in LQ pixels.
+      offset_means: list of float32 tensors [], mean |offset| of each level in LQ pixels; empty if there is none.
       limit: float, LQ pixels; 0 means none.
       All tensors must be averages over the replicas, so that all replicas decide alike.
     Returns:
       float32 tensor [], a sum of LOSS, GRADIENTS, OFFSETS; the update is applied where it is 0.
     """
     faults = LOSS * _not(tf.is_finite(loss)) + GRADIENTS * _not(tf.is_finite(norm))
-    if limit:
+    if limit and offset_means:
         # "not within" is true for NaN too
         faults += OFFSETS * _not(tf.reduce_max([_not(mean <= limit) for mean in offset_means]) < .5)
     return faults

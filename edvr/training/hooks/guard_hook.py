@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 from edvr.config import TrainingConfig
 from edvr.training import update_guard
 from edvr.training.hooks.step_hook import Callback, Control, Report
-from edvr.training.model_fn import LEVELS
+from edvr.training.model_fn import offsets_of
 
 
 class Guard(Callback):
@@ -27,7 +27,7 @@ class Guard(Callback):
                 report.step, skipped, streak,
                 update_guard.explain(values['faults']) or 'the last step was applied again',
                 values['loss'], values['gradient_norm'],
-                ' '.join('%s:%g' % (level, values['offset_' + level]) for level in LEVELS)),
+                ' '.join('%s:%g' % offset for offset in offsets_of(values).items()) or 'none'),
                 file=sys.stderr, flush=True)
         if streak >= self._config.bad_steps:
             self._control.rollback = 'step %d: %d updates in a row were skipped: %s' % (

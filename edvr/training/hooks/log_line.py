@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 from edvr.config import TrainingConfig
 from edvr.training.hooks.pace import Interval
 from edvr.training.hooks.step_hook import Callback, Report, reached
-from edvr.training.model_fn import LEVELS
+from edvr.training.model_fn import offsets_of
 
 MUCH = .1   # share of the time above which the log line advises on waiting for data
 
@@ -48,7 +48,7 @@ class LogLine(Callback):
             datetime.datetime.fromtimestamp(self._clock()).strftime('%Y-%m-%d %H:%M:%S'), report.step,
             values['learning_rate'], values['loss'], interval.step_seconds * 1e3, interval.samples_per_second,
             self._eta(report), describe_wait(interval.wait_share, self._advice), values['psnr'],
-            ' '.join('%s:%.2f' % (level, values['offset_' + level]) for level in LEVELS))
+            ' '.join('%s:%.2f' % offset for offset in offsets_of(values).items()) or 'none')
         skipped, self._skipped = values['skipped'] - self._skipped, values['skipped']
         return line + (', skipped:%d' % skipped if skipped else '')
 

@@ -8,7 +8,7 @@ from edvr.tensorboard.run_events import RunEvents
 from edvr.training import optimizer
 from edvr.training.hooks.pace import Interval
 from edvr.training.hooks.step_hook import Callback, Report, reached
-from edvr.training.model_fn import LEVELS
+from edvr.training.model_fn import offsets_of
 
 
 class Curves(Callback):
@@ -56,5 +56,5 @@ class Curves(Callback):
                    'speed/step_ms': 1e3 * interval.step_seconds}
         if interval.wait_share is not None:
             scalars['speed/data_wait_share'] = interval.wait_share
-        scalars.update(('offset/' + level, values['offset_' + level]) for level in LEVELS)
+        scalars.update(('offset/' + level, value) for level, value in offsets_of(values).items())
         return scalars
