@@ -123,7 +123,7 @@ def test_help_of_what_is_not_there(run_flags):
 
 def test_print_config_is_a_flagfile_that_gives_the_same(run_flags, tmp_path):
     printed = run_flags('--variant=L', '--nowith_tsa', '--print_config')
-    assert printed.returncode == 0 and printed.stdout.startswith('# network\n--num_frames=5\n')
+    assert printed.returncode == 0 and printed.stdout.startswith('# network\n--network=edvr\n--num_frames=5\n')
     assert '--channels=128\n' in printed.stdout and '--nowith_tsa\n' in printed.stdout
     (tmp_path / 'again.cfg').write_text(printed.stdout)
     again = run_flags('--flagfile=%s' % (tmp_path / 'again.cfg'))
