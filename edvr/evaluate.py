@@ -33,7 +33,7 @@ def main() -> None:
                                                                          restore_config, config))
         return
     plan = workers.plan_workers(restore_config, host)
-    network = NetworkInfo.at(restore_config.checkpoint)
+    network = NetworkInfo.at(restore_config.checkpoint, restore_config.trust_graph)
     clips = clip_set.load(config, network.config.upscale)   # before the network is loaded
     with workers.open_workers(plan, restore_config, network) as found:
         clip_set.evaluate_and_write(found, clips, restore_config, config)

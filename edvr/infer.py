@@ -32,7 +32,7 @@ def main() -> None:
         infer_job.run_with_beam(restore_config, config)
         return
     plan = workers.plan_workers(restore_config, host, alone=bool(config.preview))
-    network = NetworkInfo.at(restore_config.checkpoint)
+    network = NetworkInfo.at(restore_config.checkpoint, restore_config.trust_graph)
     job = infer_job.prepare(network, restore_config, config)   # before the network is loaded
     with workers.open_workers(plan, restore_config, network) as found:
         if config.preview:

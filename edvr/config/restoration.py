@@ -47,6 +47,8 @@ class RestoreConfig(Config):
                           'faster and needs a CPU with AVX512_BF16 and the compiled operators',
                           choices=('float32', 'bf16'))
     intra_op_threads: int = option(0, 'threads that compute inside one operation; 0 means one per core', low=0)
+    trust_graph: bool = option(False, 'run an exported graph whatever its operations are; without, a graph with '
+                               'operations that no export has is refused, since they may read and write files')
 
     def problems(self) -> Iterator[str]:
         if self.tile != 'auto' and not self.tile.isdigit():

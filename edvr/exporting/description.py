@@ -6,12 +6,14 @@ import typing
 
 import tensorflow.compat.v1 as tf
 from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from data_tools.base import files, schema
 from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
 from edvr.config.export import InterfaceConfig
-from edvr.exporting.graphs import PARTS, WHOLE, Graph, no_deprecations
+from edvr.exporting import allowed_ops
+from edvr.exporting.graphs import PARTS, WHOLE, Graph
 
 FORMATS, VERSION = {WHOLE: 'edvr-graph', PARTS: 'edvr-graph-parts'}, 1
 DRAFT = '.export-'   # prefix of the folders beside an export that is being written, see `publishing`
@@ -132,13 +134,14 @@ def of_graph(content: dict, kind: typing.Union[Graph, typing.Type[Graph]]) -> di
     return content if kind.NAME == WHOLE[0].NAME else content['parts'][kind.NAME]
 
 
-def read(path: str) -> Exported:
+def read(path: str, trust_graph: bool = False) -> Exported:
     """Reads an export and checks it against its description.
 
     Args:
       path: see `find`.
+      trust_graph: whether graphs may have operations that exports do not contain, see `allowed_ops`.
     Raises:
-      UserError: a file is missing, damaged, of another export or of another program.
+      UserError: a file is missing, damaged, of another export or of another program; a graph has another operation.
     """
     of_export = find(path)
     content = _read_content(of_export) if os.path.isfile(of_export.sidecar) else None
@@ -148,6 +151,8 @@ def read(path: str) -> Exported:
     for kind, graph in zip(of_export.kinds, of_export.graphs):
         data = _read_bytes(of_export, graph, content and of_graph(content, kind)['sha256'])
         read_graphs[kind] = parse_graph(graph, data, kind.NODES)
+        if not trust_graph:
+            allowed_ops.check(graph, read_graphs[kind])
     if content is None:
         raise _missing(of_export, of_export.sidecar)
     try:
@@ -199,7 +204,7 @@ def _missing(of_export, path):
 
 
 def parse_graph(path: str, data: bytes, nodes: typing.Iterable[str]) -> tf.GraphDef:
-    """Reads the nodes of a graph.
+    """Reads the nodes of a graph. Of a SavedModel nothing else is read: no initialization, variables or assets.
 
     Args:
       path: of a frozen graph or the folder of a SavedModel.
@@ -208,21 +213,29 @@ def parse_graph(path: str, data: bytes, nodes: typing.Iterable[str]) -> tf.Graph
     Raises:
       UserError: the bytes are not a graph, or a node is missing.
     """
-    if _is_folder(path):
-        with tf.Graph().as_default(), tf.Session() as session, no_deprecations():
-            graph_def = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING], path).graph_def
-    else:
-        graph_def = tf.GraphDef()
-        try:
-            graph_def.ParseFromString(data)
-        except DecodeError:
-            raise UserError('%s is not a frozen graph (a binary GraphDef): give the .pb that edvr.export wrote'
-                            % path) from None
+    graph_def = _serving_graph(path, data) if _is_folder(path) else _parsed(
+        tf.GraphDef(), data, '%s is not a frozen graph (a binary GraphDef): give the .pb that edvr.export wrote' % path)
     missing = sorted(set(nodes) - {node.name for node in graph_def.node})
     if missing:
         raise UserError('%s has no node %s: it is not a graph that edvr.export wrote'
                         % (path, ' and no node '.join(missing)))
     return graph_def
+
+
+def _serving_graph(path, data):
+    saved = _parsed(SavedModel(), data, '%s is not a SavedModel: give the folder that edvr.export wrote' % path)
+    for meta_graph in saved.meta_graphs:
+        if list(meta_graph.meta_info_def.tags) == [tf.saved_model.SERVING]:
+            return meta_graph.graph_def
+    raise UserError('%s has no graph for serving: give the folder that edvr.export wrote' % path)
+
+
+def _parsed(message, data, failure):
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise UserError(failure) from None
+    return message
 
 
 def checksum(data: bytes) -> str:

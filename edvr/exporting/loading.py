@@ -20,9 +20,10 @@ class NotRunnableError(UserError):
 
 
 def load(path: str, session_config: typing.Optional[tf.ConfigProto] = None,
-         device: str = 'cpu') -> typing.Union['FrozenGraph', 'FrozenParts']:
+         device: str = 'cpu', trust_graph: bool = False) -> typing.Union['FrozenGraph', 'FrozenParts']:
     """Loads an export; arguments and errors: see `GraphSession`."""
-    return (FrozenParts if description.find(str(path)).kinds == PARTS else FrozenGraph)(path, session_config, device)
+    kind = FrozenParts if description.find(str(path)).kinds == PARTS else FrozenGraph
+    return kind(path, session_config, device, trust_graph)
 
 
 class WindowRunner:
@@ -96,19 +97,21 @@ class GraphSession(WindowRunner):
       content: dict, the whole description of the export.
     """
 
-    def __init__(self, path: str, session_config: typing.Optional[tf.ConfigProto] = None, device: str = 'cpu') -> None:
+    def __init__(self, path: str, session_config: typing.Optional[tf.ConfigProto] = None, device: str = 'cpu',
+                 trust_graph: bool = False) -> None:
         """Loads the graphs.
 
         Args:
           path: see `description.find`.
           session_config: None for one that uses all cores.
           device: 'cpu', 'gpu' or 'npu', the device of the session.
+          trust_graph: see `description.read`.
         Raises:
           UserError: see `description.read`; this TensorFlow does not know an operation.
           NotRunnableError: the graph is for Ascend and the device is another.
         """
         self.path = str(path)
-        graphs, self.config, self.interface, self.content = description.read(self.path)
+        graphs, self.config, self.interface, self.content = description.read(self.path, trust_graph)
         if 'npu' not in DEVICES[device].KERNELS:
             for graph_def in graphs.values():
                 self._refuse_ascend(graph_def)

@@ -110,7 +110,7 @@ def run_with_beam(restore_config: RestoreConfig, config: InferConfig) -> int:
     """
     beam_options.parse(config)
     config = config.replace(input=beam_options.absolute(config.input), output=beam_options.absolute(config.output))
-    network = NetworkInfo.at(beam_options.absolute(restore_config.checkpoint))
+    network = NetworkInfo.at(beam_options.absolute(restore_config.checkpoint), restore_config.trust_graph)
     restore_config = restore_config.replace(checkpoint=network.path)   # not a newer one that a training writes
     job, started = prepare(network, restore_config, config), time.time()
     from edvr.output import beam_folders  # needs Beam

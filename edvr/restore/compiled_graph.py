@@ -18,8 +18,8 @@ _VARIABLES = ('VariableV2', 'VarHandleOp')
 _READS = ('Identity', 'ReadVariableOp')
 
 
-def load_graph(path: str, kernels: str = 'auto', device: str = 'cpu', intra_op_threads: int = 0, compute: str = 'fast'
-               ) -> typing.Union['CompiledGraph', loading.GraphSession]:
+def load_graph(path: str, kernels: str = 'auto', device: str = 'cpu', intra_op_threads: int = 0, compute: str = 'fast',
+               trust_graph: bool = False) -> typing.Union['CompiledGraph', loading.GraphSession]:
     """Loads an exported graph for restoring.
 
     Args:
@@ -28,6 +28,7 @@ def load_graph(path: str, kernels: str = 'auto', device: str = 'cpu', intra_op_t
         program builds the same network node by node.
       device: 'cpu', 'gpu' or 'npu'; operators are replaced only on a CPU. intra_op_threads: 0 for one per core.
       compute: see `NetworkEngine`.
+      trust_graph: see `description.read`.
     Returns:
       CompiledGraph, or FrozenGraph or FrozenParts for graphs that run unchanged.
     Raises:
@@ -36,7 +37,7 @@ def load_graph(path: str, kernels: str = 'auto', device: str = 'cpu', intra_op_t
     path = str(path)
     runs_on = device_of(RuntimeConfig(device=device, kernels=kernels, intra_op_threads=intra_op_threads))
     if runs_on.kernels == 'native':
-        exported = description.read(path)
+        exported = description.read(path, trust_graph)
         weights = same_network(exported.graphs) if exported.content['dcn_impl'] == 'tf' else None
         if weights is not None:
             return CompiledGraph(exported.model, exported.interface, weights, intra_op_threads, compute)
@@ -46,7 +47,7 @@ def load_graph(path: str, kernels: str = 'auto', device: str = 'cpu', intra_op_t
     if compute == 'bf16':
         raise UserError('--compute=bf16 needs the compiled operators, and %s runs unchanged; use --compute=float32'
                         % path)
-    return loading.load(path, runs_on.session_config(), device)
+    return loading.load(path, runs_on.session_config(), device, trust_graph)
 
 
 class CompiledGraph(NetworkEngine):

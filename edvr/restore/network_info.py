@@ -21,9 +21,12 @@ class NetworkInfo(typing.NamedTuple):
     reads_uint16: bool
 
     @classmethod
-    def at(cls, path: str) -> 'NetworkInfo':
+    def at(cls, path: str, trust_graph: bool = False) -> 'NetworkInfo':
         """Returns the NetworkInfo of a training directory, a checkpoint or an exported graph.
 
+        Args:
+          path: of the network.
+          trust_graph: see `description.read`.
         Raises:
           UserError: there is no network at `path`, or it cannot be read.
         """
@@ -31,7 +34,7 @@ class NetworkInfo(typing.NamedTuple):
         if not description.is_exported(path):
             prefix = checkpoints.chosen(path)
             return cls(prefix, checkpoints.load_model_config(path), checkpoints.step_of(prefix), True)
-        return cls(path, description.read(path).model, None, False)
+        return cls(path, description.read(path, trust_graph).model, None, False)
 
 
 def check_given(path: str) -> None:

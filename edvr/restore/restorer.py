@@ -29,7 +29,8 @@ def load_engine(options: RestoreConfig) -> typing.Any:
     device_of(RuntimeConfig(device=options.device)).require()
     compute = 'bf16' if options.compute == 'bf16' else 'exact' if options.exact else 'fast'
     if is_exported(path):
-        return load_graph(path, options.kernels, options.device, options.intra_op_threads, compute)
+        return load_graph(path, options.kernels, options.device, options.intra_op_threads, compute,
+                          options.trust_graph)
     return CheckpointEngine(path, options.kernels, options.device, options.use_ema, options.intra_op_threads, compute)
 
 
