@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from facts import raises_facts
 
 from data_tools.base.errors import UserError
 from edvr.benchmarks import dcn, measure, page, report, restore, step, tiles
@@ -170,12 +171,12 @@ def test_page(tmp_path, run_program, monkeypatch):
         patch.setitem(sys.modules, 'matplotlib', None)
         page.make(str(tmp_path))
     (tmp_path / 'y.json').write_text('[1]')
-    with pytest.raises(UserError, match=r'y\.json is no result file of edvr\.benchmark'):
+    with raises_facts(UserError, 'y.json', 'edvr.benchmark'):
         page.make(str(tmp_path))
     (tmp_path / 'y.json').rename(tmp_path / 'x\udcff.json')
-    with pytest.raises(UserError, match=r"x\\udcff\.json' is not valid UTF-8, so the page cannot hold it: rename it"):
+    with raises_facts(UserError, r"x\udcff.json'", 'UTF-8', 'rename it'):
         page.make(str(tmp_path))
-    with pytest.raises(UserError, match=r'has no JSON file; python -m edvr\.benchmark --what=all'):
+    with raises_facts(UserError, 'no JSON file', 'python -m edvr.benchmark --what=all'):
         page.make(str(tmp_path / 'nowhere'))
 
 
@@ -200,20 +201,20 @@ def test_ratios_and_text():
 
 
 def test_bad_options(tmp_path):
-    with pytest.raises(ConfigError, match=r"frame_size is '180'; it must be HxW"):
+    with raises_facts(ConfigError, 'frame_size', "'180'", 'HxW'):
         BenchmarkConfig(frame_size='180')
     for tiled in ('540x960', '540x960:0', '540x0:2', '540x960x3:2', '540x960:nan', ':2', ''):
-        with pytest.raises(ConfigError, match="tiled is '%s'; each item must be HxW:GB" % tiled):
+        with raises_facts(ConfigError, 'tiled', "'%s'" % tiled, 'HxW:GB'):
             BenchmarkConfig(tiled=(tiled,))
     with pytest.raises(ConfigError, match="tiled is ''"):
         BenchmarkConfig(tiled=())
     assert BenchmarkConfig(tiled=('8x12:1.5', '4x6:2')).tiled_cases() == [(8, 12, 1.5), (4, 6, 2.)]
     with pytest.raises(ConfigError, match='dcn_size'):
         BenchmarkConfig(dcn_size='1x0x4')
-    with pytest.raises(ConfigError, match="'torchvision'; with --what=step it may have native, tf, npu"):
+    with raises_facts(ConfigError, "'torchvision'", '--what=step', 'native', 'tf', 'npu'):
         BenchmarkConfig(what='step', compare=('torchvision',))
     for path in (tmp_path / 'no' / 'such.json', tmp_path):
-        with pytest.raises(UserError, match='cannot be written: it must be a file in a folder'):
+        with raises_facts(UserError, 'cannot be written', 'a file in a folder'):
             report.check_destination(str(path))
     report.check_destination(str(tmp_path / 'new.json'))
     assert sizes('2x3') == (2, 3)

@@ -6,6 +6,7 @@ import re
 import preloaded
 import pytest
 from conftest import ROOT
+from facts import raises_facts
 
 from data_tools.base.config import names_with
 from edvr.config import ConfigError, DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
@@ -68,7 +69,7 @@ def test_saved_configurations_may_use_earlier_names(cls):
 
 
 def test_unknown_field_is_named():
-    with pytest.raises(ConfigError, match="ModelConfig has no option 'colour'"):
+    with raises_facts(ConfigError, 'ModelConfig', "'colour'"):
         ModelConfig.from_dict({'colour': 1})
 
 

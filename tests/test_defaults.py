@@ -3,6 +3,7 @@ import json
 import os
 
 import pytest
+from facts import raises_facts
 from packed import write_clips
 
 from data_tools.base import paths
@@ -75,7 +76,7 @@ def test_packing_leaves_out_what_is_held_out_unless_clips_are_named(tmp_path):
 
 def test_drawn_clips_do_not_mix_with_reds(tmp_path):
     make_clips(str(tmp_path), 1, 1, 16, 16)
-    with pytest.raises(UserError, match=r'make_sample_clips, which must not be mixed with REDS: remove it'):
+    with raises_facts(UserError, 'make_sample_clips', 'REDS', 'remove it'):
         regroup(str(tmp_path), str(tmp_path))
 
 

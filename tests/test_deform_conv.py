@@ -3,6 +3,7 @@ import numpy as np
 import numpy_edvr
 import pytest
 import tensorflow.compat.v1 as tf
+from facts import raises_facts
 from helpers import ops_of
 from helpers import session as unoptimized_session
 
@@ -180,7 +181,7 @@ def test_shapes_that_do_not_fit(change, text):
 
 
 def test_groups_that_do_not_divide():
-    with tf.Graph().as_default(), pytest.raises(ValueError, match='deform_groups is 3, which does not divide the 4'):
+    with tf.Graph().as_default(), raises_facts(ValueError, 'deform_groups', 3, 4):
         StockOps().deform_conv2d(tf.zeros([1, 4, 4, 4]), tf.zeros([1, 4, 4, 54]), tf.zeros([1, 4, 4, 27]),
                                  tf.zeros([3, 3, 4, 4]), None, 3)
 

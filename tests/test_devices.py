@@ -9,6 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import toy_training
 from conftest import ROOT
+from facts import raises_facts
 from npu_fixtures import no_job  # noqa: F401 fixture
 from test_layout import modules
 
@@ -136,12 +137,12 @@ def test_gpus_that_are_there(monkeypatch):
     assert device_of(RuntimeConfig(device='gpu', num_devices=0)).replica_devices() == ['/gpu:0', '/gpu:1', '/gpu:2']
     assert device_of(RuntimeConfig(device='gpu', num_devices=2)).replica_devices() == ['/gpu:0', '/gpu:1']
     assert device_of(RuntimeConfig(device='gpu', num_devices=2)).num_replicas() == 2
-    with pytest.raises(UserError, match='--num_devices=4, but TensorFlow sees only 3'):
+    with raises_facts(UserError, '--num_devices=4', 'TensorFlow', 3):
         device_of(RuntimeConfig(device='gpu', num_devices=4)).replica_devices()
     monkeypatch.setenv('TF_CONFIG', json.dumps(dict(cluster=dict(worker=['a:1', 'b:1']),
                                                     task=dict(type='worker', index=0))))
     assert len(device_of(RuntimeConfig(device='gpu', num_devices=0)).replica_devices()) == 3
-    with pytest.raises(UserError, match='takes all that it sees, so choose them with CUDA_VISIBLE_DEVICES'):
+    with raises_facts(UserError, 'all that it sees', 'CUDA_VISIBLE_DEVICES'):
         device_of(RuntimeConfig(device='gpu', num_devices=2)).replica_devices()
 
 

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from facts import raises_facts
 from helpers import smooth_frames, tiny_checkpoint
 from packed import write_video
 from PIL import Image
@@ -198,7 +199,7 @@ def test_bicubic_is_the_frame_itself_without_upscaling():
 
 
 def test_configurations_refuse_nonsense():
-    with pytest.raises(ConfigError, match="tile is 'big'; it must be a number of LQ pixels"):
+    with raises_facts(ConfigError, 'tile', "'big'", 'LQ pixels'):
         RestoreConfig(tile='big')
-    with pytest.raises(ConfigError, match='watch_until_step is 5 without --watch'):
+    with raises_facts(ConfigError, 'watch_until_step', 5, '--watch'):
         EvaluateConfig(watch_until_step=5)

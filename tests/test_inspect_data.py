@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from facts import raises_facts
 from helpers import smooth_frames
 from packed import flip_byte, pack, write_clips, write_video
 
@@ -90,7 +91,7 @@ def test_damaged_records_are_named(folder, tmp_path):
     path = os.path.join(copied, 'shard-00000-of-00002.tfrecord')
     flip_byte(path, 400)
     manifest = Manifest.read(copied)
-    with pytest.raises(UserError, match=r'record 0 of %s: its checksum is wrong' % path):
+    with raises_facts(UserError, 'record 0', path, 'checksum'):
         inspection.set_cells(copied, manifest, 10)
     data = DataConfig(data_dir=copied, patch_size=8, read_threads=1)
     with pytest.raises(UserError, match=r'record 0 of %s is damaged' % path):
@@ -99,7 +100,7 @@ def test_damaged_records_are_named(folder, tmp_path):
 
 def test_what_cannot_be_shown(tmp_path):
     config = InspectConfig(output_dir=str(tmp_path / 'out'))
-    with pytest.raises(UserError, match='give --data_dir, a set of make_tfrecords, or --source'):
+    with raises_facts(UserError, '--data_dir', 'make_tfrecords', '--source'):
         inspection.look(config, DataConfig(data_dir=''))
     with pytest.raises(UserError, match='no clips of GT frames found'):
         inspection.look(config.replace(source=str(tmp_path)), DataConfig(data_dir=''))

@@ -1,6 +1,5 @@
 """Locks: one holder at a time, its name in the error; a killed process leaves no lock."""
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -8,6 +7,7 @@ import time
 
 import pytest
 from conftest import ROOT
+from facts import raises_facts
 
 from data_tools.base import lock
 from data_tools.base.errors import UserError
@@ -45,8 +45,7 @@ def test_second_holder_is_refused_with_the_name_of_the_first(path):
     process = held_elsewhere(path)
     name = 'process %d on %s, -c' % (process.pid, os.uname().nodename)
     assert lock.holder(path) == name
-    with pytest.raises(UserError, match=re.escape('another run (%s) is writing out: wait for it, stop it, or choose '
-                                                  'another --output' % name)):
+    with raises_facts(UserError, 'another run (%s)' % name, 'out', 'wait for it', '--output'):
         take(path)
     process.communicate()   # the end of its input ends it
     assert os.listdir(os.path.dirname(path)) == [] and lock.holder(path) is None
@@ -67,7 +66,7 @@ def test_lock_of_a_killed_process_lasts_until_its_workers_have_ended(path, monke
     process.kill()
     process.communicate()
     monkeypatch.setattr(lock, '_GRACE', 0.)
-    with pytest.raises(UserError, match='it has ended, but its workers have not'):
+    with raises_facts(UserError, 'ended', 'workers have not'):
         take(path)
     monkeypatch.undo()
     take(path)
@@ -133,7 +132,7 @@ def test_what_is_no_lock_file_is_refused(tmp_path, path):
     assert (tmp_path / 'precious').read_text() == 'mine'
     os.remove(path)
     os.mkfifo(path)
-    with pytest.raises(UserError, match=r'cannot write .*lock: it is not a regular file'):
+    with raises_facts(UserError, 'lock', 'not a regular file'):
         take(path)
     with pytest.raises(UserError, match=r'cannot write .*none/lock'):
         take(str(tmp_path / 'none' / 'lock'))
@@ -143,7 +142,7 @@ def test_file_system_without_locks_is_named(path, monkeypatch):
     def refuse(descriptor, operation):
         raise OSError(38, 'Function not implemented')
     monkeypatch.setattr(lock.fcntl, 'flock', refuse)
-    with pytest.raises(UserError, match=r'cannot lock .*lock: Function not implemented; use a file system with locks'):
+    with raises_facts(UserError, 'lock', 'Function not implemented', 'file system with locks'):
         take(path)
 
 

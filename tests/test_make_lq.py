@@ -3,6 +3,7 @@ import os
 
 import numpy as np
 import pytest
+from facts import raises_facts
 from helpers import smooth_frames
 from packed import write_clips, write_video
 
@@ -42,14 +43,14 @@ def test_resumed_and_changed(source, tmp_path):
     assert run(source, tmp_path / 'lq', clips='000') == 0
     os.remove(str(folder / '00000001.png'))
     assert run(source, tmp_path / 'lq', clips='000') == 2
-    with pytest.raises(UserError, match=r"made differently \(kind was 'bicubic', is 'bd'\): .*--overwrite"):
+    with raises_facts(UserError, 'kind', "'bicubic'", "'bd'", '--overwrite'):
         run(source, tmp_path / 'lq', clips='000', degradation='bd')
     assert run(source, tmp_path / 'lq', clips='000', degradation='bd', overwrite=True) == 3
     truth = os.path.join(source, 'truth')
     os.replace(os.path.join(truth, '001', '00000000.png'), os.path.join(truth, '000', '00000002.png'))
     assert run(source, tmp_path / 'lq', clips='000', degradation='bd') == 3   # the source has changed
     os.remove(str(folder / writer.RECORD))
-    with pytest.raises(UserError, match='is not empty and was not written by make_lq'):
+    with raises_facts(UserError, 'not empty', 'make_lq'):
         run(source, tmp_path / 'lq', clips='000')
 
 
@@ -68,6 +69,6 @@ def test_a_video_with_compression(tmp_path):
 def test_gt_is_not_written_over(tmp_path):
     from test_clips import frames
     frames(tmp_path / 'a', size=(8, 8))
-    with pytest.raises(UserError, match=r'LQ would be written over the GT in .*a: give another --output_dir'):
+    with raises_facts(UserError, 'LQ', 'over the GT', 'another --output_dir'):
         run(tmp_path, tmp_path)
     assert make_lq(read_image(str(tmp_path / 'a' / '00000000.png')), 4).shape == (2, 2, 3)

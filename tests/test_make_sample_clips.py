@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from facts import raises_facts
 from PIL import Image
 
 from data_tools.base.errors import UserError
@@ -59,7 +60,7 @@ def test_lq_is_pillows_antialiased_bicubic():
     rows = weights[:8, :24] / weights[:8, :24].sum(1, keepdims=True)
     inside = np.clip(np.einsum('ij,jkc,lk->ilc', rows, gt.astype(float), weights), 0, 255)[2:-2]
     assert np.abs(inside - lq[2:-2]).max() < 2   # rounded twice, and clipped between the passes
-    with pytest.raises(UserError, match=r'my.png is 24x36 .*scale 5; crop the clip to 20x35'):
+    with raises_facts(UserError, 'my.png', '24x36', 'scale 5', 'crop', '20x35'):
         make_lq(gt, 5, 'my.png')
 
 
@@ -85,10 +86,10 @@ def test_refuses_what_it_cannot_do(tmp_path, run_program):
     with pytest.raises(UserError, match='multiples of 16'):
         sample_clips.make_clips(str(tmp_path), 1, 1, 40, 64)
     (tmp_path / 'mine.txt').write_text('x')
-    with pytest.raises(UserError, match='not empty and was not made by this program'):
+    with raises_facts(UserError, 'not empty', 'this program'):
         sample_clips.make_clips(str(tmp_path), 1, 1, 32, 64)
     sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64)
-    with pytest.raises(UserError, match=r'contains other sample clips .*seed=0'):
+    with raises_facts(UserError, 'other sample clips', 'seed=0'):
         sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64, seed=1)
     bad = run_program('data_tools.make_sample_clips', '--output_dir=%s' % (tmp_path / 'b'), '--gt_size=720')
     assert bad.returncode == 1 and '--gt_size=720: it must be HEIGHTxWIDTH' in bad.stderr

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from facts import raises_facts
 from packed import flip_byte, write_clips
 
 from data_tools.base import files, worker_pool
@@ -158,7 +159,7 @@ def _killed():
 
 
 def test_killed_worker_is_reported():
-    with pytest.raises(UserError, match=r'a worker process was killed.*--workers'):
+    with raises_facts(UserError, 'worker process', 'killed', '--workers'):
         worker_pool.run(_killed, [()], 1, 'test', 1, ' items')
 
 

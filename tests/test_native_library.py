@@ -8,6 +8,7 @@ import subprocess
 import preloaded
 import pytest
 import tensorflow.compat.v1 as tf
+from facts import raises_facts
 
 from edvr.ops import native_library
 
@@ -98,7 +99,7 @@ def test_library_that_does_not_load_is_rebuilt(monkeypatch, tmp_path, kind):
 def test_a_cache_that_others_can_write_is_refused(fresh, capfd):
     fresh.mkdir(parents=True)
     fresh.chmod(0o777)
-    with pytest.raises(native_library.BuildError, match='%s .* writable by others.*set EDVR_CACHE_DIR' % fresh):
+    with raises_facts(native_library.BuildError, fresh, 'writable by others', 'set EDVR_CACHE_DIR'):
         native_library.build()
     assert not native_library.available() and 'writable by others' in capfd.readouterr().err
     assert os.listdir(str(fresh)) == []

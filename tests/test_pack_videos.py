@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from facts import raises_facts
 from helpers import smooth_frames
 from packed import write_video
 from test_video import make
@@ -133,7 +134,7 @@ def test_only_the_clip_that_has_changed_is_packed_again(videos, tmp_path, monkey
     folder = pack(videos, tmp_path / 'set')
     old = smooth_frames(6, 32, 48, 9)
     write_video(os.path.join(videos, 'b.avi'), 255 - old)   # as many frames
-    with pytest.raises(UserError, match=r'is complete, but the source of 1 clips has changed since: b; --update'):
+    with raises_facts(UserError, '1 clips', 'changed', 'b', '--update'):
         pack(videos, folder)
     log, encode = tmp_path / 'encoded', shard_writer.encode_window
 
@@ -159,7 +160,7 @@ def test_only_the_clip_that_has_changed_is_packed_again(videos, tmp_path, monkey
         [name for shard in shards[:3] for name in shard if name == 'b'] + shards[3])
     assert sound(str(tmp_path / 'part'), videos)
     write_video(os.path.join(videos, 'b.avi'), old[:5])
-    with pytest.raises(UserError, match='holds another job; different: clips, shots, windows'):
+    with raises_facts(UserError, 'another job', 'clips', 'shots', 'windows'):
         pack(videos, folder, update=True)
 
 
@@ -196,7 +197,7 @@ def test_short_shots_are_left_out_and_named(videos, tmp_path, capsys):
         capsys.readouterr().out)
     assert [name for name, _ in Manifest.read(folder).job['clips']] == ['a_shot000', 'a_shot002']
     assert sound(folder, videos)
-    with pytest.raises(UserError, match=r'all 3 shots have fewer frames than a window \(11\): .*--nosplit_shots'):
+    with raises_facts(UserError, '3 shots', 'window (11)', '--nosplit_shots'):
         pack(videos, tmp_path / 'other', num_frames=11, exclude='b')
     whole = pack(videos, tmp_path / 'whole', num_frames=11, exclude='b', split_shots=False, fill='none')
     assert sorted(index for _, index in windows(whole)) == list(range(5, 17))
@@ -204,7 +205,7 @@ def test_short_shots_are_left_out_and_named(videos, tmp_path, capsys):
 
 
 def test_too_little_space_is_reported_before_the_work(videos, tmp_path):
-    with pytest.raises(UserError, match=r'decoded frames need at least 0\.00 GB in .* --scratch_gb allows 0\.00: free'):
+    with raises_facts(UserError, 'decoded frames', '0.00 GB', '--scratch_gb', 'free'):
         pack(videos, tmp_path / 'set', scratch_gb=1e-6)
     pack(videos, tmp_path / 'set', exclude='a')   # other options: nothing was done with the first
     assert sorted(os.listdir(str(tmp_path / 'set'))) == ['job.json', 'manifest.json'] + [

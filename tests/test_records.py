@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from facts import raises_facts
 from packed import edit_json, pack, write_clips
 
 from data_tools.base.errors import UserError
@@ -54,8 +55,7 @@ def test_any_changed_byte_is_noticed():
 def test_other_version_and_other_bytes():
     record = bytearray(record_format.encode(_window()))
     record[4] = 99
-    with pytest.raises(record_format.RecordError,
-                       match='format version 99.*reads version %d' % record_format.FORMAT_VERSION):
+    with raises_facts(record_format.RecordError, 'version 99', 'version %d' % record_format.FORMAT_VERSION):
         record_format.header(bytes(record))
     with pytest.raises(record_format.RecordError, match='too few'):
         record_format.header(b'EDVR')
@@ -69,13 +69,13 @@ def test_manifest(tmp_path):
     assert manifest.records == 13 and manifest.sizes == [(12, 16)] and manifest.num_frames == 3
     assert [shard.records for shard in manifest.shards] == [5, 4, 4]
     (tmp_path / 'set' / manifest.shards[1].name).unlink()
-    with pytest.raises(UserError, match='1 of 3 shards are missing: shard-00001-of-00003'):
+    with raises_facts(UserError, '1 of 3', 'missing', 'shard-00001-of-00003'):
         manifest.check_shards(folder)
     with pytest.raises(UserError, match=r'has no manifest\.json'):
         Manifest.read(str(tmp_path))
     path = tmp_path / 'set' / 'manifest.json'
     path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 7'))
-    with pytest.raises(UserError, match='format version 7; this program reads version 1'):
+    with raises_facts(UserError, 'version 7', 'version 1'):
         Manifest.read(folder)
     path.write_text('{"format_ver')
     with pytest.raises(UserError, match='is not JSON'):

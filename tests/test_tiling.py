@@ -1,6 +1,7 @@
 """Tiles: their positions, their blending, their memory."""
 import numpy as np
 import pytest
+from facts import raises_facts
 
 from data_tools.base.errors import UserError
 from edvr.restore import tiling
@@ -71,7 +72,7 @@ def test_text_for_the_user():
 
 
 def test_unusable_tiles_are_refused():
-    with pytest.raises(UserError, match='tile is 66; it must be a multiple of 4'):
+    with raises_facts(UserError, 'tile', 66, 'multiple of 4'):
         tiling.Tiling((100, 100), (66, 66), 16, 4, 4)
-    with pytest.raises(UserError, match='tile is 64 with tile_overlap 40; a tile must be at least twice'):
+    with raises_facts(UserError, 'tile', 64, 'tile_overlap 40', 'twice'):
         tiling.Tiling((100, 100), (64, 64), 40, 4, 4)

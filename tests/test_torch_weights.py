@@ -5,6 +5,7 @@ import types
 
 import numpy as np
 import pytest
+from facts import raises_facts
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
@@ -127,11 +128,11 @@ def test_missing_and_unknown_keys_are_named():
 
 
 def test_what_is_no_edvr():
-    with pytest.raises(UserError, match=r'x.pth: no key conv_l2_1.weight; this is not an EDVR'):
+    with raises_facts(UserError, 'x.pth', 'conv_l2_1.weight', 'not an EDVR'):
         state_dict.infer_config({'a.weight': np.zeros(3)}, 'x.pth')
     with pytest.raises(UserError, match=r'x.pth holds no weights'):
         state_dict.state_of({'epoch': 3}, 'x.pth')
-    with pytest.raises(UserError, match=r'keys HRconv.bias and conv_hr.bias both mean conv_hr.bias'):
+    with raises_facts(UserError, 'HRconv.bias', 'conv_hr.bias', 'both'):
         state_dict.state_of({'HRconv.bias': np.zeros(3), 'conv_hr.bias': np.zeros(3)}, 'x.pth')
     state, _ = make_state()
     state['fusion.feat_fusion.weight'] = np.zeros((8, 32, 1, 1), np.float32)
@@ -176,14 +177,14 @@ def test_programs(run_program, tmp_path):
 
 def test_weights_that_are_not_finite_are_named():
     state = {'a': np.zeros(2, np.float32), 'b': np.array([1, np.nan], np.float32)}
-    with pytest.raises(UserError, match=r'x.pth: b has values that are not finite'):
+    with raises_facts(UserError, 'x.pth', 'b', 'not finite'):
         weights_files.check_finite(state, 'x.pth')
     weights_files.check_finite({'a': state['a']}, 'x.pth')
 
 
 def test_files_that_are_no_checkpoints(tmp_path):
     pytest.importorskip('torch')
-    with pytest.raises(UserError, match=r'none.pth: cannot be read: No such file'):
+    with raises_facts(UserError, 'none.pth', 'cannot be read', 'No such file'):
         pth_file.load(str(tmp_path / 'none.pth'))
     (tmp_path / 'bad.pth').write_bytes(b'no weights')
     with pytest.raises(UserError, match=r'bad.pth: not a PyTorch checkpoint of plain tensors: (?!.*weights_only)'):
@@ -207,11 +208,11 @@ def test_a_file_with_code_runs_nothing(tmp_path, wrapped):
     payload = Payload(str(trap))
     torch.save({'params': {'conv_first.weight': torch.zeros(3), 'conv_first.bias': payload}} if wrapped else payload,
                str(source))
-    with pytest.raises(UserError, match=r'bad.pth: not a PyTorch checkpoint of plain tensors'):
+    with raises_facts(UserError, 'bad.pth', 'PyTorch checkpoint', 'plain tensors'):
         weights_files.import_weights(str(source), str(tmp_path / 'model'))
     assert not trap.exists() and not (tmp_path / 'model').exists()
     source.write_bytes(pickle.dumps(payload))   # without PyTorch's container
-    with pytest.raises(UserError, match=r'bad.pth: not a PyTorch checkpoint of plain tensors'):
+    with raises_facts(UserError, 'bad.pth', 'PyTorch checkpoint', 'plain tensors'):
         pth_file.load(str(source))
     assert not trap.exists()
 
@@ -222,7 +223,7 @@ def test_old_torch_is_refused_by_version(monkeypatch):
         raise AssertionError('a file was opened')
 
     monkeypatch.setitem(sys.modules, 'torch', types.SimpleNamespace(load=load, __version__='1.12.1'))
-    with pytest.raises(UserError, match=r'PyTorch 1.12.1 is too old to read x.pth.* 1.13 or later'):
+    with raises_facts(UserError, 'PyTorch 1.12.1', 'too old', 'x.pth', '1.13'):
         pth_file.load('x.pth')
 
 
@@ -232,6 +233,6 @@ def test_a_damaged_checkpoint_is_not_exported(tmp_path, monkeypatch):
     with open(prefix + '.data-00000-of-00001', 'r+b') as file:
         file.write(b'\0\0\0\0')
     monkeypatch.setattr(pth_file, 'import_torch', lambda: None)
-    with pytest.raises(UserError, match=r'model.ckpt-0.data-00000-of-00001 is damaged'):
+    with raises_facts(UserError, 'model.ckpt-0.data-00000-of-00001', 'damaged'):
         weights_files.export_weights(str(tmp_path), str(tmp_path / 'x.pth'))
     assert not (tmp_path / 'x.pth').exists()

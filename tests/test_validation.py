@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tiny_training
+from facts import raises_facts
 from helpers import smooth_frames, tiny_checkpoint
 from packed import write_video
 from PIL import Image
@@ -79,5 +80,5 @@ def test_lq_of_validation_clips_is_made_as_that_of_the_training_set(tmp_path):
         clip, = run.val_clips
         np.testing.assert_array_equal(list(clip.lq.read()), [function(frame, 4) for frame in gt])
         np.testing.assert_array_equal(list(clip.gt.read()), gt)
-    with pytest.raises(UserError, match='no clips of GT and LQ frames found'):
+    with raises_facts(UserError, 'no clips', 'GT and LQ'):
         Run(*tiny_training.configs(folder, tmp_path / 'run', val_dir=str(tmp_path / 'videos'), eval_every=3))

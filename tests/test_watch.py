@@ -9,6 +9,7 @@ import numpy as np
 import preloaded
 import pytest
 import tensorflow.compat.v1 as tf
+from facts import raises_facts
 from helpers import smooth_frames, tiny_checkpoint
 
 from data_tools.base.errors import UserError
@@ -87,7 +88,7 @@ def test_cut_checkpoints_wait_until_they_are_whole(steps, tmp_path):
 
 
 def test_no_directory_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"--watch follows a training directory; .*nowhere is not a directory"):
+    with raises_facts(UserError, '--watch', 'training directory', 'nowhere', 'not a directory'):
         watch.Watch(str(tmp_path / 'nowhere'))
 
 

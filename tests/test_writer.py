@@ -7,6 +7,7 @@ import weakref
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from facts import raises_facts
 
 from data_tools.base.errors import UserError
 from data_tools.media.images import read_image
@@ -110,10 +111,10 @@ def test_a_folder_continues_with_the_missing_frames(tmp_path):
 
 def test_frames_of_other_settings_or_origin_are_not_mixed(tmp_path):
     PngFolder(str(tmp_path), NAMES, SETTINGS).write(0, frame(0))
-    with pytest.raises(UserError, match=r'restored differently \(network a, now b\)'):
+    with raises_facts(UserError, 'restored differently', 'network', 'a', 'b'):
         PngFolder(str(tmp_path), NAMES, dict(SETTINGS, network='b'))
     (tmp_path / '.restoration.json').unlink()
-    with pytest.raises(UserError, match=r'f0\.png exists already, and not from a restoration'):
+    with raises_facts(UserError, 'f0.png', 'exists already', 'not from a restoration'):
         PngFolder(str(tmp_path), NAMES, SETTINGS)
 
 
@@ -151,7 +152,7 @@ def test_what_ffmpeg_says_is_passed_on(tmp_path, monkeypatch):
                        % imageio_ffmpeg.get_ffmpeg_exe())
     program.chmod(0o755)
     monkeypatch.setenv('IMAGEIO_FFMPEG_EXE', str(program))
-    with pytest.raises(UserError, match=r'000000\.mp4: ffmpeg ended with code 1: No space left on device'), \
+    with raises_facts(UserError, '000000.mp4', 'code 1', 'No space left on device'), \
             VideoWriter(str(folder / 'a.mp4'), 25) as writer:
         for _ in range(1000):
             writer.write(np.zeros((64, 64, 3), np.uint8))
@@ -159,9 +160,9 @@ def test_what_ffmpeg_says_is_passed_on(tmp_path, monkeypatch):
 
 
 def test_names_and_codecs_that_do_not_go_together():
-    with pytest.raises(UserError, match=r'a\.avi: videos are written as \.mkv \.mov \.mp4 \.webm'):
+    with raises_facts(UserError, 'a.avi', '.mkv', '.mov', '.mp4', '.webm'):
         VideoWriter('a.avi', 25)
-    with pytest.raises(UserError, match='webm takes --codec=libvpx-vp9, not libx264'):
+    with raises_facts(UserError, 'webm', '--codec=libvpx-vp9', 'libx264'):
         VideoWriter('a.webm', 25, codec='libx264')
 
 
