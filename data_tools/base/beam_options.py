@@ -33,12 +33,12 @@ def parse(config: BeamConfig) -> Callable[[], Any]:
     Raises:
       UserError: Beam is not installed, lacks the runner, does not know an option, or rejects its value.
     """
+    require()
     return _parse(config.runner, config.beam_options)
 
 
 @functools.lru_cache(maxsize=None)   # programs check the options before the work that precedes the pipeline
 def _parse(runner, text):
-    require()
     from apache_beam.options.pipeline_options import PipelineOptions
     new_runner(runner)   # some runners define their options when they are loaded
     try:
