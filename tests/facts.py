@@ -16,6 +16,18 @@ def check_facts(text, *facts):
     assert not missing, '%s missing in: %s' % (missing, text)
 
 
+def check_error(done, *facts):
+    """Asserts that a program ended with exit code 1, no traceback and one line 'error: ...' that holds all facts.
+
+    Args:
+      done: subprocess.CompletedProcess with text `stderr`.
+      *facts: see `check_facts`.
+    """
+    lines = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    assert done.returncode == 1 and len(lines) == 1 and 'Traceback' not in done.stderr, done.stderr
+    check_facts(lines[0], *facts)
+
+
 @contextlib.contextmanager
 def raises_facts(error, *facts):
     """Asserts that the block raises an error whose text holds all facts (`check_facts`); yields its ExceptionInfo."""

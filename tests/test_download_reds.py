@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from archives import FRAMES, archive
-from facts import raises_facts
+from facts import check_error, raises_facts
 
 from data_tools.base import files, lock
 from data_tools.base.errors import UserError
@@ -292,8 +292,8 @@ def test_other_subsets_are_had_when_one_fails(server, tmp_path, run_program):
     server.files['/val_sharp.zip'] = archive([('val/val_sharp/000/00000000.png', b'x')])
     done = run_program('data_tools.download_reds', '--root_dir=%s' % tmp_path, '--train_sharp', '--val_sharp',
                        '--base_url=' + server.url)
-    assert done.returncode == 1
-    assert 'error: 1 of 2 subsets are missing: train_sharp' in done.stderr and '404' in done.stdout
+    check_error(done, '1 of 2', 'missing', 'train_sharp')
+    assert '404' in done.stdout
     assert (tmp_path / 'val' / 'val_sharp' / '000' / '00000000.png').read_bytes() == b'x'
 
 
@@ -318,9 +318,9 @@ def test_damaged_archives_are_set_aside(server, tmp_path):
 
 def test_flags_are_checked(tmp_path, run_program):
     done = run_program('data_tools.download_reds', '--root_dir=%s' % tmp_path)
-    assert done.returncode == 1 and 'error: nothing to download' in done.stderr
+    check_error(done, 'nothing to download')
     done = run_program('data_tools.download_reds', '--root_dir=%s' % tmp_path, '--all', '--base_url=reds.example')
-    assert done.returncode == 1 and '--base_url=reds.example: it must begin with http' in done.stderr
+    check_error(done, '--base_url=reds.example', 'begin with http')
     (tmp_path / 'sums').write_text('123 train_sharp.zip\n')
     with pytest.raises(UserError, match=r"'123 train_sharp\.zip' is not"):
         download.read_checksums(str(tmp_path / 'sums'))

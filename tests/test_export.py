@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from facts import raises_facts
+from facts import check_error, raises_facts
 from helpers import smooth_frames, tiny_checkpoint
 from npu_fixtures import needs_adapter, no_job, npu  # noqa: F401 fixtures
 
@@ -409,5 +409,5 @@ def test_program(checkpoint, tmp_path, run_program):
 
 def test_program_fails_on_an_empty_folder(tmp_path, run_program):
     done = run_program('edvr.export', '--checkpoint=%s' % tmp_path, '--output=%s' % (tmp_path / 'E.pb'))
-    assert done.returncode == 1 and done.stderr.startswith('error: ') and 'no checkpoint' in done.stderr
+    check_error(done, 'no checkpoint', tmp_path)
     assert os.listdir(str(tmp_path)) == []

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from facts import raises_facts
+from facts import check_error, raises_facts
 from PIL import Image
 
 from data_tools.base.errors import UserError
@@ -92,7 +92,7 @@ def test_refuses_what_it_cannot_do(tmp_path, run_program):
     with raises_facts(UserError, 'other sample clips', 'seed=0'):
         sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64, seed=1)
     bad = run_program('data_tools.make_sample_clips', '--output_dir=%s' % (tmp_path / 'b'), '--gt_size=720')
-    assert bad.returncode == 1 and '--gt_size=720: it must be HEIGHTxWIDTH' in bad.stderr
+    check_error(bad, '--gt_size=720', 'HEIGHTxWIDTH')
     assert not (tmp_path / 'b').exists()
 
 

@@ -2,7 +2,6 @@ import glob
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from facts import raises_facts
+from facts import check_error, raises_facts
 from packed import flip_byte, write_clips
 
 from data_tools.base import files, worker_pool
@@ -46,7 +45,7 @@ def test_same_bytes_with_any_workers_in_parts_and_resumed(run_program, source, t
     assert sorted(one) == ['job.json', 'manifest.json'] + ['shard-%05d-of-00003.tfrecord' % i for i in range(3)]
     assert 'when all are, run again with --merge_manifests' in pack('two', '--workers=2', '--shard_range=1:3')
     result = run_program(PROGRAM, '--output_dir=%s' % (tmp_path / 'two'), *(options + ['--merge_manifests']))
-    assert result.returncode == 1 and 'lacks 1 of 3 shards: shard-00000-of-00003' in result.stderr
+    check_error(result, '1 of 3 shards', 'shard-00000-of-00003')
     # what a killed run leaves: a partial file, and no manifest
     (tmp_path / 'two' / ('shard-00000-of-00003.tfrecord.123' + files.PARTIAL)).write_bytes(b'half')
     before = os.stat(str(tmp_path / 'two' / 'shard-00001-of-00003.tfrecord')).st_mtime_ns
@@ -55,7 +54,7 @@ def test_same_bytes_with_any_workers_in_parts_and_resumed(run_program, source, t
     assert _digests(tmp_path / 'two') == one
     assert 'is already complete' in pack('two')
     result = run_program(PROGRAM, '--output_dir=%s' % (tmp_path / 'two'), *(options + ['--seed=6']))
-    assert result.returncode == 1 and 'holds another job; different: seed (was 5, is 6)' in result.stderr
+    check_error(result, 'another job', 'seed', 5, 6)
     assert _digests(tmp_path / 'two') == one
 
     manifest = Manifest.read(str(tmp_path / 'one'))
@@ -107,19 +106,18 @@ def test_gt_alone_interval_and_gfile_paths(run_program, source, tmp_path):
     np.testing.assert_array_equal(next(w for w in windows if w.index == 3).lq[1], lq)
 
 
-@pytest.mark.parametrize('change, message', [
-    (dict(num_frames=4), '--num_frames=4.*odd'),
-    (dict(num_frames=7), r'spans 7 frames, but these clips have fewer: .*000 \(6\)'),
-    (dict(num_shards=99), 'num_shards=99 is more than the number of windows, 13: give at most 13'),
-    (dict(data_dir='/nonexistent'), '/nonexistent'),
-    (dict(shard_range='2:9'), 'shard_range=2:9.*END <= 3'),
-    (dict(lq_tile=8), 'are for --encoding=tiles'),
+@pytest.mark.parametrize('change, facts', [
+    (dict(num_frames=4), ['--num_frames=4', 'odd']),
+    (dict(num_frames=7), ['7 frames', 'fewer', '000 (6)']),
+    (dict(num_shards=99), ['num_shards=99', 'windows', 'at most 13']),
+    (dict(data_dir='/nonexistent'), ['/nonexistent']),
+    (dict(shard_range='2:9'), ['shard_range=2:9', 'END <= 3']),
+    (dict(lq_tile=8), ['--encoding=tiles']),
 ])
-def test_wrong_options(run_program, source, tmp_path, change, message):
+def test_wrong_options(run_program, source, tmp_path, change, facts):
     values = dict(dict(data_dir=source, output_dir=tmp_path / 'set', num_frames=3, num_shards=3, workers=1), **change)
     result = run_program(PROGRAM, *['--%s=%s' % item for item in values.items()])
-    assert result.returncode == 1
-    assert re.search('error: .*' + message, result.stderr), result.stderr
+    check_error(result, *facts)
     assert not (tmp_path / 'set').exists()   # a job noted down there would bind the corrected command
     assert not os.path.exists(str(tmp_path / 'set' / 'manifest.json'))
 
@@ -131,12 +129,12 @@ def test_bad_frame_is_named_and_old_files_stay(run_program, tmp_path):
         file.truncate(os.path.getsize(path) // 2)
     arguments = ['--data_dir=' + source, '--num_frames=3', '--workers=1']
     result = run_program(PROGRAM, '--output_dir=%s' % (tmp_path / 'set'), *arguments)
-    assert result.returncode == 1 and 'error: frame %s' % path in result.stderr, result.stderr
+    check_error(result, 'frame %s' % path)
     assert not os.path.exists(str(tmp_path / 'set' / 'manifest.json'))
     (tmp_path / 'old').mkdir()
     (tmp_path / 'old' / 'notes.txt').write_text('mine')
     result = run_program(PROGRAM, '--output_dir=%s' % (tmp_path / 'old'), *arguments)
-    assert result.returncode == 1 and 'old is not empty (notes.txt ...)' in result.stderr
+    check_error(result, tmp_path / 'old', 'not empty', 'notes.txt')
     assert os.listdir(str(tmp_path / 'old')) == ['notes.txt']
 
 

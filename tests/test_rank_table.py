@@ -4,7 +4,7 @@ import os
 
 import pytest
 from conftest import ROOT
-from facts import raises_facts
+from facts import check_error, raises_facts
 
 from data_tools.base.errors import UserError
 from edvr.config import ConfigError
@@ -103,5 +103,5 @@ def test_program(run_program, tmp_path):
     assert len(rank_table.read(str(path))) == 2
     done = run_program('edvr.rank_table', '--hosts=10.0.0.1', '--device_ips=192.168.1.1,nowhere',
                        '--output=%s' % (tmp_path / 'other.json'))
-    assert done.returncode == 1 and "error: 'nowhere' is not an IP address" in done.stderr
+    check_error(done, "'nowhere'", 'IP address')
     assert not os.path.exists(str(tmp_path / 'other.json'))

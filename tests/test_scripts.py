@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from conftest import ROOT
+from facts import check_error, check_facts
 
 SCRIPTS = sorted(glob.glob(os.path.join(ROOT, 'scripts', '*.sh')))
 VERSION = '%d.%d' % sys.version_info[:2]
@@ -53,7 +54,7 @@ def test_a_shim_that_fails_is_not_taken(bash, tmp_path):
     for tensorflow in ('1.15', '2.15'):
         result = bash('python_for ' + tensorflow)
         assert (result.returncode, result.stdout) == (1, '')
-        assert 'TensorFlow %s needs Python 3.' % tensorflow in result.stderr and 'none that works' in result.stderr
+        check_facts(result.stderr, 'TensorFlow %s' % tensorflow, 'Python 3.', 'none that works')
 
 
 @pytest.mark.parametrize('place', ['bin/python' + VERSION, 'bin/python', '.pyenv/versions/%s.9/bin/python' % VERSION])
@@ -87,8 +88,7 @@ def test_the_demonstration_says_what_to_install(bash, tmp_path):
 
 
 def test_a_tensorflow_there_is_not(bash):
-    result = bash('python_for 2.16')
-    assert result.returncode == 1 and result.stderr == 'error: TensorFlow 2.16 is not one of 1.15, 2.6, 2.15\n'
+    check_error(bash('python_for 2.16'), 'TensorFlow 2.16', 1.15, 2.6, 2.15)
 
 
 def test_cann_that_is_named_and_not_there_is_an_error(tmp_path):
@@ -103,7 +103,7 @@ def test_cann_that_is_named_and_not_there_is_an_error(tmp_path):
         if text:
             assert (done.returncode, done.stdout) == (0, '9.1 /somewhere\n')
         else:
-            assert done.returncode == 1 and done.stderr == 'error: ASCEND_SET_ENV is %s, which is not a file\n' % named
+            check_error(done, 'ASCEND_SET_ENV', named, 'not a file')
 
 
 SHELLCHECK = shutil.which('shellcheck', path=os.path.dirname(sys.executable) + os.pathsep + os.environ['PATH'])

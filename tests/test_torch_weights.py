@@ -5,7 +5,7 @@ import types
 
 import numpy as np
 import pytest
-from facts import raises_facts
+from facts import check_error, raises_facts
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
@@ -155,7 +155,7 @@ def test_programs_without_torch(run_program, tmp_path):
     (tmp_path / 'torch.py').write_text('raise ImportError()')
     done = run_program('edvr.import_weights', '--from=x.pth', '--output_dir=%s' % (tmp_path / 'model'),
                        env=dict(PYTHONPATH=str(tmp_path)))
-    assert done.returncode == 1 and 'error: PyTorch is needed' in done.stderr
+    check_error(done, 'PyTorch')
     assert not (tmp_path / 'model').exists()
 
 
