@@ -49,7 +49,7 @@ def test_properties_of_options(property, cls, names):
 
 def test_runtime_options_that_change_what_is_computed():
     assert set(RuntimeConfig.__dataclass_fields__) - names_with('may_change', RuntimeConfig) == {
-        'mixed_precision', 'precision_mode', 'loss_scale', 'loss_scale_value'}
+        'mixed_precision', 'precision_mode', 'precision_mode_v2', 'loss_scale', 'loss_scale_value'}
 
 
 def test_arguments_of_the_adapter_that_options_set():

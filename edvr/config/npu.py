@@ -2,10 +2,12 @@
 import dataclasses
 import functools
 import json
-from typing import Iterator, Tuple
+from typing import Dict, Iterator, Tuple
 
 from data_tools.base import config
 from data_tools.base.config import Config
+from edvr.config.data import DataConfig
+from edvr.config.training import TrainingConfig
 
 PRECISION_MODES = ('allow_fp32_to_fp16', 'force_fp16', 'force_fp32', 'cube_fp16in_fp32out', 'allow_mix_precision',
                    'allow_mix_precision_fp16', 'allow_mix_precision_bf16', 'allow_fp32_to_bf16',
@@ -31,7 +33,7 @@ class NpuConfig(Config):
                                  choices=PRECISION_MODES, may_change=False)
     precision_mode_v2: str = option('', 'on NPU, adapters of 2023 and later: the newer names of the precision modes; '
                                         'one given here is used instead of --precision_mode',
-                                    choices=('',) + PRECISION_MODES_V2)
+                                    choices=('',) + PRECISION_MODES_V2, may_change=False)
     modify_mixlist: str = option('', 'on NPU: JSON file that moves operators between the lists of '
                                      '--precision_mode=allow_mix_precision')
     op_precision_mode: str = option('', 'on NPU: INI file with the precision of single operators')
@@ -85,9 +87,20 @@ class NpuConfig(Config):
             yield 'dump_step is %r without --dump_path, which says where to' % self.dump_step
         if self.profiling:
             yield from _profiling_problems(self.profiling)
+        options = self._adapter_options()
         for text in self.npu_option:
-            if not text.partition('=')[0].isidentifier() or '=' not in text:
+            name, equals, _ = text.partition('=')
+            if not name.isidentifier() or not equals:
                 yield 'npu_option is %r; it must be NAME=VALUE, such as op_debug_level=1' % text
+            elif name in options:
+                yield 'npu_option is %r; use --%s' % (text, options[name])
+
+    @classmethod
+    def _adapter_options(cls) -> Dict[str, str]:
+        """Returns {argument of the adapter: the option that sets it}; an option sets an argument of its own name."""
+        fields = [field for config in (DataConfig, TrainingConfig, cls) for field in dataclasses.fields(config)]
+        return {**{field.name: field.name for field in dataclasses.fields(cls)},
+                **{argument: field.name for field in fields for argument in field.metadata['adapter']}}
 
 
 def _profiling_problems(text: str) -> Iterator[str]:

@@ -15,11 +15,10 @@ import numpy as np
 from data_tools.base.errors import UserError
 from edvr.devices import adapter_options
 from edvr.graph_mode import tf
+from edvr.ops.ascend_nodes import MAX_WIDTH
 
 if TYPE_CHECKING:
     from edvr.config import RuntimeConfig
-
-MAX_WIDTH = 4096   # of the deformable convolution's input times its kernel's width; documented by the vendor
 
 # below the adapter's prefix
 _CONFIG = 'estimator.npu.npu_config'
@@ -175,7 +174,7 @@ def _options(config: RuntimeConfig) -> dict[str, Any]:
         options['deterministic'], flags['deterministic'] = 1, '--npu_deterministic'
     defaults = adapter_options.defaults_of(_bridge(_CONFIG, 'NPURunConfig'))
     problems = list(adapter_options.refusals(flags, defaults))
-    others, more = adapter_options.parse(config.npu_option, defaults, config.to_dict())
+    others, more = adapter_options.parse(config.npu_option, defaults)
     problems += more
     if problems:
         raise UserError('; '.join(problems))

@@ -1,6 +1,6 @@
 """Options of NPURunConfig in the installed adapter, found from its signature."""
 import inspect
-from typing import Any, Collection, Dict, Iterator, List, Sequence, Tuple, Type
+from typing import Any, Dict, Iterator, List, Sequence, Tuple, Type
 
 from data_tools.base.errors import UserError
 
@@ -28,12 +28,6 @@ RELEASES = (
 SINCE = {name: release for release, names in RELEASES for name in names.split()}
 REMOVED = {'auto_tune_mode': ('r1.11.0', 'use --aoe_mode'), 'mstune_mode': ('r1.5.0', 'use --aoe_mode'),
            'op_tune_mode': ('r1.5.0', 'use --aoe_mode'), 'es_cluster_config': ('9', 'no option replaces it')}
-# arguments that the program itself sets, and the options for them
-OPTIONS = {'model_dir': '--model_dir', 'tf_random_seed': '--seed', 'save_checkpoints_steps': '--save_every',
-        'save_checkpoints_secs': '--save_every', 'save_summary_steps': '--summary_every',
-        'log_step_count_steps': '--log_every', 'keep_checkpoint_max': '--keep_last',
-        'keep_checkpoint_every_n_hours': '--keep_every_hours', 'profiling_config': '--profiling',
-        'dump_config': '--dump_path', 'deterministic': '--npu_deterministic'}
 OBJECTS = ('session_config', 'distribute', 'train_distribute', 'eval_distribute', 'dynamic_input_config',
            'memory_config', 'experimental_config')
 FORBIDDEN = ('mix_compile_mode', 'horovod_mode', 'enable_data_pre_proc', 'graph_run_mode', 'local_rank_id',
@@ -73,15 +67,13 @@ def refusals(names: Dict[str, str], defaults: Dict[str, Any]) -> Iterator[str]:
         yield text
 
 
-def parse(texts: Sequence[str], defaults: Dict[str, Any],
-          options: Collection[str]) -> Tuple[Dict[str, Any], List[str]]:
+def parse(texts: Sequence[str], defaults: Dict[str, Any]) -> Tuple[Dict[str, Any], List[str]]:
     """Parses arguments given as NAME=VALUE; each gets the type of its default.
 
     Args:
-      texts: the arguments.
+      texts: the arguments; `NpuConfig` refuses those that an option of the program sets.
       defaults: {argument: default} of NPURunConfig. With a default of None, true and false become bool, a whole number
         int, everything else str.
-      options: names of the flags of the program; an argument of such a name is refused.
     Returns:
       {name: value}, and a text for each argument that cannot be given.
     """
@@ -91,8 +83,6 @@ def parse(texts: Sequence[str], defaults: Dict[str, Any],
         flag = '--npu_option=%s' % text
         if name in values:
             problems.append('%s: %s is given twice' % (flag, name))
-        elif name in OPTIONS or name in options:
-            problems.append('%s: use %s' % (flag, OPTIONS.get(name, '--' + name)))
         elif name in OBJECTS or name in FORBIDDEN:
             problems.append('%s: %s cannot be given this way: %s' % (
                 flag, name, 'it is an object of the adapter' if name in OBJECTS else 'the training depends on it'))

@@ -8,7 +8,6 @@ from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
 from edvr.config.export import OPEN
 from edvr.config.model import NETWORKS
-from edvr.devices.adapter import MAX_WIDTH
 from edvr.exporting import verification
 from edvr.exporting.graphs import OUTPUT, Graph
 from edvr.network import networks
@@ -42,14 +41,14 @@ def check_width(model: ModelConfig, width: int) -> None:
     if not NETWORKS[model.network].is_deformable:
         return
     reduction = networks.feature_reduction(model)
-    limit = MAX_WIDTH // KERNEL
+    limit = ascend_nodes.MAX_WIDTH // KERNEL
     if width > limit * reduction:
         of_input = ', which for this network is a width of %d' % (limit * reduction) if reduction > 1 else ''
         raise UserError(
             '--width=%d: the Ascend operator takes at most %d pixels (%d / kernel width %d)%s. Export a tile, such as '
             '--width=640 with a --height that fits, and give the device frames in overlapping tiles of that size: '
             'edvr.restore.tiling cuts and blends them. edvr.infer --device=npu --tile=640 restores from the '
-            'checkpoint in tiles without an export' % (width, limit, MAX_WIDTH, KERNEL, of_input))
+            'checkpoint in tiles without an export' % (width, limit, ascend_nodes.MAX_WIDTH, KERNEL, of_input))
 
 
 def check_nodes(graph_def: tf.GraphDef, deformable: bool = True) -> None:

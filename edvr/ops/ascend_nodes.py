@@ -8,6 +8,7 @@ import typing
 import tensorflow.compat.v1 as tf
 
 OPERATOR = 'DeformableOffsets'
+MAX_WIDTH = 4096   # of its input times its kernel's width; documented by the vendor
 
 
 def deformable_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor, deform_groups: int
