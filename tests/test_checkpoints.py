@@ -65,13 +65,13 @@ def test_empty_directory_and_unknown_prefix(tmp_path):
         checkpoints.latest(str(tmp_path / 'model.ckpt-9'))
 
 
-@pytest.mark.parametrize('name, text', [
-    ('a*', r'TensorFlow cannot read checkpoints in .*a\*: it takes \* \? \[ and \\ for a pattern of names: rename'),
-    ('a[1]', 'for a pattern of names'), ('a\\b', 'for a pattern of names'), ('a?', 'for a pattern of names'),
-    ('x\udcff', r"in '.*x\\udcff', which is not valid UTF-8: rename the folder")])
-def test_paths_that_tensorflow_takes_for_patterns(tmp_path, name, text):
+@pytest.mark.parametrize('name, facts', [
+    ('a*', ['a*', '* ? [', 'pattern', 'rename']),
+    ('a[1]', ['a[1]', 'pattern']), ('a\\b', ['a\\b', 'pattern']), ('a?', ['a?', 'pattern']),
+    ('x\udcff', [r"x\udcff'", 'UTF-8', 'rename the folder'])])
+def test_paths_that_tensorflow_takes_for_patterns(tmp_path, name, facts):
     (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=text):
+    with raises_facts(UserError, *facts):
         checkpoints.chosen(str(tmp_path / name))
 
 
