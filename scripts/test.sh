@@ -43,7 +43,8 @@ for tensorflow in $tensorflows; do
     (make_environment "$environment" "$python" "${requirements[@]}") || { status=1; failed=$((failed + 1)); continue; }
     if [ "$ran" = 0 ]; then
         "$environment/bin/ruff" check . || { status=1; failed=$((failed + 1)); }
-        "$environment/bin/mypy" || { status=1; failed=$((failed + 1)); }
+        # TensorFlow 2.6 needs versions of packages that mypy does not take
+        [ "$tensorflow" = 2.6 ] || "$environment/bin/mypy" || { status=1; failed=$((failed + 1)); }
     fi
     ran=1
     say "TensorFlow $tensorflow: $("$environment/bin/python" --version)"
