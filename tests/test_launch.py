@@ -84,7 +84,7 @@ def test_addresses_of_cards_by_hccn_tool(tmp_path, monkeypatch):
     (tmp_path / 'hccn.conf').unlink()
     monkeypatch.setenv('PATH', str(tmp_path))
     monkeypatch.setattr(npu_cards, 'HCCN_TOOL', '/nowhere/hccn_tool')
-    assert 'there is neither %s nor hccn_tool: write a rank table' % (tmp_path / 'hccn.conf') in refused('npu', 2)
+    check_facts(refused('npu', 2), tmp_path / 'hccn.conf', 'hccn_tool', 'write a rank table')
     tool = tmp_path / 'hccn_tool'
     tool.write_text('#!/bin/sh\n[ "$1 $3 $4" = "-i -ip -g" ] && [ "$2" != 3 ] && printf '
                     '"ipaddr:10.20.0.$2\\nnetmask:255.255.255.0\\n"\n')
@@ -92,28 +92,23 @@ def test_addresses_of_cards_by_hccn_tool(tmp_path, monkeypatch):
     plan('npu', 3, tmp_path)
     assert [rank.device_ip for rank in rank_table.read(str(tmp_path / 'rank_table.json'))] == [
         '10.20.0.0', '10.20.0.1', '10.20.0.2']
-    assert 'hccn_tool has no address for card 3 (it has 0, 1, 2): set one with hccn_tool -i 3 -ip -s' in refused(
-        'npu', 0, tmp_path)
+    check_facts(refused('npu', 0, tmp_path), 'no address', 'card 3', '0, 1, 2', 'hccn_tool -i 3 -ip -s')
 
 
 def test_a_card_without_an_address(host):
     (host / 'hccn.conf').write_text('address_0=192.168.100.101\naddress_2=192.168.100.103\n')
-    assert 'hccn.conf has no address for card 1, 3 (it has 0, 2)' in refused('npu', 0)
+    check_facts(refused('npu', 0), 'hccn.conf', 'no address', 'card 1, 3', '0, 2')
 
 
 def test_more_devices_than_there_are(monkeypatch):
-    text = refused('npu', 8)
-    assert text == ('--num_devices=8, but this host has 4 NPUs (0, 1, 2, 3); the same whole batch is --num_devices=4 '
-                    '--batch_size=8')
-    assert '--device_ids names 2 NPUs (0, 1); the same whole batch is --num_devices=2 --batch_size=6' in refused(
-        'npu', 3, device_ids=(0, 1))
-    assert '--device_ids names card 7, but this host has 0, 1, 2, 3' in refused('npu', 2, device_ids=(0, 7))
+    check_facts(refused('npu', 8), '--num_devices=8', '4 NPUs (0, 1, 2, 3)', '--num_devices=4 --batch_size=8')
+    check_facts(refused('npu', 3, device_ids=(0, 1)), '--device_ids', '2 NPUs (0, 1)', '--num_devices=2 --batch_size=6')
+    check_facts(refused('npu', 2, device_ids=(0, 7)), '--device_ids', 'card 7', '0, 1, 2, 3')
     from edvr.graph_mode import tf
     monkeypatch.setattr(tf.config.experimental, 'list_physical_devices', lambda kind: ['one', 'two', 'three'])
     assert plan('gpu', 3).environments == plan('gpu', 0).environments == {}   # one process drives them all
-    assert refused('gpu', 8) == (
-        '--num_devices=8, but TensorFlow sees 3 GPUs on this host (CUDA_VISIBLE_DEVICES can hide some); the same whole '
-        'batch is --num_devices=2 --batch_size=16')   # 32 cannot be shared by 3
+    check_facts(refused('gpu', 8), '--num_devices=8', '3 GPUs', 'CUDA_VISIBLE_DEVICES',
+                '--num_devices=2 --batch_size=16')   # 32 cannot be shared by 3
 
 
 def test_the_part_of_a_rank_table_that_is_this_host(tmp_path):
@@ -123,18 +118,15 @@ def test_the_part_of_a_rank_table_that_is_this_host(tmp_path):
         (2, '2', '4'), (3, '3', '4')]
     assert found.environments[2]['EDVR_RENDEZVOUS'] == '10.255.0.1:29401'   # where rank 0 is
     assert list(plan('npu', 0, rank_table=path, this_host='10.255.0.1').environments) == [0, 1]
-    assert 'gives 2 cards to this host (127.0.0.1); the same whole batch is --num_devices=2 --batch_size=16' in refused(
-        'npu', 8, rank_table=path)
+    check_facts(refused('npu', 8, rank_table=path), '2 cards', '127.0.0.1', '--num_devices=2 --batch_size=16')
 
 
 def test_a_rank_table_of_another_host(tmp_path, monkeypatch):
     path = table_of(tmp_path / 'table.json', (0, '10.255.0.1'), (1, '10.255.0.1'))
     monkeypatch.setenv('RANK_TABLE_FILE', path)
-    text = refused('npu', 2)
-    assert text.startswith('the rank table %s names the hosts 10.255.0.1, of which none is this host (' % path)
-    assert text.endswith('say which one this is with --this_host')
+    check_facts(refused('npu', 2), 'rank table %s' % path, '10.255.0.1', 'none is this host', '--this_host')
     path = table_of(tmp_path / 'table.json', (6, '127.0.0.1'), (7, '127.0.0.1'))
-    assert 'gives card 6, 7 to this host (127.0.0.1), which has 0, 1, 2, 3' in refused('npu', 2)
+    check_facts(refused('npu', 2), 'card 6, 7', '127.0.0.1', '0, 1, 2, 3')
 
 
 def test_hosts_make_their_table_together(tmp_path, monkeypatch):
@@ -173,8 +165,8 @@ def test_ranks_on_the_second_of_two_hosts():
         taken.bind(('', 0))
         taken.listen(1)
         port = taken.getsockname()[1]
-        assert refused(hosts=('127.0.0.1', '10.255.0.1'), port=port - 2).startswith(
-            'the port %d of this host (%s) is in use: end the job that uses it' % (port, socket.gethostname()))
+        check_facts(refused(hosts=('127.0.0.1', '10.255.0.1'), port=port - 2), 'port %d' % port, socket.gethostname(),
+                    'end the job that uses it')
 
 
 def test_a_process_that_is_a_rank_starts_none(monkeypatch):
