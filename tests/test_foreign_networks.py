@@ -25,7 +25,7 @@ from edvr.restore.restorer import Restorer
 
 CLIP = smooth_frames(3, 16, 16)
 MODELS = [dict(), dict(with_tsa=False), dict(with_predeblur=True), dict(with_predeblur=True, hr_in=True),
-          dict(hr_in=True), dict(scale=2), dict(scale=3)]
+          dict(hr_in=True), dict(scale=2), dict(scale=3), dict(network='plain')]
 INTERFACES = [dict(), dict(input_rank=4), dict(input_dtype='float32'), dict(output_dtype='uint8'),
               dict(batch_size=2, height=16, width=24, input_rank=4, output_dtype='uint8')]
 

@@ -191,6 +191,31 @@ def test_files_that_are_no_checkpoints(tmp_path):
         pth_file.load(str(tmp_path / 'bad.pth'))
 
 
+@pytest.mark.parametrize('place', [.25, .5, .75])
+def test_one_flipped_bit_in_a_checkpoint_is_found(tmp_path, place):
+    torch = pytest.importorskip('torch')
+    path = tmp_path / 'x.pth'
+    torch.save({'params': {'conv_first.weight': torch.ones(100000)}}, str(path))
+    assert pth_file.load(str(path))['params']['conv_first.weight'].sum() == 100000
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r'x\.pth is damaged: .* CRC .*download it again'):
+        pth_file.load(str(path))
+
+
+def test_a_checkpoint_written_without_checksums_is_read(tmp_path):
+    torch = pytest.importorskip('torch')
+    if not hasattr(torch.serialization, 'set_crc32_options'):
+        pytest.skip('this PyTorch always writes checksums')
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({'params': {'conv_first.weight': torch.ones(3)}}, str(tmp_path / 'x.pth'))
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert pth_file.load(str(tmp_path / 'x.pth'))['params']['conv_first.weight'].sum() == 3
+
+
 class Payload:
     """An object that calls any function when it is unpickled."""
 

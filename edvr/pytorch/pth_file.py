@@ -1,5 +1,6 @@
 """Reads .pth files without running code in them: they are pickles, which may name any function to call."""
 import inspect
+import zipfile
 from typing import Any
 
 from data_tools.base.errors import UserError
@@ -11,13 +12,15 @@ def load(path: str) -> Any:
     """Reads a file with torch.load, which may contain nothing but tensors; they become NumPy arrays.
 
     Raises:
-      UserError: PyTorch is missing or too old, or the file is not such a checkpoint. No code in the file is run.
+      UserError: PyTorch is missing or too old, or the file is damaged or not such a checkpoint. No code in the file is
+        run.
     """
     torch = import_torch()
     if 'weights_only' not in inspect.signature(torch.load).parameters:
         raise UserError('PyTorch %s is too old to read %s: its torch.load runs whatever code a file names. Install '
                         'PyTorch %s or later (Python 3.7: pip install torch==1.13.1)'
                         % (torch.__version__, path, MIN_TORCH))
+    _check_members(path)
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except OSError as error:
@@ -27,6 +30,26 @@ def load(path: str) -> Any:
         reason = str(error).split('\n')[0].split('. ')[0]
         raise UserError('%s: not a PyTorch checkpoint of plain tensors: %s' % (path, reason)) from None
     return _arrays(checkpoint)
+
+
+def _check_members(path):
+    """Raises UserError if a member of a zip file, PyTorch's container, fails its CRC, which torch.load does not check.
+
+    The container before PyTorch 1.6 has no checksums, and torch.save can be set to write 0 for each.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            has_checksums = any(member.CRC for member in archive.infolist())
+            damaged = archive.testzip() if has_checksums else None
+    except OSError as error:
+        raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
+    except Exception as error:   # zipfile raises BadZipFile, zlib.error, struct.error, ValueError, ... on damage
+        raise UserError('%s is damaged (%s): copy or download it again' % (path, error)) from None
+    if damaged:
+        raise UserError('%s is damaged: %s in it has another CRC than the file states: copy or download it again'
+                        % (path, damaged))
 
 
 def _arrays(value):
