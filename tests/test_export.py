@@ -215,17 +215,21 @@ def test_atc_command_has_the_shapes_filled_in():
     model = ModelConfig(num_frames=5)
 
     def command(**fields):
-        return ascend.atc_command('out/EDVR.pb', WholeGraph(model, InterfaceConfig(**fields)), 'Ascend310P3')
+        config = ExportConfig(checkpoint='run', **dict(dict(soc_version='Ascend310P3'), **fields))
+        return ascend.atc_command('out/EDVR.pb', WholeGraph(model, config.interface), config)
 
     assert command(batch_size=1, height=180, width=320) == (
         'atc --framework=3 --model=out/EDVR.pb --output=out/EDVR --soc_version=Ascend310P3 --input_format=ND '
-        '--input_shape="L_input:1,5,180,320,3" --out_nodes="SR_output:0"')
+        '--input_shape="L_input:1,5,180,320,3" --out_nodes="SR_output:0" '
+        '--precision_mode=allow_fp32_to_fp16')
     assert '--input_shape="L_input:-1,5,180,320,3"' in command(height=180, width=320)
-    assert command(height=180, width=320).endswith('--dynamic_dims="1;2;4;8"')
+    assert command(height=180, width=320).endswith('--dynamic_dims="1;2;4;8" --precision_mode=allow_fp32_to_fp16')
     rank_4 = command(height=180, width=320, input_rank=4)
     assert '--input_format=NHWC --input_shape="L_input:-1,180,320,3"' in rank_4
-    assert rank_4.endswith('--dynamic_batch_size="5,10,20,40"')
+    assert '--dynamic_batch_size="5,10,20,40" ' in rank_4
     assert command(height=180) is None
+    assert command(height=180, width=320, soc_version='') is None
+    assert command(height=180, width=320, precision_mode='force_fp16').endswith('--precision_mode=force_fp16')
 
 
 @pytest.fixture(scope='module')
@@ -236,7 +240,7 @@ def npu_export(checkpoint, shared_reference, shared_freeze, tmp_path_factory):
         patch.setattr(freezing, 'reference', shared_reference)
         patch.setattr(freezing, 'freeze', shared_freeze)
         content = export(ExportConfig(checkpoint=checkpoint, output=str(path), kernels='npu', height=16, width=24,
-                                      output_dtype='uint8'), log=lines.append)
+                                      output_dtype='uint8', soc_version='Ascend910B1'), log=lines.append)
     return path, content, lines
 
 
@@ -379,15 +383,27 @@ def test_an_ascend_operator_wired_wrongly_gives_other_values(npu_export, expecte
         ascend.check_nodes(graph_def)
 
 
-@pytest.mark.parametrize('fields, width, text', [
-    ({}, 1368, r'--width=1368: the Ascend operator takes at most 1365 pixels \(4096 / kernel width 3\)\. Export a '
-               r'tile, such as --width=640 .* edvr.infer --device=npu --tile=640'),
-    (dict(hr_in=True), 5472, 'for this network is a width of 5460')])
-def test_a_width_above_the_operators_limit_is_refused(fields, width, text):
+@pytest.mark.parametrize('fields, width, facts', [
+    ({}, 1368, ('--width=1368', 'documented', 'DeformableConv2D', '4096', 1365, '--width=640', '--tile=640')),
+    (dict(hr_in=True), 5472, ('--width=5472', 5460))])
+def test_a_width_above_the_operators_limit_is_refused(fields, width, facts):
     model = ModelConfig(**fields)
-    with pytest.raises(UserError, match=text):
+    with raises_facts(UserError, *facts):
         ascend.check_width(model, width)
-    ascend.check_width(model, 1280)
+    ascend.check_width(model, 1364)
+
+
+@pytest.mark.parametrize('chip', ['Ascend310', 'Ascend310B', 'Ascend310B4'])
+def test_a_chip_without_the_operator_is_refused(checkpoint, tmp_path, chip):
+    with raises_facts(UserError, '--soc_version=%s' % chip, 'DeformableOffsets', 'Ascend910B*', 'Ascend310P*'):
+        run(checkpoint, tmp_path / 'EDVR.pb', kernels='npu', height=16, width=24, soc_version=chip)
+
+
+@pytest.mark.parametrize('network, chip', [
+    ('edvr', ''), ('edvr', 'Ascend310P3'), ('edvr', 'Ascend910A'), ('edvr', 'Ascend910B1'),
+    ('edvr', 'Ascend910_9391'), ('plain', 'Ascend310')])
+def test_a_chip_with_the_operators_of_the_network(network, chip):
+    ascend.check_chip(ModelConfig(network=network), chip)
 
 
 def test_a_damaged_checkpoint_is_not_exported(tmp_path):

@@ -170,7 +170,8 @@ def test_a_pair_that_differs_is_not_written_and_the_old_one_stays(checkpoint, tm
 @pytest.fixture(scope='module')
 def npu_pair(checkpoint, tmp_path_factory):
     folder, lines = tmp_path_factory.mktemp('npu'), []
-    return folder, run(checkpoint, folder, lines.append, kernels='npu', height=16, width=24), lines
+    return folder, run(checkpoint, folder, lines.append, kernels='npu', height=16, width=24,
+                       soc_version='Ascend910B1'), lines
 
 
 def test_the_pair_for_ascend(npu_pair):
@@ -180,11 +181,11 @@ def test_the_pair_for_ascend(npu_pair):
     facts = content['verification']
     assert facts['max_abs_diff'] <= 1e-5 and facts['max_abs_diff_to_stock_graph'] <= 1e-5
     assert content['parts']['features']['atc'].endswith(
-        'EDVR_features --soc_version=Ascend310 --input_format=NHWC --input_shape="L_input:1,16,24,3" '
-        '--out_nodes="features_l1:0;features_l2:0;features_l3:0"')
+        'EDVR_features --soc_version=Ascend910B1 --input_format=NHWC --input_shape="L_input:1,16,24,3" '
+        '--out_nodes="features_l1:0;features_l2:0;features_l3:0" --precision_mode=allow_fp32_to_fp16')
     command = content['parts']['restore']['atc']
     assert 'features_l1_t0:1,16,24,8;features_l2_t0:1,8,12,8;features_l3_t0:1,4,6,8;features_l1_t1:' in command
-    assert command.endswith('L_input:1,16,24,3" --out_nodes="SR_output:0"')
+    assert 'L_input:1,16,24,3" --out_nodes="SR_output:0" ' in command
     assert sum(line.startswith('convert     atc') for line in lines) == 2
     with pytest.raises(UserError, match='runs only there, converted by atc'):
         Restorer(str(folder / 'EDVR_features.pb'))

@@ -5,6 +5,7 @@ from typing import Iterator, List, NamedTuple
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
+from edvr.config.npu import PRECISION_MODES
 
 OPEN = -1   # a dimension that is not fixed
 
@@ -78,7 +79,13 @@ class ExportConfig(InterfaceConfig):
     kernels: str = option('tf', 'operators of the graph: tf runs in any TensorFlow; npu has the deformable convolution '
                           'of Ascend, for conversion by atc', choices=('tf', 'npu'), former='dcn_impl')
     use_ema: bool = option(True, 'take the moving average of the weights where the checkpoint has one')
-    soc_version: str = option('Ascend310', 'chip in the atc command that is printed')
+    soc_version: str = option('', 'chip of the atc command, such as Ascend910B1; without it no command is printed. '
+                              'With --kernels=npu one whose AI Core has the operator: Ascend310P* (310P), Ascend910* '
+                              '(910), Ascend910B* (Atlas A2), Ascend910_93* (Atlas A3), Ascend950* (950); Ascend310 '
+                              'and Ascend310B* do not have it')
+    precision_mode: str = option('allow_fp32_to_fp16', 'of the atc command: how float32 operations run on the chip; '
+                                 'allow_fp32_to_fp16: float32 if the operator has it, else float16; force_fp16: '
+                                 'always float16, the sampling positions too', choices=PRECISION_MODES)
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()

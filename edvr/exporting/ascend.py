@@ -1,4 +1,5 @@
 """Exported graphs for Ascend: the allowed operations, the checks on the host, the atc command."""
+import re
 import typing
 
 import numpy as np
@@ -6,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
-from edvr.config.export import OPEN
+from edvr.config.export import OPEN, ExportConfig
 from edvr.config.model import NETWORKS
 from edvr.exporting import verification
 from edvr.exporting.graphs import OUTPUT, Graph
@@ -15,6 +16,7 @@ from edvr.ops import ascend_nodes
 from edvr.ops.stock import StockOps
 
 KERNEL = 3              # width of the network's deformable convolutions
+WITHOUT_OPERATOR = r'Ascend310(B\w*)?'   # chips whose AI Core lacks it; not those of Ascend310P
 LIMIT = 1e-5            # difference from the same network in stock operations
 CHECKED = ('the same weights give the values of the checkpoint through stock operations',
            'nodes, wiring and constants outside the deformable convolutions equal those of the stock graph',
@@ -36,6 +38,15 @@ NPU_OPS = frozenset([
 _DCN = ('/dcn_pack/', '/cas_dcnpack/')   # scopes of the deformable convolutions
 
 
+def check_chip(model: ModelConfig, soc_version: str) -> None:
+    """Raises UserError for a chip that lacks the operator of the network; soc_version: empty if it is not chosen."""
+    if NETWORKS[model.network].is_deformable and re.fullmatch(WITHOUT_OPERATOR, soc_version, re.IGNORECASE):
+        raise UserError(
+            '--soc_version=%s: the AI Core of Ascend310 and Ascend310B* has no %s; choose a chip that has it: '
+            'Ascend310P*, Ascend910*, Ascend910B* (Atlas A2), Ascend910_93* (Atlas A3), Ascend950*'
+            % (soc_version, ascend_nodes.OPERATOR))
+
+
 def check_width(model: ModelConfig, width: int) -> None:
     """Raises UserError for input wider than the limit of the operator; width: pixels."""
     if not NETWORKS[model.network].is_deformable:
@@ -45,10 +56,11 @@ def check_width(model: ModelConfig, width: int) -> None:
     if width > limit * reduction:
         of_input = ', which for this network is a width of %d' % (limit * reduction) if reduction > 1 else ''
         raise UserError(
-            '--width=%d: the Ascend operator takes at most %d pixels (%d / kernel width %d)%s. Export a tile, such as '
-            '--width=640 with a --height that fits, and give the device frames in overlapping tiles of that size: '
-            'edvr.restore.tiling cuts and blends them. edvr.infer --device=npu --tile=640 restores from the '
-            'checkpoint in tiles without an export' % (width, limit, ascend_nodes.MAX_WIDTH, KERNEL, of_input))
+            '--width=%d: the documented limit of DeformableConv2D is a width of %d / kernel width %d = %d pixels%s. '
+            'Export a tile, such as --width=640 with a --height that fits, and give the device frames in overlapping '
+            'tiles of that size: edvr.restore.tiling cuts and blends them. edvr.infer --device=npu --tile=640 '
+            'restores from the checkpoint in tiles without an export'
+            % (width, ascend_nodes.MAX_WIDTH, KERNEL, limit, of_input))
 
 
 def check_nodes(graph_def: tf.GraphDef, deformable: bool = True) -> None:
@@ -165,18 +177,20 @@ def _stock_pair(operator, tensor, weight):
     return StockOps().deform_conv2d(tensor(operator.input[0]), offset, mask, weight, None, G)
 
 
-def atc_command(path: str, graph: Graph, soc_version: str) -> typing.Optional[str]:
-    """Returns the command that converts a frozen graph for Ascend; None if a size is open, which atc rejects.
+def atc_command(path: str, graph: Graph, config: ExportConfig) -> typing.Optional[str]:
+    """Returns the command that converts a frozen graph for Ascend.
+
+    None if the chip is not chosen, or if a size is open, which atc rejects.
 
     Args:
       path: of the graph.
-      soc_version: chip.
+      config: chip and precision mode.
     """
-    if OPEN in (graph.interface.height, graph.interface.width):
+    if not config.soc_version or OPEN in (graph.interface.height, graph.interface.width):
         return None
     windows = len(graph.inputs[0].shape) == 5
     command = 'atc --framework=3 --model=%s --output=%s --soc_version=%s --input_format=%s' % (
-        path, path[:-len('.pb')], soc_version, 'ND' if windows else 'NHWC')
+        path, path[:-len('.pb')], config.soc_version, 'ND' if windows else 'NHWC')
     command += ' --input_shape="%s"' % ';'.join('%s:%s' % (end.name, ','.join(map(str, end.shape)))
                                                 for end in graph.inputs)
     command += ' --out_nodes="%s"' % ';'.join('%s:0' % end.name for end in graph.outputs)
@@ -184,4 +198,4 @@ def atc_command(path: str, graph: Graph, soc_version: str) -> typing.Optional[st
         batches = (1, 2, 4, 8)
         command += (' --dynamic_dims="%s"' % ';'.join(map(str, batches)) if windows else
                     ' --dynamic_batch_size="%s"' % ','.join(str(batch * graph.model.num_frames) for batch in batches))
-    return command
+    return command + ' --precision_mode=%s' % config.precision_mode

@@ -69,6 +69,7 @@ def _check_size(model, config):
             raise UserError('--%s=%d; this network takes multiples of %d' % (name, size, model.size_multiple))
     if config.kernels == 'npu':
         ascend.check_width(model, config.width)
+        ascend.check_chip(model, config.soc_version)
 
 
 def _write(draft, destination, graphs, config, facts):
@@ -81,7 +82,7 @@ def _write(draft, destination, graphs, config, facts):
 
 def _describe(draft, destination, graphs, config, facts):
     """Writes the description of the draft; returns it."""
-    of_graphs = {graph: dict(FORMATS[config.format].facts(final, graph, graph_def, config.soc_version),
+    of_graphs = {graph: dict(FORMATS[config.format].facts(final, graph, graph_def, config),
                              sha256=description.checksum_of(path))
                  for (graph, graph_def), path, final in zip(graphs.items(), draft.graphs, destination.graphs)}
     content = description.describe(of_graphs, **facts)
@@ -122,7 +123,8 @@ def _report(log, content, graphs, destination):
         for end in graph.outputs:
             log('output      %s' % (end,))
         if content['dcn_impl'] == 'npu':
-            log('convert     %s' % description.of_graph(content, graph)['atc'])
+            log('convert     %s' % (description.of_graph(content, graph)['atc']
+                                    or 'give --soc_version=CHIP for the atc command'))
         log('written     %s' % path)
     if destination.kinds == PARTS:
         log('written     %s' % destination.sidecar)

@@ -6,7 +6,7 @@ import typing
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.config.export import OPEN
+from edvr.config.export import OPEN, ExportConfig
 from edvr.exporting import ascend, description, loading
 from edvr.exporting.graphs import Graph, no_deprecations
 from edvr.exporting.loading import FrozenGraph, FrozenParts, WindowRunner
@@ -30,10 +30,10 @@ class Frozen:
         with open(path, 'wb') as file:
             file.write(graph_def.SerializeToString(deterministic=True))
 
-    def facts(self, path: str, graph: Graph, graph_def: tf.GraphDef, soc_version: str) -> dict:
+    def facts(self, path: str, graph: Graph, graph_def: tf.GraphDef, config: ExportConfig) -> dict:
         """Returns what the description says of a graph of this format; path: where the graph will lie."""
         return dict(ops=sorted({node.op for node in graph_def.node}),
-                    atc=ascend.atc_command(path, graph, soc_version))
+                    atc=ascend.atc_command(path, graph, config))
 
     def load(self, files: description.Files, graph: Graph) -> Runnable:
         """Loads written files; graph: the first of them. A `with` block closes what it returns."""
@@ -55,7 +55,7 @@ class SavedModel(Frozen):
             builder.save()
         os.mkdir(os.path.join(path, 'assets.extra'))   # of the description
 
-    def facts(self, path, graph, graph_def, soc_version):
+    def facts(self, path, graph, graph_def, config):
         return dict(ops=sorted({node.op for node in graph_def.node}))
 
 
@@ -73,7 +73,7 @@ class Onnx(Frozen):
         with open(path, 'wb') as file:
             file.write(proto.SerializeToString(deterministic=True))
 
-    def facts(self, path, graph, graph_def, soc_version):
+    def facts(self, path, graph, graph_def, config):
         return dict(opset=OPSET)
 
     def load(self, files, graph):
