@@ -226,8 +226,19 @@ def _serving_graph(path, data):
     saved = _parsed(SavedModel(), data, '%s is not a SavedModel: give the folder that edvr.export wrote' % path)
     for meta_graph in saved.meta_graphs:
         if list(meta_graph.meta_info_def.tags) == [tf.saved_model.SERVING]:
-            return meta_graph.graph_def
+            return _without_defaults(meta_graph.graph_def, meta_graph.meta_info_def.stripped_op_list)
     raise UserError('%s has no graph for serving: give the folder that edvr.export wrote' % path)
+
+
+def _without_defaults(graph_def, op_list):
+    """Removes attributes with the default values of the TensorFlow that wrote them: an older one may not know them."""
+    defaults = {op.name: {attr.name: attr.default_value for attr in op.attr if attr.HasField('default_value')}
+                for op in op_list.op}
+    for node in graph_def.node:
+        for name, value in defaults.get(node.op, {}).items():
+            if name in node.attr and node.attr[name] == value:
+                del node.attr[name]
+    return graph_def
 
 
 def _parsed(message, data, failure):
