@@ -5,11 +5,12 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.config import ModelConfig, RuntimeConfig
+from edvr.config import RuntimeConfig
 from edvr.config.export import OPEN, InterfaceConfig
 from edvr.devices import DEVICES, device_of
 from edvr.exporting import description
 from edvr.exporting.graphs import INPUT, PARTS, in_window, levels
+from edvr.network.engine import Engine
 from edvr.ops.ascend_nodes import OPERATOR
 
 Feed = typing.Dict[str, np.ndarray]   # names of inputs -> values
@@ -26,16 +27,9 @@ def load(path: str, session_config: typing.Optional[tf.ConfigProto] = None,
     return kind(path, session_config, device, trust_graph)
 
 
-class WindowRunner:
-    """Base of what restores windows with exported graphs: cuts them to the batch size and converts values.
+class WindowRunner(Engine):
+    """Base of what restores windows with exported graphs: cuts them to the batch size and converts values."""
 
-    Attributes:
-      path: of the export.
-      config: of the network (num_frames, scale, size_multiple, ...).
-      interface: fixed sizes, types.
-    """
-    path: str
-    config: ModelConfig
     interface: InterfaceConfig
 
     def feeds(self, windows: np.ndarray) -> typing.Iterator[Feed]:
@@ -157,6 +151,8 @@ class FrozenGraph(GraphSession):
 
 class FrozenParts(GraphSession):
     """Two graphs in one session: the features of a frame are computed once, for all windows that need them."""
+
+    KEEPS_FEATURES = True
 
     def features(self, frame: np.ndarray) -> typing.Tuple[np.ndarray, ...]:
         """Computes the features of a frame, for `restore`.

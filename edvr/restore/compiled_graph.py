@@ -40,7 +40,7 @@ def load_graph(path: str, kernels: str = 'auto', device: str = 'cpu', intra_op_t
         exported = description.read(path, trust_graph)
         weights = same_network(exported.graphs) if exported.content['dcn_impl'] == 'tf' else None
         if weights is not None:
-            return CompiledGraph(exported.model, exported.interface, weights, intra_op_threads, compute)
+            return CompiledGraph(path, exported.model, exported.interface, weights, intra_op_threads, compute)
         if exported.content['dcn_impl'] == 'tf':
             print('notice: %s was made by another version and runs unchanged (slower); export it again to use the '
                   'compiled operators' % path, file=sys.stderr, flush=True)
@@ -51,37 +51,36 @@ def load_graph(path: str, kernels: str = 'auto', device: str = 'cpu', intra_op_t
 
 
 class CompiledGraph(NetworkEngine):
-    """The network of an exported graph with its weights, computed by the compiled operators.
+    """The network of an exported graph with its weights, computed by the compiled operators."""
 
-    Attributes:
-      interface: InterfaceConfig of the graph; its fixed sizes still apply.
-    """
+    interface: InterfaceConfig
 
-    def __init__(self, config: ModelConfig, interface: InterfaceConfig, weights: typing.Dict[str, np.ndarray],
-                 intra_op_threads: int = 0, compute: str = 'fast') -> None:
+    def __init__(self, path: str, config: ModelConfig, interface: InterfaceConfig,
+                 weights: typing.Dict[str, np.ndarray], intra_op_threads: int = 0, compute: str = 'fast') -> None:
         """Builds the network.
 
         Args:
+          path: of the export.
           config: of the network.
           interface: of the graph.
           weights: names of variables -> float32 arrays.
           intra_op_threads, compute: see `NetworkEngine`.
         """
-        self.interface, self._weights = interface, weights
+        self.path, self.interface, self._weights = path, interface, weights
         super().__init__(config, 'native', 'cpu', intra_op_threads, compute)
 
-    def _load(self, variables):
+    def _load(self, variables: typing.Sequence[tf.Variable]) -> None:
         self._session.run([variable.initializer for variable in variables],
                           {variable.initializer.inputs[1]: self._weights[variable.op.name] for variable in variables})
-        self._weights = None
+        self._weights.clear()
 
-    def restore(self, features, centre):
+    def restore(self, features: typing.Sequence[typing.Sequence[np.ndarray]], centre: np.ndarray) -> np.ndarray:
         return self._as_output(super().restore(features, centre))
 
-    def run(self, windows):
+    def run(self, windows: np.ndarray) -> np.ndarray:
         return self._as_output(super().run(windows))
 
-    def _as_output(self, sr):
+    def _as_output(self, sr: np.ndarray) -> np.ndarray:
         """Rounds the values as the graph does."""
         if self.interface.output_dtype == 'float32':
             return sr
@@ -106,7 +105,7 @@ def same_network(graphs: typing.Dict[Graph, tf.GraphDef]) -> typing.Optional[typ
     return weights
 
 
-def _same_graph(graph, graph_def):
+def _same_graph(graph: Graph, graph_def: tf.GraphDef) -> typing.Optional[typing.Dict[str, np.ndarray]]:
     with tf.Graph().as_default() as own:
         graph.build(StockOps())
         built = {node.name: node for node in
@@ -124,7 +123,7 @@ def _same_graph(graph, graph_def):
     return weights if set(weights) == wanted else None
 
 
-def _same(node, other):
+def _same(node: tf.NodeDef, other: tf.NodeDef) -> bool:
     if node.op != other.op and not (node.op in _READS and other.op in _READS):
         return False
     if list(node.input) != list(other.input):

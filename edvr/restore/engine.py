@@ -14,17 +14,16 @@ from edvr.config.model import ModelConfig
 from edvr.config.runtime import RuntimeConfig
 from edvr.devices import device_of
 from edvr.network import networks
+from edvr.network.engine import Engine
 from edvr.ops import native_library
 from edvr.restore.frame_by_frame import FrameByFrame
 from edvr.restore.whole_window import WholeWindow
 
 
-class NetworkEngine:
-    """A graph of the network in its own session; subclasses load the weights.
+class NetworkEngine(Engine):
+    """A graph of the network in its own session; subclasses load the weights. The output is not clipped."""
 
-    Attributes:
-      config: ModelConfig.
-    """
+    KEEPS_FEATURES = True
 
     def __init__(self, config: ModelConfig, kernels: str = 'auto', device: str = 'cpu', intra_op_threads: int = 0,
                  compute: str = 'fast') -> None:
@@ -53,48 +52,25 @@ class NetworkEngine:
             self._network(np.empty([multiple, multiple, 3], np.uint8))
             self._load(tf.global_variables())
 
-    def _load(self, variables):
+    def _load(self, variables: typing.Sequence[tf.Variable]) -> None:
         """Gives the variables their values, in `self._session`."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Frees the weights and what the session holds."""
         self._session.close()
 
     def features(self, frame: np.ndarray) -> typing.Tuple[np.ndarray, ...]:
-        """Returns the features of a frame, an argument of `restore`.
-
-        Args:
-          frame: uint8 or uint16 [H, W, 3], height and width multiples of `config.size_multiple`.
-        Returns:
-          float32 arrays [1, h, w, C].
-        """
         return self._network(frame).features(self._session.run, _as_input(frame))
 
     def restore(self, features: typing.Sequence[typing.Sequence[np.ndarray]], centre: np.ndarray) -> np.ndarray:
-        """Restores the frame in the middle of a window.
-
-        Args:
-          features: T results of `features`, in the order of the window.
-          centre: uint8 or uint16 [H, W, 3], the frame to restore.
-        Returns:
-          float32 [s*H, s*W, 3], not clipped.
-        """
         return self._network(centre).restore(self._session.run, features, _as_input(centre))
 
     def run(self, windows: np.ndarray) -> np.ndarray:
-        """Restores whole windows, without kept features.
-
-        Args:
-          windows: uint8 or uint16 [N, T, H, W, 3].
-        Returns:
-          float32 [N, s*H, s*W, 3], not clipped.
-        """
         restored = [self._network(window[0]).restore_window(self._session.run, _as_input(window))
                     for window in windows]
         return restored[0][None] if len(restored) == 1 else np.stack(restored)   # one may be large: no copy
 
-    def _network(self, frame):
+    def _network(self, frame: np.ndarray) -> typing.Union[FrameByFrame, WholeWindow]:
         """Returns the network for frames of this size and dtype, added to the graph at its first use."""
         size = frame.shape[:2] if self._device.STATIC_SHAPES else ()   # its runtime compiles a graph for one size
         key = size, frame.dtype
@@ -107,12 +83,9 @@ class NetworkEngine:
 
 
 class CheckpointEngine(NetworkEngine):
-    """The network of a checkpoint.
+    """The network of a checkpoint."""
 
-    Attributes:
-      step: int, the training step in the checkpoint's name, 0 where it has none.
-      prefix: str, the checkpoint's path without suffix.
-    """
+    READS_UINT16 = True
 
     def __init__(self, path: str, kernels: str = 'auto', device: str = 'cpu', use_ema: bool = True,
                  intra_op_threads: int = 0, compute: str = 'fast') -> None:
@@ -125,19 +98,19 @@ class CheckpointEngine(NetworkEngine):
         Raises:
           UserError: no complete checkpoint there, one of another architecture, or weights that are not finite.
         """
-        self.prefix, self._use_ema = checkpoints.chosen(path), use_ema
-        self.step = checkpoints.step_of(self.prefix)
+        self.path, self._use_ema = checkpoints.chosen(path), use_ema
+        self.step = checkpoints.step_of(self.path)
         super().__init__(checkpoints.load_model_config(path), kernels, device, intra_op_threads, compute)
 
-    def _load(self, variables):
-        names = checkpoints.restore_map(self.prefix, variables, self._use_ema)
-        tf.train.Saver(names).restore(self._session, self.prefix)
+    def _load(self, variables: typing.Sequence[tf.Variable]) -> None:
+        names = checkpoints.restore_map(self.path, variables, self._use_ema)
+        tf.train.Saver(names).restore(self._session, self.path)
         for variable, value in zip(variables, self._session.run(variables)):
             if not np.all(np.isfinite(value)):
                 raise UserError('%s: %s contains NaN or Inf; '
-                                'take an earlier one' % (self.prefix, variable.op.name))
+                                'take an earlier one' % (self.path, variable.op.name))
 
 
-def _as_input(frames):
+def _as_input(frames: np.ndarray) -> np.ndarray:
     """Returns the input of the network: uint8 unchanged, uint16 as float32 in [0, 1]."""
     return frames if frames.dtype == np.uint8 else frames.astype(np.float32) / np.float32(65535)

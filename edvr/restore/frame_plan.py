@@ -3,17 +3,19 @@ import typing
 
 import numpy as np
 
+from edvr.network.engine import Engine
 from edvr.restore import ensemble, memory, tiling
 
 
 class FramePlan:
     """How the frames of one clip are restored; holds the features that the next windows need."""
 
-    def __init__(self, engine: typing.Any, shape: typing.Tuple[int, ...], tiles: tiling.Tiling, cache_bytes: float,
+    def __init__(self, engine: Engine, shape: typing.Tuple[int, ...], tiles: tiling.Tiling, cache_bytes: float,
                  num_versions: int) -> None:
-        """
+        """Decides which features are kept.
+
         Args:
-          engine: NetworkEngine, FrozenGraph or FrozenParts.
+          engine: the loaded network.
           shape: (height, width, 3) of the frames.
           tiles: Tiling of the padded frames.
           cache_bytes: memory that kept features may take; if they need more, every window is computed completely.

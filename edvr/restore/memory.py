@@ -10,6 +10,7 @@ import numpy as np
 
 from edvr.config import ModelConfig
 from edvr.network import networks
+from edvr.network.engine import Engine
 
 _PROBE = 272   # pixels a side; a window of this size is restored as a large one is, the last layers in strips
 _RUNS = 3      # the heap of the C library fragments: the third run may take a half more than the first
@@ -56,14 +57,14 @@ class Footprint(typing.NamedTuple):
     per_pixel: float
 
 
-def footprint(engine: typing.Any) -> Footprint:
+def footprint(engine: Engine) -> Footprint:
     """Measures the memory of restoring on a small window.
 
     A smaller window is restored first, so that what is allocated once belongs to the base. The window is restored
     several times, as tiles are. Larger windows take a little less per pixel.
 
     Args:
-      engine: has `config` and `run`.
+      engine: the loaded network.
     Returns:
       Footprint. Memory that TensorFlow 2 keeps for its next tensors is not part of the base.
     """

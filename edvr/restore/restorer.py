@@ -9,6 +9,7 @@ from edvr.config.export import OPEN
 from edvr.config.restoration import RestoreConfig
 from edvr.devices import device_of
 from edvr.exporting.description import is_exported
+from edvr.network.engine import Engine
 from edvr.restore import ensemble, memory, tile_choice
 from edvr.restore.compiled_graph import load_graph
 from edvr.restore.engine import CheckpointEngine
@@ -16,9 +17,10 @@ from edvr.restore.frame_plan import FramePlan
 from edvr.restore.network_info import check_given
 from edvr.restore.pixels import to_uint8
 from edvr.restore.sliding_window import only_uint8, windows
+from edvr.restore.tiling import Tiling
 
 
-def load_engine(options: RestoreConfig) -> typing.Any:
+def load_engine(options: RestoreConfig) -> Engine:
     """Loads the network that `options.checkpoint` names: a CheckpointEngine, CompiledGraph, FrozenGraph or FrozenParts.
 
     Raises:
@@ -39,15 +41,15 @@ class Restorer:
 
     Attributes:
       options: RestoreConfig.
-      engine: the loaded network, see `load_engine`.
+      engine: Engine, the loaded network, see `load_engine`.
       config: the known properties of the network; at least num_frames, scale, upscale, size_multiple.
       path: str, the checkpoint's prefix, or the exported graph's path.
       step: int, training step of the checkpoint; None for an exported graph.
       reads_uint16: bool, whether frames may be uint16; exported graphs read uint8.
-      tiling: the tiling.Tiling of the clip that is being restored; None before the first frame.
+      tiling: the Tiling of the clip that is being restored; None before the first frame.
     """
 
-    def __init__(self, network: typing.Union[str, RestoreConfig], engine: typing.Any = None,
+    def __init__(self, network: typing.Union[str, RestoreConfig], engine: typing.Optional[Engine] = None,
                  **options: typing.Any) -> None:
         """Loads the network.
 
@@ -65,12 +67,10 @@ class Restorer:
         given = network if isinstance(network, RestoreConfig) else RestoreConfig(checkpoint=str(network))
         self.options = given.replace(**options)
         self.engine = load_engine(self.options) if engine is None else engine
-        self.path = getattr(self.engine, 'prefix', self.options.checkpoint)
-        self.config = self.engine.config
-        self.reads_uint16 = isinstance(self.engine, CheckpointEngine)
-        self.step = getattr(self.engine, 'step', None)
-        self.tiling = None
-        self._footprint = None   # measured when --tile=auto needs it
+        self.path, self.config, self.step = self.engine.path, self.engine.config, self.engine.step
+        self.reads_uint16 = self.engine.READS_UINT16
+        self.tiling: typing.Optional[Tiling] = None
+        self._footprint: typing.Optional[memory.Footprint] = None   # measured when --tile=auto needs it
 
     def __enter__(self) -> 'Restorer':
         return self
@@ -128,17 +128,16 @@ class Restorer:
                 raise UserError('frame %d: the output of the network contains NaN or Inf: check its weights' % index)
             yield sr
 
-    def _plan(self, shape):
+    def _plan(self, shape: typing.Tuple[int, ...]) -> FramePlan:
         fixed = (0, 0)
-        interface = getattr(self.engine, 'interface', None)
+        interface = self.engine.interface
         if interface:   # of an exported graph
             fixed = tuple(0 if side == OPEN else side for side in (interface.height, interface.width))
-        # an exported graph that runs unchanged as a whole has no features to keep
         self.tiling, cache_bytes = tile_choice.plan(shape[:2], self.options, self.config, self._measured, fixed,
-                                                    hasattr(self.engine, 'features'))
+                                                    self.engine.KEEPS_FEATURES)
         return FramePlan(self.engine, shape, self.tiling, cache_bytes, ensemble.versions(self.options.ensemble))
 
-    def _measured(self):
+    def _measured(self) -> memory.Footprint:
         if self._footprint is None:
             self._footprint = memory.footprint(self.engine)
         memory.trim()   # windows of another size leave memory in pieces that this size may not fit

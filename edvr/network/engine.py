@@ -1,0 +1,61 @@
+"""What restoring asks of a loaded network."""
+import typing
+
+import numpy as np
+
+from edvr.config.export import InterfaceConfig
+from edvr.config.model import ModelConfig
+
+
+class Engine:
+    """A loaded network as functions on NumPy arrays.
+
+    Attributes:
+      path: str, the checkpoint's prefix, or the path of the exported graph.
+      config: ModelConfig.
+      step: int, the training step of a checkpoint, 0 where its name has none; None for an exported graph.
+      interface: InterfaceConfig of an exported graph, whose fixed sizes apply; None for a checkpoint.
+      READS_UINT16: whether frames may be uint16; otherwise they are uint8.
+      KEEPS_FEATURES: whether it has `features` and `restore`; otherwise `run` alone.
+    """
+
+    path: str
+    config: ModelConfig
+    step: typing.Optional[int] = None
+    interface: typing.Optional[InterfaceConfig] = None
+    READS_UINT16 = False
+    KEEPS_FEATURES = False
+
+    def run(self, windows: np.ndarray) -> np.ndarray:
+        """Restores whole windows, without kept features.
+
+        Args:
+          windows: uint8 or uint16 [N, T, H, W, 3], RGB; N >= 1.
+        Returns:
+          float32 [N, s*H, s*W, 3].
+        """
+        raise NotImplementedError
+
+    def features(self, frame: np.ndarray) -> typing.Tuple[np.ndarray, ...]:
+        """Returns the features of a frame, an argument of `restore`.
+
+        Args:
+          frame: uint8 or uint16 [H, W, 3], height and width multiples of `config.size_multiple`.
+        Returns:
+          float32 arrays [1, h, w, C].
+        """
+        raise NotImplementedError
+
+    def restore(self, features: typing.Sequence[typing.Sequence[np.ndarray]], centre: np.ndarray) -> np.ndarray:
+        """Restores the frame in the middle of a window.
+
+        Args:
+          features: T results of `features`, in the order of the window.
+          centre: uint8 or uint16 [H, W, 3], the frame to restore.
+        Returns:
+          float32 [s*H, s*W, 3].
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Frees the weights and what the session holds."""
