@@ -3,12 +3,18 @@
 Skipping an update uses no control flow, which accelerators handle badly. With a closed gate (0) the decays are 1 and
 the learning rate and the gradients are 0, so each update adds exactly 0: weights, slots and powers keep their bits.
 """
+import typing
+
 import tensorflow.compat.v1 as tf
 
 from edvr.checkpoints import EMA_SUFFIX, name_of
+from edvr.config import TrainingConfig
 
 FUSION = 'edvr/fusion/'
 OFFSETS = 'conv_offset'
+
+Rates = typing.Callable[[tf.Variable], typing.Union[float, tf.Tensor]]   # factor on the learning rate of a variable
+Gradients = typing.Sequence[typing.Tuple[tf.Tensor, tf.Variable]]
 
 
 class GatedAdam(tf.train.AdamOptimizer):
@@ -20,19 +26,20 @@ class GatedAdam(tf.train.AdamOptimizer):
         nothing overflowed, so a step without a count was skipped by it.
     """
 
-    def __init__(self, learning_rate, config, rates):
-        """
+    def __init__(self, learning_rate: tf.Tensor, config: TrainingConfig, rates: Rates) -> None:
+        """Sets the rates; the gate is open.
+
         Args:
           learning_rate: float32 tensor [].
-          config: TrainingConfig.
+          config: of the run.
           rates: function(variable) -> factor on the learning rate, float or float32 tensor [].
         """
         super().__init__(learning_rate, config.beta1, config.beta2, config.adam_epsilon, name='Adam')
         self._rates = rates
         self.gate = tf.constant(1.)
-        self.calls = None
+        self.calls: typing.Optional[tf.Variable] = None
 
-    def count_calls(self):
+    def count_calls(self) -> None:
         """Creates `calls`, outside the control flow of loss scaling."""
         self.calls = tf.get_variable('guard/updates', [], tf.float32, tf.zeros_initializer(), trainable=False,
                                      collections=[tf.GraphKeys.LOCAL_VARIABLES])
@@ -58,12 +65,12 @@ class GatedAdam(tf.train.AdamOptimizer):
         return super()._resource_apply_dense(grad, var)
 
 
-def rates(step, config, offset_rate):
-    """The factor on the learning rate of each variable.
+def rates(step: tf.Tensor, config: TrainingConfig, offset_rate: float) -> Rates:
+    """Returns the factor on the learning rate of each variable.
 
     Args:
       step: int tensor [], updates done before this one.
-      config: TrainingConfig; during its first `tsa_only_steps` only the fusion is trained.
+      config: during its first `tsa_only_steps` only the fusion is trained.
       offset_rate: float, factor for the convolutions that compute DCN offsets.
     Returns:
       function(variable) -> float or float32 tensor [].
@@ -77,8 +84,8 @@ def rates(step, config, offset_rate):
     return rate
 
 
-def global_norm(gradients, rates):
-    """L2 norm over the gradients of all variables that are trained at this step, float32 tensor [].
+def global_norm(gradients: Gradients, rates: Rates) -> tf.Tensor:
+    """Returns the L2 norm over the gradients of all variables trained at this step, float32 tensor [].
 
     Args:
       gradients: list of (gradient, variable).
@@ -92,19 +99,19 @@ def global_norm(gradients, rates):
     return tf.sqrt(tf.add_n(squares))
 
 
-def clip_factor(norm, limit):
-    """The factor that reduces the norm of the gradients to at most `limit` (0: no limit), float32 tensor []."""
+def clip_factor(norm: tf.Tensor, limit: float) -> tf.Tensor:
+    """Returns the factor that reduces the norm of the gradients to at most `limit` (0: none), float32 tensor []."""
     return limit / tf.maximum(norm, limit) if limit else tf.constant(1.)
 
 
-def scale(gradients, factor, exact_zero=True):
-    """Gradients times `factor` (float32 tensor []); with exact_zero, NaN times 0 and infinity times 0 are 0."""
+def scale(gradients: Gradients, factor: tf.Tensor, exact_zero: bool = True) -> Gradients:
+    """Returns gradients times `factor` (float32 tensor []); with exact_zero, NaN times 0 and infinity times 0 are 0."""
     multiply = tf.math.multiply_no_nan if exact_zero else tf.multiply
     return [(multiply(gradient, factor), variable) for gradient, variable in gradients]
 
 
-def shadow_variables(variables):
-    """The moving average of each variable, created if new, named `<variable>/ExponentialMovingAverage`, float32.
+def shadow_variables(variables: typing.Sequence[tf.Variable]) -> typing.List[tf.Variable]:
+    """Returns the moving average of each variable, `<variable>/ExponentialMovingAverage`, float32, created if new.
 
     An average is initialised with the same tensor as its variable, so one run of the initialisers gives both one value.
     """
@@ -115,21 +122,20 @@ def shadow_variables(variables):
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA) for variable in variables]
 
 
-def ema_decay(step, decay):
-    """The decay that `update_shadows` uses after `step` (int) updates: float."""
+def ema_decay(step: int, decay: float) -> float:
+    """Returns the decay that `update_shadows` uses after `step` updates."""
     return min(decay, (1. + step) / (10. + step))
 
 
-def update_shadows(shadows, variables, step, decay, gate):
+def update_shadows(shadows: typing.Sequence[tf.Variable], variables: typing.Sequence[tf.Variable], step: tf.Tensor,
+                   decay: float, gate: tf.Tensor) -> tf.Operation:
     """Updates the averages; call it under control dependencies on the update of the variables.
 
     Args:
       shadows, variables: lists of variables, float32.
       step: int tensor [], updates done before this one: at the start the decay is (1 + step) / (10 + step).
-      decay: float.
+      decay: of later steps.
       gate: float32 tensor [], 0 changes nothing.
-    Returns:
-      Operation.
     """
     step = tf.cast(step, tf.float32)
     share = gate * (1. - tf.minimum(decay, (1. + step) / (10. + step)))

@@ -4,9 +4,11 @@ import math
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from edvr.config import TrainingConfig
 
-def learning_rate(step, config):
-    """Cosine annealing with restarts and linear warm-up.
+
+def learning_rate(step: tf.Tensor, config: TrainingConfig) -> tf.Tensor:
+    """Computes cosine annealing with restarts and linear warm-up.
 
     Period i has length p_i and weight w_i; within it, t updates after its start,
     `rate = min + w_i * (max - min) / 2 * (1 + cos(pi * t / p_i))`. The update at the very end of a period still
@@ -14,7 +16,7 @@ def learning_rate(step, config):
 
     Args:
       step: int tensor [], updates done before this one; below 2**24.
-      config: TrainingConfig.
+      config: has the periods and the rates.
     Returns:
       float32 tensor [].
     """

@@ -2,16 +2,18 @@
 import contextlib
 import os
 import sys
+import typing
 
 import tensorflow.compat.v1 as tf
 
 from data_tools.base import files
+from data_tools.base.command_line import CommandLine
 from data_tools.base.config import names_with
 from data_tools.base.errors import UserError
 from data_tools.media.degradation import Degradation
 from data_tools.record.manifest import Manifest
 from edvr import checkpoints
-from edvr.config import RanksConfig, TrainingConfig
+from edvr.config import DataConfig, ModelConfig, RanksConfig, RuntimeConfig, TrainingConfig
 from edvr.data import damage
 from edvr.data.input_pipeline import open_set, train_dataset
 from edvr.devices import device_of, startup_checks
@@ -33,12 +35,16 @@ DATA_ADVICE = 'raise --crops_per_record or --map_threads, or use a faster disk'
 class Run:
     """One run; `train` performs its remaining steps."""
 
-    def __init__(self, model, data, training, runtime, ranks=None, command=None):
-        """
+    def __init__(self, model: ModelConfig, data: DataConfig, training: TrainingConfig, runtime: RuntimeConfig,
+                 ranks: typing.Optional[RanksConfig] = None, command: typing.Optional[CommandLine] = None) -> None:
+        """Checks the options, the data and the device.
+
         Args:
-          model, data, training, runtime: ModelConfig, DataConfig, TrainingConfig, RuntimeConfig.
-          ranks: RanksConfig, or None for its defaults.
-          command: data_tools.base.command_line.CommandLine, saved with the run, or None.
+          model, data, training, runtime: the configuration.
+          ranks: None for the defaults.
+          command: saved with the run, or None.
+        Raises:
+          UserError: names all problems.
         """
         self.command = command
         self.model, self.data, self.training = model, data, training
@@ -54,11 +60,11 @@ class Run:
         self.writes = self.device.is_writer
         self.replicas = self.device.num_replicas()
 
-    def train(self):
+    def train(self) -> int:
         """Trains up to `training.steps`.
 
         Returns:
-          int, the exit code: 0 at the last step; 128 + the signal's number when a signal ended it earlier.
+          The exit code: 0 at the last step; 128 + the signal's number when a signal ended it earlier.
         Raises:
           UserError: input that does not fit, another run in the directory, disk full, too many rollbacks.
         """
@@ -156,7 +162,7 @@ class Run:
         return Manifest.checksum(self.data.data_dir) if self.data.input == 'tfrecords' else None
 
     def _step(self):
-        """Updates done, according to the directory: int."""
+        """Returns the updates done, according to the directory."""
         if not checkpoints.prefixes(self.directory):
             return 0
         return checkpoints.step_of(checkpoints.latest(self.directory))
@@ -165,7 +171,7 @@ class Run:
         return self.training.offset_rate * self.training.rollback_factor ** len(self.state.rollbacks)
 
     def _session(self, control):
-        """One session, from the latest checkpoint to the last step, a signal or a rollback."""
+        """Runs one session, from the latest checkpoint to the last step, a signal or a rollback."""
         step = self._step()
         resumes = bool(checkpoints.prefixes(self.directory))
         training = self.training.replace(init_from='') if resumes else self.training
@@ -225,11 +231,11 @@ class Run:
 
 
 @contextlib.contextmanager
-def explained_failures(data):
+def explained_failures(data: DataConfig) -> typing.Iterator[None]:
     """Converts the errors of TensorFlow that the user can fix into UserError.
 
     Args:
-      data: DataConfig, to find the damaged record.
+      data: to find the damaged record.
     """
     try:
         yield
@@ -254,7 +260,7 @@ def _first_line(error):
 
 
 def _as_table(config):
-    """The configuration as Markdown tables for TensorBoard."""
+    """Returns the configuration as Markdown tables for TensorBoard."""
     lines = []
     for topic, values in sorted(config.items()):
         lines += ['', '### ' + topic, '', '| option | value |', '|---|---|']

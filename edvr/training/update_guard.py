@@ -4,7 +4,7 @@ A bad step changes only the global step: the order of the data and the learning 
 and a loop on the device relies on its increment. Two local variables count bad steps. They are not in checkpoints,
 because no checkpoint is written between the first bad step and the next good one.
 """
-import collections
+import typing
 
 import tensorflow.compat.v1 as tf
 
@@ -18,18 +18,29 @@ OVERFLOW_ADVICE = ('Overflow in float16 does not come from the learning rate: us
                    '(allow_fp32_to_fp16, must_keep_origin_dtype; --nomixed_precision on GPU), --loss_reduction=mean, '
                    'or with --loss_scale=fixed a lower --loss_scale_value')
 
-Verdict = collections.namedtuple('Verdict', 'gate faults streak skipped')
-Verdict.__doc__ = """float32 tensors []: gate is 1 for a good step, else 0; faults a sum of the bits above;
-streak the bad steps in a row with this one, skipped all bad steps since the session began."""
+
+class Verdict(typing.NamedTuple):
+    """Whether the update of a step is applied.
+
+    Attributes (float32 tensors []):
+      gate: 1 for a good step, else 0.
+      faults: a sum of the bits above.
+      streak: the bad steps in a row with this one.
+      skipped: all bad steps since the session began.
+    """
+    gate: tf.Tensor
+    faults: tf.Tensor
+    streak: tf.Tensor
+    skipped: tf.Tensor
 
 
-def faults_of(loss, norm, offset_means, limit):
-    """The faults of a step before its update.
+def faults_of(loss: tf.Tensor, norm: tf.Tensor, offset_means: typing.Sequence[tf.Tensor], limit: float) -> tf.Tensor:
+    """Returns the faults of a step before its update.
 
     Args:
       loss, norm: float32 tensors [], the loss and the norm of the gradients.
       offset_means: list of float32 tensors [], mean |offset| of each level in LQ pixels; empty if there is none.
-      limit: float, LQ pixels; 0 means none.
+      limit: LQ pixels; 0 means none.
       All tensors must be averages over the replicas, so that all replicas decide alike.
     Returns:
       float32 tensor [], a sum of LOSS, GRADIENTS, OFFSETS; the update is applied where it is 0.
@@ -41,8 +52,8 @@ def faults_of(loss, norm, offset_means, limit):
     return faults
 
 
-def overflows(faults, applied, scale, dynamic):
-    """The faults of a step under a loss scale, after its update.
+def overflows(faults: tf.Tensor, applied: typing.Optional[tf.Tensor], scale: tf.Tensor, dynamic: bool) -> tf.Tensor:
+    """Returns the faults of a step under a loss scale, after its update.
 
     Gradients that overflow while the scale can still fall are normal: the next step has a lower scale. In INF/NaN mode
     and on GPUs the gradients are then infinite; in saturation mode they look finite, and only the update is missing.
@@ -52,7 +63,7 @@ def overflows(faults, applied, scale, dynamic):
       faults: of `faults_of`.
       applied: bool tensor [], whether the optimizer inside the loss scaling was asked to update; None where unknown.
       scale: float32 tensor [], the loss scale of the step.
-      dynamic: bool, whether the scale falls on overflow.
+      dynamic: whether the scale falls on overflow.
     Returns:
       float32 tensor []: as `faults`, where an overflow is OVERFLOW, or LOWEST when the scale cannot fall.
     """
@@ -64,8 +75,8 @@ def overflows(faults, applied, scale, dynamic):
     return tf.where(overflow, kind * tf.ones_like(faults), faults)
 
 
-def verdict(faults):
-    """The Verdict on a step with these faults; evaluating it updates its counters.
+def verdict(faults: tf.Tensor) -> Verdict:
+    """Returns the Verdict on a step with these faults; evaluating it updates its counters.
 
     OVERFLOW skips a step. It neither adds to the streak nor ends it.
     """
@@ -77,21 +88,21 @@ def verdict(faults):
                    _assign(skipped, skipped.read_value() + bad))
 
 
-def explain(faults):
-    """Describes the faults of a verdict (a number) in words."""
+def explain(faults: float) -> str:
+    """Describes the faults of a verdict in words."""
     return ' and '.join(text for bit, text in sorted(TEXTS.items()) if int(faults) & bit)
 
 
-def advice(reason):
-    """The remedy for a `reason` of `explain`, in words."""
+def advice(reason: str) -> str:
+    """Returns the remedy for a `reason` of `explain`."""
     return OVERFLOW_ADVICE if TEXTS[LOWEST] in reason else ADVICE
 
 
-def _not(condition):
+def _not(condition: tf.Tensor) -> tf.Tensor:
     return 1. - tf.cast(condition, tf.float32)
 
 
-def _counter(name):
+def _counter(name: str) -> tf.Variable:
     with tf.variable_scope('guard', reuse=tf.AUTO_REUSE):
         return tf.get_variable(name, [], tf.float32, tf.zeros_initializer(), trainable=False,
                                collections=[tf.GraphKeys.LOCAL_VARIABLES],
@@ -99,6 +110,6 @@ def _counter(name):
                                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
 
 
-def _assign(variable, value):
+def _assign(variable: tf.Variable, value: tf.Tensor) -> tf.Tensor:
     with tf.control_dependencies([variable.assign(value)]):
         return tf.identity(value)

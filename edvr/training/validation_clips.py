@@ -1,22 +1,28 @@
 """The clips that a training run validates on."""
+import typing
+
 from data_tools.base import paths
 from data_tools.base.errors import UserError
 from data_tools.media import splits
-from data_tools.media.clips import find_clips
+from data_tools.media.clips import Clip, find_clips
 from data_tools.media.degradation import Degradation
 from data_tools.media.shots import ShotRule
+from edvr.config import TrainingConfig
 
 AUTO = 'auto'
 
+Found = typing.Tuple[typing.List[Clip], str]   # the clips, and a line on them
 
-def find(training, data_dir, scale, degradation=None):
-    """The clips of --val_dir and --val_clips.
+
+def find(training: TrainingConfig, data_dir: str, scale: int, degradation: typing.Optional[Degradation] = None
+         ) -> Found:
+    """Finds the clips of --val_dir and --val_clips.
 
     Args:
-      training: TrainingConfig.
-      data_dir: str, the shards: with val_dir 'auto' the clips are those held out beside them, if there are any.
-      scale: int, GT size / LQ size.
-      degradation: Degradation that made the LQ of the training set, or None if LQ came with the set.
+      training: the options of validation.
+      data_dir: the shards: with val_dir 'auto' the clips are those held out beside them, if there are any.
+      scale: GT size / LQ size.
+      degradation: what made the LQ of the training set, or None if LQ came with the set.
     Returns:
       (list of Clip, str): the clips, empty without validation, and a line that says which they are or why there are
       none.
@@ -39,10 +45,10 @@ def find(training, data_dir, scale, degradation=None):
         return [], 'validation: off (%s; name clips with --val_dir)' % error
 
 
-def _find(folder, scale, names, degradation):
+def _find(folder: str, scale: int, names: typing.Any, degradation: typing.Optional[Degradation]) -> typing.List[Clip]:
     return find_clips(folder, scale, clips=names, part='test', shots=ShotRule(), degradation=degradation)
 
 
-def _described(clips, folder):
+def _described(clips: typing.List[Clip], folder: str) -> Found:
     return clips, 'validation: %s of %s' % (', '.join(clip.name for clip in clips[:8])
                                             + (', ...' if len(clips) > 8 else ''), folder)

@@ -1,5 +1,6 @@
 """Starting a run from the weights of another one."""
 import sys
+import typing
 
 import tensorflow.compat.v1 as tf
 
@@ -8,8 +9,8 @@ from edvr import checkpoints
 from edvr.training.optimizer import FUSION
 
 
-def missing_variables(path, variables):
-    """Names of the variables that the checkpoint lacks, sorted list of str.
+def missing_variables(path: str, variables: typing.Sequence[tf.Variable]) -> typing.List[str]:
+    """Returns the names of the variables that the checkpoint lacks, sorted.
 
     Raises:
       UserError: a variable outside the fusion is missing; the checkpoint is then of another network.
@@ -24,13 +25,13 @@ def missing_variables(path, variables):
     return missing
 
 
-def initialise_from(path, variables, use_ema=True):
+def initialise_from(path: str, variables: typing.Sequence[tf.Variable], use_ema: bool = True) -> None:
     """Initialises `variables` with the values of a checkpoint (in the graph being built).
 
     Args:
-      path: str, directory or prefix.
-      variables: list of tf.Variable; those of the fusion that the checkpoint lacks keep their own initialisation.
-      use_ema: take moving averages where the checkpoint has them.
+      path: directory or prefix.
+      variables: those of the fusion that the checkpoint lacks keep their own initialisation.
+      use_ema: whether to take moving averages where the checkpoint has them.
     Raises:
       UserError: as `missing_variables`, or naming a variable of another shape.
     """
