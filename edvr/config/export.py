@@ -112,12 +112,12 @@ class ExportConfig(InterfaceConfig):
 
     @property
     def destination(self) -> str:
-        """Path to write."""
+        """Returns the path to write."""
         return self.output or _beside(self.checkpoint, 'EDVR' + FORMATS[self.format].suffix)
 
     @property
     def interface(self) -> InterfaceConfig:
-        """The InterfaceConfig with this export's shapes and types; a part takes one frame or one window."""
+        """Returns the InterfaceConfig with this export's shapes and types; a part takes one frame or one window."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(InterfaceConfig)}
         return InterfaceConfig(**dict(fields, batch_size=1) if self.parts else fields)
 
@@ -138,7 +138,7 @@ class ExportWeightsConfig(Config):
 
     @property
     def destination(self) -> str:
-        """Path to write."""
+        """Returns the path to write."""
         return self.output or _beside(self.checkpoint, 'EDVR.pth')
 
 

@@ -48,7 +48,7 @@ class InferConfig(BeamConfig, ShotConfig):
 
     @property
     def part_numbers(self) -> Optional[Tuple[int, int]]:
-        """(i, n) of --part; None if it is not given or wrong."""
+        """Returns (i, n) of --part; None if it is not given or wrong."""
         match = re.match(r'([0-9]{1,6})/([0-9]{1,6})$', self.part)
         i, n = (int(number) for number in match.groups()) if match else (0, 0)
         return (i, n) if 1 <= i <= n else None

@@ -51,10 +51,10 @@ class ModelConfig(Config):
 
     @property
     def size_multiple(self) -> int:
-        """Input height and width must be multiples of this."""
+        """Returns what input height and width must be multiples of."""
         return 16 if self.hr_in else 4
 
     @property
     def upscale(self) -> int:
-        """Output size over input size."""
+        """Returns output size over input size."""
         return 1 if self.hr_in else self.scale

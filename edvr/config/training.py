@@ -135,10 +135,10 @@ class TrainingConfig(WatchConfig, SavingConfig, GuardConfig, OptimizerConfig, Re
 
     @property
     def periods(self) -> Tuple[int, ...]:
-        """Cosine periods in updates, with the default filled in."""
+        """Returns the cosine periods in updates, with the default filled in."""
         return self.cosine_periods or (self.steps,)
 
     @property
     def weights(self) -> Tuple[float, ...]:
-        """One factor for each period, with the default filled in."""
+        """Returns one factor for each period, with the default filled in."""
         return self.restart_weights or (1.,) * len(self.periods)

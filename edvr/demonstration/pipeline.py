@@ -28,7 +28,7 @@ class Step(NamedTuple):
 
     @property
     def command(self) -> List[str]:
-        """The arguments of Python."""
+        """Returns the arguments of Python."""
         return ['-m', self.module] + self.arguments
 
 

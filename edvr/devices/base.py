@@ -127,7 +127,7 @@ class Device(abc.ABC):
 
     @property
     def is_writer(self) -> bool:
-        """Whether this process writes the model directory: only rank 0 does."""
+        """Returns whether this process writes the model directory: only rank 0 does."""
         return self.rank_and_size()[0] == 0
 
     @abc.abstractmethod
@@ -157,7 +157,7 @@ class Device(abc.ABC):
 
     @property
     def kernels(self) -> str:
-        """The kernels that compute the network: those of --kernels, or for auto the fastest that the host can run."""
+        """Returns the kernels of the network: those of --kernels, or for auto the fastest that the host can run."""
         return self.available_kernels()[0] if self.config.kernels == 'auto' else self.config.kernels
 
     def ops(self, compute: str = 'exact') -> StockOps:

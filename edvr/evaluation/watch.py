@@ -42,13 +42,13 @@ class Watch:
 
     @property
     def best(self) -> typing.Optional[typing.Dict[str, typing.Any]]:
-        """The result with the highest PSNR, or None."""
+        """Returns the result with the highest PSNR, or None."""
         valid = [result for result in self.results if 'edvr_psnr' in result]
         return max(valid, key=lambda result: result['edvr_psnr']) if valid else None
 
     @property
     def last_step(self) -> int:
-        """The step of the newest checkpoint evaluated; -1 before the first."""
+        """Returns the step of the newest checkpoint evaluated; -1 before the first."""
         return max([result['step'] for result in self.results], default=-1)
 
     def waiting(self) -> typing.List[str]:

@@ -103,7 +103,7 @@ def check_against(graph_def: tf.GraphDef, stock: tf.GraphDef) -> None:
 
 
 def _common(graph_def):
-    """{name: node} of all nodes outside the deformable convolutions, and of their weights and biases."""
+    """Returns {name: node} of all nodes outside the deformable convolutions, and of their weights and biases."""
     return {node.name: node for node in graph_def.node if not any(scope in node.name for scope in _DCN)
             or (node.op == 'Const' and node.name.endswith(('/weight', '/bias')))}
 
@@ -171,7 +171,7 @@ def compare_on_host(graph_def: tf.GraphDef, stock: tf.GraphDef, feeds: typing.Li
 
 
 def _stock_pair(operator, tensor, weight):
-    """[N, H, W, C_out]: the result of an operator and its convolution, in stock operations."""
+    """Returns [N, H, W, C_out], the result of an operator and its convolution, in stock operations."""
     G, K = operator.attr['deformable_groups'].i, operator.attr['ksize'].list.i[0]
     offset, mask = tf.split(tensor(operator.input[1]), [2 * G * K * K, G * K * K], axis=-1)
     return StockOps().deform_conv2d(tensor(operator.input[0]), offset, mask, weight, None, G)

@@ -106,7 +106,7 @@ def _is_folder(path):
 
 
 def _content_file(path):
-    """The file with the nodes of a graph."""
+    """Returns the file with the nodes of a graph."""
     return os.path.join(path, 'saved_model.pb') if _is_folder(path) else path
 
 
@@ -175,7 +175,7 @@ def _read_content(of_export):
 
 
 def _read_bytes(of_export, graph, wanted):
-    """The bytes of a graph, with the checksum `wanted` unless that is None.
+    """Returns the bytes of a graph, with the checksum `wanted` unless that is None.
 
     A graph that is missing or differs is looked for in the folder of a publication that was killed.
     """

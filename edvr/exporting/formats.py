@@ -3,6 +3,7 @@ import importlib
 import os
 import typing
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
@@ -43,7 +44,7 @@ class Frozen:
 class SavedModel(Frozen):
     """A folder for TensorFlow Serving, with the weights as constants."""
 
-    def write(self, path, graph, graph_def):
+    def write(self, path: str, graph: Graph, graph_def: tf.GraphDef) -> None:
         with no_deprecations(), tf.Graph().as_default() as built, tf.Session() as session:
             tf.import_graph_def(graph_def, name='')
             ends = [{end.name: tf.saved_model.build_tensor_info(built.get_tensor_by_name(end.name + ':0'))
@@ -55,7 +56,7 @@ class SavedModel(Frozen):
             builder.save()
         os.mkdir(os.path.join(path, 'assets.extra'))   # of the description
 
-    def facts(self, path, graph, graph_def, config):
+    def facts(self, path: str, graph: Graph, graph_def: tf.GraphDef, config: ExportConfig) -> dict:
         return dict(ops=sorted({node.op for node in graph_def.node}))
 
 
@@ -64,7 +65,7 @@ class Onnx(Frozen):
 
     limits = {'float32': 1e-4, 'uint8': 1.001 / 255}   # onnxruntime has other kernels, with other rounding
 
-    def write(self, path, graph, graph_def):
+    def write(self, path: str, graph: Graph, graph_def: tf.GraphDef) -> None:
         onnx = _package('onnx')
         weights = {node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph_def.node
                    if node.op == 'Const' and node.name.endswith(('/weight', '/bias'))}
@@ -73,10 +74,10 @@ class Onnx(Frozen):
         with open(path, 'wb') as file:
             file.write(proto.SerializeToString(deterministic=True))
 
-    def facts(self, path, graph, graph_def, config):
+    def facts(self, path: str, graph: Graph, graph_def: tf.GraphDef, config: ExportConfig) -> dict:
         return dict(opset=OPSET)
 
-    def load(self, files, graph):
+    def load(self, files: description.Files, graph: Graph) -> Runnable:
         return OnnxGraph(files.graphs[0], graph)
 
 
@@ -115,18 +116,18 @@ class OnnxGraph(WindowRunner):
                             'needs DeformConv on the CPU: install a newer onnxruntime (1.32 has it)'
                             % (runtime.__version__, str(error).splitlines()[0])) from None
 
-    def _run(self, feed):
+    def _run(self, feed: loading.Feed) -> np.ndarray:
         return self._session.run(None, feed)[0]
 
-    def __enter__(self):
+    def __enter__(self) -> 'OnnxGraph':
         return self
 
-    def __exit__(self, *unused):
+    def __exit__(self, *unused: typing.Any) -> None:
         pass
 
 
 def _package(name):
-    """The module `onnx` or `onnxruntime`."""
+    """Returns the module `onnx` or `onnxruntime`."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

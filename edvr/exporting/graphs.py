@@ -63,7 +63,7 @@ class Graph:
 
     @property
     def deformable(self) -> bool:
-        """Whether it has deformable convolutions, which differ among devices."""
+        """Returns whether it has deformable convolutions, which differ among devices."""
         return self.ALIGNS and NETWORKS[self.model.network].is_deformable
 
     @property
@@ -121,15 +121,15 @@ class WholeGraph(Graph):
     NAME, SUFFIX, NODES, ALIGNS = 'network', '', (INPUT, OUTPUT), True
 
     @property
-    def inputs(self):
+    def inputs(self) -> typing.List[End]:
         return [_image(INPUT, self.interface.input_dtype, self.interface.input_shape(self.model.num_frames),
                        'N T H W C' if self.interface.input_rank == 5 else 'N*T H W C')]
 
     @property
-    def outputs(self):
+    def outputs(self) -> typing.List[End]:
         return [self._restored()]
 
-    def compute(self, given, ops):
+    def compute(self, given: typing.Dict[str, tf.Tensor], ops: Ops) -> typing.List[tf.Tensor]:
         lq = given[INPUT]
         if self.interface.input_rank == 4:
             lq = _windows(lq, self.model.num_frames)
@@ -141,14 +141,14 @@ class FeaturesGraph(Graph):
     NAME, SUFFIX, NODES, ALIGNS = 'features', '_features.pb', (INPUT, 'features_l1'), False
 
     @property
-    def inputs(self):
+    def inputs(self) -> typing.List[End]:
         return [self._frame()]
 
     @property
-    def outputs(self):
+    def outputs(self) -> typing.List[End]:
         return self._levels()
 
-    def compute(self, given, ops):
+    def compute(self, given: typing.Dict[str, tf.Tensor], ops: Ops) -> typing.List[tf.Tensor]:
         return networks.build(self.model).extract_features(ops, given[INPUT])
 
 
@@ -157,15 +157,15 @@ class RestoringGraph(Graph):
     NAME, SUFFIX, NODES, ALIGNS = 'restore', '_restore.pb', (INPUT, OUTPUT), True
 
     @property
-    def inputs(self):
+    def inputs(self) -> typing.List[End]:
         return [end for index in range(self.model.num_frames)
                 for end in self._levels(lambda level, index=index: in_window(level, index))] + [self._frame()]
 
     @property
-    def outputs(self):
+    def outputs(self) -> typing.List[End]:
         return [self._restored()]
 
-    def compute(self, given, ops):
+    def compute(self, given: typing.Dict[str, tf.Tensor], ops: Ops) -> typing.List[tf.Tensor]:
         stacks = [tf.stack([given[in_window(level, index)] for index in range(self.model.num_frames)], axis=1)
                   for level in levels(self.model)]
         outputs = networks.build(self.model).restore_features(ops, stacks, given[INPUT])
@@ -190,7 +190,7 @@ def _image(name, dtype, shape, axes, note=''):
 
 
 def _windows(frames, num_frames):
-    """[N*T, H, W, 3] -> [N, T, H, W, 3]; known sizes stay static."""
+    """Reshapes [N*T, H, W, 3] to [N, T, H, W, 3]; known sizes stay static."""
     count, height, width, channels = frames.shape.as_list()
     batch = None if count is None else count // num_frames
     target = [OPEN if batch is None else batch, num_frames, height, width, channels]

@@ -62,7 +62,7 @@ class WindowRunner(Engine):
         return np.concatenate([self._restored(feed) for feed in self.feeds(windows)])[:len(windows)]
 
     def _restored(self, feed):
-        """The restored frames as float32 in 0..1."""
+        """Returns the restored frames as float32 in 0..1."""
         sr = self._run(feed)
         return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
 
@@ -120,14 +120,14 @@ class GraphSession(WindowRunner):
             raise UserError('TensorFlow %s cannot load %s: %s' % (tf.__version__, self.path, error)) from None
 
     def _refuse_ascend(self, graph_def):
-        """The adapter registers the operator with an empty CPU kernel, so running it is not an error by itself."""
+        """Raises NotRunnableError: the adapter registers the operator with an empty CPU kernel, which is no error."""
         if any(node.op == OPERATOR for node in graph_def.node):
             raise NotRunnableError('%s was exported for Ascend (--kernels=npu) and runs only there, converted by atc: '
                                    'export with --kernels=tf to run it with TensorFlow %s'
                                    % (self.path, tf.__version__))
 
     def _compute(self, graph, feed):
-        """The outputs of one of the graphs, a list of arrays."""
+        """Returns the outputs of one of the graphs, a list of arrays."""
         return self._session.run(['%s/%s:0' % (graph.NAME, end.name) for end in graph.outputs],
                                  {'%s/%s:0' % (graph.NAME, name): value for name, value in feed.items()})
 
@@ -138,10 +138,10 @@ class GraphSession(WindowRunner):
         """Frees the session."""
         self._session.close()
 
-    def __enter__(self):
+    def __enter__(self) -> 'GraphSession':
         return self
 
-    def __exit__(self, *unused):
+    def __exit__(self, *unused: typing.Any) -> None:
         self.close()
 
 

@@ -31,12 +31,12 @@ class Encoding(typing.NamedTuple):
 
     @property
     def pixel_format(self) -> str:
-        """ffmpeg's name of the format of encoded pictures."""
+        """Returns ffmpeg's name of the format of encoded pictures."""
         return 'yuv420p10le' if self.bits == 10 else 'yuv420p'
 
     @property
     def input_format(self) -> str:
-        """ffmpeg's name of the format of the frames to encode: 16 bits a channel for an encoding of 10."""
+        """Returns ffmpeg's name of the format of the frames to encode: 16 bits a channel for an encoding of 10."""
         return 'rgb48le' if self.bits == 10 else 'rgb24'
 
     def converted(self, frame: np.ndarray) -> np.ndarray:

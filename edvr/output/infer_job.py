@@ -40,7 +40,7 @@ class InferJob(typing.NamedTuple):
 
     @property
     def alone(self) -> bool:
-        """Whether there is only one clip."""
+        """Returns whether there is only one clip."""
         return len(self.sources) == 1
 
 

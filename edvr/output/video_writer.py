@@ -30,7 +30,7 @@ class VideoWriter:
                  source: typing.Optional[VideoInfo] = None, audio: bool = True, bits: int = 8,
                  settings: typing.Optional[typing.Mapping[str, typing.Any]] = None, overwrite: bool = False,
                  length: typing.Optional[int] = None, segment_frames: int = segments.FRAMES) -> None:
-        """Nothing is written before the block is entered.
+        """Takes the arguments; nothing is written before the block is entered.
 
         Args:
           path: its suffix, one of containers.CONTAINERS, decides the container.
@@ -65,7 +65,7 @@ class VideoWriter:
 
     @property
     def missing(self) -> typing.List[typing.Tuple[int, int]]:
-        """The ranges of frames whose segments are missing: list of (first, end). Needs `length`."""
+        """Returns the ranges of frames whose segments are missing: list of (first, end). Needs `length`."""
         return self._folder.missing(self._length)
 
     def segments(self, first: int) -> segments.SegmentWriter:

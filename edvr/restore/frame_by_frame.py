@@ -69,12 +69,13 @@ class FrameByFrame:
         """Restores as `restore` does, from the frames of a window, [T, H, W, 3]."""
         return self._restore(run, lambda t: self.features(run, window[t]), window[self._count // 2])
 
-    def _restore(self, run, features_of, centre):
-        def upsample_to_output(x, rows):
+    def _restore(self, run: Run, features_of: typing.Callable[[int], typing.Sequence[np.ndarray]], centre: np.ndarray
+                 ) -> np.ndarray:
+        def upsample_to_output(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
             return run(self._restored, {self._trunk: x, self._centre: rows})
         return strips.compute(upsample_to_output, self._run_trunk(run, features_of), centre[None], self._halo_rows)
 
-    def _run_trunk(self, run, features_of):
+    def _run_trunk(self, run: Run, features_of: typing.Callable[[int], typing.Sequence[np.ndarray]]) -> np.ndarray:
         feed, terms, middle = {}, {}, self._count // 2
         for t in sorted(range(self._count), key=lambda t: t != middle):   # the others need terms of the centre frame
             values = features_of(t)

@@ -40,7 +40,8 @@ class FramePlan:
         sr = self._tiles.blend(self._tile(number, index, window, padded) for number in range(len(self._tiles.boxes)))
         return sr[:self._shape[0] * self._scale, :self._shape[1] * self._scale]
 
-    def _tile(self, number, index, window, padded):
+    def _tile(self, number: int, index: int, window: typing.Sequence[int], padded: typing.Mapping[int, np.ndarray]
+              ) -> np.ndarray:
         cut = {i: frame[self._tiles.boxes[number]] for i, frame in padded.items()}
         total = None
         for version in self._versions:
@@ -49,7 +50,8 @@ class FramePlan:
             total = sr if total is None else total + sr
         return total if len(self._versions) == 1 else total / np.float32(len(self._versions))
 
-    def _window(self, piece, index, window, frames):
+    def _window(self, piece: typing.Tuple[int, int], index: int, window: typing.Sequence[int],
+                frames: typing.Mapping[int, np.ndarray]) -> np.ndarray:
         """Restores the centre of a window; `piece` is the (tile, version) that `frames` show."""
         if not self._keeps:
             return self._engine.run(np.stack([frames[i] for i in window])[None])[0]

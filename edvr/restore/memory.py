@@ -41,7 +41,7 @@ class Peak:
         self._stop.set()
         self._thread.join()
 
-    def _watch(self):
+    def _watch(self) -> None:
         while not self._stop.is_set():
             self.bytes = max(self.bytes, resident())
             time.sleep(_INTERVAL_S)

@@ -51,7 +51,7 @@ def only_uint8(frames: typing.Iterable[np.ndarray]) -> typing.Iterator[np.ndarra
         yield frame
 
 
-def _check_frame(frame, index, buffer):
+def _check_frame(frame: np.ndarray, index: int, buffer: typing.Mapping[int, np.ndarray]) -> None:
     if frame.dtype not in (np.uint8, np.uint16) or frame.ndim != 3 or frame.shape[2] != 3:
         raise UserError('frame %d is %s %s; it must be uint8 or uint16 [height, width, 3]'
                         % (index, frame.dtype, frame.shape))

@@ -47,7 +47,8 @@ def plan(size: Size, options: RestoreConfig, network: ModelConfig, measure: typi
     return tiling.Tiling(frame, sides, overlap, multiple, network.upscale), cache_bytes
 
 
-def _auto(frame, options, network, measure, cache_bytes):
+def _auto(frame: Size, options: RestoreConfig, network: ModelConfig, measure: typing.Callable[[], memory.Footprint],
+          cache_bytes: float) -> typing.Tuple[Size, float]:
     """Returns the tile of --tile=auto, (height, width), and the memory for kept features, bytes."""
     if not DEVICES[options.device].ON_HOST:
         raise UserError('--tile=auto measures the memory of this host, not that of --device=%s; give the side '
@@ -114,7 +115,7 @@ def smallest(frame: Size, overlap: int, multiple: int) -> Size:
     return height, width
 
 
-def _sides(length, overlap, multiple):
+def _sides(length: int, overlap: int, multiple: int) -> typing.Iterator[typing.Tuple[int, int]]:
     """Yields (side, number of tiles) along an axis: for each number of tiles the smallest side that suffices."""
     least = _round_up(max(2 * overlap, _SMALLEST), multiple)
     overlap = _round_up(overlap, multiple)
@@ -125,5 +126,5 @@ def _sides(length, overlap, multiple):
         side = _round_up(-(-(length + (count - 1) * overlap) // count), multiple)
 
 
-def _round_up(size, multiple):
+def _round_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple

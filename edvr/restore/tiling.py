@@ -136,7 +136,8 @@ class Tiling:
         return result
 
 
-def _normalised(begins, tile, length, overlap, scale):
+def _normalised(begins: typing.Sequence[int], tile: int, length: int, overlap: int, scale: int
+                ) -> typing.List[np.ndarray]:
     """Returns `weights` of all tiles of an axis, scaled so that they add up to 1 everywhere."""
     total, parts = np.zeros(length * scale, np.float32), []
     for begin in begins:

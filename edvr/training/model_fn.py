@@ -2,8 +2,12 @@
 
 It contains only numeric operations, so that all of it can run on an accelerator.
 """
+import typing
+
 import tensorflow.compat.v1 as tf
 
+from edvr.config import ModelConfig, TrainingConfig
+from edvr.devices.base import Device
 from edvr.network import losses, networks
 from edvr.training import optimizer, update_guard
 from edvr.training.schedule import learning_rate
@@ -17,7 +21,7 @@ WATCHED = (('loss', 'psnr', 'learning_rate', 'gradient_norm', 'faults', 'streak'
 STEP_KEY, WATCHED_KEY = 'edvr/step', 'edvr/watched'   # graph collections; the first element is the first replica's
 
 
-def offsets_of(values):
+def offsets_of(values: typing.Mapping[str, float]) -> typing.Dict[str, float]:
     """Returns {level: mean |offset|} of the deformable convolutions that the network has.
 
     Args:
@@ -26,16 +30,17 @@ def offsets_of(values):
     return {level: values['offset_' + level] for level in LEVELS if 'offset_' + level in values}
 
 
-def make_model_fn(model_config, training_config, device, offset_rate=None):
+def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, device: Device,
+                  offset_rate: typing.Optional[float] = None) -> typing.Callable[..., tf.estimator.EstimatorSpec]:
     """Returns a model_fn for `Device.make_estimator`.
 
     The features are {'lq': uint8 [N, T, h, w, 3]} and, where it is measured, 'data_wait'; the labels are the GT frames,
     uint8 [N, s*h, s*w, 3].
 
     Args:
-      model_config, training_config: ModelConfig, TrainingConfig.
-      device: devices.Device.
-      offset_rate: float that replaces training_config.offset_rate after a rollback, or None.
+      model_config, training_config: the configuration.
+      device: where it runs.
+      offset_rate: replaces training_config.offset_rate after a rollback, or None.
     """
     if offset_rate is None:
         offset_rate = training_config.offset_rate
@@ -61,13 +66,11 @@ def make_model_fn(model_config, training_config, device, offset_rate=None):
     return model_fn
 
 
-def begin_weights(config):
+def begin_weights(config: TrainingConfig) -> typing.List[tf.Variable]:
     """Initialises the trainable variables with the weights of `init_from`, and creates their moving averages.
 
-    Args:
-      config: TrainingConfig.
     Returns:
-      list of variables, the averages; empty without EMA.
+      The averages; empty without EMA.
     """
     variables = tf.trainable_variables()
     if config.init_from:
@@ -77,7 +80,7 @@ def begin_weights(config):
 
 
 def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, device):
-    """The guarded update: (train_op, gate).
+    """Builds the guarded update: (train_op, gate).
 
     Numbers of steps and sums exceed the largest float16: all that is not a gradient of the network keeps float32.
     """
@@ -126,7 +129,7 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, d
 
 
 def _counted_calls(adam, device):
-    """The updates that Adam did before this one: float32 tensor []; 0 where only infinities show an overflow."""
+    """Returns the updates that Adam did before this one: float32 tensor []; 0 if only Inf shows an overflow."""
     if not device.HIDES_OVERFLOWS:
         return tf.constant(0.)
     adam.count_calls()

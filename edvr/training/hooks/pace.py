@@ -41,5 +41,5 @@ class Interval:
 
     @property
     def wait_share(self) -> Optional[float]:
-        """Share of the time spent waiting for data; None if it is not measured."""
+        """Returns the share of the time spent waiting for data; None if it is not measured."""
         return None if self.wait < 0 else min(1., self.wait / self.seconds)

@@ -50,7 +50,7 @@ class Control:
 
     @property
     def stopping(self) -> bool:
-        """Whether the session ends."""
+        """Returns whether the session ends."""
         return self.signal is not None or self.rollback is not None
 
 
