@@ -76,7 +76,9 @@ class FrameByFrame:
         return strips.compute(upsample_to_output, self._run_trunk(run, features_of), centre[None], self._halo_rows)
 
     def _run_trunk(self, run: Run, features_of: typing.Callable[[int], typing.Sequence[np.ndarray]]) -> np.ndarray:
-        feed, terms, middle = {}, {}, self._count // 2
+        feed: typing.Dict[tf.Tensor, np.ndarray] = {}
+        terms: typing.Dict[tf.Tensor, np.ndarray] = {}
+        middle = self._count // 2
         for t in sorted(range(self._count), key=lambda t: t != middle):   # the others need terms of the centre frame
             values = features_of(t)
             for stage in self._stages:

@@ -23,7 +23,8 @@ class FramePlan:
         """
         self._engine, self._tiles, self._versions = engine, tiles, range(num_versions)
         self._shape, self._scale = shape, engine.config.upscale
-        self._kept = {}          # frame index -> {(tile, version): features}
+        # frame index -> {(tile, version): features}
+        self._kept: typing.Dict[int, typing.Dict[typing.Tuple[int, int], typing.Sequence[np.ndarray]]] = {}
         self._keeps = bool(cache_bytes) and (
             memory.kept_bytes_per_pixel(engine.config) * num_versions * tiles.pixels <= cache_bytes)
 

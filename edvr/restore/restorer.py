@@ -132,9 +132,10 @@ class Restorer:
         fixed = (0, 0)
         interface = self.engine.interface
         if interface:   # of an exported graph
-            fixed = tuple(0 if side == OPEN else side for side in (interface.height, interface.width))
-        self.tiling, cache_bytes = tile_choice.plan(shape[:2], self.options, self.config, self._measured, fixed,
-                                                    self.engine.KEEPS_FEATURES)
+            height, width = (0 if side == OPEN else side for side in (interface.height, interface.width))
+            fixed = height, width
+        self.tiling, cache_bytes = tile_choice.plan((shape[0], shape[1]), self.options, self.config, self._measured,
+                                                    fixed, self.engine.KEEPS_FEATURES)
         return FramePlan(self.engine, shape, self.tiling, cache_bytes, ensemble.versions(self.options.ensemble))
 
     def _measured(self) -> memory.Footprint:

@@ -23,7 +23,8 @@ def windows(frames: typing.Iterable[np.ndarray], num_frames: int, fill: str, len
     Raises:
       UserError: an early end, or a frame of another type or size than the one before it.
     """
-    frames, buffer, count, ended, index = iter(frames), {}, 0, False, start
+    buffer: typing.Dict[int, np.ndarray] = {}
+    frames, count, ended, index = iter(frames), 0, False, start
     while True:
         while not ended and count < max(index + num_frames // 2 + 1, num_frames):
             try:

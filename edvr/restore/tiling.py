@@ -16,7 +16,8 @@ _UNUSED, _FADE = 3 / 8, 1 / 4   # parts of the overlap
 def padded_size(height: int, width: int, multiple: int,
                 minimum: typing.Tuple[int, int] = (0, 0)) -> typing.Tuple[int, int]:
     """Returns the size of the result of `pad`: multiples of `multiple`, at least `minimum` (height, width)."""
-    return tuple(max(-(-size // multiple) * multiple, least) for size, least in zip((height, width), minimum))
+    height, width = (max(-(-size // multiple) * multiple, least) for size, least in zip((height, width), minimum))
+    return height, width
 
 
 def pad(frame: np.ndarray, size: typing.Tuple[int, int]) -> np.ndarray:
