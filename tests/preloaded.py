@@ -126,6 +126,18 @@ def run(program, arguments, timeout, **options):
     return Captured(program, arguments, **options).finish(timeout)
 
 
+@contextlib.contextmanager
+def unread():
+    """Opens a pipe that nobody reads, as the output of `start`."""
+    read, write = os.pipe()
+    os.close(read)
+    file = os.fdopen(write, 'wb')
+    try:
+        yield file
+    finally:
+        file.close()
+
+
 def skip_deprecation_checks():
     """Switches off TensorFlow's search for deprecated arguments, a fifth of the time that building a graph takes."""
     deprecation = sys.modules.get('tensorflow.python.util.deprecation')
@@ -180,6 +192,7 @@ def _become(descriptors, channel, running):
     """Gives the forked process its files, environment and signals; returns the request, dict."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)   # also if the tests run under nohup
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
     request, stdout, stderr, status = descriptors
     os.dup2(stdout, 1)

@@ -342,10 +342,11 @@ time.sleep(99)
 """
 
 
-@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_lets_rank_0_save_and_ends_all(tmp_path, signum):
     (tmp_path / 'stub.py').write_text(STUB)
-    program = ('import sys; from edvr.launch import processes; processes._DEATH_GRACE = .5\n'
+    program = ('import signal, sys; from edvr.launch import processes; processes._DEATH_GRACE = .5\n'
+               'signal.signal(signal.SIGHUP, signal.SIG_DFL)\n'   # also if the tests run under nohup
                'ranks = {0: {"RANK_ID": "0"}, 1: {"RANK_ID": "1"}}\n'
                'sys.exit(processes.run_together([sys.executable, "stub.py"], ranks, "logs", 20.))')
     job = subprocess.Popen([sys.executable, '-c', program], cwd=str(tmp_path),

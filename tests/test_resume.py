@@ -55,7 +55,7 @@ def assert_same(found, expected):
 
 def test_signals_save_and_report(tmp_path, uninterrupted):
     folder, expected = uninterrupted
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     sessions = [Session(folder, tmp_path / str(int(number)), pause=.05) for number in numbers]   # at the same time
     for session, number in zip(sessions, numbers):
         session.wait_for(3)
@@ -65,3 +65,12 @@ def test_signals_save_and_report(tmp_path, uninterrupted):
         assert '%s: stopped at step %d of 40' % (signal.Signals(number).name, done) in session.output()
         assert checkpoints.step_of(checkpoints.latest(str(tmp_path / str(int(number))))) == done
         assert_same(steps(session.output()), expected)
+
+
+def test_a_training_whose_output_nobody_reads_goes_on(tmp_path, uninterrupted):
+    with preloaded.unread() as lost:
+        process = preloaded.start(PROGRAM, tiny_training.arguments(uninterrupted[0], tmp_path / 'run',
+                                                                   **dict(RECIPE, steps=6, cosine_periods=(6,))),
+                                  lost, lost, env=environment())
+        assert process.wait(timeout=120) == 0
+    assert checkpoints.step_of(checkpoints.latest(str(tmp_path / 'run'))) == 6

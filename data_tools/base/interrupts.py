@@ -2,7 +2,7 @@
 import contextlib
 import signal
 import threading
-from typing import Any, Iterator
+from typing import Any, Iterator, Tuple
 
 
 class Stopped(KeyboardInterrupt):
@@ -15,6 +15,11 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
+
+
+def hangup() -> Tuple[int, ...]:
+    """Returns (SIGHUP,), the signal of a closed terminal; () if it is ignored, as under nohup."""
+    return () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
 
 
 @contextlib.contextmanager

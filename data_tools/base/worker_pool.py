@@ -94,7 +94,8 @@ def _follow(futures, shared, bar):
 
 def _start_worker(shared, parent):
     _shared.update(shared)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C reaches the process group; the parent stops the workers
+    for number in (signal.SIGINT, signal.SIGHUP):   # these reach the process group; the parent stops the workers
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import List, NamedTuple, Sequence
 
+from data_tools.base import interrupts
 from data_tools.base.errors import UserError
 from data_tools.base.files import read_json, remove, write_json
 
@@ -91,13 +92,13 @@ def run_step(out: str, step: Step) -> None:
 def run_logged(command: Sequence[str], log: str) -> int:
     """Runs a command, shows its output and appends it to the file `log`; returns its exit code.
 
-    Ctrl-C and SIGTERM are forwarded: the program saves what it can, and its exit code is returned.
+    Ctrl-C, SIGTERM and SIGHUP are forwarded: the program saves what it can, and its exit code is returned.
     """
     with open(log, 'a') as file:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
                                    start_new_session=True)
         before = {number: signal.signal(number, lambda number, frame: process.send_signal(number))
-                  for number in (signal.SIGINT, signal.SIGTERM)}
+                  for number in (signal.SIGINT, signal.SIGTERM) + interrupts.hangup()}
         try:
             for line in process.stdout or ():
                 sys.stdout.write(line)

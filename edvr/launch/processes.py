@@ -45,7 +45,7 @@ def run_together(command: list[str], environments: dict[int, Environment], log_d
         raise UserError('the log directory %s cannot be made: %s' % (log_dir, error.strerror)) from None
     shares = core_shares(len(environments)) if bind_cores else [None] * len(environments)
     ranks: list[_Rank] = []
-    with interrupts.raised(signal.SIGINT, signal.SIGTERM):
+    with interrupts.raised(signal.SIGINT, signal.SIGTERM, *interrupts.hangup()):
         try:
             for (rank, environment), cores in zip(sorted(environments.items()), shares):
                 log = os.path.join(log_dir, 'rank_%d.log' % rank)

@@ -19,7 +19,7 @@ from edvr.sharing import share_files
 
 Work = typing.Callable[[Restorer, typing.Any, typing.Any], typing.Iterator[typing.Any]]
 
-_STOPPED = tuple(128 + signum for signum in (signal.SIGINT, signal.SIGTERM))
+_STOPPED = tuple(128 + signum for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
 
 class ThisProcess:

@@ -5,6 +5,7 @@ import sys
 import threading
 from typing import Any, Iterator
 
+from data_tools.base import interrupts
 from edvr.training.hooks.step_hook import Control
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -12,9 +13,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextlib.contextmanager
 def signals(control: Control) -> Iterator[None]:
-    """Lets SIGTERM and Ctrl-C set `control.signal` in its context: the run ends after its step.
+    """Lets SIGTERM, Ctrl-C and SIGHUP set `control.signal` in its context: the run ends after its step.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once, but SIGHUP, which the shell and the kernel both send.
     """
     if threading.current_thread() is not threading.main_thread():
         yield   # Python handles signals in the main thread only
@@ -22,13 +23,15 @@ def signals(control: Control) -> Iterator[None]:
 
     def handle(number: int, frame: Any) -> None:
         if control.signal is not None:
+            if number == signal.SIGHUP:
+                return
             raise KeyboardInterrupt
         control.signal = number
         if control.waits:
             raise KeyboardInterrupt
         print('%s: finishing the step and saving; once more ends at once' % name(number), file=sys.stderr, flush=True)
 
-    previous = {number: signal.signal(number, handle) for number in SIGNALS}
+    previous = {number: signal.signal(number, handle) for number in SIGNALS + interrupts.hangup()}
     try:
         yield
     finally:
