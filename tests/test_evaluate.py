@@ -4,6 +4,7 @@ import json
 import os
 
 import numpy as np
+import preloaded
 import pytest
 from facts import raises_facts
 from helpers import smooth_frames, tiny_checkpoint
@@ -142,6 +143,24 @@ def test_program(run_program, network, data, tmp_path):
     assert sorted(os.listdir(str(tmp_path / 'pictures'))) == ['000_00000002.png', '011_00000001.png']
     assert read_image(str(tmp_path / 'pictures' / '000_00000002.png')).shape == (48 + 16, 4 * 64, 3)
     assert len(os.listdir(str(tmp_path / 'events'))) == 1
+
+
+def test_numbers_are_written_if_nobody_reads_the_output(network, data, tmp_path):
+    with preloaded.unread() as lost:
+        process = preloaded.start('edvr.evaluate', [
+            '--checkpoint=' + network, '--data_dir=' + data, '--kernels=tf', '--json=%s' % (tmp_path / 'numbers.json')],
+            lost, lost)
+        assert process.wait(300) == 0
+    assert len(json.loads((tmp_path / 'numbers.json').read_text())['clips']) == 2
+
+
+def test_frames_are_restored_if_nobody_reads_the_output(network, data, tmp_path):
+    with preloaded.unread() as lost:
+        process = preloaded.start('edvr.infer', [
+            '--checkpoint=' + network, '--input=' + os.path.join(data, 'blur4', '011'),
+            '--output=%s' % (tmp_path / 'out'), '--kernels=tf'], lost, lost)
+        assert process.wait(300) == 0
+    assert len([name for name in os.listdir(str(tmp_path / 'out')) if name.endswith('.png')]) == 3
 
 
 def test_program_says_what_is_missing(run_program, network):

@@ -17,6 +17,7 @@ PROGRAMS = programs()
 
 PROGRAM = '''"""Does little."""
 import atexit, os, signal
+import tqdm
 from absl import flags
 from data_tools.base import errors, program
 flags.DEFINE_integer('steps', 3, 'how many', lower_bound=1)
@@ -35,6 +36,20 @@ def main():
         finally:
             os.kill(os.getpid(), signal.SIGTERM)   # is ignored, so that this block ends
             print('cleaned')
+    if flags.FLAGS.steps == 11:
+        os.kill(os.getpid(), signal.SIGHUP)
+    if flags.FLAGS.steps == 12:
+        for index in range(3):
+            print('line', index, flush=True)
+            list(tqdm.tqdm(range(3), desc='bar', mininterval=0))
+        open(flags.FLAGS.place, 'x').close()
+        print('more than a buffer ' * 9999)
+        return 4
+    if flags.FLAGS.steps == 13:
+        print('\\x1b[2Jnote\\x07', 'caf\\xe9', '\\x9b1m', '\\udcff', flush=True)
+        tqdm.tqdm.write('clip\\x1b[0m\\rname')
+        list(tqdm.tqdm(range(3), desc='x\\x1b[1my', mininterval=0))
+        raise errors.UserError('the server says \\x1b]0;title\\x07')
     if flags.FLAGS.steps == 9:
         atexit.register(os.kill, os.getpid(), signal.SIGINT)
     return flags.FLAGS.steps
@@ -88,6 +103,58 @@ def test_exit_codes(run_text, argument, code):
 def test_sigterm_ends_blocks_in_order(run_text):
     result = run_text('--place=here', '--steps=10')
     assert (result.returncode, result.stdout, result.stderr) == (143, 'cleaned\n', 'interrupted\n')
+
+
+def test_sighup_ends_a_program_as_sigterm_does(run_text):
+    result = run_text('--place=here', '--steps=11')
+    assert (result.returncode, result.stderr) == (129, 'interrupted\n')
+
+
+def test_control_characters_are_shown_and_not_sent(run_text):
+    result = run_text('--place=here', '--steps=13')
+    assert result.returncode == 1 and 'Traceback' not in result.stderr
+    assert '\\x1b[2Jnote\\x07 caf\xe9 \\x9b1m \\udcff\n' in result.stdout
+    assert 'clip\\x1b[0m\\rname\n' in result.stdout
+    assert 'x\\x1b[1my: 100%' in result.stderr
+    assert result.stderr.endswith('error: the server says \\x1b]0;title\\x07\n')
+    assert not set('\x1b\x07\x9b') & set(result.stdout + result.stderr)
+
+
+def full():
+    """Opens a device that is always full."""
+    return open('/dev/full', 'wb')
+
+
+@pytest.mark.parametrize('opened', [preloaded.unread, full])
+@pytest.mark.parametrize('which', ['stdout', 'stderr', 'both'])
+def test_output_that_nobody_reads_does_not_end_the_work(tmp_path, opened, which):
+    (tmp_path / 'program.py').write_text(PROGRAM)
+    with opened() as lost, open(str(tmp_path / 'kept'), 'w+b') as kept:
+        done = subprocess.run([sys.executable, str(tmp_path / 'program.py'), '--place=done', '--steps=12'],
+                              cwd=str(tmp_path), env=dict(os.environ, PYTHONPATH=ROOT),
+                              stdout=kept if which == 'stderr' else lost, stderr=kept if which == 'stdout' else lost)
+        assert done.returncode == 4 and (tmp_path / 'done').exists()
+        kept.seek(0)
+        text = kept.read().decode()
+    assert 'Traceback' not in text and 'Error' not in text
+    assert {'stdout': 'bar: 100%', 'stderr': 'line 2', 'both': ''}[which] in text
+
+
+@pytest.mark.parametrize('closed', ['>&-', '2>&-', '<&-', '<&- >&- 2>&-', '1</dev/null 2</dev/null'])
+def test_closed_descriptors_make_no_difference(tmp_path, closed):
+    (tmp_path / 'program.py').write_text(PROGRAM)
+    done = subprocess.run('%s program.py --place=done --steps=12 %s' % (sys.executable, closed), shell=True,
+                          cwd=str(tmp_path), env=dict(os.environ, PYTHONPATH=ROOT))
+    assert done.returncode == 4
+    assert (tmp_path / 'done').read_bytes() == b''   # nothing printed has gone to a file that took the descriptor
+
+
+@pytest.mark.parametrize('argument', ['--help', '--helpfull', '--version', '--nonsense'])
+def test_help_into_a_closed_pipe_is_no_traceback(argument):
+    with preloaded.unread() as lost:
+        done = subprocess.run([sys.executable, '-m', 'edvr.train', argument], cwd=ROOT, stdout=lost,
+                              stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == (argument == '--nonsense') and done.stderr.count('\n') == done.returncode
 
 
 def test_an_interrupt_of_the_exit_handlers_is_no_traceback(run_text):

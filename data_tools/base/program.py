@@ -7,7 +7,7 @@ from typing import Callable, Collection, List, Mapping, Optional, Sequence
 from absl import app
 from absl import flags as absl_flags
 
-from data_tools.base import command_line, interrupts, usage
+from data_tools.base import command_line, interrupts, streams, usage
 from data_tools.base.errors import UserError
 from data_tools.base.version import __version__
 
@@ -25,9 +25,10 @@ def run(main: Callable[[], Optional[int]], argv: Optional[Sequence[str]] = None,
         renamed: Optional[Mapping[str, str]] = None) -> None:
     """Runs `main()` as a program.
 
-    A wrong flag, a `UserError`, Ctrl-C or SIGTERM ends the program with one line and a non-zero exit code. SIGTERM
-    raises `interrupts.Stopped`, so that partial files are removed. `--help` prints the docstring of the module of
-    `main` and the flags, and exits with 0; `--version` prints the version.
+    A wrong flag, a `UserError`, Ctrl-C, SIGTERM or SIGHUP ends the program with one line and a non-zero exit code.
+    SIGTERM and SIGHUP raise `interrupts.Stopped`, so that partial files are removed. `--help` prints the docstring of
+    the module of `main` and the flags, and exits with 0; `--version` prints the version. Output that nobody reads does
+    not end the program, see `streams`.
 
     Args:
       main: returns None or an exit code.
@@ -37,6 +38,7 @@ def run(main: Callable[[], Optional[int]], argv: Optional[Sequence[str]] = None,
       flagfiles: folder of flagfiles that are known by their names; or None.
       renamed: {earlier name of a flag: present name}.
     """
+    streams.guard()
     argv = sys.argv if argv is None else argv
     titles = [argv[0]] if topics is None else topics
 
@@ -56,7 +58,7 @@ def run(main: Callable[[], Optional[int]], argv: Optional[Sequence[str]] = None,
 def _reporting(action: Callable[[], Optional[int]]) -> Optional[int]:
     """Runs `action()`; returns the exit code."""
     try:
-        with interrupts.raised(signal.SIGTERM):
+        with interrupts.raised(signal.SIGTERM, *interrupts.hangup()):
             return action()
     except UserError as error:
         print('error: %s' % error, file=sys.stderr, flush=True)
