@@ -25,7 +25,7 @@ def check(path: str, graph_def: tf.GraphDef) -> None:
     Raises:
       UserError: an operation is not among ALLOWED_OPS; the text names it and its node.
     """
-    foreign = {}   # operation -> where it is
+    foreign: typing.Dict[str, str] = {}   # operation -> where it is
     for node, where in _nodes(graph_def):
         if node.op not in ALLOWED_OPS:
             foreign.setdefault(node.op, 'node %r%s' % (node.name, where))

@@ -102,7 +102,7 @@ def check_against(graph_def: tf.GraphDef, stock: tf.GraphDef) -> None:
             raise UserError('the graph for Ascend and the same network in stock operations differ at node %s' % name)
 
 
-def _common(graph_def):
+def _common(graph_def: tf.GraphDef) -> typing.Dict[str, tf.NodeDef]:
     """Returns {name: node} of all nodes outside the deformable convolutions, and of their weights and biases."""
     return {node.name: node for node in graph_def.node if not any(scope in node.name for scope in _DCN)
             or (node.op == 'Const' and node.name.endswith(('/weight', '/bias')))}
@@ -136,7 +136,7 @@ def run_on_host(graph_def: tf.GraphDef, feeds: typing.List[typing.Dict[str, np.n
     with tf.Graph().as_default() as graph, tf.Session() as session:
         tf.import_graph_def(stock, name='')
 
-        def tensor(of):
+        def tensor(of: str) -> tf.Tensor:
             return graph.get_tensor_by_name(of if ':' in of else of + ':0')
 
         steps = [(tensor(node.name), _stock_pair(operators[node.input[0]], tensor, tensor(node.input[1])))
@@ -170,7 +170,7 @@ def compare_on_host(graph_def: tf.GraphDef, stock: tf.GraphDef, feeds: typing.Li
     return dict(max_abs_diff_to_stock_graph=difference, checked=list(CHECKED), only_on_the_device=list(DEVICE_ONLY))
 
 
-def _stock_pair(operator, tensor, weight):
+def _stock_pair(operator: tf.NodeDef, tensor: typing.Callable[[str], tf.Tensor], weight: tf.Tensor) -> tf.Tensor:
     """Returns [N, H, W, C_out], the result of an operator and its convolution, in stock operations."""
     G, K = operator.attr['deformable_groups'].i, operator.attr['ksize'].list.i[0]
     offset, mask = tf.split(tensor(operator.input[1]), [2 * G * K * K, G * K * K], axis=-1)

@@ -21,11 +21,12 @@ _PARTS_JSON = '_parts.json'
 _ADVICE = 'it was cut or edited, or is of another program: export again'
 
 # the classes of model and interface check the fields inside them
-_COMMON = dict(_others=True, dcn_impl=schema.Text(), model=schema.MapOf(schema.Anything()),
-               interface=schema.MapOf(schema.Anything()))
-_GRAPH = dict(_others=True, sha256=schema.Text())
+_COMMON: typing.Dict[str, typing.Any] = dict(
+    _others=True, dcn_impl=schema.Text(), model=schema.MapOf(schema.Anything()),
+    interface=schema.MapOf(schema.Anything()))
+_GRAPH: typing.Dict[str, typing.Any] = dict(_others=True, sha256=schema.Text())
 _FIELDS = {WHOLE: schema.Record(**dict(_COMMON, **_GRAPH)),
-           PARTS: schema.Record(parts=schema.Record(**{kind.NAME: schema.Record(**_GRAPH) for kind in PARTS}),
+           PARTS: schema.Record(parts=schema.Record({kind.NAME: schema.Record(**_GRAPH) for kind in PARTS}),
                                 **_COMMON)}
 
 
@@ -101,23 +102,24 @@ def is_exported(path: str) -> bool:
     return path.endswith(('.pb', _PARTS_JSON)) or os.path.isfile(os.path.join(path, 'saved_model.pb'))
 
 
-def _is_folder(path):
+def _is_folder(path: str) -> bool:
     return os.path.isdir(path) or not path.endswith(('.pb', '.onnx', '.json'))
 
 
-def _content_file(path):
+def _content_file(path: str) -> str:
     """Returns the file with the nodes of a graph."""
     return os.path.join(path, 'saved_model.pb') if _is_folder(path) else path
 
 
-def describe(graphs: typing.Dict[Graph, dict], **facts) -> dict:
+def describe(graphs: typing.Dict[Graph, dict], **facts: typing.Any) -> dict:
     """Returns the content of the description.
 
     Args:
       graphs: what each graph is, with further JSON values about it (checksum, atc command, ...).
       **facts: further JSON values about the export (checkpoint, TensorFlow, ...).
     """
-    kinds, first = tuple(map(type, graphs)), next(iter(graphs))
+    kinds: typing.Tuple[typing.Type[Graph], ...] = tuple(type(graph) for graph in graphs)
+    first = next(iter(graphs))
     model = first.model
     content = dict(facts, format=FORMATS[kinds], version=VERSION, num_frames=model.num_frames, scale=model.scale,
                    upscale=model.upscale, size_multiple=model.size_multiple, interface=first.interface.to_dict(),
@@ -149,7 +151,8 @@ def read(path: str, trust_graph: bool = False) -> Exported:
         raise _missing(of_export, of_export.sidecar)
     read_graphs = {}
     for kind, graph in zip(of_export.kinds, of_export.graphs):
-        data = _read_bytes(of_export, graph, content and of_graph(content, kind)['sha256'])
+        wanted = None if content is None else of_graph(content, kind)['sha256']
+        data = _read_bytes(of_export, graph, wanted)
         read_graphs[kind] = parse_graph(graph, data, kind.NODES)
         if not trust_graph:
             allowed_ops.check(graph, read_graphs[kind])
@@ -163,7 +166,7 @@ def read(path: str, trust_graph: bool = False) -> Exported:
                     content)
 
 
-def _read_content(of_export):
+def _read_content(of_export: Files) -> dict:
     content, kind = files.read_json(of_export.sidecar), FORMATS[of_export.kinds]
     if not isinstance(content, dict) or content.get('format') != kind:
         raise UserError('%s does not describe an exported EDVR graph: export again' % of_export.sidecar)
@@ -174,7 +177,7 @@ def _read_content(of_export):
     return content
 
 
-def _read_bytes(of_export, graph, wanted):
+def _read_bytes(of_export: Files, graph: str, wanted: typing.Optional[str]) -> bytes:
     """Returns the bytes of a graph, with the checksum `wanted` unless that is None.
 
     A graph that is missing or differs is looked for in the folder of a publication that was killed.
@@ -198,7 +201,7 @@ def _read_bytes(of_export, graph, wanted):
     raise _missing(of_export, graph)
 
 
-def _missing(of_export, path):
+def _missing(of_export: Files, path: str) -> UserError:
     return UserError('%s is missing: the export consists of %s: copy them together'
                      % (path, ', '.join(of_export.graphs + (of_export.sidecar,))))
 
@@ -222,7 +225,7 @@ def parse_graph(path: str, data: bytes, nodes: typing.Iterable[str]) -> tf.Graph
     return graph_def
 
 
-def _serving_graph(path, data):
+def _serving_graph(path: str, data: bytes) -> tf.GraphDef:
     saved = _parsed(SavedModel(), data, '%s is not a SavedModel: give the folder that edvr.export wrote' % path)
     for meta_graph in saved.meta_graphs:
         if list(meta_graph.meta_info_def.tags) == [tf.saved_model.SERVING]:
@@ -230,7 +233,7 @@ def _serving_graph(path, data):
     raise UserError('%s has no graph for serving: give the folder that edvr.export wrote' % path)
 
 
-def _without_defaults(graph_def, op_list):
+def _without_defaults(graph_def: tf.GraphDef, op_list: typing.Any) -> tf.GraphDef:
     """Removes attributes with the default values of the TensorFlow that wrote them: an older one may not know them."""
     defaults = {op.name: {attr.name: attr.default_value for attr in op.attr if attr.HasField('default_value')}
                 for op in op_list.op}
@@ -241,7 +244,7 @@ def _without_defaults(graph_def, op_list):
     return graph_def
 
 
-def _parsed(message, data, failure):
+def _parsed(message: typing.Any, data: bytes, failure: str) -> typing.Any:
     try:
         message.ParseFromString(data)
     except DecodeError:

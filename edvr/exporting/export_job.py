@@ -7,10 +7,11 @@ import tensorflow.compat.v1 as tf
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from edvr import checkpoints
+from edvr.config import ModelConfig
 from edvr.config.export import OPEN, ExportConfig
 from edvr.exporting import ascend, description, freezing, publishing, verification
 from edvr.exporting.formats import FORMATS
-from edvr.exporting.graphs import PARTS
+from edvr.exporting.graphs import PARTS, Graph
 from edvr.ops import ascend_nodes
 from edvr.ops.ascend import exported_ops
 from edvr.ops.stock import StockOps
@@ -59,11 +60,11 @@ def export(config: ExportConfig, log: typing.Callable[[str], None] = print) -> d
     return content
 
 
-def _files(path, config):
+def _files(path: str, config: ExportConfig) -> description.Files:
     return description.parts_files(path[:-len('.pb')]) if config.parts else description.whole_files(path)
 
 
-def _check_size(model, config):
+def _check_size(model: ModelConfig, config: ExportConfig) -> None:
     for name, size in (('height', config.height), ('width', config.width)):
         if size != OPEN and size % model.size_multiple:
             raise UserError('--%s=%d; this network takes multiples of %d' % (name, size, model.size_multiple))
@@ -72,7 +73,8 @@ def _check_size(model, config):
         ascend.check_chip(model, config.soc_version)
 
 
-def _write(draft, destination, graphs, config, facts):
+def _write(draft: description.Files, destination: description.Files, graphs: typing.Dict[Graph, tf.GraphDef],
+           config: ExportConfig, facts: dict) -> None:
     """Writes graphs, which the destination's names describe, and their description to the draft's paths."""
     with files.explained(destination.graphs[0]):
         for (graph, graph_def), path in zip(graphs.items(), draft.graphs):
@@ -80,7 +82,8 @@ def _write(draft, destination, graphs, config, facts):
     _describe(draft, destination, graphs, config, facts)
 
 
-def _describe(draft, destination, graphs, config, facts):
+def _describe(draft: description.Files, destination: description.Files, graphs: typing.Dict[Graph, tf.GraphDef],
+              config: ExportConfig, facts: dict) -> dict:
     """Writes the description of the draft; returns it."""
     of_graphs = {graph: dict(FORMATS[config.format].facts(final, graph, graph_def, config),
                              sha256=description.checksum_of(path))
@@ -90,7 +93,8 @@ def _describe(draft, destination, graphs, config, facts):
     return content
 
 
-def _for_ascend(prefix, stock, feeds, config, log):
+def _for_ascend(prefix: str, stock: typing.Dict[Graph, tf.GraphDef], feeds: typing.List[dict], config: ExportConfig,
+                log: typing.Callable[[str], None]) -> typing.Tuple[typing.Dict[Graph, tf.GraphDef], dict]:
     """Builds the graphs for Ascend and compares their nodes and values with those in stock operations.
 
     No host runs the operator, so the checkpoint is compared with the graphs in stock operations.
@@ -110,7 +114,8 @@ def _for_ascend(prefix, stock, feeds, config, log):
     return graphs, ascend.compare_on_host(graphs[deformable], stock[deformable], feeds, log)
 
 
-def _report(log, content, graphs, destination):
+def _report(log: typing.Callable[[str], None], content: dict, graphs: typing.Dict[Graph, tf.GraphDef],
+            destination: description.Files) -> None:
     if content['moving_average']:
         log('weights     moving averages')
     for graph, path in zip(graphs, destination.graphs):

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from edvr.config.export import OPEN, ExportConfig
 from edvr.exporting import ascend, description, loading
-from edvr.exporting.graphs import Graph, no_deprecations
+from edvr.exporting.graphs import End, Graph, no_deprecations
 from edvr.exporting.loading import FrozenGraph, FrozenParts, WindowRunner
 from edvr.network import networks
 from edvr.ops.onnx import IR_VERSION, OPSET, OnnxOps
@@ -81,14 +81,14 @@ class Onnx(Frozen):
         return OnnxGraph(files.graphs[0], graph)
 
 
-def _model_proto(onnx, weights, graph):
+def _model_proto(onnx: typing.Any, weights: typing.Dict[str, np.ndarray], graph: Graph) -> typing.Any:
     """Builds the ONNX model of a WholeGraph with weights, dict of float32 arrays by the names of variables."""
     ops, (given,), (restored,) = OnnxOps(onnx, weights), graph.inputs, graph.outputs
     shape = [None if size == OPEN else size for size in given.shape]
     lq = ops.input(given.name, shape, given.dtype, graph.model.num_frames)
     ops.output(networks.build(graph.model).restore(ops, lq).sr, restored.name, restored.dtype)
 
-    def info(end, axes):
+    def info(end: End, axes: typing.Sequence[str]) -> typing.Any:
         types = {'uint8': onnx.TensorProto.UINT8, 'float32': onnx.TensorProto.FLOAT}
         sizes = [axis if size == OPEN else size for axis, size in zip(axes, end.shape)]
         return onnx.helper.make_tensor_value_info(end.name, types[end.dtype], sizes)
@@ -126,7 +126,7 @@ class OnnxGraph(WindowRunner):
         pass
 
 
-def _package(name):
+def _package(name: str) -> typing.Any:
     """Returns the module `onnx` or `onnxruntime`."""
     try:
         return importlib.import_module(name)

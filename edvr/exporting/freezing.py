@@ -40,7 +40,7 @@ def freeze(prefix: str, graph: Graph, ops: Ops, use_ema: bool = True) -> typing.
     return graph_def, averaged
 
 
-def _restore(session, prefix, use_ema):
+def _restore(session: tf.Session, prefix: str, use_ema: bool) -> bool:
     names = checkpoints.restore_map(prefix, tf.global_variables(), use_ema)
     reader = tf.train.load_checkpoint(prefix)
     for name in sorted(names):

@@ -6,6 +6,7 @@ that need them. Each level of each frame is a separate input of the second, so r
 """
 import contextlib
 import dataclasses
+import functools
 import typing
 
 import tensorflow.compat.v1 as tf
@@ -58,6 +59,10 @@ class Graph:
       NODES: names of nodes that such a graph has at least.
       ALIGNS: bool, whether it has the part of the network where deformable convolutions are.
     """
+    NAME: typing.ClassVar[str]
+    SUFFIX: typing.ClassVar[str]
+    NODES: typing.ClassVar[typing.Tuple[str, ...]]
+    ALIGNS: typing.ClassVar[bool]
     model: ModelConfig
     interface: InterfaceConfig
 
@@ -149,7 +154,7 @@ class FeaturesGraph(Graph):
         return self._levels()
 
     def compute(self, given: typing.Dict[str, tf.Tensor], ops: Ops) -> typing.List[tf.Tensor]:
-        return networks.build(self.model).extract_features(ops, given[INPUT])
+        return list(networks.build(self.model).extract_features(ops, given[INPUT]))
 
 
 class RestoringGraph(Graph):
@@ -159,7 +164,7 @@ class RestoringGraph(Graph):
     @property
     def inputs(self) -> typing.List[End]:
         return [end for index in range(self.model.num_frames)
-                for end in self._levels(lambda level, index=index: in_window(level, index))] + [self._frame()]
+                for end in self._levels(functools.partial(in_window, index=index))] + [self._frame()]
 
     @property
     def outputs(self) -> typing.List[End]:
@@ -185,11 +190,11 @@ def in_window(level: str, index: int) -> str:
     return '%s_t%d' % (level, index)
 
 
-def _image(name, dtype, shape, axes, note=''):
+def _image(name: str, dtype: str, shape: typing.List[int], axes: str, note: str = '') -> End:
     return End(name, dtype, shape, axes, ('0 to 255, integers' if dtype == 'uint8' else '0 to 1') + note, 'RGB')
 
 
-def _windows(frames, num_frames):
+def _windows(frames: tf.Tensor, num_frames: int) -> tf.Tensor:
     """Reshapes [N*T, H, W, 3] to [N, T, H, W, 3]; known sizes stay static."""
     count, height, width, channels = frames.shape.as_list()
     batch = None if count is None else count // num_frames

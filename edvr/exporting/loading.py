@@ -9,7 +9,7 @@ from edvr.config import RuntimeConfig
 from edvr.config.export import OPEN, InterfaceConfig
 from edvr.devices import DEVICES, device_of
 from edvr.exporting import description
-from edvr.exporting.graphs import INPUT, PARTS, in_window, levels
+from edvr.exporting.graphs import INPUT, PARTS, Graph, in_window, levels
 from edvr.network.engine import Engine
 from edvr.ops.ascend_nodes import OPERATOR
 
@@ -23,8 +23,8 @@ class NotRunnableError(UserError):
 def load(path: str, session_config: typing.Optional[tf.ConfigProto] = None,
          device: str = 'cpu', trust_graph: bool = False) -> typing.Union['FrozenGraph', 'FrozenParts']:
     """Loads an export; arguments and errors: see `GraphSession`."""
-    kind = FrozenParts if description.find(str(path)).kinds == PARTS else FrozenGraph
-    return kind(path, session_config, device, trust_graph)
+    arguments = path, session_config, device, trust_graph
+    return FrozenParts(*arguments) if description.find(str(path)).kinds == PARTS else FrozenGraph(*arguments)
 
 
 class WindowRunner(Engine):
@@ -61,7 +61,7 @@ class WindowRunner(Engine):
         self._check_size(*windows.shape[2:4])
         return np.concatenate([self._restored(feed) for feed in self.feeds(windows)])[:len(windows)]
 
-    def _restored(self, feed):
+    def _restored(self, feed: Feed) -> np.ndarray:
         """Returns the restored frames as float32 in 0..1."""
         sr = self._run(feed)
         return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
@@ -70,7 +70,7 @@ class WindowRunner(Engine):
         """Returns the restored frames of one run in the type of the graph."""
         raise NotImplementedError
 
-    def _check_size(self, height, width):
+    def _check_size(self, height: int, width: int) -> None:
         """Raises UserError if the graph was exported for another size of frames."""
         fixed = (self.interface.height, self.interface.width)
         if any(want not in (OPEN, size) for want, size in zip(fixed, (height, width))):
@@ -119,19 +119,19 @@ class GraphSession(WindowRunner):
         except (ValueError, tf.errors.NotFoundError) as error:
             raise UserError('TensorFlow %s cannot load %s: %s' % (tf.__version__, self.path, error)) from None
 
-    def _refuse_ascend(self, graph_def):
+    def _refuse_ascend(self, graph_def: tf.GraphDef) -> None:
         """Raises NotRunnableError: the adapter registers the operator with an empty CPU kernel, which is no error."""
         if any(node.op == OPERATOR for node in graph_def.node):
             raise NotRunnableError('%s was exported for Ascend (--kernels=npu) and runs only there, converted by atc: '
                                    'export with --kernels=tf to run it with TensorFlow %s'
                                    % (self.path, tf.__version__))
 
-    def _compute(self, graph, feed):
+    def _compute(self, graph: Graph, feed: Feed) -> typing.List[np.ndarray]:
         """Returns the outputs of one of the graphs, a list of arrays."""
         return self._session.run(['%s/%s:0' % (graph.NAME, end.name) for end in graph.outputs],
                                  {'%s/%s:0' % (graph.NAME, name): value for name, value in feed.items()})
 
-    def _run(self, feed):
+    def _run(self, feed: Feed) -> np.ndarray:
         return self._compute(self._graphs[-1], feed)[0]
 
     def close(self) -> None:
@@ -178,7 +178,7 @@ class FrozenParts(GraphSession):
         """
         return self._restored(self._feed(features, centre))[0]
 
-    def _feed(self, features, centre):
+    def _feed(self, features: typing.Sequence, centre: np.ndarray) -> Feed:
         names = levels(self.config)
         values = {in_window(level, index): value for index, of_frame in enumerate(features)
                   for level, value in zip(names, of_frame)}
@@ -190,6 +190,6 @@ class FrozenParts(GraphSession):
             yield self._feed([self.features(frame) for frame in window], window[len(window) // 2])
 
 
-def _as_input(frames, interface):
+def _as_input(frames: np.ndarray, interface: InterfaceConfig) -> np.ndarray:
     """Converts uint8 to the type of the graph's input."""
     return frames.astype(np.float32) / np.float32(255) if interface.input_dtype == 'float32' else frames

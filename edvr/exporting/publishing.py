@@ -77,7 +77,7 @@ def publish(draft: Files, destination: Files) -> None:
             raise
 
 
-def _put_back(new, final, old):
+def _put_back(new: str, final: str, old: str) -> None:
     if not os.path.lexists(new) and (os.path.isdir(final) or not os.path.lexists(old)):
         os.replace(final, new)
     if os.path.lexists(old):

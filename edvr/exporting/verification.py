@@ -4,7 +4,8 @@ import typing
 import numpy as np
 
 from data_tools.base.errors import UserError
-from edvr.config.export import OPEN
+from edvr.config import ModelConfig
+from edvr.config.export import OPEN, InterfaceConfig
 from edvr.exporting import freezing
 
 
@@ -53,7 +54,7 @@ def compare(results: typing.Iterable[np.ndarray], wanted: typing.Iterable[np.nda
     return difference
 
 
-def _trial_sizes(model, interface):
+def _trial_sizes(model: ModelConfig, interface: InterfaceConfig) -> typing.List[typing.Tuple[int, ...]]:
     """Returns (N, H, W) of the trial windows: the fixed size, or two sizes and counts if sizes are open."""
     step, sizes = model.size_multiple, (interface.height, interface.width)
     if OPEN not in sizes:
@@ -63,7 +64,7 @@ def _trial_sizes(model, interface):
             for count, *small in trials]
 
 
-def _trial_windows(count, num_frames, height, width, seed):
+def _trial_windows(count: int, num_frames: int, height: int, width: int, seed: int) -> np.ndarray:
     """Returns uint8 [N, T, H, W, 3]: smoothed noise that moves, so that every part of the network contributes."""
     noise = np.random.RandomState(seed).uniform(0, 255, (count, height + num_frames, width + num_frames, 3))
     smooth = (noise + np.roll(noise, 1, 1) + np.roll(noise, 1, 2)) / 3

@@ -32,7 +32,8 @@ def extraction_macs(config: ModelConfig, height: int, width: int) -> int:
     return ops.macs
 
 
-def feature_shapes(config: ModelConfig, height: int, width: int) -> typing.List[Shape]:
+def feature_shapes(config: ModelConfig, height: typing.Optional[int], width: typing.Optional[int]
+                   ) -> typing.List[Shape]:
     """Returns the shapes (1, h, w, C) of the features of one frame of this size in pixels."""
     return list(build(config).extract_features(CountingOps(), (1, height, width, 3)))
 

@@ -22,7 +22,8 @@ class AscendOps(StockOps):
         super().__init__(float32_scope=float32_scope)
         self._deformable_conv2d = deformable_conv2d
 
-    def _deform_product(self, x, offset, mask, weight, groups):
+    def _deform_product(self, x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor,
+                        groups: int) -> tf.Tensor:
         return self._deformable_conv2d(x, offset, mask, weight, groups)
 
 

@@ -33,7 +33,7 @@ def deformable_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: 
                          'width' % offset.shape)
 
     @tf.function(autograph=False)
-    def placeholder_of_the_operator(x, offsets):
+    def placeholder_of_the_operator(x: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
         return tf.zeros([tf.shape(x)[0], H * K, W * K, C], x.dtype) + 0. * (tf.reduce_sum(x) + tf.reduce_sum(offsets))
 
     with tf.name_scope('deformable_conv2d'):
@@ -46,7 +46,7 @@ def deformable_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: 
 
 def attributes(kernel: int, groups: int) -> typing.Dict[str, tf.AttrValue]:
     """Returns all attributes of the operator by name: CANN's defaults differ from TensorFlow's."""
-    def numbers(*values):
+    def numbers(*values: int) -> tf.AttrValue:
         return tf.AttrValue(list=tf.AttrValue.ListValue(i=values))
 
     pad = kernel // 2

@@ -28,7 +28,8 @@ class CompiledOps(StockOps):
                    frames: int = 1, block: int = 1) -> tf.Tensor:
         return native_ops.conv(inputs, weight, bias, SLOPES[activation], residual, block, self._compute)
 
-    def _deform_packed(self, x, packed, weight, bias, groups):
+    def _deform_packed(self, x: tf.Tensor, packed: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor,
+                       groups: int) -> typing.Tuple[tf.Tensor, tf.Tensor]:
         # the operator takes offsets and masks packed, which saves copies; the slice serves their mean only
         y = native_ops.deform_conv_packed(x, packed, weight, bias, groups)
         return y, packed[..., :2 * KERNEL_POINTS * groups]

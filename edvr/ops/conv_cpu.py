@@ -24,13 +24,13 @@ def forward_gradients() -> typing.Iterator[None]:
         yield
 
 
-def _input_gradient(weight, grad):
+def _input_gradient(weight: tf.Tensor, grad: tf.Tensor) -> tf.Tensor:
     flipped = tf.transpose(tf.reverse(weight, axis=[0, 1]), [0, 1, 3, 2])
     return tf.nn.conv2d(grad, flipped, [1, 1, 1, 1], 'SAME')
 
 
 @tf.RegisterGradient(_NAME)
-def _forward(op, grad):
+def _forward(op: tf.Operation, grad: tf.Tensor) -> typing.Tuple[tf.Tensor, tf.Tensor]:
     x, weight = op.inputs
     if FILTER_AS_CONVOLUTION:
         return _input_gradient(weight, grad), _filter_gradient(x, grad, weight.shape)
@@ -38,7 +38,7 @@ def _forward(op, grad):
     return _input_gradient(weight, grad), d_weight
 
 
-def _filter_gradient(x, grad, shape):
+def _filter_gradient(x: tf.Tensor, grad: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
     """Returns the gradient of a kernel of `shape` as a convolution.
 
     Channels become images, images channels, and one of the two is the kernel, which is faster with many channels.

@@ -9,6 +9,7 @@ outside, and coordinates are clipped to that border.
 Letters as in `deform_conv`: N batch, H W size, C channels in, G deform groups, P kernel points.
 """
 import collections
+import typing
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -48,26 +49,27 @@ def deform_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.T
 
 
 @tf.custom_gradient
-def _in_pieces(x, offset, mask, kernel):
-    def gradient(dy):
+def _in_pieces(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor,
+               kernel: tf.Tensor) -> typing.Tuple[tf.Tensor, typing.Callable]:
+    def gradient(dy: tf.Tensor) -> typing.List[tf.Tensor]:
         return _backward(x, offset, mask, kernel, dy)
     return _forward(x, offset, mask, kernel), gradient
 
 
-def _sizes(x, kernel):
+def _sizes(x: tf.Tensor, kernel: tf.Tensor) -> _Sizes:
     G, P, _, C_out = kernel.shape.as_list()
     N, H, W, C = shape_of(x)
     return _Sizes(N, H, W, C, G, round(P ** 0.5), C_out)
 
 
-def _forward(x, offset, mask, kernel):
+def _forward(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     sizes = _sizes(x, kernel)
     GP = sizes.G * sizes.K ** 2
     table = _table(x, sizes)
     total = sizes.N * sizes.H * sizes.W
     offset, mask = tf.reshape(offset, [total, 2 * GP]), tf.reshape(mask, [total, GP])
 
-    def piece(index, results):
+    def piece(index: tf.Tensor, results: tf.TensorArray) -> typing.Tuple[tf.Tensor, tf.TensorArray]:
         begin = index * POINTS
         end = tf.minimum(begin + POINTS, total)
         y = _multiply(table, offset[begin:end], mask[begin:end], tf.range(begin, end), kernel, sizes)
@@ -80,13 +82,14 @@ def _forward(x, offset, mask, kernel):
     return tf.reshape(results.concat(), [sizes.N, sizes.H, sizes.W, sizes.C_out])
 
 
-def _table(x, sizes):
+def _table(x: tf.Tensor, sizes: _Sizes) -> tf.Tensor:
     """Returns a table of pixels: [N, H, W, C] -> [N * (H + 4) * (W + 4) * G, C/G], zeros around the image."""
     border = [BEFORE, BEHIND]
     return tf.reshape(tf.pad(x, [[0, 0], border, border, [0, 0]]), [-1, sizes.C // sizes.G])
 
 
-def _multiply(table, offset, mask, pixels, kernel, sizes):
+def _multiply(table: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, pixels: tf.Tensor, kernel: tf.Tensor,
+              sizes: _Sizes) -> tf.Tensor:
     """Returns the convolution's output at M pixels, [M, C_out]; arguments as for `_coordinates`, mask is [M, G*P]."""
     G, P = sizes.G, sizes.K ** 2
     ys, xs, frames = _coordinates(offset, pixels, sizes)
@@ -99,7 +102,7 @@ def _multiply(table, offset, mask, pixels, kernel, sizes):
     upper = mask - lower
     lower_right, upper_right = lower * fraction_x, upper * fraction_x
 
-    def weighted(steps, weights):
+    def weighted(steps: int, weights: tf.Tensor) -> tf.Tensor:
         return tf.gather(table, tf.reshape(corner + steps, [-1])) * tf.reshape(weights, [-1, 1])
 
     columns = (weighted(0, upper - upper_right) + weighted(G, upper_right)
@@ -108,7 +111,8 @@ def _multiply(table, offset, mask, pixels, kernel, sizes):
     return tf.matmul(tf.reshape(columns, [tf.shape(offset)[0], P * sizes.C]), matrix)
 
 
-def _backward(x, offset, mask, kernel, dy):
+def _backward(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, kernel: tf.Tensor,
+              dy: tf.Tensor) -> typing.List[tf.Tensor]:
     """Returns the gradients of x, offset, mask and kernel; a frame is a piece, and owns the gradient of its image."""
     sizes = _sizes(x, kernel)
     one = sizes._replace(N=1)
@@ -116,7 +120,7 @@ def _backward(x, offset, mask, kernel, dy):
     matrix = tf.reshape(kernel, [GP * c, sizes.C_out])
     group = tf.tile(np.repeat(np.arange(sizes.G, dtype=np.int32), sizes.K ** 2), [points])
 
-    def piece(values):
+    def piece(values: typing.Sequence[tf.Tensor]) -> typing.Tuple[tf.Tensor, ...]:
         x_n, offset_n, mask_n, dy_n = values
         images = _images(x_n[tf.newaxis], one)
         mask_n, dy_n = tf.reshape(mask_n, [points, GP]), tf.reshape(dy_n, [points, sizes.C_out])
@@ -147,7 +151,7 @@ def _backward(x, offset, mask, kernel, dy):
     return gradients
 
 
-def _images(x, sizes):
+def _images(x: tf.Tensor, sizes: _Sizes) -> tf.Tensor:
     """Returns a padded image for each group: [N, H, W, C] -> [N*G, BEFORE + H + BEHIND, BEFORE + W + BEHIND, C/G]."""
     N, H, W, C, G = sizes[:5]
     x = tf.transpose(tf.reshape(x, [N, H, W, G, C // G]), [0, 3, 1, 2, 4])
@@ -155,7 +159,7 @@ def _images(x, sizes):
     return tf.pad(tf.reshape(x, [N * G, H, W, C // G]), [[0, 0], border, border, [0, 0]])
 
 
-def _corner_sums(values, ys, xs, mask, sizes):
+def _corner_sums(values: tf.Tensor, ys: tf.Tensor, xs: tf.Tensor, mask: tf.Tensor, sizes: _Sizes) -> tf.Tensor:
     """Returns the gradient of the padded images of one frame: weighted values, added at four corners of a point.
 
     It is a product with the transposed matrix of the bilinear weights, which is sparse. CropAndResizeGradImage computes
@@ -187,13 +191,13 @@ def _corner_sums(values, ys, xs, mask, sizes):
     return tf.reshape(sums, [G, height, width, sizes.C // G])
 
 
-def _images_gradient(dimages, sizes):
+def _images_gradient(dimages: tf.Tensor, sizes: _Sizes) -> tf.Tensor:
     """Returns one frame without padding: [G, BEFORE + H + BEHIND, BEFORE + W + BEHIND, C/G] -> [H, W, C]."""
     inner = dimages[:, BEFORE:-BEHIND, BEFORE:-BEHIND]
     return tf.reshape(tf.transpose(inner, [1, 2, 0, 3]), [sizes.H, sizes.W, sizes.C])
 
 
-def _coordinates(offset, pixels, sizes):
+def _coordinates(offset: tf.Tensor, pixels: tf.Tensor, sizes: _Sizes) -> typing.Tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the sampling points.
 
     Args:
@@ -214,24 +218,24 @@ def _coordinates(offset, pixels, sizes):
     return ys, xs, pixels // (H * W)
 
 
-def _clip(position, size):
+def _clip(position: tf.Tensor, size: typing.Any) -> tf.Tensor:
     limit = tf.cast(size, position.dtype)
     # comparisons with NaN are false, so NaN is moved to the same place as points far outside
     inside = tf.where_v2(position >= -1, tf.minimum(position, limit), tf.constant(-BEFORE, position.dtype))
     return inside + BEFORE
 
 
-def _extent(size):
+def _extent(size: typing.Any) -> tf.Tensor:
     """Returns the pixels of the padded image, less one: the unit of crop_and_resize's boxes."""
     return tf.cast(size, tf.float32) + float(BEFORE + BEHIND - 1)
 
 
-def _boxes(ys, xs, sizes):
+def _boxes(ys: tf.Tensor, xs: tf.Tensor, sizes: _Sizes) -> tf.Tensor:
     ys, xs = tf.reshape(ys, [-1]) / _extent(sizes.H), tf.reshape(xs, [-1]) / _extent(sizes.W)
     return tf.stack([ys, xs, ys, xs], axis=-1)
 
 
-def _off_kinks(position, size):
+def _off_kinks(position: tf.Tensor, size: typing.Any) -> tf.Tensor:
     """Moves positions off whole pixels: there the kernel takes one pixel for both neighbours, and gives no gradient.
 
     The slope along an axis is the same everywhere between two pixels, so the result stays exact. The distance is just

@@ -55,7 +55,8 @@ def variable(name: str, shape: typing.Sequence[int], draw: typing.Callable, fan_
     """
     full_name, seed = '%s/%s' % (tf.get_variable_scope().name, name), tf.get_default_graph().seed
 
-    def initial_value(shape, dtype=tf.float32, partition_info=None):
+    def initial_value(shape: typing.Sequence[int], dtype: tf.DType = tf.float32,
+                      partition_info: typing.Any = None) -> tf.Tensor:
         if seed is None or draw is zeros:   # no large constant in the graph
             return tf.zeros(shape, dtype)
         random = np.random.RandomState([seed & 0xffffffff, zlib.crc32(full_name.encode())])
@@ -127,7 +128,7 @@ def upsample(x: tf.Tensor, factor: int, gain: float = 1.0) -> tf.Tensor:
     return y if gain == 1.0 else y * gain
 
 
-def _upsample_axis(x, factor, axis):
+def _upsample_axis(x: tf.Tensor, factor: int, axis: int) -> tf.Tensor:
     sizes = shape_of(x)
     first, last = [0] * 4, [0] * 4
     last[axis] = sizes[axis] - 1
@@ -144,7 +145,7 @@ def _upsample_axis(x, factor, axis):
     return tf.reshape(tf.stack(phases, axis=axis + 1), sizes)
 
 
-def _cut(x, sizes, axis, begin):
+def _cut(x: tf.Tensor, sizes: typing.Sequence, axis: int, begin: int) -> tf.Tensor:
     """Returns `x` without its last (begin=0) or first (begin=1) element along `axis`."""
     start, length = [0] * 4, list(sizes)
     start[axis], length[axis] = begin, sizes[axis] - 1

@@ -53,12 +53,12 @@ def compiler() -> typing.Optional[str]:
     return shutil.which(os.environ.get('CXX') or 'g++')
 
 
-def _output_of(command):
+def _output_of(command: typing.Sequence[str]) -> typing.Tuple[int, str]:
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
     return result.returncode, result.stdout
 
 
-def _processor():
+def _processor() -> str:
     """Returns the properties on which -march=native depends: architecture, model and instruction sets."""
     lines = [platform.machine()]
     with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
@@ -67,7 +67,7 @@ def _processor():
     return '\n'.join(lines)
 
 
-def _compile_flags():
+def _compile_flags() -> typing.List[str]:
     flags = tf.sysconfig.get_compile_flags()
     if not any('-std=' in flag for flag in flags):   # TensorFlow 1.15 names no standard
         flags = flags + ['-std=c++14']
@@ -86,14 +86,14 @@ def library_path(compiler_path: str) -> str:
     return os.path.join(cache_dir(), 'convolutions-tf%s-%s.so' % (tf.__version__, key))
 
 
-def _writable_by_others(path):
+def _writable_by_others(path: str) -> bool:
     """Returns whether a user can change `path`, other than this one, root and the owner of this package."""
     info = os.lstat(path)
     trusted = {os.geteuid(), 0, os.stat(SOURCE).st_uid}
     return info.st_uid not in trusted or bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
-def _is_valid(path):
+def _is_valid(path: str) -> bool:
     """Returns whether the library at `path` is complete and only this user could have written it."""
     try:
         if _writable_by_others(path):
@@ -105,7 +105,7 @@ def _is_valid(path):
     return hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
 
 
-def _make_cache():
+def _make_cache() -> None:
     """Makes the folder of the cache. Raises BuildError if others can write there: a library is code that runs."""
     folder = cache_dir()
     os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -115,14 +115,14 @@ def _make_cache():
 
 
 @contextlib.contextmanager
-def _lock(path):
+def _lock(path: str) -> typing.Iterator[None]:
     """Holds the lock file for the time of a build, so that processes starting together build once."""
     with open(path, 'w') as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _compile(compiler_path, path):
+def _compile(compiler_path: str, path: str) -> None:
     """Compiles the files in SOURCE to `path`, which appears when complete. Raises BuildError, which names the log.
 
     Each file is compiled by a process of its own, as many at a time as there are cores.
@@ -152,7 +152,7 @@ def _compile(compiler_path, path):
         os.rename(partial, path)
 
 
-def _append_digest(path):
+def _append_digest(path: str) -> None:
     """Appends the SHA-256 of a library to it. The dynamic linker does not read behind the sections it knows."""
     with open(path, 'rb+') as file:
         digest = hashlib.sha256(file.read()).digest()
@@ -190,7 +190,7 @@ def build(force: bool = False) -> str:
     return path
 
 
-def _load():
+def _load() -> typing.Any:
     path = build()
     try:
         return tf.load_op_library(path)

@@ -115,21 +115,21 @@ def upsample(x: tf.Tensor, factor: int, gain: float = 1.0) -> tf.Tensor:
 
 
 @tf.RegisterGradient('EdvrUpsample')
-def _upsample_gradient(op, grad):
+def _upsample_gradient(op: tf.Operation, grad: tf.Tensor) -> tf.Tensor:
     if op.get_attr('gradient'):
         raise LookupError('%s is a gradient itself; second derivatives are not supported' % op.name)
     return load().edvr_upsample(grad, factor=op.get_attr('factor'), gain=op.get_attr('gain'), gradient=True)
 
 
 @tf.RegisterGradient('EdvrDeformConv')
-def _gradient(op, grad):
+def _gradient(op: tf.Operation, grad: tf.Tensor) -> typing.List[tf.Tensor]:
     x, offset, mask, weight, _ = op.inputs
     attributes = {name: op.get_attr(name) for name in ('deform_groups', 'packed')}
     return list(load().edvr_deform_conv_grad(x, offset, mask, weight, grad, **attributes))
 
 
 @tf.RegisterGradient('EdvrConv')
-def _conv_gradient(op, grad):
+def _conv_gradient(op: tf.Operation, grad: tf.Tensor) -> typing.List[typing.Optional[tf.Tensor]]:
     if op.get_attr('transposed'):
         raise LookupError('%s is a gradient itself; second derivatives are not supported' % op.name)
     count, slope, block = (op.get_attr(name) for name in ('inputs', 'slope', 'block'))

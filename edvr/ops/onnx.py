@@ -87,17 +87,17 @@ class OnnxOps(NamedLayers):
             self.constants.append(self._onnx.numpy_helper.from_array(np.array(value, order='C'), name))
         return name
 
-    def _ints(self, *values):
+    def _ints(self, *values: int) -> str:
         return self.constant('ints_' + '_'.join(map(str, values)), np.array(values, np.int64))
 
-    def _kernel(self, layer, part=slice(None), order=None):
+    def _kernel(self, layer: str, part: slice = slice(None), order: typing.Optional[np.ndarray] = None) -> str:
         """Returns the constant of a weight as [C_out, C_in, k, k]; part: slice of C_in, order: of C_out."""
         name = self.variable_name(layer, 'weight')
         weight = self._weights[name][:, :, part].transpose(3, 2, 0, 1)
         suffix = '' if part == slice(None) else '/%s:%s' % (part.start or 0, part.stop or '')
         return self.constant(name + suffix, weight if order is None else weight[order])
 
-    def _bias(self, layer, order=None):
+    def _bias(self, layer: str, order: typing.Optional[np.ndarray] = None) -> str:
         name = self.variable_name(layer, 'bias')
         return self.constant(name, self._weights[name] if order is None else self._weights[name][order])
 
@@ -117,7 +117,7 @@ class OnnxOps(NamedLayers):
         N, T, H, W, C = x.shape
         return self._reshape(x, [-1, T * C], 3, (N, H, W, T * C))
 
-    def _reshape(self, x, first, rest, shape):
+    def _reshape(self, x: Value, first: typing.Sequence[int], rest: int, shape: typing.Tuple) -> Value:
         """Reshapes to `first` and the sizes of `x` from axis `rest` on."""
         sizes = self.op('Concat', self._ints(*first), self.op('Shape', x.name, start=rest), axis=0)
         return x._replace(name=self.op('Reshape', x.name, sizes), shape=shape)
@@ -156,7 +156,7 @@ class OnnxOps(NamedLayers):
         axis = self._ints(len(x.shape) - 3)
         return Value(self.op('ReduceSum', x.name, axis, keepdims=1), x.shape[:-1] + (1,))
 
-    def _activate(self, x, activation):
+    def _activate(self, x: Value, activation: typing.Optional[str]) -> Value:
         if activation is None:
             return x
         slope = SLOPES[activation]
@@ -174,13 +174,14 @@ class OnnxOps(NamedLayers):
         shape = shape_after_conv(y.shape, channels, block=block)
         return Value(self.op('DepthToSpace', y.name, blocksize=block, mode='DCR'), shape)
 
-    def _concat(self, x):
+    def _concat(self, x: Inputs) -> Value:
         if isinstance(x, Value):
             return x
         shape = x[0].shape[:3] + (sum(map(self.channels, x)),)
         return Value(self.op('Concat', *[one.name for one in x], axis=1), shape)
 
-    def _conv(self, x, kernel, bias, channels, size=3, stride=1):
+    def _conv(self, x: Value, kernel: str, bias: typing.Optional[str], channels: int, size: int = 3,
+              stride: int = 1) -> Value:
         inputs = [x.name, kernel] + ([bias] if bias else [])
         name = self.op('Conv', *inputs, kernel_shape=[size] * 2, pads=[size // 2] * 4, strides=[stride] * 2)
         return Value(name, shape_after_conv(x.shape, channels, stride))

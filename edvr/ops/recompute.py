@@ -23,7 +23,7 @@ def recompute(function: typing.Callable, inputs: typing.Sequence[tf.Tensor]) -> 
     inputs = list(inputs)
     used = {}
 
-    def remember(getter, name, *args, **kwargs):
+    def remember(getter: typing.Callable, name: str, *args: typing.Any, **kwargs: typing.Any) -> tf.Tensor:
         # every use of a variable reads this one tensor, so that its gradient can be returned below
         if name not in used:
             used[name] = tf.identity(getter(name, *args, **kwargs))
@@ -35,7 +35,7 @@ def recompute(function: typing.Callable, inputs: typing.Sequence[tf.Tensor]) -> 
     names = list(used)
     arguments = inputs + [used[name] for name in names]
 
-    def gradient(op, *dy):
+    def gradient(op: tf.Operation, *dy: tf.Tensor) -> typing.List[typing.Optional[tf.Tensor]]:
         gradients = list(dy[:len(outputs)])
         with tf.control_dependencies(gradients):   # not before the backward pass reaches this point
             again = [tf.identity(argument) for argument in arguments]

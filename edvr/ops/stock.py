@@ -141,7 +141,8 @@ class StockOps(Ops):
             y, offset = self._deform_packed(x, packed, weight, bias, groups)
         return y, self.mean_magnitude(offset)
 
-    def _deform_packed(self, x, packed, weight, bias, groups):
+    def _deform_packed(self, x: tf.Tensor, packed: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor,
+                       groups: int) -> typing.Tuple[tf.Tensor, tf.Tensor]:
         """Returns the deformable convolution with offsets and masks as `conv_offset` predicts them, and the offsets."""
         # no slices: their gradients would be padded to the full size and added
         offset, mask = tf.split(packed, [2 * KERNEL_POINTS * groups, KERNEL_POINTS * groups], axis=-1)
@@ -154,7 +155,8 @@ class StockOps(Ops):
         y = self._deform_product(x, offset, mask, weight, groups)
         return y if bias is None else tf.nn.bias_add(y, bias)
 
-    def _deform_product(self, x, offset, mask, weight, groups):
+    def _deform_product(self, x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor,
+                        groups: int) -> tf.Tensor:
         return deform_conv_stock.deform_conv2d(x, offset, mask, weight, groups)
 
     def upsample(self, x: tf.Tensor, factor: int, gain: float = 1.0) -> tf.Tensor:
