@@ -3,6 +3,7 @@ import os
 
 from data_tools.base import files, schema, worker_pool
 from data_tools.base.errors import UserError
+from data_tools.lq.config import MakeLqConfig
 from data_tools.media import clips, dataset_layouts
 from data_tools.media.degradation import DEGRADATIONS, Degradation
 from data_tools.media.images import write_png
@@ -11,7 +12,7 @@ from data_tools.media.video_scan import Scanner
 RECORD = '.make_lq.json'   # beside the frames; a file with a leading dot is not taken for a frame
 
 
-def write_lq(config):
+def write_lq(config: MakeLqConfig) -> int:
     """Makes the LQ that a MakeLqConfig describes and that does not exist yet.
 
     Returns:
@@ -40,8 +41,8 @@ def write_lq(config):
     return total
 
 
-def target(config, place):
-    """The folder for the LQ of a clip."""
+def target(config: MakeLqConfig, place: dataset_layouts.Place) -> str:
+    """Returns the folder for the LQ of a clip."""
     path = dataset_layouts.lq_place(place, config.scale, DEGRADATIONS[config.degradation].published_as)
     same = os.path.realpath(config.data_dir) == os.path.realpath(config.output_dir)
     while not same and path.startswith('../'):   # Vimeo-90K has LQ beside its root
@@ -82,7 +83,7 @@ def _names(clip):
     return ['%s.png' % clip.gt.name(index) for index in range(clip.length)]
 
 
-def write_clip(clip, folder, first):
+def write_clip(clip: clips.Clip, folder: str, first: int) -> None:
     """Writes the LQ frames of a Clip from number `first` on."""
     files.remove_partials(folder)
     for name, frame in zip(_names(clip)[first:], clip.lq.read(first)):

@@ -14,9 +14,11 @@ from tqdm import tqdm
 from data_tools.base import files, paths
 from data_tools.base.errors import UserError
 from data_tools.media import dataset_layouts, video_scan
-from data_tools.media.frames import DegradedFrames, ImageFrames, VideoFrames
+from data_tools.media.degradation import Degradation
+from data_tools.media.frames import DegradedFrames, Frames, ImageFrames, VideoFrames
 from data_tools.media.image_folder import natural_key, number_of, open_folder
-from data_tools.media.shots import NO_SPLIT, describe, shot_name
+from data_tools.media.shots import NO_SPLIT, ShotRule, describe, shot_name
+from data_tools.media.video_scan import Scanner
 
 REDS4 = ('000', '011', '015', '020')                         # held out by the EDVR paper and its successors
 REDS_OFFICIAL_VAL = tuple('%03d' % i for i in range(240, 270))   # the 30 validation clips after regrouping
@@ -38,24 +40,27 @@ class Clip(typing.NamedTuple):
     mark: str = ''
 
     @property
-    def length(self):
-        """Number of frames."""
+    def length(self) -> int:
+        """Returns the number of frames."""
         return self.main.length
 
     @property
-    def main(self):
-        """The requested side; GT if both were requested."""
+    def main(self) -> Frames:
+        """Returns the requested side; GT if both were requested."""
         return self.gt or self.lq
 
-    def fingerprint(self):
-        """Fingerprint of the files that the clip is made of, see `fingerprint`."""
+    def fingerprint(self) -> str:
+        """Returns the fingerprint of the files that the clip is made of, see `fingerprint`."""
         sides = [self.gt] if isinstance(self.lq, DegradedFrames) else [side for side in (self.lq, self.gt) if side]
         return '-'.join(side.fingerprint() for side in sides)
 
 
-def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=None, allow_gaps=False, *, part='',
-               lq_folder='', degradation=None, shots=NO_SPLIT, split=True, scanner=None):
-    """All clips of a data set, in natural order of their names, checked.
+def find_clips(root: str, scale: int = 4, need_gt: bool = True,
+               need_lq: bool = True, clips: typing.Optional[typing.Iterable[str]] = None,
+               exclude: typing.Optional[typing.Iterable[str]] = None, allow_gaps: bool = False, *, part: str = '',
+               lq_folder: str = '', degradation: typing.Optional[Degradation] = None, shots: ShotRule = NO_SPLIT,
+               split: bool = True, scanner: typing.Optional[Scanner] = None) -> typing.List[Clip]:
+    """Returns all clips of a data set, in natural order of their names, checked.
 
     Args:
       root: str, a folder in one of the layouts above, a video, or a list of such.
@@ -106,15 +111,15 @@ def find_clips(root, scale=4, need_gt=True, need_lq=True, clips=None, exclude=No
     return [piece for clip in every for piece in split_clip(clip)] if split else every
 
 
-def check_text(names):
+def check_text(names: typing.Iterable[str]) -> None:
     """Raises UserError for a clip name that is not UTF-8, so that records, seeds and JSON files cannot hold it."""
     for name in names:
         if not files.is_utf8(name):
             raise UserError('the name of clip %r is not valid UTF-8: rename its folder or file' % name)
 
 
-def parse_names(text):
-    """Clip names from a command-line value: `000,011`, `REDS4`, `@sets/val.json` (a JSON list) or `@sep_testlist.txt`.
+def parse_names(text: typing.Optional[str]) -> typing.Optional[typing.List[str]]:
+    """Reads clip names: `000,011`, `REDS4`, `@sets/val.json` (a JSON list) or `@sep_testlist.txt`.
 
     Args:
       text: str, or None. Items are separated by commas and may be mixed. `all` stands for all clips. In a text file the
@@ -199,7 +204,7 @@ def _read_clip(name, paths, scale, allow_gaps, scanner):
 
 
 def _paired(name, lq, gt, scale):
-    """GT, without what its sides have beyond a multiple of the scale; UserError if LQ is not of it."""
+    """Returns GT cropped to multiples of the scale. Raises UserError if LQ is not of it."""
     if lq.length != gt.length:
         raise UserError('clip %s: %d LQ frames in %s but %d GT frames in %s; they must be the same frames'
                         % (name, lq.length, lq.path, gt.length, gt.path))
@@ -224,7 +229,7 @@ def _check_numbers(name, lq, gt):
 
 
 def _degraded(clip, degradation):
-    """The clip with LQ made from its GT, which is cropped to sides that divide by the scale."""
+    """Returns the clip with LQ made from its GT, which is cropped to sides that divide by the scale."""
     size = tuple(side // degradation.scale * degradation.scale for side in clip.gt.size)
     if not all(size):
         raise UserError('clip %s: GT of %dx%d is smaller than one LQ pixel at scale %d'
@@ -243,7 +248,7 @@ def _tell_cropped(clips):
               % (before + after + (len(names), _few(names))))
 
 
-def split_clip(clip):
+def split_clip(clip: Clip) -> typing.Iterator[Clip]:
     """Yields a Clip for each shot of a Clip; its name is that of the whole where that is one shot."""
     for number, (first, end) in enumerate(clip.shots):
         name = shot_name(clip.name, number, len(clip.shots))
@@ -253,7 +258,7 @@ def split_clip(clip):
         yield Clip(name, lq, gt, clip.name, first)
 
 
-def groups(clips):
+def groups(clips: typing.Iterable[Clip]) -> typing.List[typing.List[Clip]]:
     """Lists of clips to read one after the other: the shots of a video together, every other clip alone."""
     together = {}
     for clip in clips:

@@ -2,6 +2,7 @@
 import itertools
 import os
 import tempfile
+import typing
 
 import numpy as np
 
@@ -12,8 +13,8 @@ _TO_YUV = ('scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd
            'setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709')
 
 
-def through_h264(frames, crf):
-    """Frames as they look after H.264.
+def through_h264(frames: typing.Iterable[np.ndarray], crf: int) -> typing.Iterator[np.ndarray]:
+    """Yields frames as they look after H.264.
 
     The encoder is libx264 with its usual settings (preset medium, B-frames, 4:2:0) at 25 frames per second, in one
     thread: with more its result would depend on their number.
@@ -34,7 +35,7 @@ def through_h264(frames, crf):
     padding = [(0, height % 2), (0, width % 2), (0, 0)]
     count = 0
 
-    def chunks():
+    def chunks() -> typing.Iterator[bytes]:
         nonlocal count
         for frame in itertools.chain([first], frames):
             count += 1

@@ -1,4 +1,6 @@
 """Contact sheets: a grid of small pictures with captions."""
+import typing
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -6,8 +8,9 @@ CAPTION = 16   # height of a line of text, pixels
 GAP = 4
 
 
-def sheet(cells, columns, height):
-    """A grid of cells.
+def sheet(cells: typing.Sequence[typing.Tuple[str, typing.Sequence[np.ndarray]]], columns: int,
+          height: int) -> np.ndarray:
+    """Draws a grid of cells.
 
     Args:
       cells: list of (caption, [images]): str, and uint8 [h, w, 3] each, which stand side by side in the cell.

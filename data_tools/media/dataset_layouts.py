@@ -88,8 +88,8 @@ class Found(typing.NamedTuple):
     notes: typing.List[str]
 
 
-def entries(folder):
-    """os.DirEntry of what is in a folder, without files of the operating system; [] if there is no folder."""
+def entries(folder: str) -> typing.List[os.DirEntry]:
+    """Returns the entries of a folder, without files of the operating system; none if there is no folder."""
     if not os.path.isdir(folder):
         return []
     try:
@@ -99,29 +99,29 @@ def entries(folder):
         raise UserError('cannot list %s: %s' % (folder, error.strerror)) from None
 
 
-def is_folder(entry):
-    """Whether an os.DirEntry is a folder, or a link to one. Raises UserError for a link that leads to itself."""
+def is_folder(entry: os.DirEntry) -> bool:
+    """Returns whether an entry is a folder, or a link to one. Raises UserError for a link that leads to itself."""
     try:
         return entry.is_dir()
     except OSError as error:
         raise UserError('cannot read %s: %s; remove it' % (entry.path, error.strerror)) from None
 
 
-def is_video(path):
+def is_video(path: str) -> bool:
     return path.lower().endswith(video.SUFFIXES)
 
 
-def is_image(path):
+def is_image(path: str) -> bool:
     return path.lower().endswith(IMAGE_SUFFIXES)
 
 
-def is_list(path):
-    """Whether a path is a file that lists clips or data sets."""
+def is_list(path: str) -> bool:
+    """Returns whether a path is a file that lists clips or data sets."""
     return os.path.isfile(path) and path.lower().endswith(LIST_SUFFIXES)
 
 
-def find(root, scale, need_gt, need_lq, lq_folder=''):
-    """The clips of a data set, from the first layout that has any with all requested sides.
+def find(root: str, scale: int, need_gt: bool, need_lq: bool, lq_folder: str = '') -> Found:
+    """Returns the clips of a data set, from the first layout that has any with all requested sides.
 
     Args:
       root: str, a folder, a video, or a list: a text file with such paths, one a line, and comments after #.
@@ -200,7 +200,7 @@ def _add(found, side, matches):
 
 
 def _matches(root, base, patterns, layout, scale):
-    """(name, Place) of all clips that patterns lead to below a base of a root: list."""
+    """Returns (name, Place) of all clips that patterns lead to below a base of a root: list."""
     folder, matches = os.path.join(root, base), []
     name_of_base = os.path.basename(os.path.abspath(folder))
     # a folder such as truth is the name of a side; truth/truth/NAME would be a layout inside a layout
@@ -216,7 +216,7 @@ def _matches(root, base, patterns, layout, scale):
 
 
 def _walk(folder, parts, stars):
-    """(path, stars) of everything below a folder that the parts of a pattern lead to."""
+    """Yields (path, stars) of everything below a folder that the parts of a pattern lead to."""
     head, rest = parts[0], parts[1:]
     if head == '*':
         for entry in entries(folder):
@@ -275,8 +275,8 @@ def lq_place(place: Place, scale: int, kind: str) -> str:
     return '_'.join(place.parts)
 
 
-def read_list(path):
-    """The paths that a list names; relative ones are below the folder of the list. UserError for an empty one."""
+def read_list(path: str) -> typing.List[str]:
+    """Returns the paths that a list names, relative ones in its folder. Raises UserError for an empty one."""
     try:
         with open(path, encoding='utf-8-sig') as file:
             lines = [line.partition('#')[0].strip() for line in file]
@@ -336,7 +336,7 @@ def _nothing_found(root, scale, wanted, layouts):
 
 
 def _contents(folder):
-    """The content of a folder, in words."""
+    """Returns the content of a folder, in words."""
     kinds = {'folders': [], 'videos': [], 'images': [], 'other files': []}
     for entry in sorted(entries(folder), key=lambda entry: entry.name):
         kind = 'folders' if is_folder(entry) else 'videos' if is_video(entry.name) else (

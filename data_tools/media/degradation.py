@@ -153,7 +153,7 @@ class Degradation(typing.NamedTuple):
 
     @property
     def needs_whole_clip(self) -> bool:
-        """Whether a frame of LQ depends on the frames before it."""
+        """Returns whether a frame of LQ depends on the frames before it."""
         return DEGRADATIONS[self.kind].whole_clip is not None
 
     def apply(self, gt: typing.Iterable[np.ndarray], clip: str, start: int = 0) -> Frames:
@@ -215,8 +215,8 @@ class _Random:
     def __init__(self, shape, random):
         self._shape, self._random = shape, random
 
-    def normal(self):
+    def normal(self) -> np.ndarray:
         return self._random.normal(size=self._shape)
 
-    def uniform(self):
+    def uniform(self) -> np.ndarray:
         return self._random.uniform(size=self._shape[:2] + (1,))

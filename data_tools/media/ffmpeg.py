@@ -12,40 +12,40 @@ import imageio_ffmpeg
 from data_tools.base.errors import UserError
 
 
-def command(*arguments, read_stdin=False):
-    """The command line, list of str."""
+def command(*arguments: str, read_stdin: bool = False) -> typing.List[str]:
+    """Returns the command line, list of str."""
     return [imageio_ffmpeg.get_ffmpeg_exe(), '-hide_banner'] + ([] if read_stdin else ['-nostdin']) + list(arguments)
 
 
-def each_frame():
-    """The options that hand over every decoded frame once; the name changed in ffmpeg 5.1 and the old one is gone."""
+def each_frame() -> typing.Tuple[str, str]:
+    """Returns the options that give every decoded frame once; their name changed in ffmpeg 5.1."""
     return ('-vsync' if _version() < (5, 1) else '-fps_mode', 'passthrough')
 
 
-def source_times():
-    """The options that keep the time of each frame as the file has it; the value changed in ffmpeg 6.1."""
+def source_times() -> typing.Tuple[str, str]:
+    """Returns the options that keep the time of each frame as the file has it; the value changed in ffmpeg 6.1."""
     return ('-enc_time_base', '-1' if _version() < (6, 1) else 'demux')
 
 
-def shifts_late():
-    """Whether Matroska files need a shift given: old versions notice that streams start before zero, as AAC does, only
+def shifts_late() -> bool:
+    """Returns whether Matroska files need a shift: old versions notice only late that streams start
     after the first packets are written, and shift just the later ones."""
     return _version() < (5, 1)
 
 
-def reproducible():
-    """The options that leave times, versions and random numbers out of a written file."""
+def reproducible() -> typing.Tuple[str, ...]:
+    """Returns the options that leave times, versions and random numbers out of a written file."""
     return '-fflags', '+bitexact', '-flags:v', '+bitexact', '-flags:a', '+bitexact'
 
 
 def _version():
-    """(major, minor); a build without a number, made from the development tree, counts as new."""
+    """Returns (major, minor); a build without a number, made from the development tree, counts as new."""
     match = re.search(r'(\d+)\.(\d+)', imageio_ffmpeg.get_ffmpeg_version())
     return tuple(int(number) for number in match.groups()) if match else (99, 0)
 
 
-def version():
-    """Version of the ffmpeg in use, str; pixels that it decodes or encodes may differ from those of another one."""
+def version() -> str:
+    """Returns the version of the ffmpeg in use; another one may decode or encode other pixels."""
     return str(imageio_ffmpeg.get_ffmpeg_version())
 
 
@@ -58,8 +58,8 @@ def _environment() -> typing.Optional[typing.Dict[str, str]]:
     return dict(os.environ, GCONV_PATH='/nonexistent') if _version() < (5, 0) else None
 
 
-def file_name(path):
-    """A name that ffmpeg does not read as an option or a protocol."""
+def file_name(path: str) -> str:
+    """Returns a name that ffmpeg does not read as an option or a protocol."""
     return 'file:' + os.path.abspath(path)
 
 

@@ -6,6 +6,7 @@ left out: a copy on another host has the same fingerprint.
 """
 import hashlib
 import os
+import typing
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
@@ -14,8 +15,8 @@ BLOCK = 4096
 IMAGE_BLOCKS, VIDEO_BLOCKS = 2, 32
 
 
-def of_file(path, blocks):
-    """Hexadecimal digest of a file's size and of `blocks` blocks from its start to its end, str of 16.
+def of_file(path: str, blocks: int) -> str:
+    """Returns the hexadecimal digest of a file's size and of `blocks` blocks from its start to its end, str of 16.
 
     Raises:
       UserError: the file cannot be read.
@@ -34,6 +35,6 @@ def of_file(path, blocks):
     return digest.hexdigest()[:16]
 
 
-def combined(parts):
-    """One fingerprint of several: digest of an iterable of str."""
+def combined(parts: typing.Iterable[str]) -> str:
+    """Returns one fingerprint of several: digest of an iterable of str."""
     return hashlib.sha1('\n'.join(parts).encode('utf-8')).hexdigest()[:16]

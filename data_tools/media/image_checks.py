@@ -1,5 +1,6 @@
 """Checks whether an image file can be a frame: it must convert to uint8 RGB without loss, equally in every library."""
 import struct
+import typing
 import zlib
 
 from PIL import Image
@@ -12,8 +13,8 @@ _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _ORIENTATION, _BITS_PER_SAMPLE = 274, 258   # tags of EXIF and TIFF
 
 
-def refusal(image, start):
-    """Why an image cannot be a frame.
+def refusal(image: Image.Image, start: bytes) -> typing.Optional[str]:
+    """Returns why an image cannot be a frame.
 
     Args:
       image: a PIL.Image that is open but not loaded.
@@ -34,8 +35,8 @@ def refusal(image, start):
     return orientation_refusal(image)
 
 
-def orientation_refusal(image):
-    """As `refusal`, for the EXIF orientation alone. A PNG may store it behind the pixels: then only `load` finds it."""
+def orientation_refusal(image: Image.Image) -> typing.Optional[str]:
+    """Returns `refusal` for the EXIF orientation alone. A PNG may store it after the pixels: only `load` finds it."""
     orientation = _orientation(image)
     if 2 <= orientation <= 8:
         return ('has EXIF orientation %d: some programs rotate or mirror it and others do not; store its pixels '
@@ -44,7 +45,7 @@ def orientation_refusal(image):
 
 
 def _bits(image):
-    """Bits a channel of an open image. Pillow silently reduces 16 bits to 8 in some modes."""
+    """Returns the bits of a channel of an open image. Pillow silently reduces 16 bits to 8 in some modes."""
     if image.format == 'PNG':
         return 16 if any(';16' in str(tile[3]) for tile in image.tile) else 8
     if image.format == 'TIFF':
@@ -53,7 +54,7 @@ def _bits(image):
 
 
 def _orientation(image):
-    """The EXIF orientation, 1 to 8; 1, which means upright, where there is none or the EXIF block is damaged."""
+    """Returns the EXIF orientation, 1 to 8; 1 (upright) if there is none or the EXIF block is damaged."""
     try:
         if image.format == 'TIFF':
             return int(image.tag_v2.get(_ORIENTATION, 1))
@@ -64,8 +65,8 @@ def _orientation(image):
         return 1
 
 
-def png_damage(data):
-    """The first problem of a PNG's chunks: str, or None. Pillow does not compare the checksums of the pixel data.
+def png_damage(data: bytes) -> typing.Optional[str]:
+    """Returns the first problem of a PNG's chunks, or None. Pillow does not check the checksums of pixel data.
 
     Args:
       data: bytes, the file.

@@ -1,6 +1,7 @@
 """A folder of images as the frames of a clip: natural order, numbering without gaps, one size."""
 import os
 import re
+import typing
 
 from data_tools.base.errors import UserError
 from data_tools.media.dataset_layouts import IMAGE_SUFFIXES, entries, is_folder, is_image
@@ -8,8 +9,8 @@ from data_tools.media.frames import ImageFrames
 from data_tools.media.images import image_size
 
 
-def open_folder(folder, allow_gaps=False):
-    """ImageFrames of a folder, headers of all files read. Raises UserError: see `list_frames`; frames of two sizes."""
+def open_folder(folder: str, allow_gaps: bool = False) -> ImageFrames:
+    """Opens a folder as ImageFrames; reads all headers. Raises UserError as `list_frames`, or for two sizes."""
     paths = list_frames(folder, allow_gaps)
     size = image_size(paths[0])
     for path in paths[1:]:
@@ -20,8 +21,8 @@ def open_folder(folder, allow_gaps=False):
     return ImageFrames(paths, size, size)
 
 
-def list_frames(folder, allow_gaps=False):
-    """Paths of the frames in a folder, in natural order.
+def list_frames(folder: str, allow_gaps: bool = False) -> typing.Tuple[str, ...]:
+    """Returns the paths of the frames in a folder, in natural order.
 
     Raises:
       UserError: empty folder, a file that is not an image, a folder named like an image, two frames of one number, gaps
@@ -42,14 +43,14 @@ def list_frames(folder, allow_gaps=False):
     return tuple(entry.path for entry in found)
 
 
-def natural_key(text):
-    """Sorting key under which numbers inside names order by value."""
+def natural_key(text: str) -> typing.List:
+    """Returns the sorting key under which numbers inside names order by value."""
     parts = re.split(r'(\d+)', os.fspath(text))
     return [(int(part), part) if i % 2 else part for i, part in enumerate(parts)]
 
 
-def number_of(name):
-    """The last number in the file name of a frame (int), or the name without suffix where there is none."""
+def number_of(name: str) -> typing.Union[int, str]:
+    """Returns the last number in the file name of a frame (int), or the name without suffix where there is none."""
     stem = os.path.splitext(name)[0]
     digits = re.findall(r'\d+', stem)
     return int(digits[-1]) if digits else stem

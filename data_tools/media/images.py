@@ -1,5 +1,6 @@
 """Reads and writes images as uint8 RGB without loss."""
 import io
+import typing
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -9,8 +10,8 @@ from data_tools.base.errors import UserError
 from data_tools.media import image_checks
 
 
-def image_size(path):
-    """Height and width in pixels, from the file's header alone: no pixel is decoded.
+def image_size(path: str) -> typing.Tuple[int, int]:
+    """Returns the height and width in pixels, from the file's header alone: no pixel is decoded.
 
     Raises:
       UserError: names the path; raised for everything that `read_image` refuses and that the header shows.
@@ -24,8 +25,8 @@ def image_size(path):
         raise _unreadable(path, error) from error
 
 
-def read_image(path):
-    """A frame as uint8 [H, W, 3], RGB.
+def read_image(path: str) -> np.ndarray:
+    """Returns a frame as uint8 [H, W, 3], RGB.
 
     PNG, JPEG, BMP, TIFF and WebP are read, independent of the file's name. Grey, black-and-white, palette and
     interlaced images are converted (no value changes), and so are images with an alpha channel that is opaque
@@ -51,8 +52,8 @@ def read_image(path):
     return decode_image(data, path)
 
 
-def decode_image(data, path):
-    """As `read_image`, from the file's bytes; `path` is for the error only."""
+def decode_image(data: bytes, path: str) -> np.ndarray:
+    """Decodes a frame as `read_image`, from the file's bytes; `path` is for the error only."""
     try:
         with _open(io.BytesIO(data), path) as image:
             damage = image_checks.png_damage(data) if image.format == 'PNG' else None
@@ -69,7 +70,7 @@ def decode_image(data, path):
 
 
 def _open(file, path):
-    """The PIL.Image of a file, not loaded, after all checks that need no pixels."""
+    """Returns the PIL.Image of a file, not loaded, after all checks that need no pixels."""
     start = file.read(16)
     file.seek(0)
     try:
@@ -106,7 +107,7 @@ def _to_rgb(image, path):
     return np.ascontiguousarray(array)
 
 
-def write_png(path, image, compress_level=6):
+def write_png(path: str, image: np.ndarray, compress_level: int = 6) -> None:
     """Writes uint8 [H, W, 3] as PNG, atomically. Raises UserError when it cannot be written."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -114,8 +115,8 @@ def write_png(path, image, compress_level=6):
     files.write_bytes(path, encode_png(image, compress_level))
 
 
-def encode_png(image, compress_level=6):
-    """uint8 [H, W, 3] as the bytes of a PNG file."""
+def encode_png(image: np.ndarray, compress_level: int = 6) -> bytes:
+    """Encodes uint8 [H, W, 3] as the bytes of a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, 'PNG', compress_level=compress_level)
     return buffer.getvalue()

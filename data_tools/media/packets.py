@@ -1,13 +1,14 @@
 """Times of the packets in a video file, read without decoding."""
 import re
+import typing
 from fractions import Fraction
 
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
 
 
-def video_times(path):
-    """The times at which the frames of the first video stream are shown: sorted list of Fraction, seconds.
+def video_times(path: str) -> typing.List[Fraction]:
+    """Returns the times at which the frames of the first video stream are shown: sorted list of Fraction, seconds.
 
     Raises:
       UserError: ffmpeg cannot read the file, or a packet has no time.
@@ -18,15 +19,15 @@ def video_times(path):
     return sorted(times)
 
 
-def first_decoding_time(path):
+def first_decoding_time(path: str) -> float:
     """Seconds between the start of a file and the decoding time of its first video packet: float, at most 0."""
     for _, _, time in _read(path, '-copyts', '-map', '0:v:0', '-c', 'copy', '-frames:v', '1'):
         return float(time or 0)
     raise UserError('%s has no video packets' % path)
 
 
-def audio_starts(path, decoded=False, absolute=False):
-    """When the audio streams of a file start.
+def audio_starts(path: str, decoded: bool = False, absolute: bool = False) -> typing.Dict[int, float]:
+    """Returns when the audio streams of a file start.
 
     Args:
       path: str.
@@ -48,7 +49,7 @@ def audio_starts(path, decoded=False, absolute=False):
 
 
 def _read(path, *arguments):
-    """[(output stream, pts, dts)] in seconds, None where unknown."""
+    """Returns [(output stream, pts, dts)] in seconds, None where unknown."""
     before = [argument for argument in arguments if argument == '-copyts']
     after = [argument for argument in arguments if argument != '-copyts']
     output = ffmpeg.output('-loglevel', 'error', *before, *ffmpeg.source(path), *after,

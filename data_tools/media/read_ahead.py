@@ -8,14 +8,14 @@ def read_ahead(items: typing.Iterable[typing.Any], depth: int = 4) -> typing.Ite
     """Yields the items of an iterator that a thread runs, at most `depth` items ahead; raises the iterator's error."""
     waiting, stopped = queue.Queue(depth), threading.Event()
 
-    def hand_over(item, error):
+    def hand_over(item: typing.Any, error: typing.Optional[BaseException]) -> None:
         while not stopped.is_set():
             try:
                 return waiting.put((item, error), timeout=0.1)
             except queue.Full:
                 continue
 
-    def work():
+    def work() -> None:
         try:
             for item in items:
                 hand_over(item, None)

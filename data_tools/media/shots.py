@@ -12,11 +12,15 @@ import typing
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
-from data_tools.media.frames import VideoFrames
+from data_tools.media.config import ShotConfig
+from data_tools.media.frames import Frames, VideoFrames
 
 _FILTERS = "scale=320:180:flags=bilinear,format=rgb24,select='gte(scene,0)',metadata=print:file=-"
 _SHOWN = 50
 _NEIGHBOURS, _RATIO = 2, 3.   # the score of a cut is _RATIO times the mean of _NEIGHBOURS scores on each side of it
+
+
+Shots = typing.Tuple[typing.Tuple[int, int], ...]   # (first, end) each, END not included
 
 
 class ShotRule(typing.NamedTuple):
@@ -27,17 +31,17 @@ class ShotRule(typing.NamedTuple):
     given: typing.Mapping[str, tuple] = {}
 
     @classmethod
-    def from_config(cls, config):
-        """The ShotRule of a ShotConfig. Raises UserError if its file cannot be read."""
+    def from_config(cls, config: ShotConfig) -> 'ShotRule':
+        """Returns the ShotRule of a ShotConfig. Raises UserError if its file cannot be read."""
         return cls(config.split_shots, config.shot_threshold, config.shot_min_frames,
                    read_shots(config.shots) if config.shots else {})
 
-    def detects_video(self, name):
-        """Whether shots are looked for in the video `name`."""
+    def detects_video(self, name: str) -> bool:
+        """Returns whether shots are looked for in the video `name`."""
         return name not in self.given and self.split is not False
 
-    def shots_of(self, name, frames, detect_in):
-        """The shots of a clip, given or detected.
+    def shots_of(self, name: str, frames: Frames, detect_in: typing.Callable) -> Shots:
+        """Returns the shots of a clip, given or detected.
 
         Args:
           name: str. frames: all its frames.
@@ -56,8 +60,9 @@ class ShotRule(typing.NamedTuple):
 NO_SPLIT = ShotRule(split=False)
 
 
-def detect(frames, threshold=.1, min_frames=5, alive=lambda: None):
-    """The shots of a clip.
+def detect(frames: Frames, threshold: float = .1, min_frames: int = 5,
+           alive: typing.Callable[[], None] = lambda: None) -> Shots:
+    """Returns the shots of a clip.
 
     Args:
       frames: see `frames`; a whole video, or image files.
@@ -72,8 +77,8 @@ def detect(frames, threshold=.1, min_frames=5, alive=lambda: None):
     return cut(scores(frames, alive), threshold, min_frames)
 
 
-def scores(frames, alive=lambda: None):
-    """ffmpeg's scene score of each frame against the one before it, list of float; 0 for the first.
+def scores(frames: Frames, alive: typing.Callable[[], None] = lambda: None) -> typing.List[float]:
+    """Returns ffmpeg's scene score of each frame against the one before it, list of float; 0 for the first.
 
     Raises:
       UserError: frames that cannot be read, a video of which fewer frames decode than before.
@@ -106,7 +111,7 @@ def _score_video(frames, output, alive):
 
 
 def _score_images(frames, output, alive):
-    def chunks():
+    def chunks() -> typing.Iterator[bytes]:
         for frame in frames.read():
             alive()
             yield frame.tobytes()
@@ -116,8 +121,8 @@ def _score_images(frames, output, alive):
                                '-vf', _FILTERS, '-f', 'null', '-', read_stdin=True), chunks(), output)
 
 
-def cut(values, threshold, min_frames):
-    """The shots between the cuts that the scores indicate; see `detect`."""
+def cut(values: typing.Sequence[float], threshold: float, min_frames: int) -> Shots:
+    """Returns the shots between the cuts that the scores indicate; see `detect`."""
     length, starts = len(values), [0]
     for index, value in enumerate(values):
         around = [values[i] for i in range(index - _NEIGHBOURS, index + _NEIGHBOURS + 1)
@@ -129,8 +134,8 @@ def cut(values, threshold, min_frames):
     return tuple(zip(starts, starts[1:] + [length]))
 
 
-def read_shots(path):
-    """{name: ((first, end), ...)} of a file of shots. Raises UserError unless it is what the option `shots` says."""
+def read_shots(path: str) -> typing.Dict[str, Shots]:
+    """Reads {name: ((first, end), ...)} from a file of shots. Raises UserError if it is something else."""
     values = files.read_json(path)
     sound = isinstance(values, dict) and all(
         isinstance(pairs, list) and pairs and all(
@@ -143,8 +148,8 @@ def read_shots(path):
     return {name: tuple(tuple(pair) for pair in pairs) for name, pairs in values.items()}
 
 
-def checked(shots, length, name):
-    """The shots, if they fit a clip of `length` frames; else a UserError."""
+def checked(shots: Shots, length: int, name: str) -> Shots:
+    """Returns the shots. Raises UserError unless they fit a clip of `length` frames."""
     before = 0
     for first, end in shots:
         if not before <= first < end <= length:
@@ -154,8 +159,8 @@ def checked(shots, length, name):
     return tuple(shots)
 
 
-def covering(shots, length):
-    """The shots and the parts between them as further shots: a restoration must cover all frames."""
+def covering(shots: Shots, length: int) -> Shots:
+    """Returns the shots and the parts between them as further shots: a restoration must cover all frames."""
     complete, before = [], 0
     for first, end in tuple(shots) + ((length, length),):
         if before < first:
@@ -166,12 +171,12 @@ def covering(shots, length):
     return tuple(complete)
 
 
-def shot_name(name, number, count):
-    """Name of a shot: the clip's own where it is the only one."""
+def shot_name(name: str, number: int, count: int) -> str:
+    """Returns the name of a shot: that of the clip if it is the only one."""
     return name if count == 1 else '%s_shot%0*d' % (name, max(3, len(str(count - 1))), number)
 
 
-def describe(name, shots):
-    """One line for the log."""
+def describe(name: str, shots: Shots) -> str:
+    """Returns one line for the log."""
     listed = ', '.join('%d-%d' % (first, end - 1) for first, end in shots[:_SHOWN])
     return '%s: %d shots: %s%s' % (name, len(shots), listed, ', ...' if len(shots) > _SHOWN else '')

@@ -15,8 +15,8 @@ class Choice(typing.NamedTuple):
     reason: str
 
 
-def held_out(root):
-    """The clips that a data set holds out: those of its list sets/val.json; REDS4 in REDS as unpacked.
+def held_out(root: str) -> Choice:
+    """Returns the clips that a data set holds out: those of its list sets/val.json; REDS4 in REDS as unpacked.
 
     Args:
       root: str, folder of the data set.
@@ -33,8 +33,8 @@ def held_out(root):
     return Choice(None, '')
 
 
-def choose(text, root):
-    """The clips to evaluate or restore: those that `text` names (see `parse_names`), or for 'auto' those held out.
+def choose(text: str, root: str) -> Choice:
+    """Returns the clips that `text` names (see `parse_names`), or for 'auto' those that the set holds out.
 
     Returns:
       Choice.
@@ -44,7 +44,8 @@ def choose(text, root):
     return held_out(root) if text == AUTO else Choice(parse_names(text), '')
 
 
-def write(root, names, kept):
+def write(root: str, names: typing.Sequence[str], kept: typing.Sequence[str]
+          ) -> typing.Tuple[typing.List[str], typing.List[str]]:
     """Writes the two lists of a data set.
 
     Args:

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import tempfile
+import typing
 from fractions import Fraction
 
 import numpy as np
@@ -51,18 +52,19 @@ class VideoInfo(collections.namedtuple(
     """
 
     @property
-    def audio(self):
-        """Codec names of the audio streams, tuple of str."""
+    def audio(self) -> typing.Tuple[str, ...]:
+        """Returns the codecs of the audio streams, tuple of str."""
         return tuple(codec for kind, codec in self.streams if kind == 'audio')
 
     @property
-    def bits(self):
-        """Bits a channel, int."""
+    def bits(self) -> int:
+        """Returns the bits of a channel."""
         match = re.search(r'(?:p|gray|f)(9|1[0-6])(?:le|be)$|(48|64)(?:le|be)$', self.pixel_format)
         return (int(match.group(1)) if match.group(1) else 16) if match else 8
 
 
-def inspect(path, progress=None, allow_damaged=False):
+def inspect(path: str, progress: typing.Optional[typing.Callable[[int], None]] = None,
+            allow_damaged: bool = False) -> VideoInfo:
     """Decodes a video once without keeping its frames, to find its exact properties and any damage.
 
     Args:
@@ -88,8 +90,8 @@ def inspect(path, progress=None, allow_damaged=False):
                      start=float((times[0] or 0) * time_base), **first)
 
 
-def stated_frames(path):
-    """About how many frames a video has, by what its header states: int, 0 where it states nothing. For progress."""
+def stated_frames(path: str) -> int:
+    """Returns about how many frames a video has by its header, for progress; 0 if it states nothing."""
     said = ffmpeg.output(*ffmpeg.source(path)).log
     duration = re.search(r'Duration: (\d+):(\d+):([\d.]+)', said)
     rate = re.search(r'Video: .*?([\d.]+) fps', said)
@@ -99,8 +101,8 @@ def stated_frames(path):
     return int((3600 * hours + 60 * minutes + seconds) * float(rate.group(1)))
 
 
-def decode(info, start=0, bits=8, deinterlace=False):
-    """The frames of a video from number `start` on.
+def decode(info: VideoInfo, start: int = 0, bits: int = 8, deinterlace: bool = False) -> typing.Iterator[np.ndarray]:
+    """Yields the frames of a video from number `start` on.
 
     Args:
       info: VideoInfo. start: int.
@@ -173,7 +175,7 @@ def _other_content(path):
 
 
 def _streams(said):
-    """(kind, codec) of each stream of the input, by its number."""
+    """Returns (kind, codec) of each stream of the input, by its number."""
     found = {int(number): (kind.lower(), codec) for number, kind, codec
              in _STREAM.findall(_of_input(said))}
     return tuple(found.get(number, ('data', 'unknown')) for number in range(max(found, default=-1) + 1))
@@ -184,7 +186,7 @@ def _of_input(said):
 
 
 def _reason(errors):
-    """The meaning of ffmpeg's first error, '' if there is none; later errors only report that ffmpeg stopped."""
+    """Returns the meaning of ffmpeg's first error, '' if there is none; later ones report that ffmpeg stopped."""
     for words, meaning in _MEANINGS.items():
         for error in errors:
             if words in error:
@@ -214,13 +216,13 @@ def _scan(path, progress):
 
 
 def _errors(said):
-    """The errors in a log with levels; without those about the times written, which are only read here."""
+    """Returns the errors in a log with levels; without those about the times written, which are only read here."""
     lines = [line for line in said.splitlines() if ('[error]' in line or '[fatal]' in line) and 'to muxer' not in line]
     return [re.sub(r'\[[^\]]*\] *', '', line) for line in lines]
 
 
 def _repaired(times):
-    """The times, without two defects of files.
+    """Returns the times, without two defects of files.
 
     Old versions of ffmpeg, writing Matroska with AAC, shift all streams, but notice that they have to only after the
     first packets; so a few of the first frames lie a little early between others at a constant distance. And times
@@ -242,8 +244,9 @@ def _repaired(times):
     return increasing
 
 
-def frame_rate(times, time_base, stated=None):
-    """Average rate of frames, and whether it is constant.
+def frame_rate(times: typing.Sequence[typing.Optional[int]], time_base: Fraction,
+               stated: typing.Optional[Fraction] = None) -> typing.Tuple[Fraction, bool]:
+    """Returns the average rate of frames, and whether it is constant.
 
     Args:
       times: list of int, time of each frame in units of `time_base` (Fraction, seconds); None where unknown.

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+import typing
 from fractions import Fraction
 
 from tqdm import tqdm
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from data_tools.base import files, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media import fingerprint, shots, video
-from data_tools.media.frames import VideoFrames
+from data_tools.media.frames import Frames, VideoFrames
 
 _THREADS = 4          # videos at a time; ffmpeg has threads too
 _SAVE_SECONDS = 30.
@@ -23,7 +24,8 @@ _SAVE_SECONDS = 30.
 class Scanner:
     """Scans each video once."""
 
-    def __init__(self, path='', allow_damaged=False, progress=None):
+    def __init__(self, path: str = '', allow_damaged: bool = False,
+                 progress: typing.Optional[typing.Callable[[int], None]] = None) -> None:
         """
         Args:
           path: str, file that caches the results; '' keeps them in memory only.
@@ -35,7 +37,7 @@ class Scanner:
         self._infos, self._shots = {}, {}
         self._lock, self._stop, self._saved = threading.Lock(), threading.Event(), time.time()
 
-    def scan(self, videos, rule):
+    def scan(self, videos: typing.Sequence[typing.Tuple[str, bool]], rule: shots.ShotRule) -> None:
         """Scans videos.
 
         Args:
@@ -55,19 +57,19 @@ class Scanner:
             self._scan_all(videos, rule, bar)
         self._save()
 
-    def info(self, path):
-        """VideoInfo of a scanned video."""
+    def info(self, path: str) -> video.VideoInfo:
+        """Returns VideoInfo of a scanned video."""
         return self._infos[path]
 
-    def shots(self, frames, rule):
-        """The shots of whole clips: as found by `scan` for videos, else detected now."""
+    def shots(self, frames: Frames, rule: shots.ShotRule) -> shots.Shots:
+        """Returns the shots of whole clips: as found by `scan` for videos, else detected now."""
         return self._shots.get(frames.path) or shots.detect(frames, rule.threshold, rule.min_frames)
 
     def _scan_all(self, videos, rule, bar):
-        def work(path, detects):
+        def work(path: str, detects: bool) -> None:
             before = 0
 
-            def progress(count):
+            def progress(count: int) -> None:
                 nonlocal before
                 if self._stop.is_set():
                     raise worker_pool.StoppedError
@@ -117,7 +119,7 @@ class Scanner:
 
 
 def _read(path):
-    """The cached results; empty without a file or with a damaged one: then the videos are decoded again."""
+    """Returns the cached results; empty without a file or with a damaged one: then the videos are decoded again."""
     try:
         known = files.read_json(path) if path and files.exists(path) else {}
     except UserError:
@@ -126,14 +128,14 @@ def _read(path):
 
 
 def _to_json(info):
-    """VideoInfo as a dict for JSON, without its path."""
+    """Returns VideoInfo as a dict for JSON, without its path."""
     values = {key: {'fraction': str(value)} if isinstance(value, Fraction) else value
               for key, value in info._asdict().items() if key != 'path'}
     return json.loads(json.dumps(values))
 
 
 def _info_from_json(values, path):
-    """The VideoInfo, or None if the values are not those of one."""
+    """Returns the VideoInfo, or None if the values are not those of one."""
     try:
         values = {key: Fraction(value['fraction']) if isinstance(value, dict) else
                   tuple(tuple(item) if isinstance(item, list) else item for item in value)

@@ -1,10 +1,12 @@
 """The frames of a window, also at the ends of a clip."""
+import typing
 
 FILLS = ('reflection_circle', 'replicate', 'reflection', 'circle')
 
 
-def window_indices(index, length, num_frames, fill='reflection_circle', interval=1):
-    """Frame numbers of the window around a frame.
+def window_indices(index: int, length: int, num_frames: int, fill: str = 'reflection_circle',
+                   interval: int = 1) -> typing.List[int]:
+    """Returns the frame numbers of the window around a frame.
 
     For 5 frames at index 0: replicate [0,0,0,1,2], reflection [2,1,0,1,2], reflection_circle [4,3,0,1,2], circle
     [3,4,0,1,2] (BasicSR's names and results; its released models were evaluated with reflection_circle).

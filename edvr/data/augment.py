@@ -6,12 +6,13 @@ frame, whose sum is the index of the pixel in the bytes of the stack. Flips reve
 import tensorflow.compat.v1 as tf
 
 
-def reverse_if(vector, condition):
-    """The vector, reversed where `condition` (bool scalar) is true."""
+def reverse_if(vector: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
+    """Returns the vector, reversed where `condition` (bool scalar) is true."""
     return tf.cond(condition, lambda: vector[::-1], lambda: tf.identity(vector))
 
 
-def pixel_numbers(frames, rows, columns, horizontal, vertical, transpose, backwards):
+def pixel_numbers(frames: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, horizontal: tf.Tensor, vertical: tf.Tensor,
+                  transpose: tf.Tensor, backwards: tf.Tensor) -> tf.Tensor:
     """Indices of the pixels of a crop after augmentation.
 
     Args:

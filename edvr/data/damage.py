@@ -3,12 +3,14 @@ import os
 import re
 import sys
 import threading
+import typing
 
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from data_tools.record import record_format, shard_reader
-from data_tools.record.manifest import Manifest
+from data_tools.record.manifest import Manifest, Shard
+from edvr.config import DataConfig
 from edvr.data import record_reader
 
 NOTHING_LEFT = 'skip_corrupt_records: every record of'   # the error begins with it, so that `explain` detects it
@@ -17,10 +19,10 @@ NOTHING_LEFT = 'skip_corrupt_records: every record of'   # the error begins with
 class Skipped:
     """Counts damaged and missing records and reports each once, by shard and number."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock, self._seen = threading.Lock(), {}
 
-    def add(self, folder, name, index, records, error):
+    def add(self, folder: str, name: str, index: int, records: int, error: Exception) -> None:
         """Counts `records` lost records of a shard, from number `index` on."""
         with self._lock:
             seen = self._seen.setdefault(folder, {}).setdefault(name, set())
@@ -33,8 +35,8 @@ class Skipped:
         print('warning: skipped %s of %s: %s (%d skipped so far)'
               % (what, os.path.join(folder, name), error, total), file=sys.stderr, flush=True)
 
-    def count(self, folder):
-        """Number of distinct damaged or missing records of a set so far."""
+    def count(self, folder: str) -> int:
+        """Returns the number of distinct damaged or missing records of a set so far."""
         return sum(map(len, self._seen.get(folder, {}).values()))
 
 
@@ -44,12 +46,12 @@ skipped = Skipped()
 class Passes:
     """Detects that no record of a set is sound: reading would otherwise continue forever without a batch."""
 
-    def __init__(self, folder, shards):
-        """folder: str, of the set. shards: int, the number of its shards."""
+    def __init__(self, folder: str, shards: int) -> None:
+        """Sets the folder of the set and the number of its shards."""
         self._folder, self._shards = folder, shards
         self._lock, self._barren = threading.Lock(), set()
 
-    def ended(self, shard, sound):
+    def ended(self, shard: int, sound: int) -> None:
         """Records a pass over a whole shard. shard: int, its number. sound: bool, whether it has sound records.
 
         Raises:
@@ -62,8 +64,9 @@ class Passes:
                                 % (NOTHING_LEFT, self._folder))
 
 
-def undamaged_records(config, manifest, shard, first, passes):
-    """The sound records of a shard; the others are added to `skipped`.
+def undamaged_records(config: DataConfig, manifest: Manifest, shard: tf.Tensor, first: tf.Tensor,
+                      passes: Passes) -> tf.data.Dataset:
+    """Returns the valid records of a shard; the others are added to `skipped`.
 
     Args:
       shard: int32 scalar, number of the shard. first: int64 scalar, index of the first record to read.
@@ -72,7 +75,7 @@ def undamaged_records(config, manifest, shard, first, passes):
       tf.data.Dataset of (shard, index, record), as `sampler.records`. It is slower than TensorFlow's own reader, which
       cannot continue after a damaged record.
     """
-    def generate(number, start):
+    def generate(number: int, start: int) -> typing.Iterator:
         entry, sound = manifest.shards[int(number)], False
         for index, _, record, error in checked_records(config.data_dir, manifest, entry, int(start)):
             if error is None:
@@ -87,7 +90,7 @@ def undamaged_records(config, manifest, shard, first, passes):
     return tf.data.Dataset.from_generator(generate, (tf.int32, tf.int64, tf.string), ([], [], []), args=(shard, first))
 
 
-def checked_records(folder, manifest, shard, first=0):
+def checked_records(folder: str, manifest: Manifest, shard: Shard, first: int = 0) -> typing.Iterator[typing.Tuple]:
     """Yields what `shard_reader.walk` yields for a Shard of a set, also checked against the manifest.
 
     The indices end at the number of records of the manifest. A shard that cannot be read is an error of its first
@@ -106,8 +109,8 @@ def checked_records(folder, manifest, shard, first=0):
         yield first, 0, None, record_format.RecordError('the shard cannot be read: %s' % error, final=True)
 
 
-def explain(error, config):
-    """The UserError that names the damaged record and its shard, or None if the error has another cause.
+def explain(error: Exception, config: DataConfig) -> typing.Optional[UserError]:
+    """Returns the UserError that names the damaged record and its shard, or None if the error has another cause.
 
     Args:
       error: tf.errors.OpError that a session run raised.
@@ -148,7 +151,7 @@ def _damaged(config, shard, index, problem):
 
 
 def _problem_at(folder, manifest, shard, offset):
-    """(index, error) of the damaged record at an offset of a shard; (None, None) if there is none."""
+    """Returns (index, error) of the damaged record at an offset of a shard; (None, None) if there is none."""
     for index, at, _, error in shard_reader.walk(os.path.join(folder, shard.name), whole=False):
         if error is not None:
             return index, error

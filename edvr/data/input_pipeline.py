@@ -1,14 +1,18 @@
 """Reads batches of uint8 crops from shards of TFRecords. Seed and sample number determine every random decision."""
+import typing
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from data_tools.base.worker_pool import available_cores
 from data_tools.record.manifest import Manifest
+from edvr.config import DataConfig
 from edvr.data import augment, noise, record_order, record_reader
 
 
-def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_step=0):
+def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: int, rank: int = 0, size: int = 1,
+                  start_step: int = 0) -> tf.data.Dataset:
     """Endless batches of random crops for one device.
 
     Args:
@@ -32,7 +36,7 @@ def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_s
     threads = config.map_threads or available_cores()
     samples = record_order.records(config, manifest, batch_size, rank, size, start_step)
 
-    def cut(number, shard, index, serialized):
+    def cut(number: tf.Tensor, shard: tf.Tensor, index: tf.Tensor, serialized: tf.Tensor) -> typing.Tuple:
         return sample(config, manifest, rank, start_step, number, serialized, shard, index)
 
     dataset = samples.map(cut, threads)
@@ -45,7 +49,7 @@ def train_dataset(config, num_frames, scale, batch_size, rank=0, size=1, start_s
     return dataset.map(lambda lq, gt: ({'lq': lq}, gt)).prefetch(config.prefetch)
 
 
-def open_set(config, num_frames, scale, size=1):
+def open_set(config: DataConfig, num_frames: int, scale: int, size: int = 1) -> Manifest:
     """Reads the Manifest of the set, and does all checks that need no record. Raises UserError."""
     if not config.data_dir:
         raise UserError('--data_dir is not given: it is the folder with the TFRecords of data_tools.make_tfrecords')
@@ -69,7 +73,9 @@ def open_set(config, num_frames, scale, size=1):
     return manifest
 
 
-def sample(config, manifest, rank, start_step, number, serialized, shard=None, index=None):
+def sample(config: DataConfig, manifest: Manifest, rank: int, start_step: int, number: tf.Tensor,
+           serialized: tf.Tensor, shard: typing.Optional[tf.Tensor] = None,
+           index: typing.Optional[tf.Tensor] = None) -> typing.Tuple[tf.Tensor, tf.Tensor]:
     """Cuts and augments one crop of a record.
 
     Args:

@@ -1,6 +1,8 @@
 """Contact sheets of data before training: random crops as the network gets them, and the clips."""
 import os
+import typing
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base import files
@@ -10,13 +12,15 @@ from data_tools.media.frames import Decoder
 from data_tools.media.shots import ShotRule
 from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest
+from edvr.config import DataConfig
+from edvr.config.inspection import InspectConfig
 from edvr.data import damage
 from edvr.data.input_pipeline import train_dataset
 
 _THUMBNAIL = 120   # height, pixels
 
 
-def look(config, data):
+def look(config: InspectConfig, data: DataConfig) -> typing.Tuple[typing.Dict[str, np.ndarray], typing.List[str]]:
     """Makes the contact sheets of an InspectConfig, and writes `shots.json` of the source into its output_dir.
 
     Args:
@@ -46,7 +50,7 @@ def look(config, data):
     return sheets, lines + [caption for caption, _ in cells]
 
 
-def describe_set(folder, manifest):
+def describe_set(folder: str, manifest: Manifest) -> str:
     """Describes a packed set: str."""
     lengths = [length for _, length in manifest.job['clips']]
     return '%s: %d windows of %d frames, scale %d, %d clips of %d to %d frames, %s, %.2f GB' % (
@@ -54,8 +58,8 @@ def describe_set(folder, manifest):
         manifest.encoding, manifest.bytes / 1e9)
 
 
-def source_clips(config):
-    """The clips of the source, one for each shot: GT, or LQ if there is no GT."""
+def source_clips(config: InspectConfig) -> typing.List[clips.Clip]:
+    """Returns the clips of the source, one for each shot: GT, or LQ if there is no GT."""
     options = dict(scale=config.scale, shots=ShotRule.from_config(config))
     try:
         return clips.find_clips(config.source, need_lq=False, **options)
@@ -66,8 +70,8 @@ def source_clips(config):
             raise error from None
 
 
-def crop_sheet(data, manifest, count):
-    """Random crops after augmentation: the first, centre and last LQ frame of the window, then GT.
+def crop_sheet(data: DataConfig, manifest: Manifest, count: int) -> np.ndarray:
+    """Draws random crops after augmentation: the first, centre and last LQ frame of the window, then GT.
 
     Args:
       data: DataConfig. manifest: Manifest of its set. count: int.
@@ -87,7 +91,7 @@ def crop_sheet(data, manifest, count):
     return contact_sheet.sheet(cells, 2, gt.shape[1])
 
 
-def set_cells(folder, manifest, most):
+def set_cells(folder: str, manifest: Manifest, most: int) -> typing.List:
     """Cells (see `contact_sheet.sheet`) with one GT frame of each clip of a packed set, at most `most` cells."""
     cells, wanted = {}, min(most, len(manifest.job['clips']))
     for shard in manifest.shards:
@@ -106,7 +110,7 @@ def set_cells(folder, manifest, most):
     return [cells[name] for name in sorted(cells)]
 
 
-def source_cells(found, most):
+def source_cells(found: typing.Sequence[clips.Clip], most: int) -> typing.List:
     """Cells with the first and the last frame of each clip or shot, which show missed and wrong cuts."""
     cells = []
     for group in clips.groups(found[:most]):

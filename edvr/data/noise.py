@@ -22,7 +22,7 @@ def add_noise(lq: tf.Tensor, draw: tf.Tensor, seed: tf.Tensor, kinds: typing.Seq
     """
     level = draw[2] * strength
 
-    def one_of_them():
+    def one_of_them() -> tf.Tensor:
         kind = tf.minimum(tf.cast(draw[1] * len(kinds), tf.int32), len(kinds) - 1)
         return tf.switch_case(kind, [lambda name=name: noisy(lq, name, level, seed) for name in kinds])
 
@@ -44,8 +44,8 @@ class _Random:
     def __init__(self, shape, seed):
         self._shape, self._seed = shape, seed
 
-    def normal(self):
+    def normal(self) -> tf.Tensor:
         return tf.random.stateless_normal(self._shape, self._seed)
 
-    def uniform(self):
+    def uniform(self) -> tf.Tensor:
         return tf.random.stateless_uniform(tf.concat([self._shape[:-1], [1]], 0), self._seed)

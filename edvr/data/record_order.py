@@ -1,12 +1,15 @@
 """The order of records: assigns shards or records to devices. The sequence can start at any position."""
 import hashlib
 import os
+import typing
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.worker_pool import available_cores
 from data_tools.record import record_format
+from data_tools.record.manifest import Manifest
+from edvr.config import DataConfig
 from edvr.data import damage
 
 _TABLE_LENGTH = 65536   # shards in the sequence before it repeats: hundreds of epochs, and small in the graph
@@ -15,13 +18,13 @@ FOREVER = 2 ** 62
 MISSING = b'\0' * record_format.HEADER_BYTES   # replaces a missing record; no record begins like this
 
 
-def mix(*numbers):
-    """One seed from several numbers: int in [0, 2**31), the same on every machine."""
+def mix(*numbers: typing.Union[int, str]) -> int:
+    """Returns one seed from several numbers: int in [0, 2**31), the same on every machine."""
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], 'little') >> 1
 
 
-def shard_sequence(count, seed, rank, size):
-    """Numbers of the shards that a device reads, one epoch after another.
+def shard_sequence(count: int, seed: int, rank: int, size: int) -> typing.Any:
+    """Returns the numbers of the shards that a device reads, one epoch after another.
 
     The shards are assigned again in each epoch. Together the devices read every shard once.
 
@@ -37,8 +40,9 @@ def shard_sequence(count, seed, rank, size):
                            for epoch in range(epochs)]).astype(np.int32)
 
 
-def records(config, manifest, batch_size, rank, size, start_step):
-    """The records for a device, each `config.crops_per_record` times.
+def records(config: DataConfig, manifest: Manifest, batch_size: int, rank: int, size: int,
+            start_step: int) -> tf.data.Dataset:
+    """Returns the records for a device, each `config.crops_per_record` times.
 
     With `config.deterministic` all devices share one sequence, and each reads every size-th record of it. Then the
     records of a step and their numbers depend only on batch_size * size. Otherwise each device reads its own shards.
@@ -74,7 +78,7 @@ def records(config, manifest, batch_size, rank, size, start_step):
         # A separate thread reads each shard ahead, and ends before its iterator ends. The threads of a parallel
         # interleave release their shard later: in TensorFlow 1.15 after the session, which crashes the process.
 
-        def read_ahead(shard, turn):
+        def read_ahead(shard: tf.Tensor, turn: tf.Tensor) -> tf.data.Dataset:
             items = read(shard, turn)
             if crops > 1:   # here, in the thread of the shard: a later function would wait for the decoding
                 items = items.flat_map(lambda *item: tf.data.Dataset.from_tensors(item).repeat(crops))
@@ -85,7 +89,7 @@ def records(config, manifest, batch_size, rank, size, start_step):
 
 
 def _shard_reader(config, manifest):
-    """A function (shard int32 scalar, first record int64 scalar) -> tf.data.Dataset of (shard, index, record)."""
+    """Returns function(shard int32 scalar, first record int64 scalar) -> Dataset of (shard, index, record)."""
     if config.skip_corrupt_records:
         passes = damage.Passes(config.data_dir, len(manifest.shards))
         return lambda shard, first: damage.undamaged_records(config, manifest, shard, first, passes)
@@ -101,8 +105,8 @@ def _shard_reader(config, manifest):
     return read
 
 
-def find_place(counts, position):
-    """The record at `position` of an endless sequence: (entry of `counts`, index in that shard)."""
+def find_place(counts: typing.Sequence[int], position: int) -> typing.Tuple[int, int]:
+    """Returns the record at `position` of an endless sequence: (entry of `counts`, index in that shard)."""
     ends = np.cumsum(counts)
     position %= int(ends[-1])
     entry = int(np.searchsorted(ends, position, 'right'))

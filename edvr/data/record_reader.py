@@ -2,10 +2,13 @@
 
 Letters: T frames, F frames of a stack (T for LQ, 1 for GT), p side of the crop in pixels, t side of a tile.
 """
+import typing
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.record import record_format
+from data_tools.record.manifest import Manifest
 
 MISFIT = 'a record does not fit its manifest'   # the error in the graph begins with it and names the record
 
@@ -42,8 +45,8 @@ class Record:
     def __getitem__(self, key):
         return self._fields[key]
 
-    def pixels(self, side, y, x, size):
-        """The pixels that hold a crop, and the indices of the crop in them.
+    def pixels(self, side: str, y: tf.Tensor, x: tf.Tensor, size: int) -> typing.Tuple:
+        """Returns the pixels that hold a crop, and the indices of the crop in them.
 
         Args:
           side: 'lq' or 'gt'.
@@ -91,8 +94,8 @@ class Record:
         return data
 
 
-def expected_crc(manifest, shard, index):
-    """The checksum of a record in a Manifest.
+def expected_crc(manifest: Manifest, shard: tf.Tensor, index: tf.Tensor) -> typing.Optional[tf.Tensor]:
+    """Returns the checksum of a record in a Manifest.
 
     Args:
       manifest: Manifest. shard: int32 scalar. index: int64 scalar.
@@ -106,7 +109,7 @@ def expected_crc(manifest, shard, index):
     return tf.gather(crcs, tf.gather(starts, shard) + index)
 
 
-def recorrelate(image):
+def recorrelate(image: tf.Tensor) -> tf.Tensor:
     """Undoes `tile_codec.decorrelate`: uint8 [..., R-G, G, B-G] -> [..., RGB] modulo 256; static shape.
 
     It computes eight bytes at a time, in int64: slices and sums of single channels need a third of the decoding time.
@@ -132,11 +135,11 @@ def recorrelate(image):
 
 
 def _words(flat):
-    """uint8 [8 n] -> int64 [n], the same bytes."""
+    """Returns uint8 [8 n] -> int64 [n], the same bytes."""
     return tf.bitcast(tf.reshape(flat, [-1, 8]), tf.int64)
 
 
 def _mask(values):
-    """int64 [n] whose 8 n bytes are 255 where `values` is True, or the values themselves."""
+    """Returns int64 [n] whose 8 n bytes are 255 where `values` is True, or the values themselves."""
     return np.where(values, 255, 0).astype(np.uint8).view(np.int64) if values.dtype == bool else values.astype(
         np.uint8).view(np.int64)
