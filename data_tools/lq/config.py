@@ -1,6 +1,6 @@
 """Options of make_lq."""
 import dataclasses
-import typing
+from typing import Iterator
 
 from data_tools.base.config import option
 from data_tools.media.config import DegradationConfig
@@ -23,7 +23,8 @@ class MakeLqConfig(DegradationConfig):
     overwrite: bool = option(False, 'make LQ again if it was made in another way')
     allow_damaged: bool = option(False, 'of a damaged or cut video, use the frames that can be decoded')
 
-    def problems(self) -> typing.Iterator[str]:
+    def problems(self) -> Iterator[str]:
+        """Yields a text for each inconsistency between fields."""
         yield from super().problems()
         if not self.data_dir:
             yield '--data_dir is not given; it must be the folder with the GT clips'

@@ -13,10 +13,10 @@ RECORD = '.make_lq.json'   # beside the frames; a file with a leading dot is not
 
 
 def write_lq(config: MakeLqConfig) -> int:
-    """Makes the LQ that a MakeLqConfig describes and that does not exist yet.
+    """Makes the LQ that the options describe and that does not exist yet.
 
     Returns:
-      int, frames written.
+      number of frames written.
     Raises:
       UserError: no clips, frames that do not decode, a folder that contains other files.
     """
@@ -42,7 +42,12 @@ def write_lq(config: MakeLqConfig) -> int:
 
 
 def target(config: MakeLqConfig, place: dataset_layouts.Place) -> str:
-    """Returns the folder for the LQ of a clip."""
+    """Returns the folder for the LQ of a clip; raises UserError if it is that of the GT.
+
+    Args:
+      config: the options.
+      place: of the GT.
+    """
     path = dataset_layouts.lq_place(place, config.scale, DEGRADATIONS[config.degradation].published_as)
     same = os.path.realpath(config.data_dir) == os.path.realpath(config.output_dir)
     while not same and path.startswith('../'):   # Vimeo-90K has LQ beside its root

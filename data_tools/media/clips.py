@@ -15,21 +15,27 @@ from data_tools.base import files, paths
 from data_tools.base.errors import UserError
 from data_tools.media import dataset_layouts, video_scan
 from data_tools.media.degradation import Degradation
-from data_tools.media.frames import DegradedFrames, Frames, ImageFrames, VideoFrames
+from data_tools.media.frames import DegradedFrames, ImageFrames, Side, VideoFrames
 from data_tools.media.image_folder import natural_key, number_of, open_folder
 from data_tools.media.shots import NO_SPLIT, ShotRule, describe, shot_name
-from data_tools.media.video_scan import Scanner
 
 REDS4 = ('000', '011', '015', '020')                         # held out by the EDVR paper and its successors
 REDS_OFFICIAL_VAL = tuple('%03d' % i for i in range(240, 270))   # the 30 validation clips after regrouping
 SCALES = (2, 3, 4)
+Names = typing.Optional[typing.Sequence[str]]
 
 
 class Clip(typing.NamedTuple):
-    """Frames of one clip, see `frames`; a side that was not requested is None.
+    """Frames of one clip.
 
-    whole: name of the clip that this one is a shot of. first: int, number of its first frame there. shots: tuple of
-    (first, end), the shots of a whole clip. mark: str, its fingerprint if it was computed.
+    Attributes:
+      name: of the clip.
+      lq: the LQ frames, a `frames.Side`; None if they were not requested.
+      gt: the GT frames, likewise.
+      whole: name of the clip that this one is a shot of.
+      first: number of its first frame there.
+      shots: (first, end) each, the shots of a whole clip.
+      mark: its fingerprint if it was computed.
     """
     name: str
     lq: typing.Any
@@ -45,39 +51,38 @@ class Clip(typing.NamedTuple):
         return self.main.length
 
     @property
-    def main(self) -> Frames:
+    def main(self) -> Side:
         """Returns the requested side; GT if both were requested."""
         return self.gt or self.lq
 
     def fingerprint(self) -> str:
-        """Returns the fingerprint of the files that the clip is made of, see `fingerprint`."""
+        """Returns the fingerprint of the files that the clip consists of."""
         sides = [self.gt] if isinstance(self.lq, DegradedFrames) else [side for side in (self.lq, self.gt) if side]
         return '-'.join(side.fingerprint() for side in sides)
 
 
-def find_clips(root: str, scale: int = 4, need_gt: bool = True,
-               need_lq: bool = True, clips: typing.Optional[typing.Iterable[str]] = None,
-               exclude: typing.Optional[typing.Iterable[str]] = None, allow_gaps: bool = False, *, part: str = '',
-               lq_folder: str = '', degradation: typing.Optional[Degradation] = None, shots: ShotRule = NO_SPLIT,
-               split: bool = True, scanner: typing.Optional[Scanner] = None) -> typing.List[Clip]:
-    """Returns all clips of a data set, in natural order of their names, checked.
+def find_clips(root: str, scale: int = 4, need_gt: bool = True, need_lq: bool = True, clips: Names = None,
+               exclude: Names = None, allow_gaps: bool = False, *, part: str = '', lq_folder: str = '',
+               degradation: typing.Optional[Degradation] = None, shots: ShotRule = NO_SPLIT, split: bool = True,
+               scanner: typing.Optional[video_scan.Scanner] = None) -> typing.List[Clip]:
+    """Finds all clips of a data set, in natural order of their names, and checks them.
 
     Args:
-      root: str, a folder in one of the layouts above, a video, or a list of such.
-      scale: int, GT size / LQ size; checked if both are requested. GT may be larger by less than `scale` pixels at
+      root: a folder in one of the layouts of `dataset_layouts.LAYOUTS`, a video, or a file that lists such.
+      scale: GT size / LQ size; checked if both are requested. GT may be larger by less than `scale` pixels at
         the right and at the bottom, which are then cropped: data sets make their LQ so.
-      need_gt, need_lq: bool, which sides to find; the other stays None.
-      clips: names to take, in any order; None takes all. See `parse_names`.
+      need_gt, need_lq: which sides to find; the other stays None.
+      clips: names to take, in any order; None takes all. `parse_names` reads them from an option.
       exclude: names to leave out, or None.
-      allow_gaps: bool, accept gaps in the numbering of frames; time jumps there.
+      allow_gaps: accept gaps in the numbering of frames; time jumps there.
       part: 'train' or 'test': if the data set has such a list and `clips` is None, only its clips are taken.
-      lq_folder: str, folder with LQ if the layout does not define it, see `dataset_layouts.find`.
-      degradation: Degradation that makes LQ from GT, which then is all that is searched for; or None.
-      shots: ShotRule, which clips are searched for shots.
-      split: bool, make each shot a Clip; else a Clip only knows its shots.
-      scanner: video_scan.Scanner for the videos; None makes one.
+      lq_folder: the folder with the LQ of each clip, under the root or anywhere; '' finds it by the layout.
+      degradation: makes LQ from GT, and only GT is searched for; or None.
+      shots: which clips are searched for shots.
+      split: make each shot a Clip; else a Clip only knows its shots.
+      scanner: of the videos; None creates one.
     Returns:
-      list of Clip, never empty.
+      at least one Clip.
     Raises:
       UserError: missing or empty folder, unknown name in `clips` or `exclude`, a clip found twice, a file that is not
         an image, unequal sizes inside a clip, gaps in the numbering, LQ and GT that differ in frames or size, a video
@@ -119,17 +124,19 @@ def check_text(names: typing.Iterable[str]) -> None:
 
 
 def parse_names(text: typing.Optional[str]) -> typing.Optional[typing.List[str]]:
-    """Reads clip names: `000,011`, `REDS4`, `@sets/val.json` (a JSON list) or `@sep_testlist.txt`.
+    """Returns the clip names of a command-line value.
 
     Args:
-      text: str, or None. Items are separated by commas and may be mixed. `all` stands for all clips. In a text file the
-        first word of each line counts; A/B, as in the lists of Vimeo-90K, is the clip A_B.
+      text: names separated by commas; among them may be `REDS4`, `all` for all clips, `@sets/val.json` (a JSON list)
+        and `@sep_testlist.txt`. In a text file the first word of each line counts; A/B, as in the lists of Vimeo-90K,
+        is the clip A_B.
     Returns:
-      list of str without repeats; None for None or an empty text.
+      names without repeats; None for None or an empty text.
     Raises:
       UserError: the file is missing or contains something else.
     """
-    names, text = [], text or ''
+    names: typing.List[str] = []
+    text = text or ''
     # the name of a file may hold a comma
     for item in [text] if text.startswith('@') and os.path.isfile(text[1:]) else text.split(','):
         item = item.strip()
@@ -170,8 +177,8 @@ def _choose(root, names, clips, exclude, list_path):
         if unknown:
             raise UserError('--%s names %s, not found in %s; there are %d clips: %s'
                             % (flag, _few(unknown), root, len(names), _few(names)))
-    chosen, left_out = known if clips is None else set(clips), set(exclude or ())
-    chosen = [name for name in names if name in chosen and name not in left_out]
+    taken, left_out = known if clips is None else set(clips), set(exclude or ())
+    chosen = [name for name in names if name in taken and name not in left_out]
     if not chosen:
         raise UserError('no clip is left of the %d in %s after --clips and --exclude' % (len(names), root))
     return chosen
@@ -191,7 +198,7 @@ def _check_sides(names, sides, scale):
 
 
 def _read_clip(name, paths, scale, allow_gaps, scanner):
-    sides = {}
+    sides: typing.Dict[str, Side] = {}
     for side, path in paths.items():
         if dataset_layouts.is_video(path):
             info = scanner.info(path)
@@ -204,7 +211,7 @@ def _read_clip(name, paths, scale, allow_gaps, scanner):
 
 
 def _paired(name, lq, gt, scale):
-    """Returns GT cropped to multiples of the scale. Raises UserError if LQ is not of it."""
+    """Returns GT without what its sides have beyond a multiple of the scale; raises UserError if LQ is not of it."""
     if lq.length != gt.length:
         raise UserError('clip %s: %d LQ frames in %s but %d GT frames in %s; they must be the same frames'
                         % (name, lq.length, lq.path, gt.length, gt.path))
@@ -239,7 +246,7 @@ def _degraded(clip, degradation):
 
 
 def _tell_cropped(clips):
-    cropped = collections.OrderedDict()
+    cropped: typing.Dict[typing.Any, typing.List[str]] = collections.OrderedDict()
     for clip in clips:
         if clip.gt and clip.gt.size != clip.gt.file_size:
             cropped.setdefault((clip.gt.file_size, clip.gt.size), []).append(clip.name)
@@ -249,7 +256,7 @@ def _tell_cropped(clips):
 
 
 def split_clip(clip: Clip) -> typing.Iterator[Clip]:
-    """Yields a Clip for each shot of a Clip; its name is that of the whole where that is one shot."""
+    """Yields a Clip for each shot of a Clip; its name is that of the whole clip if that is one shot."""
     for number, (first, end) in enumerate(clip.shots):
         name = shot_name(clip.name, number, len(clip.shots))
         lq, gt = (side and side.stretch(first, end) for side in (clip.lq, clip.gt))
@@ -259,8 +266,8 @@ def split_clip(clip: Clip) -> typing.Iterator[Clip]:
 
 
 def groups(clips: typing.Iterable[Clip]) -> typing.List[typing.List[Clip]]:
-    """Lists of clips to read one after the other: the shots of a video together, every other clip alone."""
-    together = {}
+    """Groups clips to read one after the other: the shots of a video together, every other clip alone."""
+    together: typing.Dict[typing.Any, typing.List[Clip]] = {}
     for clip in clips:
         videos = [side.path for side in (clip.gt, clip.lq) if isinstance(side, VideoFrames)]
         together.setdefault(tuple(videos) or clip.name, []).append(clip)

@@ -13,15 +13,15 @@ _TO_YUV = ('scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd
            'setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709')
 
 
-def through_h264(frames: typing.Iterable[np.ndarray], crf: int) -> typing.Iterator[np.ndarray]:
+def through_h264(frames: typing.Iterable[np.ndarray], crf: int) -> typing.Generator[np.ndarray, None, None]:
     """Yields frames as they look after H.264.
 
     The encoder is libx264 with its usual settings (preset medium, B-frames, 4:2:0) at 25 frames per second, in one
     thread: with more its result would depend on their number.
 
     Args:
-      frames: iterable of uint8 [H, W, 3], all of one size; an odd side is extended by a repeated line while encoded.
-      crf: int, 0 (best) to 51.
+      frames: uint8 [H, W, 3] each, all of one size; an odd side is extended by a repeated line while encoded.
+      crf: 0 (best) to 51.
     Yields:
       uint8 [H, W, 3] for each frame; the first one after the last frame is encoded.
     Raises:

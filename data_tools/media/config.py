@@ -1,7 +1,6 @@
 """Options that several programs share: LQ made from GT, videos split into shots."""
 import dataclasses
-import typing
-from typing import Optional, Tuple
+from typing import Iterator, Optional, Tuple
 
 from data_tools.base.config import Config, option
 from data_tools.media.degradation import DEGRADATIONS
@@ -23,7 +22,8 @@ class DegradationConfig(Config):
     lq_noise_probability: float = option(1., 'share of the clips that get lq_noise', low=0, high=1)
     lq_noise_strength: float = option(10., 'upper end of the lq_noise drawn: ' + describe_strengths(), low=0, high=100)
 
-    def problems(self) -> typing.Iterator[str]:
+    def problems(self) -> Iterator[str]:
+        """Yields a text for each inconsistency between fields."""
         yield from super().problems()
         if not 1 <= len(self.crf) <= 2 or list(self.crf) != sorted(self.crf):
             yield 'crf is %s; it must be one number, or a range such as 15,35' % ','.join(map(str, self.crf))

@@ -6,16 +6,16 @@ from PIL import Image, ImageDraw
 
 CAPTION = 16   # height of a line of text, pixels
 GAP = 4
+Cell = typing.Tuple[str, typing.Sequence[np.ndarray]]   # caption, and images uint8 [h, w, 3] each
 
 
-def sheet(cells: typing.Sequence[typing.Tuple[str, typing.Sequence[np.ndarray]]], columns: int,
-          height: int) -> np.ndarray:
+def sheet(cells: typing.Sequence[Cell], columns: int, height: int) -> np.ndarray:
     """Draws a grid of cells.
 
     Args:
-      cells: list of (caption, [images]): str, and uint8 [h, w, 3] each, which stand side by side in the cell.
-      columns: int, cells in a row.
-      height: int, of the images in the sheet; they keep their shape. Enlarged ones show their pixels as squares.
+      cells: caption and images of each; the images are side by side in the cell.
+      columns: cells in a row.
+      height: of the images in the sheet, pixels; they keep their shape. Enlarged ones show their pixels as squares.
     Returns:
       uint8 [H, W, 3].
     """

@@ -1,6 +1,6 @@
 """Layouts of data sets: which folder or video contains the frames of which clip.
 
-A pattern is a path below the root in which `*` is the name of a clip (two of them are joined by `_`), {s} the scale and
+A pattern is a path under the root in which `*` is the name of a clip (two of them are joined by `_`), {s} the scale and
 {base} the name of the base. It matches a folder of images, or a video of that name with any suffix. The layouts are
 tried in the order of LAYOUTS; a new layout is one entry there.
 """
@@ -19,9 +19,9 @@ class Layout(typing.NamedTuple):
     """One way to lay out a data set.
 
     Attributes:
-      bases: folders below the root to search.
-      gt: patterns of GT below a base.
-      lq: patterns of LQ below a base by the kind of LQ, in the order of preference; those of a kind begin in the order
+      bases: folders under the root to search.
+      gt: patterns of GT under a base.
+      lq: patterns of LQ under a base by the kind of LQ, in the order of preference; those of a kind begin in the order
         of `gt`. Several kinds are alternatives for the same GT: the first pattern that leads to clips is taken. If
         there is only one kind, its patterns may be mixed.
       scales: the scales that the layout is for.
@@ -65,22 +65,32 @@ LAYOUTS = {
                         lists={'train': 'sep_trainlist.txt', 'test': 'sep_testlist.txt'}),
 }
 _BARE = Layout(('', 'images'), ('*', 'sequences/*/*'), {'any': ('*', 'sequences/*/*')})   # only GT or only LQ
-_GIVEN = Layout(('',), (), {'any': ('*', '*/*')})   # LQ below lq_folder
+_GIVEN = Layout(('',), (), {'any': ('*', '*/*')})   # LQ under lq_folder
 
 
 class Place(typing.NamedTuple):
-    """The location of one side of a clip: a folder of images or a video, from the pattern `lq` or `gt` of a layout."""
+    """The location of one side of a clip.
+
+    Attributes:
+      path: a folder of images, or a video.
+      base: the base of the layout that contains it.
+      pattern: the pattern of the layout that leads to it.
+      parts: the text that each star of the pattern matches.
+    """
     path: str
     base: str
     pattern: str
-    parts: typing.Tuple[str, ...]   # the text that each star of the pattern matches
+    parts: typing.Tuple[str, ...]
 
 
 class Found(typing.NamedTuple):
     """The result of `find`.
 
-    sides: {'gt': {name: Place}, 'lq': {name: Place}} of the requested sides. layout: Layout. lists: {'train': path,
-    'test': path} of the lists of clips that come with the data set. notes: list of str, for the user.
+    Attributes:
+      sides: {'gt': {name: Place}, 'lq': {name: Place}} of the requested sides.
+      layout: the layout that the data set has.
+      lists: {'train': path, 'test': path} of the lists of clips that come with the data set.
+      notes: for the user.
     """
     sides: typing.Dict[str, typing.Dict[str, Place]]
     layout: Layout
@@ -88,8 +98,12 @@ class Found(typing.NamedTuple):
     notes: typing.List[str]
 
 
-def entries(folder: str) -> typing.List[os.DirEntry]:
-    """Returns the entries of a folder, without files of the operating system; none if there is no folder."""
+def entries(folder: str) -> typing.List['os.DirEntry[str]']:
+    """Lists what is in a folder, without files of the operating system; [] if there is no folder.
+
+    Raises:
+      UserError: the folder cannot be read.
+    """
     if not os.path.isdir(folder):
         return []
     try:
@@ -99,7 +113,7 @@ def entries(folder: str) -> typing.List[os.DirEntry]:
         raise UserError('cannot list %s: %s' % (folder, error.strerror)) from None
 
 
-def is_folder(entry: os.DirEntry) -> bool:
+def is_folder(entry: 'os.DirEntry[str]') -> bool:
     """Returns whether an entry is a folder, or a link to one. Raises UserError for a link that leads to itself."""
     try:
         return entry.is_dir()
@@ -108,10 +122,12 @@ def is_folder(entry: os.DirEntry) -> bool:
 
 
 def is_video(path: str) -> bool:
+    """Returns whether a path has the suffix of a video."""
     return path.lower().endswith(video.SUFFIXES)
 
 
 def is_image(path: str) -> bool:
+    """Returns whether a path has the suffix of an image."""
     return path.lower().endswith(IMAGE_SUFFIXES)
 
 
@@ -121,14 +137,13 @@ def is_list(path: str) -> bool:
 
 
 def find(root: str, scale: int, need_gt: bool, need_lq: bool, lq_folder: str = '') -> Found:
-    """Returns the clips of a data set, from the first layout that has any with all requested sides.
+    """Finds the clips of a data set, from the first layout that has any with all requested sides.
 
     Args:
-      root: str, a folder, a video, or a list: a text file with such paths, one a line, and comments after #.
-      scale: int. need_gt, need_lq: bool, the sides to find.
-      lq_folder: str, the folder with the LQ of each clip, below the root or anywhere; '' finds it by the layout.
-    Returns:
-      Found.
+      root: a folder, a video, or a list: a text file with such paths, one a line, and comments after #.
+      scale: GT size / LQ size.
+      need_gt, need_lq: the sides to find.
+      lq_folder: the folder with the LQ of each clip, under the root or anywhere; '' finds it by the layout.
     Raises:
       UserError: nothing found, one clip in two places.
     """
@@ -200,7 +215,7 @@ def _add(found, side, matches):
 
 
 def _matches(root, base, patterns, layout, scale):
-    """Returns (name, Place) of all clips that patterns lead to below a base of a root: list."""
+    """Returns (name, Place) of all clips that patterns lead to under a base of a root: list."""
     folder, matches = os.path.join(root, base), []
     name_of_base = os.path.basename(os.path.abspath(folder))
     # a folder such as truth is the name of a side; truth/truth/NAME would be a layout inside a layout
@@ -216,7 +231,7 @@ def _matches(root, base, patterns, layout, scale):
 
 
 def _walk(folder, parts, stars):
-    """Yields (path, stars) of everything below a folder that the parts of a pattern lead to."""
+    """Yields (path, stars) of everything under a folder that the parts of a pattern lead to."""
     head, rest = parts[0], parts[1:]
     if head == '*':
         for entry in entries(folder):
@@ -260,7 +275,7 @@ def _filled(pattern, scale, base='vimeo_septuplet'):
 
 
 def lq_place(place: Place, scale: int, kind: str) -> str:
-    """Returns the path for LQ made from the GT at a place, below the root (it may begin with `..`).
+    """Returns the path for LQ made from the GT at a place, relative to the root (it may begin with `..`).
 
     Args:
       kind: kind of LQ, such as 'BI' or 'BD', for layouts that have several.
@@ -276,7 +291,11 @@ def lq_place(place: Place, scale: int, kind: str) -> str:
 
 
 def read_list(path: str) -> typing.List[str]:
-    """Returns the paths that a list names, relative ones in its folder. Raises UserError for an empty one."""
+    """Reads the paths that a list names; relative ones are relative to the folder of the list.
+
+    Raises:
+      UserError: the list cannot be read, or is empty.
+    """
     try:
         with open(path, encoding='utf-8-sig') as file:
             lines = [line.partition('#')[0].strip() for line in file]
@@ -336,8 +355,8 @@ def _nothing_found(root, scale, wanted, layouts):
 
 
 def _contents(folder):
-    """Returns the content of a folder, in words."""
-    kinds = {'folders': [], 'videos': [], 'images': [], 'other files': []}
+    """Describes the content of a folder."""
+    kinds: typing.Dict[str, typing.List[str]] = {'folders': [], 'videos': [], 'images': [], 'other files': []}
     for entry in sorted(entries(folder), key=lambda entry: entry.name):
         kind = 'folders' if is_folder(entry) else 'videos' if is_video(entry.name) else (
             'images' if is_image(entry.name) else 'other files')

@@ -16,6 +16,7 @@ Train and evaluate on one kind.
 import math
 import typing
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -24,8 +25,11 @@ from data_tools.base.errors import UserError
 from data_tools.media import compression
 from data_tools.media.noises import NOISES
 
+if TYPE_CHECKING:
+    from data_tools.media.config import DegradationConfig, MadeLqConfig
+
 BD_SIGMA = 1.6
-Frames = typing.Iterator[np.ndarray]   # uint8 [H, W, 3] each
+Frames = typing.Generator[np.ndarray, None, None]   # uint8 [H, W, 3] each; closing it ends its decoder
 
 
 def make_lq(gt: np.ndarray, scale: int, path: str = 'GT frame') -> np.ndarray:
@@ -45,7 +49,7 @@ def make_lq(gt: np.ndarray, scale: int, path: str = 'GT frame') -> np.ndarray:
 
 
 def blur_and_subsample(gt: np.ndarray, scale: int, path: str = 'GT frame') -> np.ndarray:
-    """Shrinks one frame by `bd` as described above; arguments, result and errors of `make_lq`."""
+    """Shrinks one frame by `bd` as the module describes it; arguments, result and errors of `make_lq`."""
     height, width = _lq_size(gt, scale, path)
     weights = bd_weights(scale)
     reach = (len(weights) - scale) // 2   # pixels of the window on each side of the block of `scale` pixels
@@ -103,7 +107,10 @@ class Degradation(typing.NamedTuple):
     Attributes:
       kind: name of DEGRADATIONS.
       scale: size of GT over size of LQ.
-      crf, noise, noise_probability, noise_strength: see the options of DegradationConfig.
+      crf: CRF of H.264 of kinds that compress: one, or the ends of the range from which each clip draws one.
+      noise: names of NOISES; each noisy clip draws one.
+      noise_probability: share of the clips that get noise.
+      noise_strength: upper end of the strength that a noisy clip draws.
       seed: of all that is random.
     """
     kind: str
@@ -115,13 +122,13 @@ class Degradation(typing.NamedTuple):
     seed: int = 0
 
     @classmethod
-    def from_config(cls, config, scale: int, seed: int = 0) -> 'Degradation':
+    def from_config(cls, config: 'DegradationConfig', scale: int, seed: int = 0) -> 'Degradation':
         """Returns the Degradation of a DegradationConfig."""
         return cls(config.degradation, scale, config.crf, config.lq_noise, config.lq_noise_probability,
                    config.lq_noise_strength, seed)
 
     @classmethod
-    def if_wanted(cls, config, scale: int, seed: int = 0) -> typing.Optional['Degradation']:
+    def if_wanted(cls, config: 'MadeLqConfig', scale: int, seed: int = 0) -> typing.Optional['Degradation']:
         """Returns the Degradation of a MadeLqConfig, or None without make_lq."""
         return cls.from_config(config, scale, seed) if config.make_lq else None
 

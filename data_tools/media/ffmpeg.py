@@ -13,23 +13,26 @@ from data_tools.base.errors import UserError
 
 
 def command(*arguments: str, read_stdin: bool = False) -> typing.List[str]:
-    """Returns the command line, list of str."""
+    """Returns the command line of ffmpeg with options; without `read_stdin` it does not read its standard input."""
     return [imageio_ffmpeg.get_ffmpeg_exe(), '-hide_banner'] + ([] if read_stdin else ['-nostdin']) + list(arguments)
 
 
-def each_frame() -> typing.Tuple[str, str]:
-    """Returns the options that give every decoded frame once; their name changed in ffmpeg 5.1."""
+def each_frame() -> typing.Tuple[str, ...]:
+    """Returns the options that output every decoded frame once; ffmpeg 5.1 renamed them and removed the old name."""
     return ('-vsync' if _version() < (5, 1) else '-fps_mode', 'passthrough')
 
 
-def source_times() -> typing.Tuple[str, str]:
+def source_times() -> typing.Tuple[str, ...]:
     """Returns the options that keep the time of each frame as the file has it; the value changed in ffmpeg 6.1."""
     return ('-enc_time_base', '-1' if _version() < (6, 1) else 'demux')
 
 
 def shifts_late() -> bool:
-    """Returns whether Matroska files need a shift: old versions notice only late that streams start
-    after the first packets are written, and shift just the later ones."""
+    """Returns whether Matroska files need a given shift.
+
+    Old versions notice that streams start before zero, as AAC does, only after the first packets are written, and shift
+    just the later ones.
+    """
     return _version() < (5, 1)
 
 
@@ -39,7 +42,7 @@ def reproducible() -> typing.Tuple[str, ...]:
 
 
 def _version():
-    """Returns (major, minor); a build without a number, made from the development tree, counts as new."""
+    """Returns (major, minor); a build without a number, from the development tree, counts as new."""
     match = re.search(r'(\d+)\.(\d+)', imageio_ffmpeg.get_ffmpeg_version())
     return tuple(int(number) for number in match.groups()) if match else (99, 0)
 
@@ -59,7 +62,7 @@ def _environment() -> typing.Optional[typing.Dict[str, str]]:
 
 
 def file_name(path: str) -> str:
-    """Returns a name that ffmpeg does not read as an option or a protocol."""
+    """Returns a name of a file that ffmpeg does not read as an option or a protocol."""
     return 'file:' + os.path.abspath(path)
 
 
@@ -107,9 +110,10 @@ def running(arguments: typing.Sequence[str], stdout: typing.Any = subprocess.DEV
 class Output(typing.NamedTuple):
     """What a finished ffmpeg has written.
 
-    code: int, its exit code.
-    data: bytes, its standard output.
-    log: str, its messages.
+    Attributes:
+      code: its exit code.
+      data: its standard output.
+      log: its messages.
     """
     code: int
     data: bytes
@@ -137,7 +141,7 @@ def failure(code: int, log: str) -> str:
     return 'ffmpeg ended with code %d%s' % (code, ': ' + lines[-1] if lines else '')
 
 
-def text(log: typing.BinaryIO) -> str:
+def text(log: typing.IO[bytes]) -> str:
     """Returns the content of a log, an open file."""
     log.seek(0)
     return log.read().decode('utf-8', 'replace')
@@ -155,6 +159,7 @@ def feed(arguments: typing.Sequence[str], chunks: typing.Iterable[bytes],
       UserError: ffmpeg cannot be started, or ends with an error, or before it has read everything.
     """
     with tempfile.TemporaryFile() as log, running(arguments, stdout, stdin=subprocess.PIPE, stderr=log) as process:
+        assert process.stdin is not None
         complete = True
         for chunk in chunks:
             try:

@@ -16,7 +16,7 @@ IMAGE_BLOCKS, VIDEO_BLOCKS = 2, 32
 
 
 def of_file(path: str, blocks: int) -> str:
-    """Returns the hexadecimal digest of a file's size and of `blocks` blocks from its start to its end, str of 16.
+    """Returns the digest of a file's size and of `blocks` blocks from its start to its end, 16 hexadecimal digits.
 
     Raises:
       UserError: the file cannot be read.
@@ -36,5 +36,5 @@ def of_file(path: str, blocks: int) -> str:
 
 
 def combined(parts: typing.Iterable[str]) -> str:
-    """Returns one fingerprint of several: digest of an iterable of str."""
+    """Returns one fingerprint of several, 16 hexadecimal digits."""
     return hashlib.sha1('\n'.join(parts).encode('utf-8')).hexdigest()[:16]

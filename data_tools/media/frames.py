@@ -1,4 +1,4 @@
-"""The frames of one side of a clip: image files, a stretch of a video, or LQ made from GT on reading.
+"""The frames of one side of a clip: image files, a span of a video, or synthetic LQ made from GT on reading.
 
 All of them have the same attributes and methods:
 
@@ -23,16 +23,24 @@ import numpy as np
 
 from data_tools.base.errors import UserError
 from data_tools.media import fingerprint, video
-from data_tools.media.degradation import Degradation
+from data_tools.media.degradation import Degradation, Frames
 from data_tools.media.images import read_image
+
+Size = typing.Tuple[int, int]   # height, width in pixels
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageFrames:
-    """Image files of `file_size`; their upper left part of `size` is read."""
+    """Image files.
+
+    Attributes:
+      paths: of the files.
+      file_size: of the images.
+      size: of their upper left part, which is read.
+    """
     paths: typing.Tuple[str, ...]
-    file_size: typing.Tuple[int, int]
-    size: typing.Tuple[int, int]
+    file_size: Size
+    size: Size
 
     direct = True
 
@@ -44,11 +52,11 @@ class ImageFrames:
     def path(self) -> str:
         return os.path.dirname(self.paths[0])
 
-    def read(self, start: int = 0) -> typing.Iterator[np.ndarray]:
+    def read(self, start: int = 0) -> Frames:
         return (self.frame(index) for index in range(start, self.length))
 
     def frame(self, index: int) -> np.ndarray:
-        """Returns uint8 [H, W, 3]. Raises UserError naming the file if it does not decode, or has changed its size."""
+        """Reads uint8 [H, W, 3]. Raises UserError naming the file if it does not decode, or has changed its size."""
         frame = read_image(self.paths[index])
         if frame.shape[:2] != self.file_size:
             raise UserError('%s is %dx%d, the first frame of its clip %dx%d (height x width); all frames of a clip '
@@ -64,7 +72,7 @@ class ImageFrames:
     def stretch(self, first: int, end: int) -> 'ImageFrames':
         return dataclasses.replace(self, paths=self.paths[first:end])
 
-    def cropped(self, size: typing.Tuple[int, int]) -> 'ImageFrames':
+    def cropped(self, size: Size) -> 'ImageFrames':
         return dataclasses.replace(self, size=size)
 
     def fingerprint(self) -> str:
@@ -75,16 +83,23 @@ class ImageFrames:
 
 @dataclasses.dataclass(frozen=True)
 class VideoFrames:
-    """Frames `first` to `end` (not included) of a video; their upper left part of `size` is read."""
+    """A span of a video.
+
+    Attributes:
+      info: the properties of the video.
+      first: number of the first frame.
+      end: number after that of the last frame.
+      size: of the upper left part of the frames, which is read.
+    """
     info: video.VideoInfo
     first: int
     end: int
-    size: typing.Tuple[int, int]
+    size: Size
 
     direct = False
 
     @property
-    def file_size(self) -> typing.Tuple[int, int]:
+    def file_size(self) -> Size:
         return self.info.height, self.info.width
 
     @property
@@ -95,12 +110,12 @@ class VideoFrames:
     def path(self) -> str:
         return self.info.path
 
-    def read(self, start: int = 0) -> typing.Iterator[np.ndarray]:
+    def read(self, start: int = 0) -> Frames:
         with contextlib.closing(self.decode(start)) as frames:
             yield from itertools.islice(frames, self.length - start)
 
-    def decode(self, start: int = 0) -> typing.Iterator[np.ndarray]:
-        """Yields frames as `read`, to the end of the video, so that one decoder serves several ranges."""
+    def decode(self, start: int = 0) -> Frames:
+        """Yields what `read` yields, and continues to the end of the video: one decoder serves several spans."""
         with contextlib.closing(video.decode(self.info, self.first + start)) as frames:
             for frame in frames:
                 yield frame[:self.size[0], :self.size[1]]
@@ -114,7 +129,7 @@ class VideoFrames:
     def stretch(self, first: int, end: int) -> 'VideoFrames':
         return dataclasses.replace(self, first=self.first + first, end=self.first + end)
 
-    def cropped(self, size: typing.Tuple[int, int]) -> 'VideoFrames':
+    def cropped(self, size: Size) -> 'VideoFrames':
         return dataclasses.replace(self, size=size)
 
     def fingerprint(self) -> str:
@@ -124,7 +139,13 @@ class VideoFrames:
 
 @dataclasses.dataclass(frozen=True)
 class DegradedFrames:
-    """LQ made from GT; `clip` is the name of the clip, on which random decisions depend."""
+    """Synthetic LQ, made from GT on reading.
+
+    Attributes:
+      gt: the frames that it is made from.
+      degradation: how it is made.
+      clip: name of the clip, on which random decisions depend.
+    """
     gt: typing.Union[ImageFrames, VideoFrames]
     degradation: Degradation
     clip: str
@@ -136,20 +157,21 @@ class DegradedFrames:
         return self.gt.length
 
     @property
-    def size(self) -> typing.Tuple[int, ...]:
-        return tuple(side // self.degradation.scale for side in self.gt.size)
+    def size(self) -> Size:
+        height, width = self.gt.size
+        return height // self.degradation.scale, width // self.degradation.scale
 
     @property
     def path(self) -> str:
         return self.gt.path
 
-    def read(self, start: int = 0) -> typing.Iterator[np.ndarray]:
+    def read(self, start: int = 0) -> Frames:
         before = 0 if self.degradation.needs_whole_clip else start
         with contextlib.closing(self.gt.read(before)) as gt, contextlib.closing(self.made_from(gt, before)) as frames:
             yield from itertools.islice(frames, start - before, None)
 
-    def made_from(self, gt: typing.Iterable[np.ndarray], start: int = 0) -> typing.Iterator[np.ndarray]:
-        """Returns an iterator of the LQ frames, uint8 [H, W, 3], of GT frames that begin with number `start`."""
+    def made_from(self, gt: typing.Iterable[np.ndarray], start: int = 0) -> Frames:
+        """Makes the LQ frames of GT frames that begin with number `start`."""
         return self.degradation.apply(gt, self.clip, start)
 
     def name(self, index: int) -> str:
@@ -165,16 +187,18 @@ class DegradedFrames:
         return self.gt.fingerprint()
 
 
-Frames = typing.Union[ImageFrames, VideoFrames, DegradedFrames]
+Side = typing.Union[ImageFrames, VideoFrames, DegradedFrames]
 
 
 class Decoder:
-    """Reads frames; consecutive stretches of one video share one decoder. A context manager that ends it."""
+    """Reads frames; consecutive spans of one video share one decoder. A context manager that ends it."""
 
-    def __init__(self):
-        self._source, self._at, self._stream = None, 0, None
+    def __init__(self) -> None:
+        self._source: typing.Optional[typing.Tuple[video.VideoInfo, Size]] = None
+        self._at = 0
+        self._stream: typing.Any = None   # generator of frames from number `_at` on
 
-    def read(self, frames: 'Frames') -> typing.Iterator[np.ndarray]:
+    def read(self, frames: Side) -> Frames:
         """Returns an iterator of the frames; it invalidates the iterator of the previous call."""
         if isinstance(frames, DegradedFrames):
             return frames.made_from(self.read(frames.gt))
@@ -192,13 +216,14 @@ class Decoder:
             if self._at == frames.end:
                 return
 
-    def __enter__(self):
+    def __enter__(self) -> 'Decoder':
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: typing.Any) -> None:
         self.close()
 
     def close(self) -> None:
+        """Ends the decoder."""
         if self._stream is not None:
             self._stream.close()
         self._source = self._stream = None

@@ -17,10 +17,10 @@ def refusal(image: Image.Image, start: bytes) -> typing.Optional[str]:
     """Returns why an image cannot be a frame.
 
     Args:
-      image: a PIL.Image that is open but not loaded.
-      start: bytes, the first 16 of the file.
+      image: open but not loaded.
+      start: the first 16 bytes of the file.
     Returns:
-      str that continues "frame X ...", or None.
+      the continuation of "frame X ...", or None if the image can be a frame.
     """
     if image.format == 'PNG' and start[12:16] != b'IHDR':
         return 'is damaged: a PNG begins with an IHDR chunk, but this one with %r; extract it again' % start[12:16]
@@ -36,7 +36,10 @@ def refusal(image: Image.Image, start: bytes) -> typing.Optional[str]:
 
 
 def orientation_refusal(image: Image.Image) -> typing.Optional[str]:
-    """Returns `refusal` for the EXIF orientation alone. A PNG may store it after the pixels: only `load` finds it."""
+    """Returns the `refusal` of the EXIF orientation alone, or None.
+
+    A PNG may store the orientation behind the pixels: then only `load` finds it.
+    """
     orientation = _orientation(image)
     if 2 <= orientation <= 8:
         return ('has EXIF orientation %d: some programs rotate or mirror it and others do not; store its pixels '
@@ -45,7 +48,7 @@ def orientation_refusal(image: Image.Image) -> typing.Optional[str]:
 
 
 def _bits(image):
-    """Returns the bits of a channel of an open image. Pillow silently reduces 16 bits to 8 in some modes."""
+    """Returns the bits a channel of an open image. Pillow silently reduces 16 bits to 8 in some modes."""
     if image.format == 'PNG':
         return 16 if any(';16' in str(tile[3]) for tile in image.tile) else 8
     if image.format == 'TIFF':
@@ -54,7 +57,7 @@ def _bits(image):
 
 
 def _orientation(image):
-    """Returns the EXIF orientation, 1 to 8; 1 (upright) if there is none or the EXIF block is damaged."""
+    """Returns the EXIF orientation, 1 to 8; 1, which means upright, if there is none or the EXIF block is damaged."""
     try:
         if image.format == 'TIFF':
             return int(image.tag_v2.get(_ORIENTATION, 1))
@@ -66,12 +69,13 @@ def _orientation(image):
 
 
 def png_damage(data: bytes) -> typing.Optional[str]:
-    """Returns the first problem of a PNG's chunks, or None. Pillow does not check the checksums of pixel data.
+    """Returns the first problem of a PNG's chunks, or None. Pillow does not compare the checksums of the pixel data.
 
     Args:
-      data: bytes, the file.
+      data: the content of the file.
     """
-    position, names = len(_PNG_SIGNATURE), []
+    position = len(_PNG_SIGNATURE)
+    names: typing.List[bytes] = []
     while names[-1:] != [b'IEND']:
         if position + 12 > len(data):
             return 'it ends after %d bytes, before its last chunk' % len(data)

@@ -10,7 +10,11 @@ from data_tools.media.images import image_size
 
 
 def open_folder(folder: str, allow_gaps: bool = False) -> ImageFrames:
-    """Opens a folder as ImageFrames; reads all headers. Raises UserError as `list_frames`, or for two sizes."""
+    """Returns the frames of a folder, after reading the headers of all files.
+
+    Raises:
+      UserError: the errors of `list_frames` and `image_size`, or frames of two sizes.
+    """
     paths = list_frames(folder, allow_gaps)
     size = image_size(paths[0])
     for path in paths[1:]:
@@ -43,24 +47,24 @@ def list_frames(folder: str, allow_gaps: bool = False) -> typing.Tuple[str, ...]
     return tuple(entry.path for entry in found)
 
 
-def natural_key(text: str) -> typing.List:
+def natural_key(text: typing.Union[str, 'os.PathLike[str]']) -> typing.List[typing.Any]:
     """Returns the sorting key under which numbers inside names order by value."""
     parts = re.split(r'(\d+)', os.fspath(text))
     return [(int(part), part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def number_of(name: str) -> typing.Union[int, str]:
-    """Returns the last number in the file name of a frame (int), or the name without suffix where there is none."""
+    """Returns the last number in the file name of a frame, or the name without suffix if there is none."""
     stem = os.path.splitext(name)[0]
     digits = re.findall(r'\d+', stem)
     return int(digits[-1]) if digits else stem
 
 
 def _check_numbering(folder, names, allow_gaps):
-    numbers = [number_of(name) for name in names]
+    numbers: typing.List[typing.Any] = [number_of(name) for name in names]
     if not all(isinstance(number, int) for number in numbers):
         numbers = [os.path.splitext(name)[0] for name in names]
-    seen = {}
+    seen: typing.Dict[typing.Tuple[str, typing.Any], str] = {}
     for name, number in zip(names, numbers):
         prefix = re.sub(r'\d+$', '', os.path.splitext(name)[0])
         if seen.setdefault((prefix, number), name) != name:

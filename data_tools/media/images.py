@@ -11,7 +11,7 @@ from data_tools.media import image_checks
 
 
 def image_size(path: str) -> typing.Tuple[int, int]:
-    """Returns the height and width in pixels, from the file's header alone: no pixel is decoded.
+    """Reads the height and the width in pixels from the file's header alone: no pixel is decoded.
 
     Raises:
       UserError: names the path; raised for everything that `read_image` refuses and that the header shows.
@@ -26,7 +26,7 @@ def image_size(path: str) -> typing.Tuple[int, int]:
 
 
 def read_image(path: str) -> np.ndarray:
-    """Returns a frame as uint8 [H, W, 3], RGB.
+    """Reads a frame as uint8 [H, W, 3], RGB.
 
     PNG, JPEG, BMP, TIFF and WebP are read, independent of the file's name. Grey, black-and-white, palette and
     interlaced images are converted (no value changes), and so are images with an alpha channel that is opaque
@@ -53,7 +53,7 @@ def read_image(path: str) -> np.ndarray:
 
 
 def decode_image(data: bytes, path: str) -> np.ndarray:
-    """Decodes a frame as `read_image`, from the file's bytes; `path` is for the error only."""
+    """Decodes the bytes of a file as `read_image` does, with its errors; `path` is for the error only."""
     try:
         with _open(io.BytesIO(data), path) as image:
             damage = image_checks.png_damage(data) if image.format == 'PNG' else None
@@ -70,7 +70,7 @@ def decode_image(data: bytes, path: str) -> np.ndarray:
 
 
 def _open(file, path):
-    """Returns the PIL.Image of a file, not loaded, after all checks that need no pixels."""
+    """Opens the PIL.Image of a file without loading it, and does all checks that need no pixels."""
     start = file.read(16)
     file.seek(0)
     try:

@@ -8,7 +8,7 @@ from data_tools.media import ffmpeg
 
 
 def video_times(path: str) -> typing.List[Fraction]:
-    """Returns the times at which the frames of the first video stream are shown: sorted list of Fraction, seconds.
+    """Reads the times at which the frames of the first video stream are shown, in seconds, sorted.
 
     Raises:
       UserError: ffmpeg cannot read the file, or a packet has no time.
@@ -20,22 +20,26 @@ def video_times(path: str) -> typing.List[Fraction]:
 
 
 def first_decoding_time(path: str) -> float:
-    """Seconds between the start of a file and the decoding time of its first video packet: float, at most 0."""
+    """Reads the decoding time of the first video packet, in seconds after the start of the file: at most 0.
+
+    Raises:
+      UserError: ffmpeg cannot read the file, or it has no video packets.
+    """
     for _, _, time in _read(path, '-copyts', '-map', '0:v:0', '-c', 'copy', '-frames:v', '1'):
         return float(time or 0)
     raise UserError('%s has no video packets' % path)
 
 
 def audio_starts(path: str, decoded: bool = False, absolute: bool = False) -> typing.Dict[int, float]:
-    """Returns when the audio streams of a file start.
+    """Reads when the audio streams of a file start.
 
     Args:
-      path: str.
+      path: of the file.
       decoded: whether the first decoded sample counts (without what decoders leave out), else the first packet.
       absolute: whether times are those in the file, as of `video_times`, else seconds after the start of the file, as
         `VideoInfo.start`.
     Returns:
-      dict: number among the audio streams -> float, seconds. Streams without packets in the first 20 s are absent.
+      {number among the audio streams: seconds}. Streams without packets in the first 20 s are absent.
     Raises:
       UserError: ffmpeg cannot read the file, or it has no audio.
     """
@@ -49,16 +53,17 @@ def audio_starts(path: str, decoded: bool = False, absolute: bool = False) -> ty
 
 
 def _read(path, *arguments):
-    """Returns [(output stream, pts, dts)] in seconds, None where unknown."""
+    """Reads [(output stream, pts, dts)], the times in seconds, None for unknown ones."""
     before = [argument for argument in arguments if argument == '-copyts']
     after = [argument for argument in arguments if argument != '-copyts']
     output = ffmpeg.output('-loglevel', 'error', *before, *ffmpeg.source(path), *after,
                            *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
-    units, found = {}, []
+    units: typing.Dict[int, Fraction] = {}
+    found: typing.List[typing.Tuple[typing.Any, ...]] = []
     for line in output.data.decode('ascii', 'replace').splitlines():
-        unit = re.match(r'#tb (\d+): (\S+)', line)
-        if unit:
-            units[int(unit.group(1))] = Fraction(unit.group(2))
+        match = re.match(r'#tb (\d+): (\S+)', line)
+        if match:
+            units[int(match.group(1))] = Fraction(match.group(2))
         elif not line.startswith('#'):
             stream, dts, pts = line.split(',')[:3]
             unit = units[int(stream)]

@@ -6,7 +6,8 @@ import typing
 
 def read_ahead(items: typing.Iterable[typing.Any], depth: int = 4) -> typing.Iterator[typing.Any]:
     """Yields the items of an iterator that a thread runs, at most `depth` items ahead; raises the iterator's error."""
-    waiting, stopped = queue.Queue(depth), threading.Event()
+    waiting: queue.Queue[typing.Tuple[typing.Any, typing.Optional[BaseException]]] = queue.Queue(depth)
+    stopped = threading.Event()
 
     def hand_over(item: typing.Any, error: typing.Optional[BaseException]) -> None:
         while not stopped.is_set():

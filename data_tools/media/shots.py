@@ -13,22 +13,30 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
 from data_tools.media.config import ShotConfig
-from data_tools.media.frames import Frames, VideoFrames
+from data_tools.media.frames import ImageFrames, VideoFrames
 
 _FILTERS = "scale=320:180:flags=bilinear,format=rgb24,select='gte(scene,0)',metadata=print:file=-"
 _SHOWN = 50
+Shots = typing.Tuple[typing.Tuple[int, int], ...]   # (first, end) each, END not included
 _NEIGHBOURS, _RATIO = 2, 3.   # the score of a cut is _RATIO times the mean of _NEIGHBOURS scores on each side of it
 
 
-Shots = typing.Tuple[typing.Tuple[int, int], ...]   # (first, end) each, END not included
+Source = typing.Union[ImageFrames, VideoFrames]
 
 
 class ShotRule(typing.NamedTuple):
-    """The rule for splitting clips: see the options of ShotConfig. `given`: {name: ((first, end), ...)}."""
+    """The rule for splitting clips.
+
+    Attributes:
+      split: whether clips are split at cuts; None splits videos only.
+      threshold: lowest score that is a cut.
+      min_frames: no shot becomes shorter than this.
+      given: {name: shots} of clips whose shots are known.
+    """
     split: typing.Optional[bool] = None
     threshold: float = .1
     min_frames: int = 5
-    given: typing.Mapping[str, tuple] = {}
+    given: typing.Mapping[str, Shots] = {}
 
     @classmethod
     def from_config(cls, config: ShotConfig) -> 'ShotRule':
@@ -37,17 +45,16 @@ class ShotRule(typing.NamedTuple):
                    read_shots(config.shots) if config.shots else {})
 
     def detects_video(self, name: str) -> bool:
-        """Returns whether shots are looked for in the video `name`."""
+        """Returns whether shots are detected in the video `name`."""
         return name not in self.given and self.split is not False
 
-    def shots_of(self, name: str, frames: Frames, detect_in: typing.Callable) -> Shots:
+    def shots_of(self, name: str, frames: Source, detect_in: typing.Callable[[Source, 'ShotRule'], Shots]) -> Shots:
         """Returns the shots of a clip, given or detected.
 
         Args:
-          name: str. frames: all its frames.
+          name: of the clip.
+          frames: all its frames.
           detect_in: function (frames, rule) -> shots.
-        Returns:
-          tuple of (first, end), END not included.
         Raises:
           UserError: given shots that do not fit the clip.
         """
@@ -60,26 +67,28 @@ class ShotRule(typing.NamedTuple):
 NO_SPLIT = ShotRule(split=False)
 
 
-def detect(frames: Frames, threshold: float = .1, min_frames: int = 5,
-           alive: typing.Callable[[], None] = lambda: None) -> Shots:
-    """Returns the shots of a clip.
+def detect(frames: Source, threshold: float = .1, min_frames: int = 5,
+           alive: typing.Callable[[], typing.Any] = lambda: None) -> Shots:
+    """Detects the shots of a clip.
 
     Args:
-      frames: see `frames`; a whole video, or image files.
-      threshold: float, lowest score that is a cut.
-      min_frames: int, no shot becomes shorter than this.
+      frames: a whole video, or image files.
+      threshold: lowest score that is a cut.
+      min_frames: no shot becomes shorter than this.
       alive: function called regularly; an exception that it raises ends the search.
     Returns:
-      tuple of (first, end), END not included, that covers all frames.
+      shots that cover all frames.
     Raises:
       UserError: the frames cannot be read.
     """
     return cut(scores(frames, alive), threshold, min_frames)
 
 
-def scores(frames: Frames, alive: typing.Callable[[], None] = lambda: None) -> typing.List[float]:
-    """Returns ffmpeg's scene score of each frame against the one before it, list of float; 0 for the first.
+def scores(frames: Source, alive: typing.Callable[[], typing.Any] = lambda: None) -> typing.List[float]:
+    """Returns ffmpeg's scene score of each frame against the one before it; 0 for the first.
 
+    Args:
+      frames, alive: arguments of `detect`.
     Raises:
       UserError: frames that cannot be read, a video of which fewer frames decode than before.
     """
@@ -122,7 +131,7 @@ def _score_images(frames, output, alive):
 
 
 def cut(values: typing.Sequence[float], threshold: float, min_frames: int) -> Shots:
-    """Returns the shots between the cuts that the scores indicate; see `detect`."""
+    """Returns the shots between the cuts that the scores of all frames indicate; other arguments of `detect`."""
     length, starts = len(values), [0]
     for index, value in enumerate(values):
         around = [values[i] for i in range(index - _NEIGHBOURS, index + _NEIGHBOURS + 1)
@@ -135,21 +144,21 @@ def cut(values: typing.Sequence[float], threshold: float, min_frames: int) -> Sh
 
 
 def read_shots(path: str) -> typing.Dict[str, Shots]:
-    """Reads {name: ((first, end), ...)} from a file of shots. Raises UserError if it is something else."""
+    """Reads {name: shots} from a JSON file {"NAME": [[FIRST, END], ...]}. Raises UserError for other content."""
     values = files.read_json(path)
-    sound = isinstance(values, dict) and all(
+    valid = isinstance(values, dict) and all(
         isinstance(pairs, list) and pairs and all(
             isinstance(pair, list) and len(pair) == 2 and all(type(number) is int for number in pair)
             for pair in pairs) for pairs in values.values())
-    if not sound:
+    if not valid:
         raise UserError('%s must contain the shots of clips as {"NAME": [[FIRST, END], ...]}, frame numbers from 0, '
                         'END '
                         'not included' % path)
-    return {name: tuple(tuple(pair) for pair in pairs) for name, pairs in values.items()}
+    return {name: tuple((first, end) for first, end in pairs) for name, pairs in values.items()}
 
 
 def checked(shots: Shots, length: int, name: str) -> Shots:
-    """Returns the shots. Raises UserError unless they fit a clip of `length` frames."""
+    """Returns the shots if they fit the clip `name` of `length` frames; else raises UserError."""
     before = 0
     for first, end in shots:
         if not before <= first < end <= length:
@@ -161,7 +170,8 @@ def checked(shots: Shots, length: int, name: str) -> Shots:
 
 def covering(shots: Shots, length: int) -> Shots:
     """Returns the shots and the parts between them as further shots: a restoration must cover all frames."""
-    complete, before = [], 0
+    complete: typing.List[typing.Tuple[int, int]] = []
+    before = 0
     for first, end in tuple(shots) + ((length, length),):
         if before < first:
             complete.append((before, first))
@@ -172,11 +182,11 @@ def covering(shots: Shots, length: int) -> Shots:
 
 
 def shot_name(name: str, number: int, count: int) -> str:
-    """Returns the name of a shot: that of the clip if it is the only one."""
+    """Returns the name of a shot: that of its clip if it is the only one."""
     return name if count == 1 else '%s_shot%0*d' % (name, max(3, len(str(count - 1))), number)
 
 
 def describe(name: str, shots: Shots) -> str:
-    """Returns one line for the log."""
+    """Describes the shots of a clip in one line for the log."""
     listed = ', '.join('%d-%d' % (first, end - 1) for first, end in shots[:_SHOWN])
     return '%s: %d shots: %s%s' % (name, len(shots), listed, ', ...' if len(shots) > _SHOWN else '')

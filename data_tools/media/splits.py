@@ -10,7 +10,12 @@ TRAIN, HELD_OUT = (os.path.join('sets', name) for name in ('train.json', 'val.js
 
 
 class Choice(typing.NamedTuple):
-    """Names of clips (list of str), or None for all; and the reason in words if they were chosen automatically."""
+    """The choice of clips.
+
+    Attributes:
+      names: of the clips, or None for all.
+      reason: in words, if they were chosen automatically.
+    """
     names: typing.Optional[typing.List[str]]
     reason: str
 
@@ -19,7 +24,7 @@ def held_out(root: str) -> Choice:
     """Returns the clips that a data set holds out: those of its list sets/val.json; REDS4 in REDS as unpacked.
 
     Args:
-      root: str, folder of the data set.
+      root: folder of the data set.
     Returns:
       Choice; its names are None if the data set holds out none.
     """
@@ -33,26 +38,28 @@ def held_out(root: str) -> Choice:
     return Choice(None, '')
 
 
-def choose(text: str, root: str) -> Choice:
-    """Returns the clips that `text` names (see `parse_names`), or for 'auto' those that the set holds out.
+def choose(text: typing.Optional[str], root: str) -> Choice:
+    """Returns the clips to evaluate or restore: those that `text` names, or for 'auto' those held out.
 
-    Returns:
-      Choice.
+    Args:
+      text: argument of `parse_names`, or 'auto'.
+      root: folder of the data set.
     Raises:
-      UserError: as `parse_names`.
+      UserError: the errors of `parse_names`.
     """
     return held_out(root) if text == AUTO else Choice(parse_names(text), '')
 
 
-def write(root: str, names: typing.Sequence[str], kept: typing.Sequence[str]
+def write(root: str, names: typing.Iterable[str], kept: typing.Container[str]
           ) -> typing.Tuple[typing.List[str], typing.List[str]]:
     """Writes the two lists of a data set.
 
     Args:
-      root: str, folder of the data set.
-      names: list of str, all clips. kept: names of clips to hold out; names that are not in `names` are ignored.
+      root: folder of the data set.
+      names: all clips.
+      kept: names of clips to hold out; names that are not in `names` are ignored.
     Returns:
-      (list of names that train, list of names held out), empty lists where one of the two would be empty: then no list
+      (names that train, names held out), empty lists if one of the two would be empty: then no list
       is written.
     """
     train = [name for name in names if name not in kept]

@@ -1,10 +1,10 @@
 """Frames of a video file, and its properties.
 
 Colours: a tagged video is converted with its own matrix and range; an untagged one with BT.709 from 720 lines or 1280
-columns on, below with BT.601, both in limited range, as players do. Primaries and transfer curve are not converted; HDR
-is refused. Rotated videos are read upright. Frames that change size within a video are scaled to the first one's.
+columns on, a smaller one with BT.601, both in limited range, as players do. Primaries and transfer curve are not
+converted; HDR is refused. Rotated videos are read upright. Frames that change size within a video are scaled
+to the first one's.
 """
-import collections
 import os
 import re
 import subprocess
@@ -22,6 +22,7 @@ SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.mpg', '.mpeg', '.
 
 _STANDARD_RATES = [Fraction(n) for n in (1, 2, 5, 6, 8, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+Progress = typing.Optional[typing.Callable[[int], typing.Any]]
 _REORDERED = 16   # frames that an encoder may reorder
 _HDR = ('smpte2084', 'arib-std-b67')
 _FRAME = re.compile(r'n: *\d+ pts: .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\w)')
@@ -36,43 +37,62 @@ _OTHER_CONTENT = (   # (first bytes, what the file is); ffmpeg would open the fi
 _COLOUR = re.compile(r'color_range:(\S+) color_space:(\S+) color_primaries:\S+ color_trc:(\S+)')
 
 
-class VideoInfo(collections.namedtuple(
-        'VideoInfo', 'path height width num_frames rate constant_rate start time_base times matrix full_range '
-                     'pixel_format pixel_aspect interlaced streams chapters')):
+class VideoInfo(typing.NamedTuple):
     """The properties of a video file.
 
-    path: str. height, width: int, pixels, upright. num_frames: int, frames that decode.
-    rate: Fraction, frames per second, on average. constant_rate: bool. start: float, seconds before the first frame.
-    matrix: 'bt709', 'bt601', 'bt2020' or None for RGB. full_range: bool. pixel_format: ffmpeg's name, str.
-    time_base: Fraction, seconds of a unit of time. times: tuple of int, the time of each frame in units after the
-    first; empty where the rate is constant.
-    pixel_aspect: Fraction, width of a pixel over its height. interlaced: bool, by the flags of the first frame.
-    streams: tuple of (kind, codec) of all streams, kind 'video', 'audio', 'subtitle', 'data' or 'attachment'.
-    chapters: int, their number.
+    Attributes:
+      path: of the file.
+      height, width: of the upright frames, pixels.
+      num_frames: frames that decode.
+      rate: frames per second, on average.
+      constant_rate: whether the rate is constant.
+      start: seconds before the first frame.
+      time_base: seconds of a unit of time.
+      times: the time of each frame in units after the first; empty if the rate is constant.
+      matrix: 'bt709', 'bt601', 'bt2020' or None for RGB.
+      full_range: whether the values use the full range.
+      pixel_format: ffmpeg's name.
+      pixel_aspect: width of a pixel over its height.
+      interlaced: by the flags of the first frame.
+      streams: (kind, codec) of all streams, kind 'video', 'audio', 'subtitle', 'data' or 'attachment'.
+      chapters: their number.
     """
+    path: str
+    height: int
+    width: int
+    num_frames: int
+    rate: Fraction
+    constant_rate: bool
+    start: float
+    time_base: Fraction
+    times: typing.Tuple[int, ...]
+    matrix: typing.Optional[str]
+    full_range: bool
+    pixel_format: str
+    pixel_aspect: Fraction
+    interlaced: bool
+    streams: typing.Tuple[typing.Tuple[str, str], ...]
+    chapters: int
 
     @property
     def audio(self) -> typing.Tuple[str, ...]:
-        """Returns the codecs of the audio streams, tuple of str."""
+        """Returns the codec names of the audio streams."""
         return tuple(codec for kind, codec in self.streams if kind == 'audio')
 
     @property
     def bits(self) -> int:
-        """Returns the bits of a channel."""
+        """Returns the bits a channel."""
         match = re.search(r'(?:p|gray|f)(9|1[0-6])(?:le|be)$|(48|64)(?:le|be)$', self.pixel_format)
         return (int(match.group(1)) if match.group(1) else 16) if match else 8
 
 
-def inspect(path: str, progress: typing.Optional[typing.Callable[[int], None]] = None,
-            allow_damaged: bool = False) -> VideoInfo:
+def inspect(path: str, progress: Progress = None, allow_damaged: bool = False) -> VideoInfo:
     """Decodes a video once without keeping its frames, to find its exact properties and any damage.
 
     Args:
-      path: str.
+      path: of the video.
       progress: None, or a function called with the number of frames decoded so far.
       allow_damaged: take the frames that decode.
-    Returns:
-      VideoInfo.
     Raises:
       UserError: not a video, damaged (naming how many frames decode), or HDR.
     """
@@ -91,7 +111,7 @@ def inspect(path: str, progress: typing.Optional[typing.Callable[[int], None]] =
 
 
 def stated_frames(path: str) -> int:
-    """Returns about how many frames a video has by its header, for progress; 0 if it states nothing."""
+    """Estimates the frames of a video from what its header states; 0 if it states nothing. For progress."""
     said = ffmpeg.output(*ffmpeg.source(path)).log
     duration = re.search(r'Duration: (\d+):(\d+):([\d.]+)', said)
     rate = re.search(r'Video: .*?([\d.]+) fps', said)
@@ -101,11 +121,13 @@ def stated_frames(path: str) -> int:
     return int((3600 * hours + 60 * minutes + seconds) * float(rate.group(1)))
 
 
-def decode(info: VideoInfo, start: int = 0, bits: int = 8, deinterlace: bool = False) -> typing.Iterator[np.ndarray]:
-    """Yields the frames of a video from number `start` on.
+def decode(info: VideoInfo, start: int = 0, bits: int = 8, deinterlace: bool = False
+           ) -> typing.Generator[np.ndarray, None, None]:
+    """Decodes the frames of a video from number `start` on.
 
     Args:
-      info: VideoInfo. start: int.
+      info: of the video.
+      start: number of the first frame.
       bits: 8 or 16, of a channel.
       deinterlace: make a whole frame of each pair of fields.
     Yields:
@@ -119,6 +141,7 @@ def decode(info: VideoInfo, start: int = 0, bits: int = 8, deinterlace: bool = F
                                '-vf', _decode_filters(info, start, pixel_format, deinterlace), *ffmpeg.each_frame(),
                                '-f', 'rawvideo', '-pix_fmt', pixel_format, 'pipe:1')
     with tempfile.TemporaryFile() as log, ffmpeg.running(arguments, subprocess.PIPE, stderr=log) as process:
+        assert process.stdout is not None
         for index in range(start, info.num_frames):
             data = process.stdout.read(size)
             if len(data) < size:
@@ -132,8 +155,8 @@ def _first_frame(path):
     """Reads the properties of the file and of its first frame: dict of fields of VideoInfo, and stated_rate."""
     code, _, said = ffmpeg.output('-loglevel', 'repeat+level+info', *ffmpeg.source(path), '-map', '0:v:0',
                                   '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-')
-    container = re.search(r'Input #0, (.*), from ', said)
-    container = container.group(1) if container else 'unknown format'
+    stated_format = re.search(r'Input #0, (.*), from ', said)
+    container = stated_format.group(1) if stated_format else 'unknown format'
     frame = _FRAME.search(said)
     if not frame:
         content = _other_content(path)
@@ -186,7 +209,7 @@ def _of_input(said):
 
 
 def _reason(errors):
-    """Returns the meaning of ffmpeg's first error, '' if there is none; later ones report that ffmpeg stopped."""
+    """Returns the meaning of ffmpeg's first error, '' if there is none; later ones only report that ffmpeg stopped."""
     for words, meaning in _MEANINGS.items():
         for error in errors:
             if words in error:
@@ -200,6 +223,7 @@ def _scan(path, progress):
     arguments = ffmpeg.command('-loglevel', 'repeat+level+error', *ffmpeg.source(path), '-map', '0:v:0',
                                *ffmpeg.each_frame(), *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
     with tempfile.TemporaryFile() as log, ffmpeg.running(arguments, subprocess.PIPE, stderr=log) as process:
+        assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(b'#tb 0:'):
                 time_base = Fraction(line.split(b':')[1].strip().decode())
@@ -216,13 +240,13 @@ def _scan(path, progress):
 
 
 def _errors(said):
-    """Returns the errors in a log with levels; without those about the times written, which are only read here."""
+    """Returns the errors in a log with levels, without those about the times written, which are only read here."""
     lines = [line for line in said.splitlines() if ('[error]' in line or '[fatal]' in line) and 'to muxer' not in line]
     return [re.sub(r'\[[^\]]*\] *', '', line) for line in lines]
 
 
 def _repaired(times):
-    """Returns the times, without two defects of files.
+    """Returns the times without two defects of files.
 
     Old versions of ffmpeg, writing Matroska with AAC, shift all streams, but notice that they have to only after the
     first packets; so a few of the first frames lie a little early between others at a constant distance. And times
@@ -238,22 +262,24 @@ def _repaired(times):
         if early and early[0] == 0 and early[-1] < late and off[0] < 0 and all(
                 abs(off[i] - off[0]) <= 2 for i in early):
             times = [time - round(off[0]) if i in early else time for i, time in enumerate(times)]
-    increasing = []
+    increasing: typing.List[int] = []
     for time in times:
         increasing.append(max(time, increasing[-1] + 1) if increasing else time)
     return increasing
 
 
-def frame_rate(times: typing.Sequence[typing.Optional[int]], time_base: Fraction,
-               stated: typing.Optional[Fraction] = None) -> typing.Tuple[Fraction, bool]:
+def frame_rate(times: typing.Sequence[typing.Any], time_base: Fraction, stated: typing.Optional[Fraction] = None
+               ) -> typing.Tuple[Fraction, bool]:
     """Returns the average rate of frames, and whether it is constant.
 
     Args:
-      times: list of int, time of each frame in units of `time_base` (Fraction, seconds); None where unknown.
-      stated: Fraction, the rate that the file states; None for no such statement.
+      times: int, time of each frame in units of `time_base`; None for unknown ones.
+      time_base: seconds of a unit.
+      stated: the rate that the file states; None for no such statement.
     Returns:
-      (Fraction, frames per second; bool). The stated rate, or a usual one, that differs from the average by no more
-      than the rounding of the times, is taken for it; a single frame, or frames without times, get the stated or 25.
+      (frames per second, whether the rate is constant). The stated rate, or a usual one, that differs from the average
+      by no more than the rounding of the times, is taken for it; a single frame, or frames without times, get the
+      stated or 25.
     """
     if len(times) < 2 or None in times or times[-1] <= times[0]:
         return stated or Fraction(25), True

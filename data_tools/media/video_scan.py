@@ -15,7 +15,7 @@ from tqdm import tqdm
 from data_tools.base import files, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media import fingerprint, shots, video
-from data_tools.media.frames import Frames, VideoFrames
+from data_tools.media.frames import VideoFrames
 
 _THREADS = 4          # videos at a time; ffmpeg has threads too
 _SAVE_SECONDS = 30.
@@ -24,27 +24,28 @@ _SAVE_SECONDS = 30.
 class Scanner:
     """Scans each video once."""
 
-    def __init__(self, path: str = '', allow_damaged: bool = False,
-                 progress: typing.Optional[typing.Callable[[int], None]] = None) -> None:
-        """
+    def __init__(self, path: str = '', allow_damaged: bool = False, progress: video.Progress = None) -> None:
+        """Reads the results that an earlier scanner has cached.
+
         Args:
-          path: str, file that caches the results; '' keeps them in memory only.
-          allow_damaged: see `video.inspect`.
+          path: file that caches the results; '' keeps them in memory only.
+          allow_damaged: take the frames that decode of damaged videos.
           progress: function called with the number of frames decoded so far, instead of a bar.
         """
         self._path, self._allow_damaged, self._progress = path, allow_damaged, progress
         self._known = _read(path)
-        self._infos, self._shots = {}, {}
+        self._infos: typing.Dict[str, video.VideoInfo] = {}
+        self._shots: typing.Dict[str, typing.Any] = {}   # {path: Shots}
         self._lock, self._stop, self._saved = threading.Lock(), threading.Event(), time.time()
 
     def scan(self, videos: typing.Sequence[typing.Tuple[str, bool]], rule: shots.ShotRule) -> None:
         """Scans videos.
 
         Args:
-          videos: list of (path, whether shots are to be detected).
-          rule: ShotRule.
+          videos: (path, whether shots are to be detected) of each.
+          rule: how shots are detected.
         Raises:
-          UserError: see `video.inspect` and `shots.detect`.
+          UserError: the errors of `video.inspect` and `shots.detect`.
         """
         if not videos:
             return
@@ -58,11 +59,11 @@ class Scanner:
         self._save()
 
     def info(self, path: str) -> video.VideoInfo:
-        """Returns VideoInfo of a scanned video."""
+        """Returns the properties of a scanned video."""
         return self._infos[path]
 
-    def shots(self, frames: Frames, rule: shots.ShotRule) -> shots.Shots:
-        """Returns the shots of whole clips: as found by `scan` for videos, else detected now."""
+    def shots(self, frames: shots.Source, rule: shots.ShotRule) -> shots.Shots:
+        """Returns the shots of a whole clip: those that `scan` found for videos, else detected now."""
         return self._shots.get(frames.path) or shots.detect(frames, rule.threshold, rule.min_frames)
 
     def _scan_all(self, videos, rule, bar):
@@ -119,7 +120,7 @@ class Scanner:
 
 
 def _read(path):
-    """Returns the cached results; empty without a file or with a damaged one: then the videos are decoded again."""
+    """Reads the cached results; empty without a file or with a damaged one: then the videos are decoded again."""
     try:
         known = files.read_json(path) if path and files.exists(path) else {}
     except UserError:
@@ -128,7 +129,7 @@ def _read(path):
 
 
 def _to_json(info):
-    """Returns VideoInfo as a dict for JSON, without its path."""
+    """Returns a VideoInfo as a dict for JSON, without its path."""
     values = {key: {'fraction': str(value)} if isinstance(value, Fraction) else value
               for key, value in info._asdict().items() if key != 'path'}
     return json.loads(json.dumps(values))

@@ -4,8 +4,8 @@ import typing
 FILLS = ('reflection_circle', 'replicate', 'reflection', 'circle')
 
 
-def window_indices(index: int, length: int, num_frames: int, fill: str = 'reflection_circle',
-                   interval: int = 1) -> typing.List[int]:
+def window_indices(index: int, length: int, num_frames: int, fill: str = 'reflection_circle', interval: int = 1
+                   ) -> typing.List[int]:
     """Returns the frame numbers of the window around a frame.
 
     For 5 frames at index 0: replicate [0,0,0,1,2], reflection [2,1,0,1,2], reflection_circle [4,3,0,1,2], circle
@@ -13,12 +13,14 @@ def window_indices(index: int, length: int, num_frames: int, fill: str = 'reflec
 
     Args:
       index: centre frame, 0 <= index < length.
-      length: frames in the clip, at least 1. Where the clip is too short for a fill's rule, the index is clamped.
+      length: frames in the clip, at least 1. If the clip is too short for a fill's rule, the index is clamped.
       num_frames: frames in the window (T), odd.
       fill: one of FILLS.
       interval: distance of neighbouring frames of the window, in frames.
     Returns:
-      list of T int, all in [0, length).
+      T numbers in [0, length).
+    Raises:
+      ValueError: `fill` is unknown, or `index` is outside the clip.
     """
     if fill not in FILLS:
         raise ValueError('fill is %r; it must be one of %s' % (fill, ', '.join(FILLS)))

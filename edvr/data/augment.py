@@ -7,18 +7,20 @@ import tensorflow.compat.v1 as tf
 
 
 def reverse_if(vector: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
-    """Returns the vector, reversed where `condition` (bool scalar) is true."""
+    """Returns the vector, reversed if `condition` (bool scalar) is true."""
     return tf.cond(condition, lambda: vector[::-1], lambda: tf.identity(vector))
 
 
 def pixel_numbers(frames: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, horizontal: tf.Tensor, vertical: tf.Tensor,
                   transpose: tf.Tensor, backwards: tf.Tensor) -> tf.Tensor:
-    """Indices of the pixels of a crop after augmentation.
+    """Computes the indices of the pixels of a crop after augmentation.
 
     Args:
       frames, rows, columns: int32 [F], [h], [w]: the terms of frame, row and column in the index of a pixel.
-      horizontal, vertical, transpose, backwards: bool scalars: flip columns, flip rows, then swap rows and columns (the
-        crop must be square for a static shape), reverse the frames.
+      horizontal: bool scalar, flip columns.
+      vertical: bool scalar, flip rows.
+      transpose: bool scalar, swap rows and columns after the flips; the crop must be square for a static shape.
+      backwards: bool scalar, reverse the frames.
     Returns:
       int32 [F, h, w].
     """

@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest, Shard
-from edvr.config import DataConfig
+from edvr.config.data import DataConfig
 from edvr.data import record_reader
 
 NOTHING_LEFT = 'skip_corrupt_records: every record of'   # the error begins with it, so that `explain` detects it
@@ -20,7 +20,8 @@ class Skipped:
     """Counts damaged and missing records and reports each once, by shard and number."""
 
     def __init__(self) -> None:
-        self._lock, self._seen = threading.Lock(), {}
+        self._lock = threading.Lock()
+        self._seen: typing.Dict[str, typing.Dict[str, typing.Set[int]]] = {}
 
     def add(self, folder: str, name: str, index: int, records: int, error: Exception) -> None:
         """Counts `records` lost records of a shard, from number `index` on."""
@@ -44,53 +45,61 @@ skipped = Skipped()
 
 
 class Passes:
-    """Detects that no record of a set is sound: reading would otherwise continue forever without a batch."""
+    """Detects that no record of a set is valid: reading would otherwise continue forever without a batch."""
 
     def __init__(self, folder: str, shards: int) -> None:
-        """Sets the folder of the set and the number of its shards."""
+        """Starts without a pass over the `shards` shards of the set in `folder`."""
         self._folder, self._shards = folder, shards
-        self._lock, self._barren = threading.Lock(), set()
+        self._lock = threading.Lock()
+        self._barren: typing.Set[int] = set()
 
-    def ended(self, shard: int, sound: int) -> None:
-        """Records a pass over a whole shard. shard: int, its number. sound: bool, whether it has sound records.
+    def ended(self, shard: int, valid: bool) -> None:
+        """Records a pass over a complete shard.
 
+        Args:
+          shard: its number.
+          valid: whether it has valid records.
         Raises:
-          UserError: the latest passes over all shards found no sound record.
+          UserError: the latest passes over all shards found no valid record.
         """
         with self._lock:
-            (self._barren.discard if sound else self._barren.add)(shard)
+            (self._barren.discard if valid else self._barren.add)(shard)
             if len(self._barren) == self._shards:
                 raise UserError('%s %s is damaged or missing: copy the set again, or pack it again'
                                 % (NOTHING_LEFT, self._folder))
 
 
-def undamaged_records(config: DataConfig, manifest: Manifest, shard: tf.Tensor, first: tf.Tensor,
-                      passes: Passes) -> tf.data.Dataset:
+def undamaged_records(config: DataConfig, manifest: Manifest, shard: tf.Tensor, first: tf.Tensor, passes: Passes
+                      ) -> tf.data.Dataset:
     """Returns the valid records of a shard; the others are added to `skipped`.
 
     Args:
-      shard: int32 scalar, number of the shard. first: int64 scalar, index of the first record to read.
-      passes: Passes.
+      config: its `data_dir` is the folder of the set.
+      manifest: of the set.
+      shard: int32 scalar, number of the shard.
+      first: int64 scalar, index of the first record to read.
+      passes: of the set.
     Returns:
-      tf.data.Dataset of (shard, index, record), as `sampler.records`. It is slower than TensorFlow's own reader, which
+      dataset of (shard int32, index int64, record string), scalars. It is slower than TensorFlow's own reader, which
       cannot continue after a damaged record.
     """
     def generate(number: int, start: int) -> typing.Iterator:
-        entry, sound = manifest.shards[int(number)], False
+        entry, valid = manifest.shards[int(number)], False
         for index, _, record, error in checked_records(config.data_dir, manifest, entry, int(start)):
             if error is None:
-                sound = True
+                valid = True
                 yield number, index, record
             else:
                 lost = entry.records - index if error.final else 1
                 skipped.add(config.data_dir, entry.name, index, lost, error)
-        if sound or start == 0:
-            passes.ended(int(number), sound)
+        if valid or start == 0:
+            passes.ended(int(number), valid)
 
     return tf.data.Dataset.from_generator(generate, (tf.int32, tf.int64, tf.string), ([], [], []), args=(shard, first))
 
 
-def checked_records(folder: str, manifest: Manifest, shard: Shard, first: int = 0) -> typing.Iterator[typing.Tuple]:
+def checked_records(folder: str, manifest: Manifest, shard: Shard, first: int = 0
+                    ) -> typing.Iterator[shard_reader.Item]:
     """Yields what `shard_reader.walk` yields for a Shard of a set, also checked against the manifest.
 
     The indices end at the number of records of the manifest. A shard that cannot be read is an error of its first
@@ -101,7 +110,7 @@ def checked_records(folder: str, manifest: Manifest, shard: Shard, first: int = 
                                                           expected=shard.records):
             if index >= shard.records:
                 return
-            problem = None if error else manifest.mismatch(shard, index, record_format.header(record))
+            problem = None if record is None else manifest.mismatch(shard, index, record_format.header(record))
             if problem:
                 record, error = None, record_format.RecordError(problem)
             yield max(index, first), at, record, error
@@ -109,12 +118,12 @@ def checked_records(folder: str, manifest: Manifest, shard: Shard, first: int = 
         yield first, 0, None, record_format.RecordError('the shard cannot be read: %s' % error, final=True)
 
 
-def explain(error: Exception, config: DataConfig) -> typing.Optional[UserError]:
+def explain(error: tf.errors.OpError, config: DataConfig) -> typing.Optional[UserError]:
     """Returns the UserError that names the damaged record and its shard, or None if the error has another cause.
 
     Args:
-      error: tf.errors.OpError that a session run raised.
-      config: DataConfig.
+      error: that a session run raised.
+      config: the options of the data that it read.
     Raises:
       UserError: shards are missing or have another size than when packed.
     """
@@ -133,10 +142,11 @@ def explain(error: Exception, config: DataConfig) -> typing.Optional[UserError]:
         errors = (item for item in checked_records(config.data_dir, manifest, shard, index) if item[3])
         index, problem = next(((item[0], item[3]) for item in errors), (index, _NOW_SOUND))
         return _damaged(config, shard, index, problem)
-    for shard in manifest.shards if offset else ():
-        index, problem = _problem_at(config.data_dir, manifest, shard, int(offset.group(1)))
-        if problem:
-            return _damaged(config, shard, index, problem)
+    if offset:
+        for shard in manifest.shards:
+            index, problem = _problem_at(config.data_dir, manifest, shard, int(offset.group(1)))
+            if problem:
+                return _damaged(config, shard, index, problem)
     return None
 
 
@@ -156,7 +166,7 @@ def _problem_at(folder, manifest, shard, offset):
         if error is not None:
             return index, error
         if offset in (at, at + shard_reader.FRAME_HEAD):   # TensorFlow reports the damaged part of the frame
-            # this record is sound: TensorFlow reported the same offset of another shard
+            # this record is valid: TensorFlow reported the same offset of another shard
             return next(((index, error) for _, _, _, error in checked_records(folder, manifest, shard, index)),
                         (None, None))
     return None, None

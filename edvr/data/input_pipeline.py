@@ -7,16 +7,16 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.errors import UserError
 from data_tools.base.worker_pool import available_cores
 from data_tools.record.manifest import Manifest
-from edvr.config import DataConfig
+from edvr.config.data import DataConfig
 from edvr.data import augment, noise, record_order, record_reader
 
 
 def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: int, rank: int = 0, size: int = 1,
                   start_step: int = 0) -> tf.data.Dataset:
-    """Endless batches of random crops for one device.
+    """Builds endless batches of random crops for one device.
 
     Args:
-      config: DataConfig.
+      config: options of the data.
       num_frames: T, frames in a window of the model.
       scale: s, size of GT over size of LQ of the model.
       batch_size: N, samples in a batch of this device.
@@ -25,7 +25,7 @@ def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: i
         and the samples of all devices together depend on batch_size * size only. Otherwise the batches are new random
         ones, and reading starts near the position of an uninterrupted run.
     Returns:
-      tf.data.Dataset of ({'lq': uint8 [N, T, p, p, 3]}, uint8 [N, s*p, s*p, 3]), p = config.patch_size.
+      dataset of ({'lq': uint8 [N, T, p, p, 3]}, uint8 [N, s*p, s*p, 3]), p = config.patch_size.
     Raises:
       UserError: there is no such set, its version is another, shards are missing, num_frames or scale differ from the
         model, a crop is larger than a frame, or there are fewer shards than devices.
@@ -50,7 +50,13 @@ def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: i
 
 
 def open_set(config: DataConfig, num_frames: int, scale: int, size: int = 1) -> Manifest:
-    """Reads the Manifest of the set, and does all checks that need no record. Raises UserError."""
+    """Reads the manifest of the set, and does all checks that need no record.
+
+    Args:
+      config, num_frames, scale, size: arguments of `train_dataset`.
+    Raises:
+      UserError: the errors of `train_dataset`.
+    """
     if not config.data_dir:
         raise UserError('--data_dir is not given: it is the folder with the TFRecords of data_tools.make_tfrecords')
     manifest = Manifest.read(config.data_dir)
@@ -74,12 +80,13 @@ def open_set(config: DataConfig, num_frames: int, scale: int, size: int = 1) -> 
 
 
 def sample(config: DataConfig, manifest: Manifest, rank: int, start_step: int, number: tf.Tensor,
-           serialized: tf.Tensor, shard: typing.Optional[tf.Tensor] = None,
-           index: typing.Optional[tf.Tensor] = None) -> typing.Tuple[tf.Tensor, tf.Tensor]:
+           serialized: tf.Tensor, shard: typing.Optional[tf.Tensor] = None, index: typing.Optional[tf.Tensor] = None
+           ) -> typing.Tuple[tf.Tensor, tf.Tensor]:
     """Cuts and augments one crop of a record.
 
     Args:
-      config, manifest, rank, start_step: see `train_dataset`.
+      config, rank, start_step: arguments of `train_dataset`.
+      manifest: of the set.
       number: int64 scalar, number of the sample in the sequence of this device; with `config.deterministic` in the
         sequence of all devices.
       serialized: string scalar, the record.

@@ -12,7 +12,7 @@ from data_tools.media.frames import Decoder
 from data_tools.media.shots import ShotRule
 from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest
-from edvr.config import DataConfig
+from edvr.config.data import DataConfig
 from edvr.config.inspection import InspectConfig
 from edvr.data import damage
 from edvr.data.input_pipeline import train_dataset
@@ -20,13 +20,15 @@ from edvr.data.input_pipeline import train_dataset
 _THUMBNAIL = 120   # height, pixels
 
 
-def look(config: InspectConfig, data: DataConfig) -> typing.Tuple[typing.Dict[str, np.ndarray], typing.List[str]]:
-    """Makes the contact sheets of an InspectConfig, and writes `shots.json` of the source into its output_dir.
+def look(config: InspectConfig, data: DataConfig
+         ) -> typing.Tuple[typing.Dict[str, np.ndarray], typing.List[str]]:
+    """Draws contact sheets, and writes `shots.json` of the source into the output_dir.
 
     Args:
-      config: InspectConfig. data: DataConfig, whose `data_dir` is the packed set ('' for none).
+      config: options of the sheets.
+      data: its `data_dir` is the packed set ('' for none).
     Returns:
-      ({'crops' or 'clips': uint8 [H, W, 3]}, list of str: the table of the clips).
+      ({'crops' or 'clips': uint8 [H, W, 3]}, lines of the table of the clips).
     Raises:
       UserError: neither a set nor a source is given, or one of them cannot be read.
     """
@@ -41,7 +43,7 @@ def look(config: InspectConfig, data: DataConfig) -> typing.Tuple[typing.Dict[st
         cells = set_cells(data.data_dir, manifest, config.most_clips)
     if config.source:
         found = source_clips(config)
-        shots = {}
+        shots: typing.Dict[str, typing.List[typing.List[int]]] = {}
         for clip in found:
             shots.setdefault(clip.whole, []).append([clip.first, clip.first + clip.length])
         files.write_json(os.path.join(config.output_dir, 'shots.json'), shots)
@@ -51,7 +53,7 @@ def look(config: InspectConfig, data: DataConfig) -> typing.Tuple[typing.Dict[st
 
 
 def describe_set(folder: str, manifest: Manifest) -> str:
-    """Describes a packed set: str."""
+    """Describes a packed set in one line."""
     lengths = [length for _, length in manifest.job['clips']]
     return '%s: %d windows of %d frames, scale %d, %d clips of %d to %d frames, %s, %.2f GB' % (
         folder, manifest.records, manifest.num_frames, manifest.scale, len(lengths), min(lengths), max(lengths),
@@ -59,8 +61,8 @@ def describe_set(folder: str, manifest: Manifest) -> str:
 
 
 def source_clips(config: InspectConfig) -> typing.List[clips.Clip]:
-    """Returns the clips of the source, one for each shot: GT, or LQ if there is no GT."""
-    options = dict(scale=config.scale, shots=ShotRule.from_config(config))
+    """Finds the clips of the source, one for each shot: GT, or LQ if there is no GT."""
+    options: typing.Dict[str, typing.Any] = dict(scale=config.scale, shots=ShotRule.from_config(config))
     try:
         return clips.find_clips(config.source, need_lq=False, **options)
     except UserError as error:
@@ -74,7 +76,9 @@ def crop_sheet(data: DataConfig, manifest: Manifest, count: int) -> np.ndarray:
     """Draws random crops after augmentation: the first, centre and last LQ frame of the window, then GT.
 
     Args:
-      data: DataConfig. manifest: Manifest of its set. count: int.
+      data: options of the data.
+      manifest: of its set.
+      count: number of crops.
     Returns:
       uint8 [H, W, 3].
     """
@@ -91,15 +95,16 @@ def crop_sheet(data: DataConfig, manifest: Manifest, count: int) -> np.ndarray:
     return contact_sheet.sheet(cells, 2, gt.shape[1])
 
 
-def set_cells(folder: str, manifest: Manifest, most: int) -> typing.List:
-    """Cells (see `contact_sheet.sheet`) with one GT frame of each clip of a packed set, at most `most` cells."""
-    cells, wanted = {}, min(most, len(manifest.job['clips']))
+def set_cells(folder: str, manifest: Manifest, most: int) -> typing.List[contact_sheet.Cell]:
+    """Returns cells with one GT frame of each clip of a packed set, at most `most` cells."""
+    wanted = min(most, len(manifest.job['clips']))
+    cells: typing.Dict[str, contact_sheet.Cell] = {}
     for shard in manifest.shards:
         path = os.path.join(folder, shard.name)
         for index, _, record, error in shard_reader.walk(path, expected=shard.records):
             if len(cells) == wanted:
                 return [cells[name] for name in sorted(cells)]
-            if error:
+            if record is None:
                 raise UserError('record %d of %s: %s; copy that shard again or pack the set again'
                                 % (index, path, error))
             name = record_format.clip_name(record)
@@ -110,9 +115,9 @@ def set_cells(folder: str, manifest: Manifest, most: int) -> typing.List:
     return [cells[name] for name in sorted(cells)]
 
 
-def source_cells(found: typing.Sequence[clips.Clip], most: int) -> typing.List:
-    """Cells with the first and the last frame of each clip or shot, which show missed and wrong cuts."""
-    cells = []
+def source_cells(found: typing.Sequence[clips.Clip], most: int) -> typing.List[contact_sheet.Cell]:
+    """Returns cells with the first and the last frame of each clip or shot, which show missed and wrong cuts."""
+    cells: typing.List[contact_sheet.Cell] = []
     for group in clips.groups(found[:most]):
         with Decoder() as decoder:
             for clip in group:

@@ -16,7 +16,7 @@ def add_noise(lq: tf.Tensor, draw: tf.Tensor, seed: tf.Tensor, kinds: typing.Seq
       seed: int64 [2], of the noise itself.
       kinds: names of NOISES.
       probability: share of samples that get noise.
-      strength: the largest noise, see `DataConfig.noise_strength`.
+      strength: the largest noise, in the unit of each kind of NOISES.
     Returns:
       uint8 [T, H, W, 3], rounded and clipped to 0..255.
     """

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base.worker_pool import available_cores
 from data_tools.record import record_format
 from data_tools.record.manifest import Manifest
-from edvr.config import DataConfig
+from edvr.config.data import DataConfig
 from edvr.data import damage
 
 _TABLE_LENGTH = 65536   # shards in the sequence before it repeats: hundreds of epochs, and small in the graph
@@ -19,18 +19,18 @@ MISSING = b'\0' * record_format.HEADER_BYTES   # replaces a missing record; no r
 
 
 def mix(*numbers: typing.Union[int, str]) -> int:
-    """Returns one seed from several numbers: int in [0, 2**31), the same on every machine."""
+    """Mixes one seed from several numbers and words: in [0, 2**31), the same on every machine."""
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], 'little') >> 1
 
 
-def shard_sequence(count: int, seed: int, rank: int, size: int) -> typing.Any:
+def shard_sequence(count: int, seed: int, rank: int, size: int) -> np.ndarray:
     """Returns the numbers of the shards that a device reads, one epoch after another.
 
     The shards are assigned again in each epoch. Together the devices read every shard once.
 
     Args:
       count: number of shards in the set.
-      seed: int.
+      seed: of the order.
       rank, size: the number of this device, and the number of devices.
     Returns:
       int32 [n].
@@ -40,15 +40,15 @@ def shard_sequence(count: int, seed: int, rank: int, size: int) -> typing.Any:
                            for epoch in range(epochs)]).astype(np.int32)
 
 
-def records(config: DataConfig, manifest: Manifest, batch_size: int, rank: int, size: int,
-            start_step: int) -> tf.data.Dataset:
+def records(config: DataConfig, manifest: Manifest, batch_size: int, rank: int, size: int, start_step: int
+            ) -> tf.data.Dataset:
     """Returns the records for a device, each `config.crops_per_record` times.
 
     With `config.deterministic` all devices share one sequence, and each reads every size-th record of it. Then the
     records of a step and their numbers depend only on batch_size * size. Otherwise each device reads its own shards.
 
     Returns:
-      tf.data.Dataset of (number in the sequence int64, shard int32, index in the shard int64, record string), scalars.
+      dataset of (number in the sequence int64, shard int32, index in the shard int64, record string), scalars.
       MISSING replaces a record that its shard lacks.
     """
     sequence = shard_sequence(len(manifest.shards), config.seed, *(0, 1) if config.deterministic else (rank, size))
@@ -89,7 +89,7 @@ def records(config: DataConfig, manifest: Manifest, batch_size: int, rank: int, 
 
 
 def _shard_reader(config, manifest):
-    """Returns function(shard int32 scalar, first record int64 scalar) -> Dataset of (shard, index, record)."""
+    """Returns a function (shard int32 scalar, first record int64 scalar) -> dataset of (shard, index, record)."""
     if config.skip_corrupt_records:
         passes = damage.Passes(config.data_dir, len(manifest.shards))
         return lambda shard, first: damage.undamaged_records(config, manifest, shard, first, passes)
@@ -105,8 +105,15 @@ def _shard_reader(config, manifest):
     return read
 
 
-def find_place(counts: typing.Sequence[int], position: int) -> typing.Tuple[int, int]:
-    """Returns the record at `position` of an endless sequence: (entry of `counts`, index in that shard)."""
+def find_place(counts: np.ndarray, position: int) -> typing.Tuple[int, int]:
+    """Finds the record at `position` of an endless sequence of shards.
+
+    Args:
+      counts: int [n], records of each shard of the sequence, which is repeated.
+      position: number of the record.
+    Returns:
+      (entry of `counts`, index in that shard).
+    """
     ends = np.cumsum(counts)
     position %= int(ends[-1])
     entry = int(np.searchsorted(ends, position, 'right'))

@@ -16,8 +16,11 @@ MISFIT = 'a record does not fit its manifest'   # the error in the graph begins 
 class Record:
     """A serialized record (string scalar) whose fields are int32 scalars: `record['lq_height']`."""
 
-    def __init__(self, serialized, num_frames, lq_tile, gt_tile, shard=-1, index=-1, crc=None):
-        """
+    def __init__(self, serialized: tf.Tensor, num_frames: int, lq_tile: int, gt_tile: int,
+                 shard: typing.Union[int, tf.Tensor] = -1, index: typing.Union[int, tf.Tensor] = -1,
+                 crc: typing.Optional[tf.Tensor] = None) -> None:
+        """Reads the fields and checks them against the manifest in the graph.
+
         Args:
           serialized: string scalar.
           num_frames, lq_tile, gt_tile: values of the manifest; the graph depends on them, so a record must have them.
@@ -42,16 +45,17 @@ class Record:
         rows, columns = self._grid('lq')
         self._at['gt'] = self._at['lq'] + 4 * (rows * columns + 1)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> tf.Tensor:
         return self._fields[key]
 
-    def pixels(self, side: str, y: tf.Tensor, x: tf.Tensor, size: int) -> typing.Tuple:
-        """Returns the pixels that hold a crop, and the indices of the crop in them.
+    def pixels(self, side: str, y: tf.Tensor, x: tf.Tensor, size: int
+               ) -> typing.Tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Reads the pixels that contain a crop, and the indices of the crop in them.
 
         Args:
           side: 'lq' or 'gt'.
           y, x: int32 scalars, the crop's first row and column.
-          size: int, the crop's side (p).
+          size: the crop's side (p).
         Returns:
           uint8 [P, 3], and int32 [F], [p], [p]: the terms of frame, row and column in the index of one of the P pixels.
         """
@@ -95,10 +99,12 @@ class Record:
 
 
 def expected_crc(manifest: Manifest, shard: tf.Tensor, index: tf.Tensor) -> typing.Optional[tf.Tensor]:
-    """Returns the checksum of a record in a Manifest.
+    """Returns the checksum of a record in a manifest.
 
     Args:
-      manifest: Manifest. shard: int32 scalar. index: int64 scalar.
+      manifest: of the set.
+      shard: int32 scalar, number of the shard.
+      index: int64 scalar, index of the record in it.
     Returns:
       int32 scalar, the bits of the field `crc`; None if the manifest has none.
     """
@@ -135,7 +141,7 @@ def recorrelate(image: tf.Tensor) -> tf.Tensor:
 
 
 def _words(flat):
-    """Returns uint8 [8 n] -> int64 [n], the same bytes."""
+    """Converts uint8 [8 n] to int64 [n], the same bytes."""
     return tf.bitcast(tf.reshape(flat, [-1, 8]), tf.int64)
 
 
