@@ -64,8 +64,8 @@ def test_same_bytes_with_any_workers_in_parts_and_resumed(run_program, source, t
         for _, _, record, error in shard_reader.walk(str(tmp_path / 'one' / shard.name)):
             assert error is None
             window = record_format.decode(record)
-            found.add((window.clip, window.index))
-            path = os.path.join(source, 'truth', window.clip, '%08d.png' % window.index)
+            found.add((window.clip, window.centre))
+            path = os.path.join(source, 'truth', window.clip, '%08d.png' % window.centre)
             np.testing.assert_array_equal(window.gt, images.read_image(path))
     assert len(found) == 13
 
@@ -100,10 +100,10 @@ def test_gt_alone_interval_and_gfile_paths(run_program, source, tmp_path):
     assert result.returncode == 0, result.stderr
     path = str(output / 'shard-00000-of-00001.tfrecord')
     windows = [record_format.decode(record) for _, _, record, _ in shard_reader.walk(path)]
-    assert sorted((w.index, tuple(w.frames)) for w in windows) == [
+    assert sorted((w.centre, tuple(w.frames)) for w in windows) == [
         (0, (0, 0, 2)), (1, (0, 1, 3)), (2, (0, 2, 4)), (3, (1, 3, 5)), (4, (2, 4, 5)), (5, (3, 5, 5))]
     lq = images.read_image(os.path.join(source, 'blur4', '000', '00000003.png'))
-    np.testing.assert_array_equal(next(w for w in windows if w.index == 3).lq[1], lq)
+    np.testing.assert_array_equal(next(w for w in windows if w.centre == 3).lq[1], lq)
 
 
 @pytest.mark.parametrize('change, facts', [

@@ -62,7 +62,7 @@ def digests(folder):
 
 
 def windows(folder):
-    return {(window.clip, window.index): window for shard in Manifest.read(folder).shards for window in (
+    return {(window.clip, window.centre): window for shard in Manifest.read(folder).shards for window in (
         record_format.decode(record) for _, _, record, _ in shard_reader.walk(os.path.join(folder, shard.name)))}
 
 

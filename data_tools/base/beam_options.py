@@ -69,7 +69,8 @@ def _usual(runner, words):
 def unknown(words: List[str]) -> List[str]:
     """Returns the words that are not options of this Beam. Raises UserError for a wrong value."""
     from apache_beam.options.pipeline_options import PipelineOptions
-    parsers, said = [], io.StringIO()
+    parsers: List[Any] = []
+    said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), quiet():
             PipelineOptions(words).get_all_options(add_extra_args_fn=parsers.append)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import zlib
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Counter, Dict, Optional, Tuple
 
 from tqdm import tqdm
 
@@ -121,7 +121,9 @@ class _Running(threading.Thread):
 
     def __init__(self, pipeline: Any) -> None:
         super().__init__(daemon=True)   # a pipeline that lost its workers never ends
-        self._pipeline, self._result, self.error = pipeline, None, None
+        self._pipeline = pipeline
+        self._result: Any = None
+        self.error: Optional[BaseException] = None
         self.start()
 
     def run(self) -> None:
@@ -151,7 +153,7 @@ class _Running(threading.Thread):
         with contextlib.suppress(Exception):   # some runners have no counters, others only at the end
             if getattr(self._result, '_metrics', None) is not None:
                 self._result._metrics = None   # portable runners keep their first answer
-            sums = collections.Counter()   # several steps use the same name
+            sums: Counter[str] = collections.Counter()   # several steps use the same name
             for item in self._result.metrics().query()['counters']:
                 if item.key.metric.namespace == namespace:
                     sums[item.key.metric.name] += item.committed or item.attempted or 0

@@ -2,12 +2,12 @@
 import contextlib
 import os
 import signal
-from typing import Iterable, List
+from typing import Dict, Iterable, List
 
 
 def descendants(text: str) -> List[int]:
     """Returns the ids of the descendants of this process whose command line contains `text`."""
-    children = {}
+    children: Dict[int, List[int]] = {}
     for name in os.listdir('/proc'):
         if name.isdigit():
             with contextlib.suppress(OSError):   # the process has ended in between

@@ -49,7 +49,8 @@ class Boolean(Schema):
 
 class Number(Schema):
     """A finite number within inclusive limits; None for no limit."""
-    _types, _name = (int, float), 'a finite number'
+    _types: Tuple[type, ...] = (int, float)
+    _name = 'a finite number'
 
     def __init__(self, low: Optional[float] = None, high: Optional[float] = None) -> None:
         self._low, self._high = low, high
@@ -62,7 +63,7 @@ class Number(Schema):
 
 class Integer(Number):
     """A whole number within inclusive limits; None for no limit."""
-    _types, _name = int, 'a whole number'
+    _types, _name = (int,), 'a whole number'
 
 
 class Text(Schema):

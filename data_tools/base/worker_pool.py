@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any, Callable, Iterator, List, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from tqdm import tqdm
 
@@ -17,7 +17,7 @@ class StoppedError(Exception):
     """The program is ending: the worker abandons its item."""
 
 
-_shared = {}                   # in a worker: the counters and the flag that it shares with the parent
+_shared: Dict[str, Any] = {}   # in a worker: the counters and the flag that it shares with the parent
 _thread = threading.local()   # its `count`: the counter of a worker of another pool
 
 
@@ -60,10 +60,10 @@ def run(function: Callable[..., Any], tasks: Sequence[tuple], workers: int, titl
     """
     if not tasks:
         return []
-    context = multiprocessing.get_context(context)
-    shared = dict(lock=context.Lock(), items=context.RawValue('q', 0), bytes=context.RawValue('q', 0),
-                  stop=context.RawValue('b', 0))
-    with concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_start_worker,
+    started: Any = multiprocessing.get_context(context)
+    shared = dict(lock=started.Lock(), items=started.RawValue('q', 0), bytes=started.RawValue('q', 0),
+                  stop=started.RawValue('b', 0))
+    with concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), mp_context=started, initializer=_start_worker,
                                                 initargs=(shared, os.getpid())) as pool:
         futures = []
         try:
@@ -109,4 +109,4 @@ def _end_with(parent):
 
 def available_cores() -> int:
     """Returns the number of cores that this process may use; a container or `taskset` may limit them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

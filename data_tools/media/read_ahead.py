@@ -4,7 +4,7 @@ import threading
 import typing
 
 
-def read_ahead(items: typing.Iterable[typing.Any], depth: int = 4) -> typing.Iterator[typing.Any]:
+def read_ahead(items: typing.Iterable[typing.Any], depth: int = 4) -> typing.Generator[typing.Any, None, None]:
     """Yields the items of an iterator that a thread runs, at most `depth` items ahead; raises the iterator's error."""
     waiting: queue.Queue[typing.Tuple[typing.Any, typing.Optional[BaseException]]] = queue.Queue(depth)
     stopped = threading.Event()

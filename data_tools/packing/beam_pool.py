@@ -130,7 +130,7 @@ class _Pack(_Worker):
         task, folder, job = self._round.tasks[number], self._round.folder, self._round.job
         windows, size = (Metrics.counter(_COUNTERS, name) for name in ('windows', 'bytes_written'))
         # a finished set has no description of the single shard
-        if finishing.is_finished(folder) or shard_writer.finished(folder, task.index, job):
+        if finishing.is_finished(folder) or shard_writer.finished(folder, task.number, job):
             Metrics.counter(_COUNTERS, 'shards_kept').inc()
             windows.inc(len(task.windows))
         else:
@@ -144,7 +144,7 @@ class _Pack(_Worker):
     def _missing(self, task):
         """Returns the clips of a task with frames that the scratch lacks."""
         return [clip for clip in task.clips.values() if clip.name not in task.kept
-                and any(self._round.scratch.missing(clip, self._round.centres.get(clip.name)))]
+                and any(self._round.scratch.missing(clip, self._round.centres.get(clip.name, ())))]
 
 
 class _Finish(beam.DoFn):

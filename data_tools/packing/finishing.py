@@ -10,7 +10,7 @@ from data_tools.record.manifest import MANIFEST, Manifest, Shard
 
 def sizes_of(found: Sequence[Clip]) -> List[Tuple[int, int]]:
     """Returns the LQ sizes (height, width) of clips, sorted."""
-    return sorted({tuple(clip.lq.size) for clip in found})
+    return sorted({(height, width) for height, width in (clip.lq.size for clip in found)})
 
 
 def parts_of(folder: str, job: Dict[str, Any]) -> List[Optional[Dict[str, Any]]]:
@@ -23,18 +23,19 @@ def is_finished(folder: str) -> bool:
     return files.exists(os.path.join(folder, MANIFEST))
 
 
-def finish(folder: str, sizes: List[Tuple[int, int]], job: Dict[str, Any], parts: List[Dict[str, Any]]) -> None:
+def finish(folder: str, sizes: List[Tuple[int, int]], job: Dict[str, Any],
+           parts: Sequence[Optional[Dict[str, Any]]]) -> None:
     """Writes the manifest; `clean` or `tidy` then removes the files that only packing needs.
 
     Args:
       folder: of the set.
       sizes: see `sizes_of`.
       job: see `job.describe_job`.
-      parts: see `parts_of`, without None.
+      parts: the result of `parts_of`, without None.
     """
     described = {key: value for key, value in job.items() if key != 'sources'}
     manifest = Manifest(job['num_frames'], job['scale'], job['encoding'], job['lq_tile'], job['gt_tile'], sizes,
-                        [Shard(**part['shard']) for part in parts], described)
+                        [Shard(**part['shard']) for part in parts if part], described)
     manifest.check_shards(folder)
     manifest.write(folder)
 

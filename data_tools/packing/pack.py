@@ -85,7 +85,7 @@ def find_source(config: PackConfig) -> Tuple[List[clips.Clip], Dict[str, List[Li
     if deep:
         print('note: %d videos have more than 8 bits a channel and are packed with 8: %s'
               % (len(deep), ', '.join(deep[:8])))
-    shots = {}
+    shots: Dict[str, List[List[int]]] = {}
     for clip in found:
         if clip.name != clip.whole or clip.whole in rule.given or isinstance(clip.main, VideoFrames):
             shots.setdefault(clip.whole, []).append([clip.first, clip.first + clip.length])
@@ -191,7 +191,7 @@ class _Runner:
           UserError: LQ frames, the GT frames of one shard and, if on the same disk, the shards do not fit.
         """
         lq = sum(clip.length * scratch_files.frame_bytes(clip.lq) for clip in task_list.clips_to_decode(tasks).values()
-                 if self._scratch.missing(clip, None)[0])
+                 if self._scratch.missing(clip, ())[0])
         gt, most = sum(map(task_list.gt_bytes, tasks)), max(map(task_list.gt_bytes, tasks))
         free = float('inf') if self._elsewhere else shutil.disk_usage(self._scratch.folder).free
         allowed, shards = min(self._limit or free, free), self._bytes_of_shards(tasks)
@@ -223,7 +223,7 @@ class _Runner:
         """Decodes the frames that the tasks need, and writes their shards."""
         centres = task_list.centres_of(tasks)
         missing = [clip for clip in task_list.clips_to_decode(tasks).values()
-                   if any(self._scratch.missing(clip, centres.get(clip.name)))]
+                   if any(self._scratch.missing(clip, centres.get(clip.name, ())))]
         decoding = [(group, {clip.name: centres[clip.name] for clip in group if clip.name in centres}, self._scratch)
                     for group in clips.groups(missing)]
         worker_pool.run(scratch_files.decode_clips, decoding, self._workers, 'decoding',
@@ -231,7 +231,7 @@ class _Runner:
         packing = [(task, self._scratch, self._folder, self._job) for task in task_list.with_centres(tasks, centres)]
         worker_pool.run(shard_writer.pack_shard, packing, self._workers, 'packing',
                         sum(len(task.windows) for task in tasks), ' windows', self._context)
-        self._scratch.forget_gt()
+        self._scratch.forget_gt({})
 
 
 def _same_disk(*folders):

@@ -13,7 +13,7 @@ import os
 import tempfile
 import urllib.parse
 import zlib
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Scratch:
         """Returns the path of the file with the LQ frames of a clip."""
         return self._path(clip, 'lq')
 
-    def gt_path(self, clip: Clip, centres: List[int]) -> str:
+    def gt_path(self, clip: Clip, centres: Sequence[int]) -> str:
         """Returns the path of the file with the GT frames `centres` (sorted)."""
         return self._path(clip, 'gt-%08x' % zlib.crc32(np.asarray(centres, '<i4').tobytes()))
 
@@ -61,18 +61,18 @@ class Scratch:
         """Reads LQ frames of a clip, uint8 [T, H, W, 3]."""
         return np.asarray(np.load(self.lq_path(clip), mmap_mode='r')[frames])
 
-    def read_gt(self, clip: Clip, centre: int, centres: Optional[List[int]]) -> np.ndarray:
-        """Reads a GT frame, uint8 [s*H, s*W, 3]; `centres` are the kept frames, sorted, None for GT in image files."""
+    def read_gt(self, clip: Clip, centre: int, centres: Sequence[int]) -> np.ndarray:
+        """Reads a GT frame, uint8 [s*H, s*W, 3]; `centres` are the kept frames, sorted; for GT in image files any."""
         if clip.gt.direct:
             return clip.gt.frame(centre)
         return np.asarray(np.load(self.gt_path(clip, centres), mmap_mode='r')[bisect.bisect_left(centres, centre)])
 
-    def missing(self, clip: Clip, centres: Optional[List[int]]) -> Tuple[bool, bool]:
+    def missing(self, clip: Clip, centres: Sequence[int]) -> Tuple[bool, bool]:
         """Returns whether LQ and whether GT of a clip must be decoded. `centres`: see `read_gt`."""
         return (not os.path.exists(self.lq_path(clip)),
                 not clip.gt.direct and bool(centres) and not os.path.exists(self.gt_path(clip, centres)))
 
-    def forget_gt(self, centres: Optional[Dict[str, List[int]]] = None, clips: Iterable[Clip] = ()) -> None:
+    def forget_gt(self, centres: Mapping[str, Sequence[int]], clips: Iterable[Clip] = ()) -> None:
         """Removes GT frames of written shards; keeps those of `clips` at `centres`."""
         kept = {os.path.basename(self.gt_path(clip, centres[clip.name])) for clip in clips if clip.name in centres}
         for name in files.listing(self.folder):
@@ -99,7 +99,7 @@ def decode_clips(clips: List[Clip], centres: Dict[str, List[int]], scratch: Scra
     """
     with Decoder() as gt_decoder, Decoder() as lq_decoder:
         for clip in clips:
-            _decode_clip(clip, centres.get(clip.name), scratch, gt_decoder, lq_decoder)
+            _decode_clip(clip, centres.get(clip.name, ()), scratch, gt_decoder, lq_decoder)
 
 
 def _decode_clip(clip, centres, scratch, gt_decoder, lq_decoder):

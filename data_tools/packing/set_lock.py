@@ -36,8 +36,9 @@ def others(folder: str, wanted: range) -> List[Tuple[int, int, str]]:
     for path in _lock_files(folder):
         name = lock.holder(path) if path != _path(folder, wanted) else None
         if name:
-            first, end = map(int, _PATTERN.match(os.path.basename(path)).groups())
-            found.append((first, end, name))
+            numbers = _PATTERN.match(os.path.basename(path))
+            assert numbers is not None   # `_lock_files` lists only matching names
+            found.append((int(numbers.group(1)), int(numbers.group(2)), name))
     return found
 
 

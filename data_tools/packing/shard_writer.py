@@ -24,13 +24,13 @@ class ShardTask(typing.NamedTuple):
     """A shard to write.
 
     Attributes:
-      index: its number.
+      number: of the shard.
       windows: (clip number, centre frame) of each.
       clips: {clip number: Clip} of those windows.
       centres: {name: sorted list of GT frames in the scratch}.
       kept: names of the clips whose records are copied from the outdated shard.
     """
-    index: int
+    number: int
     windows: typing.List[typing.Tuple[int, int]]
     clips: typing.Dict[int, typing.Any]
     centres: typing.Dict[str, typing.List[int]]
@@ -65,8 +65,8 @@ def kept_clips(folder: str, index: int, job: Job) -> typing.FrozenSet[str]:
 
 def _is_valid(folder, shard):
     crc, count = 0, 0
-    for _, _, record, error in shard_reader.walk(os.path.join(folder, shard.name)):
-        if error:
+    for _, _, record, _ in shard_reader.walk(os.path.join(folder, shard.name)):
+        if record is None:
             return False
         crc, count = zlib.crc32(record, crc), count + 1
     return (count, crc) == (shard.records, shard.crc)
@@ -111,7 +111,7 @@ def pack_shard(task: ShardTask, scratch: Scratch, folder: str, job: Job) -> None
       folder: of the set.
       job: see `job.describe_job`; `clips`, `sources` and `shots` are not needed.
     """
-    name = shard_name(task.index, job['num_shards'])
+    name = shard_name(task.number, job['num_shards'])
     path, crc, crcs = os.path.join(folder, name), 0, []
     old = shard_reader.walk(path) if task.kept else iter(())
     with files.atomic_path(path) as partial:
@@ -125,7 +125,7 @@ def pack_shard(task: ShardTask, scratch: Scratch, folder: str, job: Job) -> None
                 crcs.append(record_format.header(record)['crc'])
                 worker_pool.report(1, len(record))
         size = files.size(partial)
-    _write_part(folder, task.index, job, Shard(name, len(task.windows), size, crc, crcs),
+    _write_part(folder, task.number, job, Shard(name, len(task.windows), size or 0, crc, crcs),
                 {clip.name: clip.mark for clip in task.clips.values()})
 
 
@@ -136,5 +136,5 @@ def encode_window(clip: Clip, centre: int, centres: typing.Dict[str, typing.List
     frames = windows.window_indices(centre, clip.length, job['num_frames'], fill, job['frame_interval'])
     window = record_format.Window(
         clip.name, centre, frames, clip.length, job['frame_interval'], job['scale'], scratch.read_lq(clip, frames),
-        scratch.read_gt(clip, centre, centres.get(clip.name)))
+        scratch.read_gt(clip, centre, centres.get(clip.name, ())))
     return record_format.encode(window, job['lq_tile'], job['gt_tile'])

@@ -10,12 +10,13 @@ from data_tools.packing.shard_writer import ShardTask
 
 def shard_tasks(found: Sequence[Clip], job: Dict[str, Any], folder: str, todo: Sequence[int]) -> List[ShardTask]:
     """Makes a ShardTask for each of the shards `todo`; its `centres` are only those of its shard."""
-    parts, tasks = order_in_shards(job), []
+    parts = order_in_shards(job)
+    tasks: List[ShardTask] = []
     for index in todo:
-        windows = [tuple(window) for window in parts[index].tolist()]
+        windows = [(number, centre) for number, centre in parts[index].tolist()]
         kept = shard_writer.kept_clips(folder, index, job)
         clips_here = {number: found[number] for number, _ in windows}
-        centres = {}
+        centres: Dict[str, List[int]] = {}
         for number, centre in windows:
             clip = found[number]
             if clip.name not in kept and not clip.gt.direct:
@@ -31,7 +32,7 @@ def gt_bytes(task: ShardTask) -> int:
 
 def centres_of(tasks: Sequence[ShardTask]) -> Dict[str, List[int]]:
     """Returns {name of clip: sorted list of the GT frames in the scratch} of several tasks."""
-    centres = {}
+    centres: Dict[str, List[int]] = {}
     for task in tasks:
         for name, frames in task.centres.items():
             centres.setdefault(name, []).extend(frames)
@@ -45,7 +46,8 @@ def with_centres(tasks: Sequence[ShardTask], centres: Dict[str, List[int]]) -> L
 
 def rounds(tasks: Sequence[ShardTask], room: float) -> Iterator[List[ShardTask]]:
     """Yields lists of tasks whose GT frames take at most `room` bytes together; a single task may take more."""
-    some, used = [], 0
+    some: List[ShardTask] = []
+    used = 0
     for task in tasks:
         size = gt_bytes(task)
         if some and used + size > room:

@@ -36,7 +36,8 @@ def check_set(folder: str, deep: bool = False, source: str = '',
     """
     manifest = Manifest.read(folder)
     found = _source_clips(manifest, source) if source else None
-    seen, problems = set(), 0
+    seen: typing.Set[typing.Tuple[str, int]] = set()
+    problems = 0
     with tqdm(total=manifest.records, unit=' records', desc='checking', mininterval=0.5) as bar:
         for shard in manifest.shards:
             for text in check_shard(folder, shard, manifest, deep or found is not None, found, seen, bar.update):
@@ -58,7 +59,7 @@ def check_set(folder: str, deep: bool = False, source: str = '',
 def _source_clips(manifest, source):
     """Returns {name: SourceClip} of the source clips of the set."""
     job = manifest.job
-    shots = {name: tuple(map(tuple, pairs)) for name, pairs in job.get('shots', {}).items()}
+    shots = {name: tuple((first, end) for first, end in pairs) for name, pairs in job.get('shots', {}).items()}
     packed = [name for name, _ in job['clips']]
     wholes = dict.fromkeys(re.sub(r'_shot\d+$', '', name) if name not in shots and
                            re.sub(r'_shot\d+$', '', name) in shots else name for name in packed)
@@ -89,7 +90,8 @@ def read_source(found: typing.Sequence[clips.Clip],
     for group in clips.groups(found):
         with Decoder() as gt_decoder, Decoder() as lq_decoder:
             for clip in group:
-                gt, lq = [], []
+                gt: typing.List[bytes] = []
+                lq: typing.List[bytes] = []
                 frames = _digested(gt_decoder.read(clip.gt), gt, progress)
                 made = isinstance(clip.lq, DegradedFrames)
                 # LQ is made from the frames that `_digested` passes on
@@ -169,14 +171,14 @@ def _check_record(record, manifest, shard, index, deep, found, seen):
 
 
 def _compare(window, found):
-    where = 'clip %s, frame %d: ' % (window.clip, window.index)
+    where = 'clip %s, frame %d: ' % (window.clip, window.centre)
     source = found.get(window.clip)
     if source is None:
         return where + 'the source has no such clip'
     if source.clip.length != window.length:
         return where + 'the clip had %d frames when packed and has %d now' % (window.length, source.clip.length)
-    if source.gt[window.index] != digest(window.gt):
-        return where + 'GT differs from %s' % source.clip.gt.label(window.index)
+    if source.gt[window.centre] != digest(window.gt):
+        return where + 'GT differs from %s' % source.clip.gt.label(window.centre)
     for frame, lq in zip(window.frames, window.lq):
         if source.lq[frame] != digest(lq):
             return where + 'LQ differs from %s' % source.clip.lq.label(frame)

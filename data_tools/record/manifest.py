@@ -101,7 +101,7 @@ class Manifest(typing.NamedTuple):
                             'data_tools.make_tfrecords' % (path, version, FORMAT_VERSION))
         schema.check(values, ManifestSchema(), path, _ADVICE)
         return cls(shards=[Shard(**shard) for shard in values['shards']],
-                   sizes=[tuple(size) for size in values['sizes']],
+                   sizes=[(height, width) for height, width in values['sizes']],
                    **{key: values[key] for key in cls._fields if key not in ('shards', 'sizes')})
 
     def mismatch(self, shard: Shard, index: int, header: typing.Dict[str, int]) -> typing.Optional[str]:

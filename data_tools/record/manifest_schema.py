@@ -47,7 +47,7 @@ SHARD_SCHEMA = schema.Record(
     dict(record_crcs=schema.ListOf(_CRC)), name=schema.Text(), records=schema.Integer(1, _MOST),
     bytes=schema.Integer(1, _MOST), crc=_CRC)
 _FIELDS = schema.Record(
-    format_version=schema.OneOf(FORMAT_VERSION), sizes=schema.ListOf(_Pair(_SIDE, _SIDE), least=1),
+    None, False, format_version=schema.OneOf(FORMAT_VERSION), sizes=schema.ListOf(_Pair(_SIDE, _SIDE), least=1),
     records=schema.Integer(1, _MOST), shards=schema.ListOf(SHARD_SCHEMA, least=1), job=JOB_SCHEMA, **_COMMON)
 
 

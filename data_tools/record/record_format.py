@@ -36,7 +36,7 @@ class Window(typing.NamedTuple):
 
     Attributes:
       clip: its name.
-      index: the centre frame.
+      centre: the centre frame.
       frames: the T frame numbers.
       length: frames in the clip.
       interval: distance of the window's frames.
@@ -45,7 +45,7 @@ class Window(typing.NamedTuple):
       gt: uint8 [s*H, s*W, 3].
     """
     clip: str
-    index: int
+    centre: int
     frames: typing.List[int]
     length: int
     interval: int
@@ -81,7 +81,7 @@ def encode(window: Window, lq_tile: int = 0, gt_tile: int = 0) -> bytes:
     tables = np.concatenate([ends[:len(lq_chunks) + 1], ends[len(lq_chunks):]])
     body = b''.join([np.asarray(window.frames, '<i4').tobytes(), name, tables.astype('<i4').tobytes()]
                     + lq_chunks + gt_chunks)
-    values = dict(magic=MAGIC, version=FORMAT_VERSION, num_frames=frames, scale=window.scale, index=window.index,
+    values = dict(magic=MAGIC, version=FORMAT_VERSION, num_frames=frames, scale=window.scale, index=window.centre,
                   length=window.length, interval=window.interval, lq_height=window.lq.shape[1],
                   lq_width=window.lq.shape[2], gt_height=window.gt.shape[0], gt_width=window.gt.shape[1],
                   lq_tile=lq_tile, gt_tile=gt_tile, name_bytes=len(window.clip.encode('utf-8')), tables_at=tables_at)

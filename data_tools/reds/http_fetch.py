@@ -138,8 +138,8 @@ def _accept(answer, url, file, have, known):
         _restart(file)
         return _Note(url, length, version)
     start, end, size = _content_range(headers.get('Content-Range'))
-    if (not have or start != have or (end, size) != (known.size, known.size) or length not in (None, end - start)
-            or (version and known.version and version != known.version)):
+    if (not have or start is None or start != have or (end, size) != (known.size, known.size)
+            or length not in (None, end - start) or (version and known.version and version != known.version)):
         _restart(file)
         raise _InterruptedError('the server sent another range or version than requested; starting over')
     return known
@@ -158,8 +158,8 @@ def _content_range(text):
     """Returns (5, 10, 10), the first byte, end and size of the whole, for `bytes 5-9/10`; (None, None, 10) for
     `bytes */10`; three None for any other text."""
     match = re.match(r'bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})\Z', text or '')
-    first, last, size = (digits and int(digits) for digits in match.groups()) if match else (None,) * 3
-    if first is None:
+    first, last, size = (None if digits is None else int(digits) for digits in match.groups()) if match else (None,) * 3
+    if first is None or last is None or size is None:
         return None, None, size
     return (first, last + 1, size) if first <= last < size else (None,) * 3
 

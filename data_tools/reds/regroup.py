@@ -30,6 +30,7 @@ def plan(root_dir: str, output_dir: str, lq: str = 'sharp_bicubic') -> typing.Li
     sides = [('truth', 'sharp', '')]
     if lq != 'none':
         scale = LQ_KINDS[lq]
+        assert scale is not None   # only 'none' has no scale
         sides.append(('blur%d' % scale, lq, 'X%d' % scale if scale > 1 else ''))
     steps = []
     for folder, kind, below in sides:
@@ -37,8 +38,8 @@ def plan(root_dir: str, output_dir: str, lq: str = 'sharp_bicubic') -> typing.Li
             base = _source_folder(root_dir, part, '%s_%s' % (part, kind), below)
             for i in range(NUM_CLIPS[part]):
                 name = '%03d' % (offset + i)
-                source = os.path.join(base, '%03d' % i) if base else None
-                steps.append(Step(name, source if source and os.path.isdir(source) else None,
+                source = os.path.join(base, '%03d' % i) if base else ''
+                steps.append(Step(name, source if os.path.isdir(source) else None,
                                   os.path.join(output_dir, 'images', folder, name)))
     return steps
 
@@ -102,6 +103,7 @@ def bring(step: Step, mode: str) -> None:
     if os.path.isdir(target):
         _check_same(source, target, mode)
         return
+    assert source is not None   # `regroup` runs no step without source or target
     files.make_dir(os.path.dirname(target))
     partial = target + files.PARTIAL
     with files.explained(target):

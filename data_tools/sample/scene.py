@@ -128,7 +128,8 @@ def _plane(rng, sides, detail, place, reach, speed, freedom, is_round=False):
     inside = np.add.outer(y, x) <= (1 if is_round else 2)
     # a lens softens all edges
     paint = Image.fromarray(_texture(rng, sides[0], sides[1], detail)).filter(ImageFilter.BoxBlur(1))
-    return Plane(paint, Image.fromarray(inside.astype(np.uint8) * 255), place, tuple(shift), turn, zoom)
+    down, across = shift
+    return Plane(paint, Image.fromarray(inside.astype(np.uint8) * 255), place, (down, across), turn, zoom)
 
 
 def _texture(rng, height, width, detail):

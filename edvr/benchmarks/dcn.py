@@ -51,7 +51,8 @@ def _tensorflow(benchmark, model, runtime, implementation, training):
             place = tf.placeholder(tf.float32, value.shape)
             arguments.append(tf.Variable(place, trainable=False))
             session.run(arguments[-1].initializer, {place: value})
-        out = device.ops().deform_conv2d(*arguments, model.deform_groups)
+        x, offset, mask, weight, bias = arguments
+        out = device.ops().deform_conv2d(x, offset, mask, weight, bias, model.deform_groups)
         wanted = [out] + (tf.gradients(out, arguments, tf.ones_like(out)) if training else [])
         # one element of each result: all are computed, little is copied out
         call = session.make_callable(tf.stack([tensor[(0,) * tensor.shape.ndims] for tensor in wanted]))

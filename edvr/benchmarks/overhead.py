@@ -9,6 +9,7 @@ import io
 import statistics
 import tempfile
 import time
+from typing import List, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -43,7 +44,8 @@ def _measure(benchmark, model, data, runtime):
         for _ in range(2):
             bare()
             whole()
-        times, start = [], time.perf_counter()
+        times: List[Tuple[float, float]] = []
+        start = time.perf_counter()
         while len(times) < MIN_TURNS or time.perf_counter() - start < benchmark.seconds:
             times.append((_seconds(bare), _seconds(whole)))
     return dict(what='overhead', implementation=device.kernels,

@@ -88,7 +88,7 @@ def _page(runs, plots):
 
 def _peaks(rows):
     """Returns the range of the peaks of each library, as lines; none where nothing is compared with a peak."""
-    peaks = {}
+    peaks: typing.Dict[str, typing.List[int]] = {}
     for row in rows:
         if 'matmul_peak_of' in row:
             peaks.setdefault(row['matmul_peak_of'], []).append(round(row['matmul_peak_gflops']))

@@ -22,7 +22,7 @@ def describe(result: Dict[str, Any]) -> str:
 
 def ratios(results: Iterable[Dict[str, Any]]) -> Iterator[str]:
     """Yields a text for each result after the first of the same case: how much faster the first one is."""
-    first = {}
+    first: Dict[Any, Dict[str, Any]] = {}
     for result in results:
         case = (result.get('what'), result.get('shape'))
         other = first.setdefault(case, result)

@@ -6,7 +6,7 @@ the fast ways may exceed the peak.
 import itertools
 import os
 import tempfile
-from typing import Any
+from typing import Any, Dict, List
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -41,7 +41,7 @@ def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtim
 
 def _ways(impl):
     """Returns the ways in which convolutions can be computed here: the options of Restorer for each."""
-    ways = [{}]
+    ways: List[Dict[str, Any]] = [{}]
     if impl == 'native':
         ways.append(dict(exact=True))
         if native_library.has_bfloat16():

@@ -1,6 +1,6 @@
 """Checks the files of a checkpoint: every tensor is compared with its checksum in the index."""
 import os
-from typing import List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -9,7 +9,8 @@ import tensorflow.compat.v1 as tf
 _DAMAGE = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
 _MOST_KNOWN = 100
-_known = {}   # state of the files -> defect, because a run requests its latest checkpoint many times
+# state of the files -> defect: a run requests its latest checkpoint many times
+_known: Dict[Any, Optional[str]] = {}
 
 
 def defect(prefix: str, names: Optional[Sequence[str]] = None) -> Optional[str]:

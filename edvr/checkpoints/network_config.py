@@ -9,7 +9,7 @@ from edvr.config import ModelConfig
 MODEL_FILE = 'model.json'
 _ADDED = ('network',)   # since version 1.0.0; files without them mean their defaults
 # ModelConfig checks types and limits
-_FIELDS = schema.Record(_optional=dict.fromkeys(_ADDED, schema.Anything()), **{
+_FIELDS = schema.Record(dict.fromkeys(_ADDED, schema.Anything()), False, **{
     field.name: schema.Anything() for field in dataclasses.fields(ModelConfig) if field.name not in _ADDED})
 
 

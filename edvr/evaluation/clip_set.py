@@ -38,7 +38,7 @@ def load(config: EvaluateConfig, scale: int) -> typing.List[Clip]:
     names, reason = splits.choose(config.clips, config.data_dir)
     clips = find_clips(config.data_dir, scale=scale, clips=names, part='test', lq_folder=config.lq_folder,
                        degradation=Degradation.if_wanted(config, scale), shots=ShotRule.from_config(config))
-    if reason:
+    if names and reason:
         print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     return clips
 
@@ -116,7 +116,7 @@ def _evaluate(restorer, task, progress):
     with Decoder() as lq_decoder, Decoder() as gt_decoder:
         for clip, first, end in task.ranges:
             chosen = comparison_frames(clip, config) if config.comparison_dir or config.summary_dir else ()
-            pictures = []
+            pictures: typing.List[typing.Tuple[str, np.ndarray]] = []
 
             def on_frame(index, lq, sr, gt, numbers, clip=clip, chosen=chosen, pictures=pictures):
                 progress.update()
@@ -131,7 +131,8 @@ def _evaluate(restorer, task, progress):
 def _complete_clips(found, counts, step, events):
     """Yields the ClipResult of each clip; `found` yields those of its ranges, `counts` are the frames of the clips."""
     for count in counts:
-        frames, seconds = [], []
+        frames: typing.List[measure.Numbers] = []
+        seconds: typing.List[float] = []
         while len(frames) < count:
             result, pictures = next(found)
             frames += result.frames

@@ -103,7 +103,8 @@ def evaluate_clip(restorer: Restorer, clip: Clip, config: EvaluateConfig,
             return evaluate_clip(restorer, clip, config, on_frame, concurrent_metrics, (lq_decoder, gt_decoder), first,
                                  end)
     lq_decoder, gt_decoder = decoders
-    held = collections.deque(maxlen=restorer.config.num_frames + 1)   # LQ frames read and not yet measured
+    # LQ frames read and not yet measured
+    held: typing.Deque[typing.Tuple[int, np.ndarray]] = collections.deque(maxlen=restorer.config.num_frames + 1)
     reading = _Stopwatch()
 
     before = max(0, first - (restorer.config.num_frames - 1))   # the first frame that a window may need
@@ -117,7 +118,9 @@ def evaluate_clip(restorer: Restorer, clip: Clip, config: EvaluateConfig,
             yield frame
 
     end = num_frames(clip, config) if end is None else end
-    rows, seconds, pending = [], [], collections.deque()
+    rows: typing.List[Numbers] = []
+    seconds: typing.List[float] = []
+    pending: typing.Deque[typing.Any] = collections.deque()   # (index, lq, sr, future of the numbers)
 
     def collect(limit):
         while len(pending) > limit:

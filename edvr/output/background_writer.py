@@ -12,13 +12,16 @@ class BackgroundWriter:
     """
 
     def __init__(self, write: typing.Callable[..., None], threads: int = 2, depth: int = 4) -> None:
-        """
+        """Starts the threads.
+
         Args:
           write: function(*item), called in a thread; with one thread, in order.
           threads: how many.
           depth: items that may wait.
         """
-        self._write, self._queue, self._error, self._dropped = write, queue.Queue(depth), None, False
+        self._write, self._dropped = write, False
+        self._queue: queue.Queue[typing.Any] = queue.Queue(depth)
+        self._error: typing.Optional[BaseException] = None
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
         for thread in self._threads:
             thread.start()

@@ -88,7 +88,8 @@ class _WriteRange(beam.DoFn):
     """Restores the range with a number."""
 
     def __init__(self, packed):
-        self._packed, self._handle, self._loaded, self._fresh = packed, shared.Shared(), None, False
+        self._packed, self._handle, self._fresh = packed, shared.Shared(), False
+        self._loaded: typing.Any = None
 
     def setup(self):
         """Loads the network, or uses that of another thread; Beam calls this before the first element."""

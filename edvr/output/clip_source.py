@@ -78,7 +78,7 @@ def _source(clip, deinterlace, deep):
         raise UserError('%s is interlaced: each frame combines fields of two moments; restore it with --deinterlace'
                         % info.path)
     names = tuple(frames.name(index) for index in range(clip.length))
-    seen = {}
+    seen: typing.Dict[str, int] = {}
     for index, name in enumerate(names):
         if name in seen:
             raise UserError('clip %s: %s and %s would both become %s.png; rename or remove one'
@@ -97,7 +97,8 @@ def _read_video(frames, bits, deinterlace, start):
         yield from itertools.islice(decoded, frames.length - start)
 
 
-def restored_frames(restorer: Restorer, source: Source, first: int = 0) -> typing.Iterator[np.ndarray]:
+def restored_frames(restorer: Restorer, source: Source, first: int = 0
+                    ) -> typing.Generator[np.ndarray, None, None]:
     """Restores a Source shot by shot, so that no window crosses a cut.
 
     Args:

@@ -61,7 +61,7 @@ def plan(source: typing.Optional[VideoInfo], container: Container, audio: bool =
         pictures += kind == 'video'
         if (kind == 'video' and pictures == 1) or (kind == 'audio' and not audio):
             continue
-        if kind == 'data' and codec == 'bin_data' and source.chapters:
+        if kind == 'data' and codec == 'bin_data' and source and source.chapters:
             continue   # the titles of chapters in MP4, which are kept as chapters
         encoder = _encoder(kind, codec, container)
         if encoder is None:

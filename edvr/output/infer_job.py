@@ -152,7 +152,7 @@ def _find_sources(config, network):
         sources = clip_source.find(config.input, network.config.upscale, names, config.allow_gaps,
                                    config.allow_damaged, lambda count: bar.update(count - bar.n),
                                    ShotRule.from_config(config), config.deinterlace, network.reads_uint16)
-    if reason:
+    if names and reason:
         print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     info = sources[0].video
     if info and info.bits > 8 and not network.reads_uint16:

@@ -82,7 +82,8 @@ def _concat_list(folder, total, timing):
 
 
 def _streams(plan):
-    arguments, counts = [], {}
+    arguments: typing.List[str] = []
+    counts: typing.Dict[str, int] = {}
     for index, kind, _, encoder in plan.streams:
         letter = _LETTER[kind]
         number = counts[letter] = counts.get(letter, -1) + 1

@@ -112,7 +112,9 @@ class SegmentWriter:
           timing, encoding, pixel_aspect: see `SegmentEncoder`.
         """
         self._folder, self._arguments, self._pixel_aspect = folder, (timing, encoding), pixel_aspect
-        self.next, self._shape, self._encoder = first, None, None
+        self.next = first
+        self._shape: typing.Optional[typing.Tuple[int, ...]] = None
+        self._encoder: typing.Optional[SegmentEncoder] = None
 
     def __enter__(self) -> 'SegmentWriter':
         return self
@@ -133,6 +135,7 @@ class SegmentWriter:
             self.__exit__(None, None, None)
             self._encoder = SegmentEncoder(self._folder.file(number), frame.shape, timing, self.next, encoding,
                                            self._pixel_aspect).__enter__()
+        assert self._encoder is not None   # the first frame begins a segment
         self._encoder.write(encoding.converted(frame))
         self.next += 1
 
@@ -155,7 +158,7 @@ class SegmentEncoder:
         self._path, self._shape, self._timing, self._first = path, shape, timing, first
         self._encoding, self._pixel_aspect = encoding, pixel_aspect
         self._stack = contextlib.ExitStack()
-        self._process = None
+        self._process: typing.Any = None
 
     def __enter__(self) -> 'SegmentEncoder':
         self._log = self._stack.enter_context(tempfile.TemporaryFile())
@@ -193,8 +196,9 @@ class SegmentEncoder:
         height, width = (size + size % 2 for size in self._shape[:2])
         encoding, timing = self._encoding, self._timing
         filters = _FILTERS % encoding.pixel_format
-        if self._pixel_aspect != 1:
-            filters += ',setsar=%d/%d' % (self._pixel_aspect.numerator, self._pixel_aspect.denominator)
+        aspect = Fraction(self._pixel_aspect)
+        if aspect != 1:
+            filters += ',setsar=%d/%d' % (aspect.numerator, aspect.denominator)
         times = []
         if not timing.constant:
             filters = _at_times(timing, self._first, FRAMES) + ',' + filters

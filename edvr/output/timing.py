@@ -28,7 +28,7 @@ class Timing:
         """
         self.rate, self.start, self._times = Fraction(rate), start, times
         self.constant = not times
-        self.unit = unit if times else 1 / self.rate
+        self.unit = unit if times and unit else 1 / self.rate
 
     @classmethod
     def of_source(cls, source: typing.Optional[VideoInfo], rate: Fraction) -> 'Timing':

@@ -54,7 +54,7 @@ class VideoWriter:
         self.plan = containers.plan(source, self._container, audio)
         self._settings = dict(settings or {}, rate=str(self._timing.rate), **self._encoding.to_json())
         self.segment_frames, self._length = segment_frames, length
-        self.lost_metadata = []
+        self.lost_metadata: typing.List[str] = []
 
     def __enter__(self) -> 'VideoWriter':
         self._folder = segments.SegmentFolder(self.path, self._settings, self._overwrite, self.segment_frames)
@@ -66,6 +66,7 @@ class VideoWriter:
     @property
     def missing(self) -> typing.List[typing.Tuple[int, int]]:
         """Returns the ranges of frames whose segments are missing: list of (first, end). Needs `length`."""
+        assert self._length is not None
         return self._folder.missing(self._length)
 
     def segments(self, first: int) -> segments.SegmentWriter:

@@ -8,7 +8,7 @@ What changes besides names: convolutions go from [out, in, kh, kw] to [kh, kw, i
 (dy, dx) pairs to all dx, all dy; convolutions in front of a pixel shuffle from (c, dy, dx) to (dy, dx, c).
 """
 import re
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ NETWORKS = ('edvr',)   # that the reference implementation has too
 PREFIXES = ('module.', 'generator.', 'module.generator.')
 
 # The authors' first release and mmediting, as (pattern, replacement) on whole keys; those of the reference stay.
-_RENAMES = [(re.compile(pattern), replacement) for pattern, replacement in [
+_RENAMES: List[Tuple['re.Pattern[str]', Any]] = [(re.compile(pattern), replacement) for pattern, replacement in [
     # mmediting: activated convolutions hold theirs as `.conv`
     (r'^(.*)\.conv\.(weight|bias)$', r'\1.\2'),
     (r'^pcd_alignment\.', 'pcd_align.'),
@@ -75,7 +75,8 @@ def state_of(checkpoint: Any, source: str) -> Arrays:
                                                                      for value in checkpoint.values()):
         raise UserError('%s holds no weights: expected a dict of tensors, or one under params, params_ema or '
                         'state_dict' % source)
-    state, origin = {}, {}
+    state: Arrays = {}
+    origin: Dict[str, Any] = {}
     for key, value in checkpoint.items():
         name = rename(key)
         if _IGNORED.match(name):

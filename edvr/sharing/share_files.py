@@ -19,12 +19,12 @@ class WorkerShare(typing.NamedTuple):
     """The work of one process.
 
     number: int, of the process.
-    count: int, number of shares of the job.
+    shares: int, number of shares of the job.
     work: function(restorer, items, progress) -> iterator of results; it must be a function of a module.
     items: the argument of `work`.
     """
     number: int
-    count: int
+    shares: int
     work: typing.Callable
     items: typing.Any
 
@@ -75,7 +75,7 @@ def do(restorer: Restorer) -> None:
     path = os.environ[VARIABLE]
     with open(path, 'rb') as file:
         share = pickle.load(file)
-    counter = Counter(os.path.dirname(path), share.number, share.count)
+    counter = Counter(os.path.dirname(path), share.number, share.shares)
     with files.atomic_path(path + '.results') as partial, open(partial, 'wb') as file:
         for result in share.work(restorer, share.items, counter):
             pickle.dump(result, file)

@@ -17,7 +17,8 @@ def missing(present: typing.Iterable[bool]) -> typing.List[typing.Tuple[int, int
     Returns:
       list of (first, end).
     """
-    found, first = [], None
+    found: typing.List[typing.Tuple[int, int]] = []
+    first = None
     for index, there in enumerate(list(present) + [True]):
         if there and first is not None:
             found.append((first, index))
@@ -56,18 +57,19 @@ def split(ranges: typing.Sequence[FrameRange], workers: int, costs: typing.Optio
     Returns:
       list of at most `workers` lists of FrameRange, none empty; every frame is in exactly one.
     """
-    cost = (lambda clip: 1) if costs is None else costs.__getitem__
-    total = sum((end - first) * cost(clip) for clip, first, end in ranges)
+    cost = [1.] * max((clip + 1 for clip, _, _ in ranges), default=0) if costs is None else costs
+    total = sum((end - first) * cost[clip] for clip, first, end in ranges)
     workers = max(1, min(workers, sum(end - first for _, first, end in ranges) // least))
-    shares, done = [[] for _ in range(workers)], 0
+    shares: typing.List[typing.List[FrameRange]] = [[] for _ in range(workers)]
+    done = 0.
     for clip, first, end in ranges:
         # where the share of each worker would end inside this range
-        cuts = [first + (total * number / workers - done) / cost(clip) for number in range(1, workers)]
+        cuts = [first + (total * number / workers - done) / cost[clip] for number in range(1, workers)]
         edges = [first] + [_cut(place, first, end, unit, least) for place in cuts] + [end]
         for share, begin, stop in zip(shares, edges, edges[1:]):
             if begin < stop:
                 share.append(FrameRange(clip, begin, stop))
-        done += (end - first) * cost(clip)
+        done += (end - first) * cost[clip]
     return [share for share in shares if share]
 
 

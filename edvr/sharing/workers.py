@@ -33,7 +33,8 @@ class ThisProcess:
     size = 1
 
     def __init__(self, restorer: Restorer) -> None:
-        self.network = self._restorer = restorer
+        self.network: typing.Any = restorer
+        self._restorer = restorer
 
     def do(self, work: Work, shares: typing.Sequence[typing.Any], bar: typing.Any) -> typing.Iterator[typing.Any]:
         """Yields the results of all shares in their order.
@@ -58,7 +59,8 @@ class WorkerProcesses:
           network: all processes use its checkpoint, also while a training writes newer ones.
           device: 'npu', 'gpu' or 'cpu'.
         """
-        self.size, self.network = len(environments), network
+        self.size = len(environments)
+        self.network: typing.Any = network
         self._environments, self._device = environments, device
 
     def do(self, work: Work, shares: typing.Sequence[typing.Any], bar: typing.Any) -> typing.Iterator[typing.Any]:
@@ -163,7 +165,7 @@ def _folder():
     """Makes a folder for a job, for a `with` block; after a failure it is kept, because it holds the logs."""
     with files.explained(tempfile.gettempdir()):
         folder = tempfile.mkdtemp(prefix='edvr-')
-    code = 0
+    code: typing.Any = 0
     try:
         yield folder
     except SystemExit as error:

@@ -3,13 +3,15 @@ import itertools
 import os
 import socket
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, TypeVar
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base import files
 from data_tools.media.images import encode_png
+
+Self = TypeVar('Self', bound='EventWriter')
 
 _WRITERS = itertools.count()
 
@@ -29,7 +31,7 @@ class EventWriter:
                 self._writer = tf.io.TFRecordWriter(self._path)
             self._write(file_version='brain.Event:2')
 
-    def __enter__(self) -> 'EventWriter':
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(self, *error: Any) -> None:

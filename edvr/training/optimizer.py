@@ -38,6 +38,10 @@ class GatedAdam(tf.train.AdamOptimizer):
         self._rates = rates
         self.gate = tf.constant(1.)
         self.calls: typing.Optional[tf.Variable] = None
+        # of the superclass, which sets them in `_prepare`
+        self._lr_t: tf.Tensor
+        self._beta1_t: tf.Tensor
+        self._beta2_t: tf.Tensor
 
     def count_calls(self) -> None:
         """Creates `calls`, outside the control flow of loss scaling."""

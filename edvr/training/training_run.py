@@ -10,6 +10,7 @@ from data_tools.base import files
 from data_tools.base.command_line import CommandLine
 from data_tools.base.config import names_with
 from data_tools.base.errors import UserError
+from data_tools.media.clips import Clip
 from data_tools.media.degradation import Degradation
 from data_tools.record.manifest import Manifest
 from edvr import checkpoints
@@ -52,7 +53,9 @@ class Run:
         self.device = device_of(runtime)
         self.ranks = ranks or RanksConfig()
         self.directory = training.model_dir
-        self.manifest, self.val_clips, self.notes = None, [], []
+        self.manifest: typing.Optional[Manifest] = None
+        self.val_clips: typing.List[Clip] = []
+        self.notes: typing.List[str] = []
         counts = {name: getattr(training, name) for name in sorted(names_with('counts_steps', TrainingConfig))}
         startup_checks.check(self.device, counts, training.loss_reduction, [
             self._check_directory, self._check_data, self._check_start, self._find_clips])
