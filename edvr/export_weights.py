@@ -2,6 +2,8 @@
 
   python -m edvr.export_weights --checkpoint=train --output=EDVR.pth
 
+With --output=EDVR.safetensors it writes the same weights without PyTorch.
+
 From Python: `edvr.pytorch.weights.export_weights`.
 """
 import os
@@ -15,7 +17,7 @@ from edvr.config.export import ExportWeightsConfig
 
 
 def main() -> None:
-    """Writes the PyTorch checkpoint."""
+    """Writes the file of the weights."""
     options = flags.build(ExportWeightsConfig)
     from edvr.pytorch import state_dict, weights
     config, tensors = weights.export_weights(options.checkpoint, options.destination, options.use_ema)

@@ -2,9 +2,9 @@
 
   python -m edvr.import_weights --from=EDVR_M_x4_SR_REDS.pth --output_dir=models/edvr_m
 
-Reads the checkpoints of BasicSR, of the authors' first release and of mmediting; the architecture is taken from the
-weights' shapes. The result is a model directory for edvr.evaluate, edvr.infer, edvr.export and for edvr.train. From
-Python: `edvr.pytorch.weights.import_weights`.
+Reads the checkpoints of BasicSR, of the authors' first release and of mmediting, as .pth (which needs PyTorch) or as
+.safetensors; the architecture is taken from the weights' shapes. The result is a model directory for edvr.evaluate,
+edvr.infer, edvr.export and for edvr.train. From Python: `edvr.pytorch.weights.import_weights`.
 """
 import dataclasses
 import os
@@ -34,7 +34,7 @@ def main() -> None:
     """Writes the model directory."""
     source, options = flags.FLAGS['from'].value, flags.build(ImportConfig)
     if not source or not options.output_dir:
-        raise UserError('give --from=FILE.pth and --output_dir=DIRECTORY')
+        raise UserError('give --from=FILE.pth (or .safetensors) and --output_dir=DIRECTORY')
     from edvr.pytorch import reference_check, state_dict, weights
     prefix, config, state = weights.import_weights(source, options.output_dir)
     print('%s: %s parameters; %s' % (prefix, format(sum(value.size for value in state.values()), ','),
@@ -45,7 +45,7 @@ def main() -> None:
 
 def run() -> None:
     """Runs the program."""
-    absl_flags.DEFINE_string('from', None, 'PyTorch checkpoint (.pth)', module_name=ImportConfig.TITLE)
+    absl_flags.DEFINE_string('from', None, 'PyTorch checkpoint (.pth), or .safetensors', module_name=ImportConfig.TITLE)
     flags.run(main, ImportConfig)
 
 

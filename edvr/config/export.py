@@ -129,7 +129,8 @@ class ExportWeightsConfig(Config):
     TITLE = 'export'
 
     checkpoint: str = option(paths.RUN, 'model directory, or prefix of one of its checkpoints', shown='checkpoint')
-    output: str = option('', 'PyTorch file (.pth) to write; default: EDVR.pth beside the checkpoint')
+    output: str = option('', 'file to write: .safetensors, or that of PyTorch (.pth) with any other suffix; default: '
+                         'EDVR.pth beside the checkpoint')
     use_ema: bool = option(True, 'take the moving averages of the weights where the checkpoint has them')
 
     def problems(self) -> Iterator[str]:

@@ -1,8 +1,12 @@
-"""Reads .pth files without running code in them: they are pickles, which may name any function to call."""
+"""Reads and writes .pth files; runs no code in them: they are pickles, which may name any function to call."""
 import inspect
+import io
 import zipfile
-from typing import Any
+from typing import Any, Dict
 
+import numpy as np
+
+from data_tools.base import files
 from data_tools.base.errors import UserError
 
 MIN_TORCH = '1.13'   # the first release whose torch.load can be restricted to tensors
@@ -30,6 +34,17 @@ def load(path: str) -> Any:
         reason = str(error).split('\n')[0].split('. ')[0]
         raise UserError('%s: not a PyTorch checkpoint of plain tensors: %s' % (path, reason)) from None
     return _arrays(checkpoint)
+
+
+def save(path: str, values: Dict[str, np.ndarray]) -> None:
+    """Writes float32 tensors by their names, under `params`; equal tensors give equal bytes.
+
+    Raises:
+      UserError: PyTorch is missing, or the file cannot be written.
+    """
+    torch, data = import_torch(), io.BytesIO()   # given a path, torch writes its name into the file
+    torch.save({'params': {name: torch.from_numpy(value) for name, value in sorted(values.items())}}, data)
+    files.write_bytes(path, data.getvalue())
 
 
 def _check_members(path):

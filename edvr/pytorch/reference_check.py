@@ -7,7 +7,6 @@ from edvr import checkpoints
 from edvr.config import ModelConfig
 from edvr.network import networks
 from edvr.ops.stock import StockOps
-from edvr.pytorch import pth_file
 from edvr.pytorch.state_dict import Arrays
 
 EXACT = 1e-4   # the largest allowed difference; float32 sums are in another order
@@ -31,11 +30,11 @@ def verify(prefix: str, state: Arrays, config: ModelConfig) -> str:
     Raises:
       UserError: the results differ by EXACT or more.
     """
-    torch = pth_file.import_torch()
     try:
+        import torch
         from basicsr.archs.edvr_arch import EDVR
     except ImportError as error:
-        return 'not verified: the reference implementation cannot be imported (%s); pip install basicsr' % error
+        return 'not verified: the reference implementation cannot be imported (%s); pip install torch basicsr' % error
     if config.scale != 4 or (config.hr_in and not config.with_predeblur):
         return 'not verified: the reference implementation has no such network'
     size = config.size_multiple * 4

@@ -71,8 +71,8 @@ def state_of(checkpoint: Any, source: str) -> Arrays:
         if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict):
             checkpoint = checkpoint[key]
             break
-    if not isinstance(checkpoint, dict) or not checkpoint or not all(hasattr(value, 'shape')
-                                                                     for value in checkpoint.values()):
+    if not isinstance(checkpoint, dict) or not checkpoint or not all(
+            isinstance(key, str) and hasattr(value, 'shape') for key, value in checkpoint.items()):
         raise UserError('%s holds no weights: expected a dict of tensors, or one under params, params_ema or '
                         'state_dict' % source)
     state: Arrays = {}
@@ -107,6 +107,9 @@ def infer_config(state: Arrays, source: str) -> ModelConfig:
     def shape(name):
         if name not in state:
             raise UserError('%s: no key %s; this is not an EDVR known here' % (source, name))
+        if state[name].ndim != 4 or not state[name].size:
+            raise UserError('%s: %s has shape %s; it must be a convolution of 4 dimensions above 0'
+                            % (source, name, state[name].shape))
         return state[name].shape
 
     def blocks(name):

@@ -1,18 +1,19 @@
-"""Converts checkpoints of this project from and to PyTorch files, for edvr.import_weights and edvr.export_weights."""
+"""Converts checkpoints of this project from and to PyTorch's and .safetensors files, for edvr.import_weights and
+edvr.export_weights."""
 import os
-from typing import Tuple
+from typing import Any, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from data_tools.base import files
 from data_tools.base.errors import UserError
-from data_tools.base.files import atomic_path
 from edvr import checkpoints
 from edvr.config import ModelConfig
 from edvr.network import networks
 from edvr.network.base import SCOPE
 from edvr.ops.stock import StockOps
-from edvr.pytorch import pth_file, state_dict
+from edvr.pytorch import pth_file, safetensors_file, state_dict
 from edvr.pytorch.state_dict import Arrays
 
 
@@ -20,7 +21,7 @@ def import_weights(source: str, output_dir: str) -> Tuple[str, ModelConfig, Arra
     """Converts a PyTorch checkpoint of EDVR to a model directory.
 
     Args:
-      source: the .pth file.
+      source: the .pth or .safetensors file.
       output_dir: the directory to make.
     Returns:
       (the new checkpoint's prefix; ModelConfig; float32 arrays by the reference implementation's names).
@@ -28,18 +29,18 @@ def import_weights(source: str, output_dir: str) -> Tuple[str, ModelConfig, Arra
       UserError: no such file, no weights of an EDVR in it, values that are not finite, or a directory that has a
         checkpoint already.
     """
-    state = state_dict.state_of(pth_file.load(source), source)
+    state = state_dict.state_of(_format_of(source).load(source), source)
     config = state_dict.infer_config(state, source)
     check_finite(state, source)
     return save(state_dict.to_weights(state, config, source), config, output_dir), config, state
 
 
 def export_weights(checkpoint: str, output: str, use_ema: bool = True) -> Tuple[ModelConfig, int]:
-    """Converts a checkpoint to a PyTorch file that BasicSR's EDVR loads.
+    """Converts a checkpoint to a file of the weights by the names of BasicSR's EDVR.
 
     Args:
       checkpoint: model directory or prefix.
-      output: the .pth file to write.
+      output: the file to write: .safetensors, or PyTorch's with any other suffix.
       use_ema: whether to take moving averages if the checkpoint has them.
     Returns:
       (ModelConfig, number of tensors).
@@ -47,15 +48,21 @@ def export_weights(checkpoint: str, output: str, use_ema: bool = True) -> Tuple[
       UserError: PyTorch is missing, no such checkpoint, a damaged one, another network, or the file cannot be
         written.
     """
-    torch = pth_file.import_torch()
+    form = _format_of(output)
+    if form is pth_file:
+        pth_file.import_torch()   # its absence is reported before the work
     weights, config = load(checkpoint, use_ema)
     if config.network not in state_dict.NETWORKS:
         raise UserError('%s: PyTorch files are of the networks %s; this checkpoint is of --network=%s'
                         % (checkpoint, ', '.join(state_dict.NETWORKS), config.network))
     state = state_dict.to_state(weights, config)
-    with atomic_path(output) as partial:
-        torch.save({'params': {name: torch.from_numpy(value) for name, value in sorted(state.items())}}, partial)
+    form.save(output, state)
     return config, len(state)
+
+
+def _format_of(path: str) -> Any:
+    """Returns the module that reads and writes a file of this name."""
+    return safetensors_file if path.lower().endswith('.safetensors') else pth_file
 
 
 def save(weights: Arrays, config: ModelConfig, output_dir: str) -> str:
@@ -73,18 +80,15 @@ def save(weights: Arrays, config: ModelConfig, output_dir: str) -> str:
         raise UserError('%s already holds a checkpoint (%s); give another --output_dir'
                         % (output_dir, checkpoints.prefixes(output_dir)[-1]))
     prefix = os.path.join(output_dir, checkpoints.BASENAME)
-    try:
+    with files.explained(output_dir), tf.Graph().as_default(), tf.Session() as session:
         checkpoints.save_model_config(output_dir, config)
-        with tf.Graph().as_default(), tf.Session() as session:
-            variables = [tf.get_variable('%s/%s' % (SCOPE, name), value.shape, tf.float32)
-                         for name, value in sorted(weights.items())]
-            step = tf.train.create_global_step()
-            session.run(step.initializer)
-            for variable, (_, value) in zip(variables, sorted(weights.items())):
-                session.run(variable.initializer, {variable.initializer.inputs[1]: value})
-            return tf.train.Saver(variables + [step]).save(session, prefix, global_step=0, write_meta_graph=False)
-    except OSError as error:
-        raise UserError('%s: cannot be written: %s' % (output_dir, error.strerror or error)) from None
+        variables = [tf.get_variable('%s/%s' % (SCOPE, name), value.shape, tf.float32)
+                     for name, value in sorted(weights.items())]
+        step = tf.train.create_global_step()
+        session.run(step.initializer)
+        for variable, (_, value) in zip(variables, sorted(weights.items())):
+            session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+        return tf.train.Saver(variables + [step]).save(session, prefix, global_step=0, write_meta_graph=False)
 
 
 def load(path: str, use_ema: bool = True) -> Tuple[Arrays, ModelConfig]:
