@@ -25,7 +25,7 @@ def run(main: Callable[[], Optional[int]], *classes: Type[Config]) -> None:
 
 
 def build(cls: Type[Config]) -> Any:
-    """Returns the configuration of one class; see `build_all`."""
+    """Returns the configuration of one class."""
     return build_all(cls)[0]
 
 

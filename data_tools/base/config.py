@@ -35,7 +35,7 @@ def option(default: Any, help: str, choices: Optional[Sequence[Any]] = None, low
       choices: allowed values, or None.
       low, high: inclusive limits of a number (of each element of a tuple), or None.
       common: whether the short help of programs shows it.
-      devices: names of the devices that have this option; empty means all; see `edvr.flags`.
+      devices: names of the devices that have this option; empty means all.
       shown: the name under which a program prints the default when it uses it; None prints nothing.
       auto: whether the flag also takes `auto`, which is its default; the program replaces it by one of `choices`.
       repeated: whether the flag of a tuple of str is given once for each element, which may then contain commas.

@@ -102,13 +102,13 @@ def _flush(path):
 
 
 def write_bytes(path: str, data: bytes) -> None:
-    """Writes a file atomically (see `atomic_path`)."""
+    """Writes a file atomically: a reader sees the old content or the new one."""
     with atomic_path(path) as partial, open_file(partial, 'wb') as file:
         file.write(data)
 
 
 def write_json(path: str, value: Any) -> None:
-    """Writes a value as JSON atomically (see `atomic_path`)."""
+    """Writes a value as JSON atomically: a reader sees the old content or the new one."""
     write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + '\n').encode('utf-8'))
 
 

@@ -21,7 +21,7 @@ class Schema:
     """Base of all schemas.
 
     Attributes:
-      wanted: str, what a value must be, for the error.
+      wanted: what a value must be, for the error.
     """
     wanted = 'a value'
 

@@ -18,7 +18,7 @@ class Noise(typing.NamedTuple):
 
     Attributes:
       apply: function (frame, level, random) -> values, not rounded; frame float [..., H, W, 3] in grey levels (0-255).
-      strength: str, what `level` means, for the help of options.
+      strength: what `level` means, for the help of options.
     """
     apply: typing.Callable[[Values, Values, typing.Any], Values]
     strength: str

@@ -42,7 +42,8 @@ class VideoInfo(typing.NamedTuple):
 
     Attributes:
       path: of the file.
-      height, width: of the upright frames, pixels.
+      height: of the upright frames, pixels.
+      width: likewise.
       num_frames: frames that decode.
       rate: frames per second, on average.
       constant_rate: whether the rate is constant.
@@ -273,7 +274,7 @@ def frame_rate(times: typing.Sequence[typing.Any], time_base: Fraction, stated: 
     """Returns the average rate of frames, and whether it is constant.
 
     Args:
-      times: int, time of each frame in units of `time_base`; None for unknown ones.
+      times: time of each frame in units of `time_base`; None for unknown ones.
       time_base: seconds of a unit.
       stated: the rate that the file states; None for no such statement.
     Returns:

@@ -29,7 +29,7 @@ class Round(typing.NamedTuple):
       centres: {name: sorted list of GT frames in the scratch}.
       scratch: for decoded frames.
       folder: of the set.
-      job: see `job.describe_job`.
+      job: the result of `job.describe_job`.
     """
     tasks: typing.List[shard_writer.ShardTask]
     groups: typing.List[typing.List[clips.Clip]]
@@ -45,10 +45,10 @@ def run(config: PackConfig, rounds: typing.List[Round], sizes: typing.List[typin
     Args:
       config: has a runner.
       rounds: not empty; each starts after the previous one.
-      sizes: see `finishing.sizes_of`.
-      job: see `job.describe_job`.
+      sizes: (height, width) of the LQ frames of all clips.
+      job: the result of `job.describe_job`.
     Raises:
-      UserError: see `beam_runner.run`, `shard_writer.pack_shard`.
+      UserError: the errors of `beam_runner.run` and `shard_writer.pack_shard`.
     """
     def build(pipeline):
         stage = pipeline | 'start' >> beam.Create([None])

@@ -14,7 +14,7 @@ def sizes_of(found: Sequence[Clip]) -> List[Tuple[int, int]]:
 
 
 def parts_of(folder: str, job: Dict[str, Any]) -> List[Optional[Dict[str, Any]]]:
-    """Returns the description of each shard, None for a missing one; see `shard_writer.finished`."""
+    """Returns the description of each shard, None for a missing or outdated one."""
     return [shard_writer.finished(folder, index, job) for index in range(job['num_shards'])]
 
 
@@ -29,8 +29,8 @@ def finish(folder: str, sizes: List[Tuple[int, int]], job: Dict[str, Any],
 
     Args:
       folder: of the set.
-      sizes: see `sizes_of`.
-      job: see `job.describe_job`.
+      sizes: (height, width) of the LQ frames of all clips.
+      job: the result of `job.describe_job`.
       parts: the result of `parts_of`, without None.
     """
     described = {key: value for key, value in job.items() if key != 'sources'}

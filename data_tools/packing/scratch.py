@@ -35,7 +35,7 @@ class Scratch:
           scratch_dir: '' for the default.
           output_dir: of the set.
           wanted: shard numbers.
-          job: see `job.describe_job`.
+          job: the result of `job.describe_job`.
         """
         settings = sorted((key, value) for key, value in job.items() if key not in ('sources', 'clips', 'shots'))
         mark = zlib.crc32(repr((output_dir, settings)).encode())   # several jobs may share a scratch_dir
@@ -68,7 +68,7 @@ class Scratch:
         return np.asarray(np.load(self.gt_path(clip, centres), mmap_mode='r')[bisect.bisect_left(centres, centre)])
 
     def missing(self, clip: Clip, centres: Sequence[int]) -> Tuple[bool, bool]:
-        """Returns whether LQ and whether GT of a clip must be decoded. `centres`: see `read_gt`."""
+        """Returns whether LQ and whether GT of a clip must be decoded. `centres` are the GT frames to keep, sorted."""
         return (not os.path.exists(self.lq_path(clip)),
                 not clip.gt.direct and bool(centres) and not os.path.exists(self.gt_path(clip, centres)))
 
@@ -90,7 +90,7 @@ def frame_bytes(side: Any) -> int:
 
 
 def decode_clips(clips: List[Clip], centres: Dict[str, List[int]], scratch: Scratch) -> None:
-    """Decodes the missing frames of a group of clips, see `clips.groups`.
+    """Decodes the missing frames of a group of clips that are read one after the other.
 
     Args:
       clips: of one group.

@@ -89,7 +89,7 @@ def reopen(folder: str, job: Job, parts: typing.Sequence[np.ndarray]) -> None:
     Args:
       folder: of the set.
       job: of the set.
-      parts: see `job.order_in_shards`.
+      parts: (clip number, centre frame) of each window of each shard, int [windows, 2] each.
     """
     names = [name for name, _ in job['clips']]
     for index, (shard, part) in enumerate(zip(Manifest.read(folder).shards, parts)):
@@ -109,7 +109,7 @@ def pack_shard(task: ShardTask, scratch: Scratch, folder: str, job: Job) -> None
       task: the shard.
       scratch: has the decoded frames.
       folder: of the set.
-      job: see `job.describe_job`; `clips`, `sources` and `shots` are not needed.
+      job: the result of `job.describe_job`; `clips`, `sources` and `shots` are not needed.
     """
     name = shard_name(task.number, job['num_shards'])
     path, crc, crcs = os.path.join(folder, name), 0, []

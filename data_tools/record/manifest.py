@@ -43,10 +43,11 @@ class Manifest(typing.NamedTuple):
       num_frames: of a window.
       scale: GT size / LQ size.
       encoding: one of `record_format.ENCODINGS`.
-      lq_tile, gt_tile: sides of the tiles in pixels, 0 for raw.
+      lq_tile: side of the LQ tiles, pixels; 0 for raw.
+      gt_tile: side of the GT tiles, likewise.
       sizes: every LQ size in the set, (height, width).
       shards: in order.
-      job: see `data_tools.packing.job.describe_job`, without `sources`.
+      job: the result of `data_tools.packing.job.describe_job`, without `sources`.
     """
     num_frames: int
     scale: int
@@ -110,7 +111,7 @@ class Manifest(typing.NamedTuple):
         Args:
           shard: of the record.
           index: of the record in the shard.
-          header: of the record, see `record_format.header`.
+          header: the fields of the record's header.
         """
         for key in ('num_frames', 'scale', 'lq_tile', 'gt_tile'):
             if header[key] != getattr(self, key):

@@ -58,7 +58,7 @@ class RecordError(ValueError):
     """The bytes are not a record of this version; the text gives the reason.
 
     Attributes:
-      final: bool, whether the records after it in the shard are lost too.
+      final: whether the records after it in the shard are lost too.
     """
 
     def __init__(self, text: str, final: bool = False) -> None:
@@ -103,7 +103,7 @@ def header(record: bytes) -> typing.Dict[str, int]:
 
 
 def check(record: bytes) -> typing.Dict[str, int]:
-    """Checks a record; returns its header, see `header`. Raises RecordError if its checksum is wrong."""
+    """Checks a record, and returns the fields of its header. Raises RecordError if its checksum is wrong."""
     values = header(record)
     data = memoryview(record)
     if zlib.crc32(data[HEADER_BYTES:], zlib.crc32(data[:HEADER_BYTES - 4])) != values['crc']:

@@ -32,9 +32,9 @@ def walk(path: str, whole: bool = True, first: int = 0, expected: typing.Optiona
 
     Args:
       path: of the shard.
-      whole: bool, read and check the records; else only their lengths are checked.
+      whole: read and check the records; else only their lengths are checked.
       first: index of the first record to read; those before are skipped.
-      expected: int, the number of records that the shard must have; if it ends earlier, the first missing record is an
+      expected: the number of records that the shard must have; if it ends earlier, the first missing record is an
         error. None for any number.
     Raises:
       OSError (or TensorFlow's error, for remote files): the file cannot be read.

@@ -27,7 +27,9 @@ def get_subset(name: str, root_dir: str, base_url: str = BASE_URL, checksums: Op
       checksums: {file name: hexadecimal MD5 or SHA-256} as `read_checksums` gives, or None.
       keep_zip: whether the archive stays after unpacking.
       unpack: False only downloads and checks the archive.
-      retries, wait, timeout: see `http_fetch.fetch`.
+      retries: attempts without progress before giving up.
+      wait: seconds before the first retry.
+      timeout: seconds without data after which a connection counts as lost.
     Raises:
       UserError: another process works on this archive, the download fails, or the archive is damaged (then it is
         renamed, so that the next run downloads it again).

@@ -30,9 +30,9 @@ class _Note(typing.NamedTuple):
     """The provenance of the bytes in a partial file, kept in a file beside it.
 
     Attributes:
-      url: str.
-      size: int, of the complete file.
-      version: str, ETag or Last-Modified, '' for none.
+      url: of the file.
+      size: of the complete file, bytes.
+      version: ETag or Last-Modified, '' for none.
     """
     url: str
     size: int

@@ -21,9 +21,9 @@ class Sway(typing.NamedTuple):
     """A smooth oscillation.
 
     Attributes:
-      size: float, its largest value.
-      period: float, frames.
-      phase: float, share of the period at frame 0.
+      size: its largest value.
+      period: frames.
+      phase: share of the period at frame 0.
     """
     size: float
     period: float

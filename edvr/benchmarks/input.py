@@ -30,7 +30,8 @@ def measure(config: DataConfig, num_frames: int, scale: int, seconds: float = 10
 
     Args:
       config: of the input.
-      num_frames, scale: see `train_dataset`.
+      num_frames: T, frames of a window.
+      scale: GT size / LQ size.
       seconds: to measure for, shared among the repeats.
       repeats: number of measurements.
     Returns:

@@ -111,7 +111,7 @@ def offload(proto: tf.ConfigProto, config: RuntimeConfig) -> None:
 
 def make_estimator(model_fn: Callable, model_dir: str, config: RuntimeConfig, session_config: tf.ConfigProto,
                    seed: int | None = None) -> tf.estimator.Estimator:
-    """Returns an NPUEstimator; see `Device.make_estimator`.
+    """Returns an NPUEstimator; arguments are those of `Device.make_estimator`.
 
     Args:
       session_config: a new object: the adapter writes into it.

@@ -164,7 +164,7 @@ class Device(abc.ABC):
         """Returns the operations with which a network is built for the device.
 
         Args:
-          compute: how the compiled operators compute convolutions, see `native_ops.conv`; other kernels ignore it.
+          compute: how the compiled operators compute convolutions: 'exact', 'fast' or 'bf16'; other kernels ignore it.
         """
         from edvr.ops.stock import StockOps
         return StockOps(self.ON_HOST, self.full_precision_scope)
@@ -173,7 +173,7 @@ class Device(abc.ABC):
         """Returns the configuration of a tf.Session that computes on the device.
 
         Raises:
-          UserError: see `require`.
+          UserError: the errors of `require`.
         """
         return self._host_config()
 

@@ -79,7 +79,7 @@ def evaluate(workers: typing.Any, clips: typing.Sequence[Clip], config: Evaluate
       clips: have LQ and GT.
       config: the frames to evaluate, and what to measure.
       events: gets the comparison pictures.
-      concurrent_metrics: see `measure.evaluate_clip`.
+      concurrent_metrics: measure frames while the next ones are restored; for accelerators.
     """
     counts = [measure.num_frames(clip, config) for clip in clips]
     whole = [splitting.FrameRange(number, 0, count) for number, count in enumerate(counts)]
@@ -101,9 +101,10 @@ def evaluate(workers: typing.Any, clips: typing.Sequence[Clip], config: Evaluate
 class _Task(typing.NamedTuple):
     """The share of one worker.
 
-    config: EvaluateConfig.
-    concurrent_metrics: bool.
-    ranges: list of (Clip, first, end).
+    Attributes:
+      config: the EvaluateConfig.
+      concurrent_metrics: measure frames while the next ones are restored.
+      ranges: (clip, first, end) each.
     """
     config: typing.Any
     concurrent_metrics: bool

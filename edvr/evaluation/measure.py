@@ -47,7 +47,7 @@ def measure(sr: np.ndarray, gt: np.ndarray, lq: np.ndarray, scale: int, crop_bor
       crop_border: GT pixels left out at each side.
       with_ssim, with_bicubic: whether to compute SSIM; whether to measure bicubic interpolation too.
     Returns:
-      dict, see the top of this file.
+      The numbers, by the names that the module describes.
     """
     candidates = [('edvr_%s', pixels.to_uint8(sr)), ('edvr_%s_unrounded', sr)]
     if with_bicubic:
@@ -96,7 +96,7 @@ def evaluate_clip(restorer: Restorer, clip: Clip, config: EvaluateConfig,
         video is decoded once for all its shots. None reads this clip alone.
       first, end: None ends at the last frame that config selects.
     Raises:
-      UserError: see `Restorer.restore_clip` and `data_tools.media.frames`.
+      UserError: the errors of `Restorer.restore_clip`; frames that cannot be read.
     """
     if decoders is None:
         with Decoder() as lq_decoder, Decoder() as gt_decoder:

@@ -23,7 +23,7 @@ class Watch:
     """The state of following one training directory.
 
     Attributes:
-      best_folder: str, where the best checkpoint is kept.
+      best_folder: where the best checkpoint is kept.
       results: list of dict with `step`, `checkpoint` and the overall numbers, or `error`; by rising step.
     """
 

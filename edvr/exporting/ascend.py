@@ -155,12 +155,12 @@ def compare_on_host(graph_def: tf.GraphDef, stock: tf.GraphDef, feeds: typing.Li
     """Compares the values of a graph for Ascend with those of the same network in stock operations.
 
     Args:
-      feeds: see `run_on_host`.
+      feeds: the same as of `run_on_host`: {input name: array}.
       log: function that takes a line of text.
     Returns:
       all checks of the graph, for its description.
     Raises:
-      UserError: see `run_on_host`, or the values differ.
+      UserError: the errors of `run_on_host`, or the values differ.
     """
     difference = verification.compare(
         run_on_host(graph_def, feeds), run_on_host(stock, feeds), LIMIT,

@@ -58,7 +58,8 @@ class Exported(typing.NamedTuple):
 
     Attributes:
       graphs: what each graph is, with its nodes.
-      model, interface: its configuration.
+      model: configuration of the network.
+      interface: configuration of the graphs' inputs and outputs.
       content: the whole description.
     """
     graphs: typing.Dict[Graph, tf.GraphDef]
@@ -140,8 +141,8 @@ def read(path: str, trust_graph: bool = False) -> Exported:
     """Reads an export and checks it against its description.
 
     Args:
-      path: see `find`.
-      trust_graph: whether graphs may have operations that exports do not contain, see `allowed_ops`.
+      path: of the export: a file of it, or its folder.
+      trust_graph: whether graphs may have operations that exports do not contain.
     Raises:
       UserError: a file is missing, damaged, of another export or of another program; a graph has another operation.
     """

@@ -20,7 +20,7 @@ def freeze(prefix: str, graph: Graph, ops: Ops, use_ema: bool = True) -> typing.
     Args:
       prefix: of the checkpoint.
       graph: what to build.
-      ops: the operations of the network, see `Graph.compute`.
+      ops: the operations of the network.
       use_ema: whether to use the moving averages, if the checkpoint has them.
     Returns:
       (GraphDef, whether moving averages were used).
@@ -56,7 +56,8 @@ def reference(prefix: str, model: ModelConfig, batches: typing.Iterable[np.ndarr
     """Runs the checkpoint in a separate graph.
 
     Args:
-      prefix, use_ema: see `freeze`.
+      prefix: of the checkpoint.
+      use_ema: take the averages of the weights.
       model: of the checkpoint.
       batches: uint8 [N, T, H, W, 3], each of any size.
     Returns:

@@ -24,12 +24,12 @@ class End(typing.NamedTuple):
     """An input or output of a graph.
 
     Attributes:
-      name: str, of its node.
-      dtype: str, 'uint8' or 'float32'.
+      name: of its node.
+      dtype: 'uint8' or 'float32'.
       shape: list of int, OPEN for sizes that are not fixed.
-      axes: str, a word for each axis, such as 'N H W C'.
-      values: str, the range of the values.
-      channels: str, the order of colours; None for features.
+      axes: a word for each axis, such as 'N H W C'.
+      values: the range of the values.
+      channels: the order of colours; None for features.
     """
     name: str
     dtype: str
@@ -54,10 +54,10 @@ class Graph:
     """One graph. Subclasses define its ends and what it computes.
 
     Attributes:
-      NAME: str, in the description of an export.
-      SUFFIX: str, of its file's name.
+      NAME: in the description of an export.
+      SUFFIX: of its file's name.
       NODES: names of nodes that such a graph has at least.
-      ALIGNS: bool, whether it has the part of the network where deformable convolutions are.
+      ALIGNS: whether it has the part of the network where deformable convolutions are.
     """
     NAME: typing.ClassVar[str]
     SUFFIX: typing.ClassVar[str]
@@ -93,7 +93,7 @@ class Graph:
         raise NotImplementedError
 
     def build(self, ops: Ops) -> None:
-        """Adds the graph with its named ends to the default graph; ops: see `compute`."""
+        """Adds the graph with its named ends to the default graph; `ops` are the operations of the network."""
         given = {end.name: tf.placeholder(end.dtype, [None if size == OPEN else size for size in end.shape], end.name)
                  for end in self.inputs}
         for end, value in zip(self.outputs, self.compute(given, ops)):

@@ -22,7 +22,7 @@ class NotRunnableError(UserError):
 
 def load(path: str, session_config: typing.Optional[tf.ConfigProto] = None,
          device: str = 'cpu', trust_graph: bool = False) -> typing.Union['FrozenGraph', 'FrozenParts']:
-    """Loads an export; arguments and errors: see `GraphSession`."""
+    """Loads an export; arguments and errors are those of `GraphSession`."""
     arguments = path, session_config, device, trust_graph
     return FrozenParts(*arguments) if description.find(str(path)).kinds == PARTS else FrozenGraph(*arguments)
 
@@ -88,7 +88,7 @@ class GraphSession(WindowRunner):
     """An export in its session; a `with` block closes the session.
 
     Attributes:
-      content: dict, the whole description of the export.
+      content: the whole description of the export.
     """
 
     def __init__(self, path: str, session_config: typing.Optional[tf.ConfigProto] = None, device: str = 'cpu',
@@ -96,12 +96,12 @@ class GraphSession(WindowRunner):
         """Loads the graphs.
 
         Args:
-          path: see `description.find`.
+          path: of the export: a file of it, or its folder.
           session_config: None for one that uses all cores.
           device: 'cpu', 'gpu' or 'npu', the device of the session.
-          trust_graph: see `description.read`.
+          trust_graph: whether graphs may have operations that exports do not contain.
         Raises:
-          UserError: see `description.read`; this TensorFlow does not know an operation.
+          UserError: the errors of `description.read`; this TensorFlow does not know an operation.
           NotRunnableError: the graph is for Ascend and the device is another.
         """
         self.path = str(path)

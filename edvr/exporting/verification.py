@@ -18,7 +18,7 @@ def verify(graph: typing.Any, prefix: str, use_ema: bool, log: typing.Callable[[
       prefix: of the checkpoint.
       use_ema: whether moving averages are used.
       log: function that takes a line of text.
-      limits: dict, type of the output -> the largest difference that is accepted.
+      limits: type of the output -> the largest difference that is accepted.
     Returns:
       (dict of max_abs_diff (of values in 0..1), limit and sizes of the windows [N, H, W]; list of the windows, uint8
       [N, T, H, W, 3]).

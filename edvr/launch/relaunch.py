@@ -37,7 +37,7 @@ def run_workers(environments: dict[int, Environment], log_dir: str, arguments: l
       environments: {number: changes to the environment}.
       log_dir: folder for the output of each worker.
       arguments: those that follow the arguments of this process.
-      look: see `processes.run_together`.
+      look: called again and again while the processes run.
     """
     # each sees all cores, as a process alone does: sums over threads, and so frames, are the same bit for bit
     return run_together(_command(arguments), _launched(environments), log_dir, _WORKER_GRACE, bind_cores=False,

@@ -48,7 +48,7 @@ def reference_terms(ops: Ops, centre: typing.Sequence[Tensor], config: ModelConf
 
     Args:
       ops: the operations to use.
-      centre: the pyramid of the centre frame, see `align_frame`.
+      centre: the pyramid of the centre frame.
       config: of the network.
     """
     layers = [('offset_conv1/' + level, centre[index]) for index, level in enumerate(('l1', 'l2', 'l3'))]

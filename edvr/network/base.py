@@ -14,8 +14,9 @@ SCOPE = 'edvr'   # every variable of every network has a name in this scope
 class Outputs(typing.NamedTuple):
     """The outputs of a network.
 
-    sr: float32 [N, s*H, s*W, 3], in [0, 1] but not clipped.
-    offset_means: dict, deformable convolution -> float32 scalar, its mean |offset| in pixels.
+    Attributes:
+      sr: float32 [N, s*H, s*W, 3], in [0, 1] but not clipped.
+      offset_means: deformable convolution -> float32 scalar, its mean |offset| in pixels.
     """
     sr: Tensor
     offset_means: typing.Dict[str, Tensor]
@@ -24,8 +25,9 @@ class Outputs(typing.NamedTuple):
 class FrameStage(typing.NamedTuple):
     """A stage that computes each frame of a window from itself and from terms of the centre frame.
 
-    reference_terms: function(ops, values of the centre frame) -> dict of tensors, computed once for a window.
-    apply: function(ops, values of a frame, those terms) -> tuple of tensors, its values for the next stage.
+    Attributes:
+      reference_terms: function(ops, values of the centre frame) -> dict of tensors, computed once for a window.
+      apply: function(ops, values of a frame, those terms) -> tuple of tensors, its values for the next stage.
     """
     reference_terms: typing.Callable[[Ops, Values], typing.Dict[str, Tensor]]
     apply: typing.Callable[[Ops, Values, typing.Dict[str, Tensor]], Values]

@@ -11,9 +11,9 @@ class Engine:
     """A loaded network as functions on NumPy arrays.
 
     Attributes:
-      path: str, the checkpoint's prefix, or the path of the exported graph.
+      path: the checkpoint's prefix, or the path of the exported graph.
       config: ModelConfig.
-      step: int, the training step of a checkpoint, 0 where its name has none; None for an exported graph.
+      step: the training step of a checkpoint, 0 where its name has none; None for an exported graph.
       interface: InterfaceConfig of an exported graph, whose fixed sizes apply; None for a checkpoint.
       READS_UINT16: whether frames may be uint16; otherwise they are uint8.
       KEEPS_FEATURES: whether it has `features` and `restore`; otherwise `run` alone.

@@ -17,7 +17,7 @@ class AscendOps(StockOps):
 
         Args:
           deformable_conv2d: function(x, offset, mask, weight, groups) -> tensor, such as that of `edvr.devices.npu`.
-          float32_scope: see `StockOps`.
+          float32_scope: makes a context whose operations keep float32.
         """
         super().__init__(float32_scope=float32_scope)
         self._deformable_conv2d = deformable_conv2d
@@ -28,5 +28,5 @@ class AscendOps(StockOps):
 
 
 def exported_ops() -> AscendOps:
-    """Returns the operations of a graph that is written for atc and never run; see `ascend_nodes.complete`."""
+    """Returns the operations of a graph that is written for atc and never run; `ascend_nodes.complete` completes it."""
     return AscendOps(ascend_nodes.deformable_conv2d)

@@ -17,8 +17,8 @@ class CompiledOps(StockOps):
         """Sets how convolutions are computed.
 
         Args:
-          compute: 'exact', 'fast' or 'bf16', see `native_ops.conv`; training takes 'exact'.
-          float32_scope: see `StockOps`.
+          compute: how convolutions are computed: 'exact', 'fast' or 'bf16'; training takes 'exact'.
+          float32_scope: makes a context whose operations keep float32.
         """
         super().__init__(float32_scope=float32_scope)
         self._compute = compute

@@ -12,9 +12,9 @@ class CountingOps(NamedLayers):
     """A tensor is its shape, a tuple of ints, or None for unknown sizes.
 
     Attributes:
-      macs: int, multiply-adds of all convolutions so far; of deformable ones the product without the sampling. None
+      macs: multiply-adds of all convolutions so far; of deformable ones the product without the sampling. None
         after a convolution of unknown size.
-      variables: dict, name of each variable -> its shape.
+      variables: name of each variable -> its shape.
     """
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ _Sizes = collections.namedtuple('_Sizes', 'N H W C G K C_out')
 
 
 def deform_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor, groups: int) -> tf.Tensor:
-    """Returns the deformable convolution without bias, see `deform_conv`.
+    """Returns the deformable convolution without bias, as `deform_conv` defines it.
 
     Args:
       x: float32 or float64 [N, H, W, C].

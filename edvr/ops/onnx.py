@@ -12,9 +12,10 @@ IR_VERSION = 9    # the version of the same release
 class Value(typing.NamedTuple):
     """A value of the graph.
 
-    name: of the value.
-    shape: tuple of int or None, in the order of `Ops`: [N, T, H, W, C] or [B, H, W, C].
-    dtype: 'float32' or 'uint8'.
+    Attributes:
+      name: of the value.
+      shape: tuple of int or None, in the order of `Ops`: [N, T, H, W, C] or [B, H, W, C].
+      dtype: 'float32' or 'uint8'.
     """
     name: str
     shape: typing.Tuple

@@ -27,12 +27,12 @@ def load_graph(path: str, kernels: str = 'auto', device: str = 'cpu', intra_op_t
       kernels: 'tf' runs the graph unchanged. 'auto' and 'native' use its weights with the compiled operators, if this
         program builds the same network node by node.
       device: 'cpu', 'gpu' or 'npu'; operators are replaced only on a CPU. intra_op_threads: 0 for one per core.
-      compute: see `NetworkEngine`.
-      trust_graph: see `description.read`.
+      compute: how the compiled operators compute convolutions.
+      trust_graph: whether graphs may have operations that exports do not contain.
     Returns:
       CompiledGraph, or FrozenGraph or FrozenParts for graphs that run unchanged.
     Raises:
-      UserError: see `description.read` and `GraphSession`; or 'bf16' for a graph that runs unchanged.
+      UserError: the errors of `description.read` and `GraphSession`; or 'bf16' for a graph that runs unchanged.
     """
     path = str(path)
     runs_on = device_of(RuntimeConfig(device=device, kernels=kernels, intra_op_threads=intra_op_threads))
@@ -64,7 +64,8 @@ class CompiledGraph(NetworkEngine):
           config: of the network.
           interface: of the graph.
           weights: names of variables -> float32 arrays.
-          intra_op_threads, compute: see `NetworkEngine`.
+          intra_op_threads: threads of an operator; 0 for one per core.
+          compute: how the compiled operators compute convolutions.
         """
         self.path, self.interface, self._weights = path, interface, weights
         super().__init__(config, 'native', 'cpu', intra_op_threads, compute)
@@ -91,7 +92,7 @@ def same_network(graphs: typing.Dict[Graph, tf.GraphDef]) -> typing.Optional[typ
     """Returns the weights of an export, if this program builds the same graphs.
 
     Args:
-      graphs: see `description.Exported`.
+      graphs: those of a `description.Exported`.
     Returns:
       Names of variables -> float32 arrays; None if a node, its operation, its inputs, a constant or another
       attribute differs.

@@ -34,7 +34,7 @@ class NetworkEngine(Engine):
           kernels: 'auto', or one of the kernels of the device.
           device: 'cpu', 'gpu' or 'npu'.
           intra_op_threads: 0 for one per core.
-          compute: how the compiled operators compute convolutions, see `native_ops.conv`.
+          compute: how the compiled operators compute convolutions: 'exact', 'fast' or 'bf16'.
         Raises:
           UserError: 'bf16' without compiled operators or on a processor without it.
         """
@@ -94,7 +94,7 @@ class CheckpointEngine(NetworkEngine):
         Args:
           path: training directory or checkpoint prefix.
           use_ema: whether averaged weights are taken where the checkpoint has them.
-          kernels, device, intra_op_threads, compute: see `NetworkEngine`.
+          kernels, device, intra_op_threads, compute: arguments of `NetworkEngine`.
         Raises:
           UserError: no complete checkpoint there, one of another architecture, or weights that are not finite.
         """

@@ -49,7 +49,7 @@ class FrameByFrame:
         self._restored = network.upsample_to_output(ops, self._trunk, self._centre)
 
     def features(self, run: Run, frame: np.ndarray) -> typing.Tuple[np.ndarray, ...]:
-        """Returns the features of a frame [H, W, 3], float32 arrays; see `Network.extract_features`."""
+        """Returns the features of a frame [H, W, 3], float32 arrays: the result of `Network.extract_features`."""
         return run(self._features, {self._frame: frame[None]})
 
     def restore(self, run: Run, features: typing.Sequence[typing.Sequence[np.ndarray]], centre: np.ndarray
@@ -57,7 +57,7 @@ class FrameByFrame:
         """Restores the frame in the middle of a window.
 
         Args:
-          run: see the class.
+          run: runs tensors of the graph with a feed.
           features: T results of `features`, in the order of the window.
           centre: [H, W, 3], the frame to restore.
         Returns:

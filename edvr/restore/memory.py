@@ -28,7 +28,7 @@ class Peak:
     """Measures this process during a `with` block.
 
     Attributes:
-      bytes: int, the largest resident memory in the block.
+      bytes: the largest resident memory in the block.
     """
 
     def __enter__(self) -> 'Peak':
@@ -50,8 +50,9 @@ class Peak:
 class Footprint(typing.NamedTuple):
     """The memory of restoring, bytes.
 
-    base: the resident memory of the process with the loaded network.
-    per_pixel: what restoring windows adds for each pixel of an input frame.
+    Attributes:
+      base: the resident memory of the process with the loaded network.
+      per_pixel: what restoring windows adds for each pixel of an input frame.
     """
     base: int
     per_pixel: float

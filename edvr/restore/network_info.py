@@ -10,10 +10,11 @@ from edvr.exporting import description
 class NetworkInfo(typing.NamedTuple):
     """The properties of a network; the fields are those of a Restorer.
 
-    path: str, the checkpoint's prefix, or the exported graph.
-    config: ModelConfig.
-    step: int, training step of a checkpoint; None for an exported graph.
-    reads_uint16: bool, whether frames may be uint16.
+    Attributes:
+      path: the checkpoint's prefix, or the exported graph.
+      config: of the network.
+      step: training step of a checkpoint; None for an exported graph.
+      reads_uint16: whether frames may be uint16.
     """
     path: str
     config: ModelConfig
@@ -26,7 +27,7 @@ class NetworkInfo(typing.NamedTuple):
 
         Args:
           path: of the network.
-          trust_graph: see `description.read`.
+          trust_graph: whether graphs may have operations that exports do not contain.
         Raises:
           UserError: there is no network at `path`, or it cannot be read.
         """

@@ -41,11 +41,11 @@ class Restorer:
 
     Attributes:
       options: RestoreConfig.
-      engine: Engine, the loaded network, see `load_engine`.
+      engine: the loaded network.
       config: the known properties of the network; at least num_frames, scale, upscale, size_multiple.
-      path: str, the checkpoint's prefix, or the exported graph's path.
-      step: int, training step of the checkpoint; None for an exported graph.
-      reads_uint16: bool, whether frames may be uint16; exported graphs read uint8.
+      path: the checkpoint's prefix, or the exported graph's path.
+      step: training step of the checkpoint; None for an exported graph.
+      reads_uint16: whether frames may be uint16; exported graphs read uint8.
       tiling: the Tiling of the clip that is being restored; None before the first frame.
     """
 
@@ -56,10 +56,10 @@ class Restorer:
         Args:
           network: RestoreConfig; or the path of a training directory, a checkpoint prefix or an exported graph (.pb,
             SavedModel, or a file of an export in parts).
-          engine: a loaded network to use instead, see `load_engine`.
+          engine: a loaded network to use instead.
           options: fields of RestoreConfig that differ from `network`, or from the defaults; `tile` may be an int.
         Raises:
-          UserError: an option is wrong, or see `load_engine`.
+          UserError: an option is wrong; the errors of `load_engine`.
         """
         options = RestoreConfig.current_names(options)
         if 'tile' in options:
@@ -83,7 +83,7 @@ class Restorer:
         self.engine.close()
 
     def restore(self, frames: np.ndarray, dtype: typing.Any = np.uint8) -> np.ndarray:
-        """Restores a clip that is in memory; for longer ones see `restore_clip`.
+        """Restores a clip that is in memory; `restore_clip` takes longer ones.
 
         Args:
           frames: uint8 or uint16 [T, H, W, 3], RGB, at least one frame.
@@ -92,7 +92,7 @@ class Restorer:
         Returns:
           [T, s*H, s*W, 3] of `dtype`.
         Raises:
-          UserError: see `restore_clip`.
+          UserError: the errors of `restore_clip`.
           ValueError: no frames, or another dtype.
         """
         if dtype not in (np.uint8, np.float32):

@@ -15,7 +15,8 @@ def windows(frames: typing.Iterable[np.ndarray], num_frames: int, fill: str, len
 
     Args:
       frames: iterable of uint8 or uint16 [H, W, 3].
-      num_frames, fill: see `data_tools.media.windows.window_indices`.
+      num_frames: T, frames of a window.
+      fill: what replaces frames before and after the clip, a key of `data_tools.media.windows.FILLS`.
       length: number of frames if it is known; a clip that ends earlier is then an error.
       start: index of the first frame whose window is yielded.
     Yields:

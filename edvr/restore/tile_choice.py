@@ -72,8 +72,9 @@ def _auto(frame: Size, options: RestoreConfig, network: ModelConfig, measure: ty
 class Choice(typing.NamedTuple):
     """The tiles of a frame.
 
-    tile: (height, width) in LQ pixels, at most the frame's.
-    keeps: bool, whether the features of all tiles are kept.
+    Attributes:
+      tile: (height, width) in LQ pixels, at most the frame's.
+      keeps: whether the features of all tiles are kept.
     """
     tile: Size
     keeps: bool
@@ -87,7 +88,8 @@ def choose(frame: Size, overlap: int, multiple: int, window_bytes: float, availa
 
     Args:
       frame: (height, width) in LQ pixels, multiples of `multiple`.
-      overlap, multiple: see `tiling.starts`.
+      overlap: LQ pixels that neighbouring tiles share.
+      multiple: the sides of tiles are multiples of it.
       window_bytes: memory for each pixel of the tile that is being restored.
       available: bytes for that tile and the kept features.
       kept_bytes: memory of the kept features for each pixel of every tile.

@@ -66,7 +66,10 @@ def weights(begin: int, tile: int, length: int, overlap: int, scale: int) -> np.
     """Returns the weight of each pixel of a restored tile along one axis, before normalisation.
 
     Args:
-      begin, tile, length, overlap: LQ pixels, as `starts`.
+      begin: of the tile, LQ pixels.
+      tile: its length.
+      length: of the frame.
+      overlap: pixels that neighbouring tiles share.
       scale: output pixels per LQ pixel.
     Returns:
       float32 [tile * scale] in [0, 1]: 1 inside and at the frame's own border, falling to 0 towards a cut.
@@ -85,7 +88,7 @@ class Tiling:
     Attributes:
       frame: (height, width) of the frames.
       boxes: list of (slice of rows, slice of columns), in LQ pixels.
-      pixels: int, the LQ pixels of all tiles together.
+      pixels: the LQ pixels of all tiles together.
 
     str() gives the number of tiles and their size, height x width, for the user.
     """
@@ -96,7 +99,8 @@ class Tiling:
 
         Args:
           frame, tile: (height, width) in LQ pixels; a tile larger than the frame is cut down to it.
-          overlap, multiple: see `starts`.
+          overlap: LQ pixels that neighbouring tiles share.
+          multiple: the sides of tiles are multiples of it.
           scale: output pixels per LQ pixel.
         Raises:
           UserError: a tile that is cut and not at least twice the overlap.

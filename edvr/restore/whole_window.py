@@ -32,17 +32,17 @@ class WholeWindow:
         self._sr = network.restore(ops, self._window).sr
 
     def features(self, run: Run, frame: np.ndarray) -> typing.Tuple[np.ndarray, ...]:
-        """Returns the features of a frame [H, W, 3], see `FrameByFrame`."""
+        """Returns the features of a frame [H, W, 3], as `FrameByFrame` does."""
         return run(self._levels, {self._frame: frame[None]})
 
     def restore(self, run: Run, features: typing.Sequence[typing.Sequence[np.ndarray]], centre: np.ndarray
                 ) -> np.ndarray:
-        """Restores the frame in the middle of a window, see `FrameByFrame`."""
+        """Restores the frame in the middle of a window, as `FrameByFrame` does."""
         feed = {self._centre: centre[None]}
         for placeholders, values in zip(self._features, features):
             feed.update(zip(placeholders, values))
         return run(self._restored, feed)[0]
 
     def restore_window(self, run: Run, window: np.ndarray) -> np.ndarray:
-        """Restores from the frames of a window, see `FrameByFrame`."""
+        """Restores from the frames of a window, as `FrameByFrame` does."""
         return run(self._sr, {self._window: window[None]})[0]

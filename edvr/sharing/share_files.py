@@ -18,10 +18,11 @@ VARIABLE = 'EDVR_SHARE'   # the path of the share of a process
 class WorkerShare(typing.NamedTuple):
     """The work of one process.
 
-    number: int, of the process.
-    shares: int, number of shares of the job.
-    work: function(restorer, items, progress) -> iterator of results; it must be a function of a module.
-    items: the argument of `work`.
+    Attributes:
+      number: of the process.
+      shares: number of shares of the job.
+      work: function(restorer, items, progress) -> iterator of results; it must be a function of a module.
+      items: the argument of `work`.
     """
     number: int
     shares: int

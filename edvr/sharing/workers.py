@@ -26,7 +26,7 @@ class ThisProcess:
     """Restores in this process.
 
     Attributes:
-      size: int, the number of workers.
+      size: the number of workers.
       network: object with the attributes of NetworkInfo.
     """
 
@@ -127,11 +127,11 @@ def open_workers(plan: Plan, config: RestoreConfig,
     """Opens the workers of a plan for a `with` block.
 
     Args:
-      plan: see `plan_workers`.
+      plan: the result of `plan_workers`.
       config: RestoreConfig.
       network: the NetworkInfo of its checkpoint.
     Raises:
-      UserError: see `Restorer`.
+      UserError: the errors of `Restorer`.
     """
     if plan.environments:
         for note in plan.notes:

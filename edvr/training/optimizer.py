@@ -75,7 +75,7 @@ def rates(step: tf.Tensor, config: TrainingConfig, offset_rate: float) -> Rates:
     Args:
       step: int tensor [], updates done before this one.
       config: during its first `tsa_only_steps` only the fusion is trained.
-      offset_rate: float, factor for the convolutions that compute DCN offsets.
+      offset_rate: factor for the convolutions that compute DCN offsets.
     Returns:
       function(variable) -> float or float32 tensor [].
     """

@@ -20,9 +20,9 @@ OVERFLOW_ADVICE = ('Overflow in float16 does not come from the learning rate: us
 
 
 class Verdict(typing.NamedTuple):
-    """Whether the update of a step is applied.
+    """The decision on the update of a step: float32 tensors [].
 
-    Attributes (float32 tensors []):
+    Attributes:
       gate: 1 for a good step, else 0.
       faults: a sum of the bits above.
       streak: the bad steps in a row with this one.

@@ -17,7 +17,7 @@ STATE = schema.Record(_optional={
 
 
 def lock(directory: str) -> ContextManager[Any]:
-    """Returns a context manager that holds the directory for this process, see `data_tools.base.lock.hold`.
+    """Returns a context manager that holds the directory for this process by a lock file.
 
     Raises:
       UserError: another process holds it, or the directory is remote.
