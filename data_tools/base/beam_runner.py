@@ -10,11 +10,10 @@ import time
 import zlib
 from typing import Any, Callable, Counter, Dict, Optional, Tuple
 
-from tqdm import tqdm
-
 from data_tools.base import beam_options, processes
 from data_tools.base.beam_config import BeamConfig
 from data_tools.base.errors import UserError
+from data_tools.base.progress import progress_bar
 
 _WORKER = 'apache_beam.runners.worker.sdk_worker_main'   # in the command line of Beam's worker processes
 _ATTEMPTS = 4      # the program fails if workers are killed in each of them
@@ -83,7 +82,7 @@ def _run_once(name, options, build, counter, total, title, unit):
         raise UserError('--runner=%s: %s' % (name, ' '.join(str(error).split()))) from error
     # the workers of the local runner always log the same warnings
     level = logging.ERROR if name == 'DirectRunner' else logging.WARNING
-    with beam_options.quiet(level), tqdm(total=total, desc=title, unit=unit, mininterval=0.5, smoothing=0.1) as bar:
+    with beam_options.quiet(level), progress_bar(total=total, desc=title, unit=unit, smoothing=0.1) as bar:
         running = _Running(pipeline)
         try:
             _follow(running, counter, bar)

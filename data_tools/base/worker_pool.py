@@ -8,9 +8,8 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterator, List, Sequence
 
-from tqdm import tqdm
-
 from data_tools.base.errors import UserError
+from data_tools.base.progress import progress_bar
 
 
 class StoppedError(Exception):
@@ -68,7 +67,7 @@ def run(function: Callable[..., Any], tasks: Sequence[tuple], workers: int, titl
         futures = []
         try:
             futures += [pool.submit(function, *task) for task in tasks]   # fails where a worker is killed meanwhile
-            with tqdm(total=total, desc=title, unit=unit, mininterval=0.5, smoothing=0.1) as bar:
+            with progress_bar(total=total, desc=title, unit=unit, smoothing=0.1) as bar:
                 _follow(futures, shared, bar)
             return [future.result() for future in futures]
         except BaseException as error:

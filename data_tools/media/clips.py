@@ -9,10 +9,9 @@ import json
 import os
 import typing
 
-from tqdm import tqdm
-
 from data_tools.base import files, paths
 from data_tools.base.errors import UserError
+from data_tools.base.progress import progress_bar
 from data_tools.media import dataset_layouts, video_scan
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import DegradedFrames, ImageFrames, Side, VideoFrames
@@ -106,7 +105,7 @@ def find_clips(root: str, scale: int = 4, need_gt: bool = True, need_lq: bool = 
     scanner.scan([(sides[side][name], side == main and shots.detects_video(name)) for side in sides for name in names
                   if dataset_layouts.is_video(sides[side][name])], shots)
     every = []
-    for name in tqdm(names, unit=' clips', desc='reading headers', delay=2, mininterval=0.5):
+    for name in progress_bar(names, unit=' clips', desc='reading headers', delay=2):
         clip = _read_clip(name, {side: sides[side][name] for side in sides}, scale, allow_gaps, scanner)
         clip = clip._replace(shots=shots.shots_of(name, clip.main, scanner.shots))
         if len(clip.shots) > 1:

@@ -10,10 +10,9 @@ import time
 import typing
 from fractions import Fraction
 
-from tqdm import tqdm
-
 from data_tools.base import files, worker_pool
 from data_tools.base.errors import UserError
+from data_tools.base.progress import progress_bar
 from data_tools.media import fingerprint, shots, video
 from data_tools.media.frames import VideoFrames
 
@@ -54,7 +53,7 @@ class Scanner:
                 self._scan_one(path, detects, rule, self._progress)
             return
         total = sum(filter(None, (video.stated_frames(path) * (2 if detects else 1) for path, detects in videos)))
-        with tqdm(total=total or None, unit=' frames', desc='looking through videos', delay=1, mininterval=0.5) as bar:
+        with progress_bar(total=total or None, unit=' frames', desc='looking through videos', delay=1) as bar:
             self._scan_all(videos, rule, bar)
         self._save()
 

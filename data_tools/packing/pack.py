@@ -3,10 +3,9 @@ import os
 import shutil
 from typing import Any, Dict, List, Sequence, Tuple
 
-from tqdm import tqdm
-
 from data_tools.base import beam_options, files, worker_pool
 from data_tools.base.errors import UserError
+from data_tools.base.progress import progress_bar
 from data_tools.media import clips
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import VideoFrames
@@ -91,7 +90,7 @@ def find_source(config: PackConfig) -> Tuple[List[clips.Clip], Dict[str, List[Li
             shots.setdefault(clip.whole, []).append([clip.first, clip.first + clip.length])
     found = _without_short_shots(found, span(config.to_dict()))
     return [clip._replace(mark=clip.fingerprint())
-            for clip in tqdm(found, unit=' clips', desc='fingerprints', delay=2, mininterval=0.5)], shots
+            for clip in progress_bar(found, unit=' clips', desc='fingerprints', delay=2)], shots
 
 
 def _without_short_shots(found, need):

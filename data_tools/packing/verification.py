@@ -8,9 +8,9 @@ import typing
 import zlib
 
 import numpy as np
-from tqdm import tqdm
 
 from data_tools.base import files
+from data_tools.base.progress import progress_bar
 from data_tools.media import clips, ffmpeg
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import Decoder, DegradedFrames
@@ -38,7 +38,7 @@ def check_set(folder: str, deep: bool = False, source: str = '',
     found = _source_clips(manifest, source) if source else None
     seen: typing.Set[typing.Tuple[str, int]] = set()
     problems = 0
-    with tqdm(total=manifest.records, unit=' records', desc='checking', mininterval=0.5) as bar:
+    with progress_bar(total=manifest.records, unit=' records', desc='checking') as bar:
         for shard in manifest.shards:
             for text in check_shard(folder, shard, manifest, deep or found is not None, found, seen, bar.update):
                 problems += 1
@@ -69,8 +69,7 @@ def _source_clips(manifest, source):
         print('note: packed with ffmpeg %s, compared with ffmpeg %s: pixels of videos may differ'
               % (job['ffmpeg'], ffmpeg.version()))
     found = [clip for clip in found if clip.name in set(packed)]
-    with tqdm(total=sum(clip.length for clip in found), unit=' frames', desc='reading the source',
-              mininterval=0.5) as bar:
+    with progress_bar(total=sum(clip.length for clip in found), unit=' frames', desc='reading the source') as bar:
         return {source.clip.name: source for source in read_source(found, bar.update)}
 
 

@@ -4,10 +4,9 @@ import os
 import re
 from typing import Dict, Optional
 
-from tqdm import tqdm
-
 from data_tools.base import files, lock
 from data_tools.base.errors import UserError
+from data_tools.base.progress import progress_bar
 from data_tools.reds.config import BASE_URL, DownloadConfig
 from data_tools.reds.http_fetch import fetch
 from data_tools.reds.unzip import DamagedError, check, unzip
@@ -89,8 +88,8 @@ def _verify(archive, expected):
     if expected is None:
         return
     digest = _DIGESTS[len(expected)]()
-    with open(archive, 'rb') as file, tqdm(total=os.path.getsize(archive), unit='B', unit_scale=True,
-                                           desc='checksum ' + os.path.basename(archive)) as progress:
+    with open(archive, 'rb') as file, progress_bar(total=os.path.getsize(archive), unit='B', unit_scale=True,
+                                                   desc='checksum ' + os.path.basename(archive)) as progress:
         for data in iter(lambda: file.read(1 << 22), b''):
             digest.update(data)
             progress.update(len(data))

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
+from data_tools.base.progress import progress_bar
 
 MAX_BYTES = 256 << 30   # of a file; the largest archive of REDS has 34 GB
 _CHUNK = 1 << 20
@@ -62,7 +63,7 @@ def fetch(url: str, path: str, retries: int = 8, wait: float = 1., timeout: floa
     partial = path + files.PARTIAL
     note = partial + '.json'
     with files.explained(partial), open(partial, 'ab') as file:
-        with tqdm(unit='B', unit_scale=True, unit_divisor=1024, desc=os.path.basename(path)) as progress:
+        with progress_bar(unit='B', unit_scale=True, unit_divisor=1024, desc=os.path.basename(path)) as progress:
             _fetch_all(url, file, note, progress, retries, wait, timeout)
         file.flush()
         os.fsync(file.fileno())

@@ -3,11 +3,10 @@ import os
 import shutil
 import typing
 
-from tqdm import tqdm
-
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.base.paths import SAMPLE_MARK
+from data_tools.base.progress import progress_bar
 from data_tools.media import splits
 from data_tools.media.clips import REDS4, REDS_OFFICIAL_VAL, find_clips
 from data_tools.media.image_folder import list_frames
@@ -83,7 +82,7 @@ def regroup(root_dir: str, output_dir: str, mode: str = 'link', lq: str = 'sharp
         raise UserError('%d of %d clip folders are missing from %s, the first would become %s; download the rest, '
                             'or take what is there with --partial' % (len(missing), len(steps), root_dir,
                                                                       missing[0].target))
-    for step in tqdm([step for step in steps if step not in missing], unit='clip', desc=mode):
+    for step in progress_bar([step for step in steps if step not in missing], unit='clip', desc=mode):
         bring(step, mode)
     clips = find_clips(output_dir, LQ_KINDS[lq] or 4, need_lq=lq != 'none')
     short = [clip for clip in clips if clip.length != FRAMES]

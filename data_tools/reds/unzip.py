@@ -7,10 +7,9 @@ import zipfile
 import zlib
 from typing import Optional, Tuple
 
-from tqdm import tqdm
-
 from data_tools.base import files
 from data_tools.base.errors import UserError
+from data_tools.base.progress import progress_bar
 from data_tools.reds import zip_checks
 from data_tools.reds.zip_checks import DamagedError
 
@@ -37,7 +36,7 @@ def unzip(path: str, folder: str, inside: Optional[Tuple[str, ...]] = None) -> i
         targets = zip_checks.targets(path, archive.infolist(), folder, inside)
         zip_checks.check_sizes(path, targets.values())
         os.makedirs(folder, exist_ok=True)
-        with tqdm(total=len(targets), unit='file', desc='unzip ' + os.path.basename(path)) as progress:
+        with progress_bar(total=len(targets), unit='file', desc='unzip ' + os.path.basename(path)) as progress:
             missing = []
             for target, info in targets.items():
                 if _is_complete(target, info):
@@ -55,7 +54,7 @@ def check(path: str) -> int:
     """Compares all of an archive with its CRCs, and counts its files. Raises DamagedError."""
     with _opened(path, 'read') as archive:
         members = [info for info in archive.infolist() if not info.filename.endswith('/')]
-        for info in tqdm(members, unit='file', desc='check ' + os.path.basename(path)):
+        for info in progress_bar(members, unit='file', desc='check ' + os.path.basename(path)):
             with archive.open(info) as source:
                 while source.read(_CHUNK):   # raises BadZipFile at the end if the CRC differs
                     pass
@@ -67,7 +66,7 @@ def _opened(path, verb):
     """Opens an archive with a valid directory; turns errors in the block into UserErrors."""
     try:
         with zipfile.ZipFile(path) as archive:
-            progress = functools.partial(tqdm, unit='file', desc='directory of ' + os.path.basename(path))
+            progress = functools.partial(progress_bar, unit='file', desc='directory of ' + os.path.basename(path))
             zip_checks.check_directory(path, archive, progress)
             yield archive
     except UserError:

@@ -1,14 +1,13 @@
 """Evaluates a set of clips: measures each clip, prints lines, writes pictures and files."""
 import contextlib
 import os
-import sys
 import typing
 
 import numpy as np
-from tqdm import tqdm
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
+from data_tools.base.progress import progress_bar
 from data_tools.media import splits
 from data_tools.media.clips import Clip, find_clips
 from data_tools.media.comparison import bicubic, side_by_side
@@ -88,7 +87,7 @@ def evaluate(workers: typing.Any, clips: typing.Sequence[Clip], config: Evaluate
     tasks = [_Task(config, concurrent_metrics, [(clips[number], first, end) for number, first, end in share])
              for share in shares]
     results = []
-    with tqdm(total=sum(counts), unit='frame', disable=None, file=sys.stderr) as bar, \
+    with progress_bar(total=sum(counts), unit='frame') as bar, \
             contextlib.closing(workers.do(_evaluate, tasks, bar)) as found:
         for result in _complete_clips(found, counts, workers.network.step or 0, events):
             results.append(result)
