@@ -1,20 +1,26 @@
-"""Finds and calls the ffmpeg program, and reports its errors. imageio-ffmpeg contains one; IMAGEIO_FFMPEG_EXE selects
-another."""
+"""Calls the ffmpeg program, with limits, and reports its errors. See `ffmpeg_choice` for which one."""
 import contextlib
 import os
-import re
+import resource
+import signal
 import subprocess
 import tempfile
 import typing
 
-import imageio_ffmpeg
-
 from data_tools.base.errors import UserError
+from data_tools.media import ffmpeg_choice
+
+PROBE_SECONDS = 120.      # for reading the begin of a file, of the clock and of the processor
+_DECODER_SECONDS = 600.    # of the processor, for a file of which no frame has been read
+_FRAME_SECONDS = 10.       # of the processor, for each frame that was read
+_LONGEST_SECONDS = 86400.  # of the processor, for work whose progress is not known
+# threads reserve memory that they do not use
+_ADDRESS_SPACE = 16 * 2 ** 30 + 128 * 2 ** 20 * (os.cpu_count() or 1)
 
 
 def command(*arguments: str, read_stdin: bool = False) -> typing.List[str]:
     """Returns the command line of ffmpeg with options; without `read_stdin` it does not read its standard input."""
-    return [imageio_ffmpeg.get_ffmpeg_exe(), '-hide_banner'] + ([] if read_stdin else ['-nostdin']) + list(arguments)
+    return [ffmpeg_choice.executable(), '-hide_banner'] + ([] if read_stdin else ['-nostdin']) + list(arguments)
 
 
 def each_frame() -> typing.Tuple[str, ...]:
@@ -42,14 +48,12 @@ def reproducible() -> typing.Tuple[str, ...]:
 
 
 def _version():
-    """Returns (major, minor); a build without a number, from the development tree, counts as new."""
-    match = re.search(r'(\d+)\.(\d+)', imageio_ffmpeg.get_ffmpeg_version())
-    return tuple(int(number) for number in match.groups()) if match else (99, 0)
+    return ffmpeg_choice.number(version())
 
 
 def version() -> str:
     """Returns the version of the ffmpeg in use; another one may decode or encode other pixels."""
-    return str(imageio_ffmpeg.get_ffmpeg_version())
+    return ffmpeg_choice.version_of(ffmpeg_choice.executable())
 
 
 def _environment() -> typing.Optional[typing.Dict[str, str]]:
@@ -78,13 +82,15 @@ def source(path: str) -> typing.Tuple[str, ...]:
 
 @contextlib.contextmanager
 def running(arguments: typing.Sequence[str], stdout: typing.Any = subprocess.DEVNULL,
-            **streams: typing.Any) -> typing.Iterator[subprocess.Popen]:
+            cpu_seconds: float = _LONGEST_SECONDS, **streams: typing.Any) -> typing.Iterator[subprocess.Popen]:
     """Runs ffmpeg during a `with` block, at whose end it is ended if it still runs.
 
-    It is in a process group of its own: this program handles Ctrl-C, and ffmpeg ends when its pipe closes.
+    It is in a process group of its own: this program handles Ctrl-C, and ffmpeg ends when its pipe closes. Its address
+    space and its time on the processor have limits, and it leaves no core dump.
 
     Args:
       arguments: the command line.
+      cpu_seconds: limit of its time on the processor.
       stdout, streams: arguments of subprocess.Popen.
     Yields:
       the process.
@@ -96,6 +102,9 @@ def running(arguments: typing.Sequence[str], stdout: typing.Any = subprocess.DEV
     except OSError as error:
         raise UserError('ffmpeg cannot be started (%s): %s' % (arguments[0], error.strerror)) from None
     try:
+        _limit(process, resource.RLIMIT_CORE, 0)
+        _limit(process, resource.RLIMIT_AS, _ADDRESS_SPACE)
+        _limit(process, resource.RLIMIT_CPU, cpu_seconds)
         yield process
     finally:
         for stream in (process.stdin, process.stdout, process.stderr):
@@ -105,6 +114,26 @@ def running(arguments: typing.Sequence[str], stdout: typing.Any = subprocess.DEV
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def decoding(arguments: typing.Sequence[str], stdout: typing.Any,
+             **streams: typing.Any) -> typing.Iterator[typing.Tuple[subprocess.Popen, typing.Callable[[int], None]]]:
+    """Runs ffmpeg as `running` does, with time on the processor for the frames that were read.
+
+    Yields:
+      the process, and a function (frames) to call with the number of frames that were read or skipped so far.
+    """
+    with running(arguments, stdout, _DECODER_SECONDS, **streams) as process:
+        yield process, lambda frames: _limit(process, resource.RLIMIT_CPU, _DECODER_SECONDS + _FRAME_SECONDS * frames)
+
+
+def _limit(process, kind, value):
+    """Sets a soft limit of a running process: code of this one between fork and exec is not safe beside threads."""
+    with contextlib.suppress(OSError):   # it has ended, or this system allows no limits of other processes
+        own, most = resource.getrlimit(kind)
+        soft = int(value) if own == resource.RLIM_INFINITY else min(int(value), own)
+        resource.prlimit(process.pid, kind, (soft, most))
 
 
 class Output(typing.NamedTuple):
@@ -131,14 +160,42 @@ def output(*arguments: str) -> Output:
       arguments: options of ffmpeg.
     """
     with running(command(*arguments), subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        data, log = process.communicate()
+        return _output(process)
+
+
+def probe(path: str, *after: str, before: typing.Sequence[str] = ()) -> Output:
+    """Reads the begin of a file that may come from a stranger; returns as `output`.
+
+    Args:
+      path: of the file.
+      after, before: options of ffmpeg after and before those that read the file.
+    Raises:
+      UserError: as `running`; or ffmpeg does not end in two minutes.
+    """
+    arguments = command(*before, *source(path), *after)
+    with running(arguments, subprocess.PIPE, PROBE_SECONDS, stderr=subprocess.PIPE) as process:
+        try:
+            return _output(process, PROBE_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise UserError('%s: ffmpeg does not end within %g s of reading its begin: the file is no video, or its '
+                            'disk is too slow' % (path, PROBE_SECONDS)) from None
+
+
+def _output(process, seconds=None):
+    data, log = process.communicate(timeout=seconds)
     return Output(process.returncode, data, log.decode('utf-8', 'replace'))
 
 
-def failure(code: int, log: str) -> str:
-    """Returns an exit code of ffmpeg and the last line of its log, for the text of an error."""
+def failure(code: int, log: str = '') -> str:
+    """Returns how ffmpeg ended and the last line of its log, for the text of an error."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return 'ffmpeg ended with code %d%s' % (code, ': ' + lines[-1] if lines else '')
+    said = ': ' + lines[-1] if lines else ''
+    if code == -signal.SIGXCPU:
+        return 'ffmpeg took too much time on the processor for the frames that it gave' + said
+    if code < 0:
+        return 'ffmpeg was ended by %s%s; %s names another one to use' % (
+            signal.Signals(-code).name, said, ffmpeg_choice.VARIABLE)
+    return 'ffmpeg ended with code %d%s' % (code, said)
 
 
 def text(log: typing.IO[bytes]) -> str:

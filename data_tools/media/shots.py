@@ -112,7 +112,8 @@ def _score_video(frames, output, alive):
     """Writes ffmpeg's scores of a whole video."""
     arguments = ffmpeg.command('-loglevel', 'quiet', *ffmpeg.source(frames.path), '-map', '0:v:0',
                                '-vf', _FILTERS, '-f', 'null', '-')
-    with ffmpeg.running(arguments, output, stderr=subprocess.DEVNULL) as process:
+    with ffmpeg.decoding(arguments, output, stderr=subprocess.DEVNULL) as (process, done):
+        done(frames.info.num_frames)
         while process.poll() is None:   # its code does not matter: a damaged video gives one after its last frame
             alive()
             with contextlib.suppress(subprocess.TimeoutExpired):

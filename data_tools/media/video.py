@@ -113,7 +113,7 @@ def inspect(path: str, progress: Progress = None, allow_damaged: bool = False) -
 
 def stated_frames(path: str) -> int:
     """Estimates the frames of a video from what its header states; 0 if it states nothing. For progress."""
-    said = ffmpeg.output(*ffmpeg.source(path)).log
+    said = ffmpeg.probe(path).log
     duration = re.search(r'Duration: (\d+):(\d+):([\d.]+)', said)
     rate = re.search(r'Video: .*?([\d.]+) fps', said)
     if not (duration and rate):
@@ -141,9 +141,10 @@ def decode(info: VideoInfo, start: int = 0, bits: int = 8, deinterlace: bool = F
     arguments = ffmpeg.command('-loglevel', 'error', *ffmpeg.source(info.path), '-map', '0:v:0',
                                '-vf', _decode_filters(info, start, pixel_format, deinterlace), *ffmpeg.each_frame(),
                                '-f', 'rawvideo', '-pix_fmt', pixel_format, 'pipe:1')
-    with tempfile.TemporaryFile() as log, ffmpeg.running(arguments, subprocess.PIPE, stderr=log) as process:
+    with tempfile.TemporaryFile() as log, ffmpeg.decoding(arguments, subprocess.PIPE, stderr=log) as (process, done):
         assert process.stdout is not None
         for index in range(start, info.num_frames):
+            done(index)
             data = process.stdout.read(size)
             if len(data) < size:
                 process.wait()
@@ -154,8 +155,8 @@ def decode(info: VideoInfo, start: int = 0, bits: int = 8, deinterlace: bool = F
 
 def _first_frame(path):
     """Reads the properties of the file and of its first frame: dict of fields of VideoInfo, and stated_rate."""
-    code, _, said = ffmpeg.output('-loglevel', 'repeat+level+info', *ffmpeg.source(path), '-map', '0:v:0',
-                                  '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-')
+    code, _, said = ffmpeg.probe(path, '-map', '0:v:0', '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-',
+                                 before=('-loglevel', 'repeat+level+info'))
     stated_format = re.search(r'Input #0, (.*), from ', said)
     container = stated_format.group(1) if stated_format else 'unknown format'
     frame = _FRAME.search(said)
@@ -166,7 +167,7 @@ def _first_frame(path):
                             % (path, content, ', '.join(SUFFIXES)))
         reason = _reason(_errors(said))
         if code < 0:
-            reason = 'ffmpeg crashed; IMAGEIO_FFMPEG_EXE names another one to use'
+            reason = ffmpeg.failure(code)
         raise UserError('%s is not a video that can be decoded (%s)%s' % (path, container, reason and ': ' + reason))
     pixel_format, *numbers, fields = frame.groups()
     sar_width, sar_height, width, height = (int(number) for number in numbers)
@@ -223,7 +224,7 @@ def _scan(path, progress):
     time_base, times = Fraction(1), []
     arguments = ffmpeg.command('-loglevel', 'repeat+level+error', *ffmpeg.source(path), '-map', '0:v:0',
                                *ffmpeg.each_frame(), *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
-    with tempfile.TemporaryFile() as log, ffmpeg.running(arguments, subprocess.PIPE, stderr=log) as process:
+    with tempfile.TemporaryFile() as log, ffmpeg.decoding(arguments, subprocess.PIPE, stderr=log) as (process, done):
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(b'#tb 0:'):
@@ -231,12 +232,13 @@ def _scan(path, progress):
             elif not line.startswith(b'#'):
                 time = line.split(b',')[2].strip()
                 times.append(int(time) if time.lstrip(b'-').isdigit() else None)
+                done(len(times))
                 if progress:
                     progress(len(times))
         process.wait()
         errors = _errors(ffmpeg.text(log))
     if process.returncode and not errors:
-        errors = ['ffmpeg ended with code %d' % process.returncode]
+        errors = [ffmpeg.failure(process.returncode)]
     return time_base, times, errors
 
 
