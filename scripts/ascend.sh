@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sets the environment of an Ascend host. The run_*.sh scripts source this file, with $root set.
-# ASCEND_SET_ENV: path of CANN's environment script, if it is not in one of the usual folders.
+# ASCEND_SET_ENV: path of CANN's environment script, if it is not in one of the usual folders. TFPLUGIN_INSTALL_PATH: folder
+# of the wheel of the TensorFlow adapter, if it is not on PYTHONPATH yet.
 if [ -n "${ASCEND_SET_ENV:-}" ] && [ ! -f "$ASCEND_SET_ENV" ]; then
     printf 'error: ASCEND_SET_ENV is %s, which is not a file\n' "$ASCEND_SET_ENV" >&2
     exit 1
@@ -27,6 +28,15 @@ for file in /usr/local/Ascend/tfplugin/set_env.sh "${HOME:-}/Ascend/tfplugin/set
         break
     fi
 done
+# since release 8.0 the plugin is a wheel, installed in a folder of the user's choice
+if [ -n "${TFPLUGIN_INSTALL_PATH:-}" ]; then
+    if [ ! -d "$TFPLUGIN_INSTALL_PATH" ]; then
+        printf 'error: TFPLUGIN_INSTALL_PATH is %s, which is not a folder: install the wheel of the adapter there\n' \
+            "$TFPLUGIN_INSTALL_PATH" >&2
+        exit 1
+    fi
+    export PYTHONPATH="$TFPLUGIN_INSTALL_PATH${PYTHONPATH:+:$PYTHONPATH}"
+fi
 export PYTHONPATH="${root:?}${PYTHONPATH:+:$PYTHONPATH}"
 
 # take_checkpoint [CHECKPOINT] [FLAGS...]: sets the arrays `chosen`, the flag of the checkpoint if one is given, and

@@ -22,5 +22,5 @@ for tensorflow in $tensorflows; do
 done
 [ -n "$python" ] || die "no TensorFlow can be installed here:$reasons
 Install one of these Pythons, for instance with pyenv ('pyenv install 3.7' or 'pyenv install 3.11') or uv ('uv python install 3.11')."
-make_environment .venv "$python" requirements.txt
+make_environment .venv "$python" requirements.txt requirements/tf.txt
 exec .venv/bin/python -m edvr.demo --seconds_before=$(($(date +%s) - start)) ${arguments[@]+"${arguments[@]}"}

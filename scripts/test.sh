@@ -37,9 +37,9 @@ for tensorflow in $tensorflows; do
         continue
     fi
     environment=.venvs/tf$tensorflow
-    requirements=(requirements.txt tests/requirements.txt)
+    requirements=(requirements.txt requirements/tf.txt tests/requirements.txt)
     [ -n "$with_torch" ] && [ "$tensorflow" = 2.15 ] && requirements+=(tests/requirements-torch.txt)
-    [ -n "$with_beam" ] && requirements+=(tests/requirements-beam.txt)
+    [ -n "$with_beam" ] && requirements+=(requirements/beam.txt)
     (make_environment "$environment" "$python" "${requirements[@]}") || { status=1; failed=$((failed + 1)); continue; }
     if [ "$ran" = 0 ]; then
         "$environment/bin/ruff" check . || { status=1; failed=$((failed + 1)); }

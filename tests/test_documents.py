@@ -14,7 +14,8 @@ FOREIGN = """
     framework model soc_version input_format input_shape out_nodes dynamic_dims dynamic_batch_size precision_mode
     logdir array wrap service_port direct_running_mode direct_num_workers dask_client_address dask_npartitions
     flink_master parallelism environment_type environment_config job_endpoint project region temp_location
-    sdk_container_image disk_size_gb"""
+    sdk_container_image disk_size_gb
+    force_reinstall no_deps install_for_all system_site_packages"""
 MADE = {'benchmarks/MACHINE.json'}   # files that the documents tell to make
 DOCUMENTS = sorted(os.path.relpath(path, ROOT) for pattern in ('*.md', 'docs/*.md')
                    for path in glob.glob(os.path.join(ROOT, pattern)))

@@ -91,6 +91,53 @@ def test_a_tensorflow_there_is_not(bash):
     check_error(bash('python_for 2.16'), 'TensorFlow 2.16', 1.15, 2.6, 2.15)
 
 
+# an interpreter whose TensorFlow has the version in the file `here`, and in the environments that it makes the one in
+# `there`; pip writes its arguments to the file `installed`
+HOST = """#!/bin/bash
+case "$*" in
+    *'import tensorflow'*) cat {0}/here 2>/dev/null ;;
+    '-m venv '*) directory=${{*: -1}}; mkdir -p "$directory/bin"; echo "$*" > {0}/made
+        sed 's:/here:/there:' {0}/python > "$directory/bin/python"; chmod +x "$directory/bin/python" ;;
+    '-m pip '*) echo "$*" >> {0}/installed ;;
+esac
+"""
+
+
+@pytest.mark.parametrize('version, cards, sees_host, kept', [
+    ('1.15.0', False, True, True), ('2.6.5', True, True, True), ('2.13.1', False, True, True),
+    ('2.15.1', False, False, False), ('1.14.0', True, True, False), ('', False, False, False),
+    ('', True, True, False)])
+def test_an_environment_keeps_the_tensorflow_of_the_host(bash, tmp_path, version, cards, sees_host, kept):
+    for name in ('mkdir', 'sed', 'chmod'):
+        (tmp_path / 'bin' / name).symlink_to(shutil.which(name))
+    interpreter(tmp_path / 'python', HOST.format(tmp_path))
+    for name in ('here', 'there') if version else ():
+        if name == 'here' or sees_host:
+            (tmp_path / name).write_text(version + '\n')
+    make = 'set -eu; has_cards() { %s; }; make_environment %s/new %s/python requirements.txt requirements/tf.txt' % (
+        str(cards).lower(), tmp_path, tmp_path)
+    done = bash(make)
+    assert done.returncode == 0, done.stderr
+    assert ('--system-site-packages' in (tmp_path / 'made').read_text()) == sees_host
+    arguments = (tmp_path / 'installed').read_text().splitlines()[-1].split()
+    assert ('requirements/tf.txt' in arguments, 'requirements.txt' in arguments) == (not kept, True)
+    assert ('-c %s/new/host.txt' % tmp_path in ' '.join(arguments)) == kept
+    if kept:
+        check_facts(done.stderr, 'TensorFlow ' + version)
+    (tmp_path / 'installed').unlink()
+    assert bash(make).returncode == 0 and not (tmp_path / 'installed').exists()   # it is there already
+
+
+@pytest.mark.parametrize('version, named', [((3, 12), True), ((3, 6), False)])
+def test_a_python_that_is_too_new_is_named_with_the_reason(bash, tmp_path, version, named):
+    interpreter(tmp_path / 'bin' / 'python3', '#!/bin/sh\n[ "$1" = -c ] && exec %s -c "import sys\n'
+                'sys.version_info = %r\n${2#import sys}"\n' % (sys.executable, version))
+    done = bash('python_for 2.15')
+    assert (done.returncode, done.stdout) == (1, '')
+    assert [fact in done.stderr for fact in ('python3 here is 3.12', 'the last with Estimator')] == [named] * 2
+    check_facts(done.stderr, 'Python 3.9, 3.10 or 3.11')
+
+
 def test_cann_that_is_named_and_not_there_is_an_error(tmp_path):
     """The named script is sourced, even if it uses undefined variables."""
     script = ['bash', '-c', 'set -eu; root=/somewhere; . scripts/ascend.sh; echo "$CANN $PYTHONPATH"']
@@ -104,6 +151,17 @@ def test_cann_that_is_named_and_not_there_is_an_error(tmp_path):
             assert (done.returncode, done.stdout) == (0, '9.1 /somewhere\n')
         else:
             check_error(done, 'ASCEND_SET_ENV', named, 'not a file')
+
+
+def test_the_folder_of_the_adapter_is_on_the_path(tmp_path):
+    script = ['bash', '-c', 'set -eu; root=/somewhere; . scripts/ascend.sh; echo "$PYTHONPATH"']
+    for folder in (tmp_path / 'absent', tmp_path):
+        done = subprocess.run(script, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+                              env=dict(os.environ, TFPLUGIN_INSTALL_PATH=str(folder), PYTHONPATH='/own'))
+        if folder == tmp_path:
+            assert (done.returncode, done.stdout) == (0, '/somewhere:%s:/own\n' % tmp_path)
+        else:
+            check_error(done, 'TFPLUGIN_INSTALL_PATH', folder, 'not a folder')
 
 
 SHELLCHECK = shutil.which('shellcheck', path=os.path.dirname(sys.executable) + os.pathsep + os.environ['PATH'])

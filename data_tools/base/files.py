@@ -9,6 +9,7 @@ import uuid
 import warnings
 from typing import IO, Any, Iterator, List, Optional
 
+from data_tools.base import tensorflow_package
 from data_tools.base.errors import UserError
 
 PARTIAL = '.partial'
@@ -36,12 +37,15 @@ def is_utf8(name: str) -> bool:
 
 
 def tensorflow() -> Any:
-    """Returns the tensorflow module, without its log output. It takes seconds to load, so it is imported on demand."""
+    """Returns the tensorflow module, without its log output. It takes seconds to load, so it is imported on demand.
+
+    Raises:
+      UserError: see `tensorflow_package.load`.
+    """
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', FutureWarning)   # TensorFlow 1.15 uses NumPy names that NumPy warns about
-        import tensorflow.compat.v1 as tf
-    return tf
+        return tensorflow_package.load()
 
 
 def gfile() -> Any:
