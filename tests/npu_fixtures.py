@@ -5,9 +5,11 @@ import sys
 import pytest
 import tensorflow.compat.v1 as tf
 
+from edvr.launch import cm_variables
+
 DOUBLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'npu_double')
 JOB_VARIABLES = ('JOB_ID', 'RANK_SIZE', 'RANK_ID', 'DEVICE_ID', 'ASCEND_DEVICE_ID', 'RANK_TABLE_FILE', 'POD_NAME',
-                 'LOCAL_CHECKPOINT_DIR', 'RESTORE_FROM', 'TF_CONFIG', 'CM_WORKER_SIZE', 'CM_CHIEF_IP',
+                 'LOCAL_CHECKPOINT_DIR', 'RESTORE_FROM', 'TF_CONFIG', *cm_variables.ALL,
                  'NPU_DOUBLE_RELEASE', 'NPU_DOUBLE_OVERFLOW', 'NPU_DOUBLE_EMPTY_KERNELS')
 needs_tf1 = pytest.mark.skipif(not tf.__version__.startswith('1.15'),
                                reason='npu_bridge, and so its test double, exists for TensorFlow 1.15 only')

@@ -122,9 +122,11 @@ def test_the_part_of_a_rank_table_that_is_this_host(tmp_path):
 
 
 def test_a_rank_table_of_another_host(tmp_path, monkeypatch):
-    path = table_of(tmp_path / 'table.json', (0, '10.255.0.1'), (1, '10.255.0.1'))
+    path = table_of(tmp_path / 'table.json', (0, '10.255.0.1'), (1, '10.255.0.2'))
     monkeypatch.setenv('RANK_TABLE_FILE', path)
-    check_facts(refused('npu', 2), 'rank table %s' % path, '10.255.0.1', 'none is this host', '--this_host')
+    check_facts(refused('npu', 2), 'rank table %s' % path, '10.255.0.1, 10.255.0.2', 'none is this host',
+                '--this_host')
+    check_facts(refused('npu', 2, this_host='10.255.0.3'), 'none is 10.255.0.3')
     path = table_of(tmp_path / 'table.json', (6, '127.0.0.1'), (7, '127.0.0.1'))
     check_facts(refused('npu', 2), 'card 6, 7', '127.0.0.1', '0, 1, 2, 3')
 
@@ -179,7 +181,7 @@ def test_a_process_that_is_a_rank_starts_none(monkeypatch):
     monkeypatch.setenv('RANK_SIZE', '2')
     assert 'if another job has left these variables, unset them' in refused('npu', 4)
     assert plan('cpu', 2).notes[-1] == 'RANK_ID=3 is ignored: it is for --device=npu'
-    monkeypatch.setenv('TF_CONFIG', '{}')
+    monkeypatch.setenv('TF_CONFIG', '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}')
     assert plan('cpu', 8) == ({}, {}, ['this process is one rank of a job, for TF_CONFIG is set'])
 
 

@@ -104,7 +104,7 @@ def test_place_in_the_cluster(monkeypatch):
 
 
 @pytest.mark.parametrize('text, wrong', [
-    ('', 'must be JSON'), ('[]', 'must be JSON'), ('{"cluster": {}}', 'must be JSON'),
+    ('', 'must be JSON'), ('[]', 'must be JSON'), ('{"task": {}}', 'must be JSON'),
     (tf_config_text(index=2), 'worker 2, which its cluster does not have (it has worker 0, worker 1)'),
     (tf_config_text(ps=['c:1']), 'tasks of type ps')])
 def test_cluster_that_cannot_be(monkeypatch, text, wrong):
@@ -123,7 +123,8 @@ def test_replicas_and_cluster(monkeypatch):
 # the program
 
 def test_training_reports_everything_before_it_starts(run_program, tmp_path):
-    environment = dict(dict.fromkeys(JOB_VARIABLES, ''), RANK_SIZE='2', RANK_ID='2', RANK_TABLE_FILE=TABLE_8)
+    environment = dict(dict.fromkeys(JOB_VARIABLES, ''), RANK_SIZE='2', RANK_ID='2', RANK_TABLE_FILE=TABLE_8,
+                       TF_CONFIG=tf_config_text())
     done = run_program('edvr.train', '--device=npu', '--iterations_per_loop=10', '--steps=25', '--save_every=10',
                        '--log_every=10', '--summary_every=10', '--model_dir=%s' % (tmp_path / 'run'), env=environment)
     check_error(done, 'nothing was started')

@@ -14,6 +14,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, NamedTuple, Sequence
 
 from data_tools.base.errors import UserError
+from edvr.launch import tf_config
 from edvr.launch.plan import Plan
 from edvr.launch.relaunch import LAUNCHED
 
@@ -88,9 +89,15 @@ class Device(abc.ABC):
         Raises:
           UserError: devices, hosts and ranks do not fit each other.
         """
-        if self.RANK_VARIABLE not in os.environ:
-            return self._plan_ranks(ranks, batch_size, log_dir)
-        return Plan({}, {}, [] if LAUNCHED in os.environ else self._notes_of_a_rank())
+        if self._is_rank():
+            found = Plan({}, {}, [] if LAUNCHED in os.environ else self._notes_of_a_rank())
+        else:
+            found = self._plan_ranks(ranks, batch_size, log_dir)
+        return found._replace(changes=dict(tf_config.without_cluster(), **found.changes))
+
+    def _is_rank(self) -> bool:
+        """Returns whether the environment says which rank of a job this process is."""
+        return self.RANK_VARIABLE in os.environ
 
     @abc.abstractmethod
     def _plan_ranks(self, ranks: RanksConfig, batch_size: int, log_dir: str) -> Plan:

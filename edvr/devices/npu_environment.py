@@ -4,11 +4,9 @@ from __future__ import annotations
 import os
 
 from data_tools.base.errors import UserError
-from edvr.launch import rank_table
+from edvr.launch import cm_variables, rank_table, tf_config
 
 CHECKPOINT_VARIABLES = ('LOCAL_CHECKPOINT_DIR', 'RESTORE_FROM')
-# of jobs without a rank table: the adapter refuses them beside RANK_SIZE or RANK_TABLE_FILE
-CLUSTER_VARIABLES = ('CM_CHIEF_IP', 'CM_CHIEF_PORT', 'CM_CHIEF_DEVICE', 'CM_WORKER_IP', 'CM_WORKER_SIZE')
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -59,14 +57,14 @@ def problems() -> list[str]:
         if os.environ.get(name):
             found.append('the environment variable %s is set (%r): the adapter would silently start from those '
                          'weights; unset it, and use --init_from' % (name, os.environ[name]))
-    leftovers = [name for name in CLUSTER_VARIABLES if name in os.environ]
+    leftovers = [name for name in cm_variables.ALL if name in os.environ]
     if leftovers:
         found.append('set in the environment: %s; the adapter takes these and RANK_SIZE for two jobs at once. Ranks '
                      'come from the rank table here: unset %s' % (', '.join(leftovers), ' '.join(leftovers)))
     if os.environ.get('POD_NAME') and os.environ.get('RANK_TABLE_FILE'):
         found.append('the environment variable POD_NAME is set (%r): the adapter would look for this name in the rank '
                      'table, and not for RANK_ID; unset it for this process' % os.environ['POD_NAME'])
-    if 'TF_CONFIG' in os.environ:
+    if tf_config.has_cluster() or os.environ.get(tf_config.VARIABLE) == '':
         found.append('the environment variable TF_CONFIG is set (%r): on NPU ranks come from the rank table; unset it'
                      % os.environ['TF_CONFIG'])
     return found

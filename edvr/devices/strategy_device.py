@@ -34,9 +34,12 @@ class StrategyDevice(Device):
 
     def plan_ranks(self, ranks: RanksConfig, batch_size: int, log_dir: str) -> Plan:
         found = super().plan_ranks(ranks, batch_size, log_dir)
-        if 'RANK_ID' in os.environ and self.RANK_VARIABLE not in os.environ:
+        if 'RANK_ID' in os.environ and not self._is_rank():
             found.notes.append('RANK_ID=%s is ignored: it is for --device=npu' % os.environ['RANK_ID'])
         return found
+
+    def _is_rank(self) -> bool:
+        return tf_config.has_cluster()
 
     def _notes_of_a_rank(self) -> list[str]:
         return ['this process is one rank of a job, for TF_CONFIG is set']

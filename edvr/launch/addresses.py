@@ -16,6 +16,15 @@ def is_local(host: str) -> bool:
     return any(_can_bind(address, 0) for address in candidates)
 
 
+def is_own(address: str) -> bool:
+    """Returns whether an IPv4 address is one of this host; False for anything else."""
+    try:
+        socket.inet_aton(address)
+    except OSError:
+        return False
+    return _can_bind(address, 0)
+
+
 def this_host(hosts: Sequence[str], named: str, origin: str) -> int:
     """Returns the index of this host in `hosts`.
 

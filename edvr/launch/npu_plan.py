@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
-from edvr.launch import addresses, npu_cards, plan, rank_table, rendezvous
+from edvr.launch import addresses, cm_variables, npu_cards, plan, rank_table, rendezvous, tf_config
 from edvr.launch.plan import Environment, Plan, plural
-from edvr.launch.rank_table import Rank
+from edvr.launch.rank_table_formats import Rank, Server, Table
 
 if TYPE_CHECKING:
     from edvr.config import RanksConfig
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 TABLE_FILE = 'rank_table.json'
 RENDEZVOUS = 'EDVR_RENDEZVOUS'   # the address at which the ranks connect, host:port
+# that name the host of a process, or its pod: of MindX, of Kubernetes manifests, of ascend-operator, of ModelArts
+_PLACE_VARIABLES = ('XDL_IP', 'HOST_IP', 'POD_IP', 'CM_WORKER_IP', 'POD_NAME', 'MA_CURRENT_INSTANCE_NAME', 'HOSTNAME')
 _CARD_VARIABLES = ('ASCEND_DEVICE_ID', 'DEVICE_ID')   # that name the card of a process; the first one wins
 
 
@@ -30,26 +33,33 @@ def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str
     Raises:
       UserError: cards, hosts and rank table do not fit each other.
     """
+    if tf_config.has_cluster():
+        raise UserError('the environment variable TF_CONFIG names a cluster (%s): on NPUs ranks come from the rank '
+                        'table; unset it' % os.environ[tf_config.VARIABLE])
     # one NPU needs no table: the variable may be set for all jobs of a host
     several = num_devices != 1 or len(ranks.hosts) > 1
     path = ranks.rank_table or (os.environ.get('RANK_TABLE_FILE') if several and not ranks.hosts else None)
     if path:
-        table, local = _read_table(path, num_devices, ranks, batch_size)
+        table, local, meeting = _read_table(path, num_devices, ranks, batch_size)
+        path = path if table.for_hccl else None
+        everyone = table.ranks
     else:
-        table, local = _make_table(num_devices, ranks, batch_size)
-        if len(table) > 1:
-            path = os.path.join(log_dir, TABLE_FILE)
-            files.make_dir(log_dir)
-            rank_table.save(table, path)
+        everyone, local = _make_table(num_devices, ranks, batch_size)
+        meeting = everyone[0].server_id
+    if len(everyone) > 1 and not path:
+        path = os.path.join(log_dir, TABLE_FILE)
+        files.make_dir(log_dir)
+        rank_table.save(everyone, path)
     table_path = os.path.abspath(path) if path else None
-    environments = {rank.rank_id: _environment(rank.rank_id, len(table), rank.device_id, table_path) for rank in local}
-    if len(table) == 1:
+    environments = {rank.rank_id: _environment(rank.rank_id, len(everyone), rank.device_id, table_path)
+                    for rank in local}
+    if len(everyone) == 1:
         return _alone(environments[0], ranks, path)
-    meeting = '127.0.0.1:%d' % addresses.free_ports(1)[0]
-    if len(local) < len(table):
-        meeting = '%s:%d' % (table[0].server_id, ranks.port + plan.RANKS)
-    return Plan({rank: dict(changes, **{RENDEZVOUS: meeting}) for rank, changes in environments.items()}, {},
-                ['rank table: %s' % path] + ['  rank %d: card %d (%s) of %s' % rank for rank in table])
+    address = '127.0.0.1:%d' % addresses.free_ports(1)[0]
+    if len(local) < len(everyone):
+        address = '%s:%d' % (meeting, ranks.port + plan.RANKS)
+    return Plan({rank: dict(changes, **{RENDEZVOUS: address}) for rank, changes in environments.items()}, {},
+                ['rank table: %s' % path] + ['  rank %d: card %d (%s) of %s' % rank for rank in everyone])
 
 
 def of_workers(host: HostConfig) -> Plan:
@@ -70,13 +80,16 @@ def rendezvous_address(port: int) -> tuple[str, int]:
     if RENDEZVOUS in os.environ:
         host, _, number = os.environ[RENDEZVOUS].rpartition(':')
         return host, int(number)
-    return rank_table.read(os.environ['RANK_TABLE_FILE'])[0].server_id, port + plan.RANKS
+    return rank_table.load(os.environ['RANK_TABLE_FILE']).first.address, port + plan.RANKS
 
 
 def _environment(rank: int, size: int, card: int, table: str | None) -> Environment:
-    # POD_NAME would replace RANK_ID as identity, and the logical device id the physical one
-    return dict(JOB_ID=os.environ.get('JOB_ID') or 'edvr', RANK_ID=str(rank), RANK_SIZE=str(size), DEVICE_ID=str(card),
-                RANK_TABLE_FILE=table, POD_NAME=None, ASCEND_DEVICE_ID=None)
+    # POD_NAME would replace RANK_ID as identity, the logical device id the physical one, and other variables describe
+    # the job to the adapter once more
+    removed = ['POD_NAME', 'ASCEND_DEVICE_ID']
+    removed += [name for name in (*cm_variables.ALL, tf_config.VARIABLE) if name in os.environ]
+    return dict(dict.fromkeys(removed), JOB_ID=os.environ.get('JOB_ID') or 'edvr', RANK_ID=str(rank),
+                RANK_SIZE=str(size), DEVICE_ID=str(card), RANK_TABLE_FILE=table)
 
 
 def _without_card(changes: Environment) -> Environment:
@@ -93,39 +106,82 @@ def _alone(changes: Environment, ranks: RanksConfig, path: str | None) -> Plan:
                               'that it gives to this host' % unused] if unused else [])
 
 
-def _read_table(path: str, count: int, ranks: RanksConfig, batch_size: int) -> tuple[list[Rank], list[Rank]]:
-    """Returns the ranks of the job and those of this host, from an existing rank table."""
+def _read_table(path: str, count: int, ranks: RanksConfig, batch_size: int) -> tuple[Table, list[Rank], str]:
+    """Returns an existing rank table, the ranks of this host, and the address at which the ranks find rank 0."""
     if ranks.device_ids:
         raise UserError('--device_ids is for jobs whose rank table is made at the start; here it is %s' % path)
-    table = rank_table.read(path)
-    servers = list(dict.fromkeys(rank.server_id for rank in table))
-    server = servers[addresses.this_host(servers, ranks.this_host, 'the rank table %s' % path)]
-    local = [rank for rank in table if rank.server_id == server]
+    # a platform that sets the variable writes the file at its time; one that is typed exists
+    table = rank_table.load(path, 0. if ranks.rank_table and not os.path.exists(path) else ranks.start_timeout)
+    server = _this_server(table, ranks.this_host, path)
+    local = list(server.ranks)
     if count not in (0, len(local)):
         raise UserError('--num_devices=%d, but the rank table %s gives %s to this host (%s); the same whole batch is %s'
-                        % (count, path, plural(len(local), 'card'), server,
+                        % (count, path, plural(len(local), 'card'), server.names[-1],
                            plan.equal_recipe(count, len(local), batch_size)))
+    size = os.environ.get('RANK_SIZE', '')
+    if size.isdigit() and int(size) != len(table.ranks):
+        raise UserError('RANK_SIZE is %s, but the rank table %s has %s: unset RANK_SIZE, or give the table of this job'
+                        % (size, path, plural(len(table.ranks), 'card')))
     present = npu_cards.present()
     absent = [rank.device_id for rank in local if present and rank.device_id not in present]
     if absent:
         raise UserError('the rank table %s gives card %s to this host (%s), which has %s'
-                        % (path, ', '.join(map(str, absent)), server, ', '.join(map(str, present))))
-    return table, local
+                        % (path, ', '.join(map(str, absent)), server.names[-1], ', '.join(map(str, present))))
+    return table, local, _address_of(table.first)
+
+
+def _this_server(table: Table, named: str, path: str) -> Server:
+    """Returns the server on which this process runs. Raises UserError if none is it, or several are."""
+    if named:
+        found = [server for server in table.servers if named in server.names]
+    elif len(table.servers) == 1:
+        return table.servers[0]   # its address may be that of a node, which its pod does not have
+    else:
+        found = _found_servers(table)
+    if len(found) == 1:
+        return found[0]
+    known = ', '.join(' or '.join(server.names) for server in table.servers)
+    raise UserError('the rank table %s names the hosts %s, of which %s; say which one this is with --this_host'
+                    % (path, known, 'several are %s' % (named or 'this host') if found else
+                       'none is %s' % (named or 'this host (%s)' % socket.gethostname())))
+
+
+def _found_servers(table: Table) -> list[Server]:
+    """Returns the servers whose most particular name is one of this process; several if names do not separate them."""
+    here = {os.environ[name] for name in _PLACE_VARIABLES if os.environ.get(name)} | {socket.gethostname()}
+    found: list[Server] = []
+    for level in range(max(len(server.names) for server in table.servers)):
+        found = [server for server in table.servers if len(server.names) > level
+                 and (server.names[level] in here or addresses.is_own(server.names[level]))]
+        if len(found) == 1:
+            break
+    return found
+
+
+def _address_of(server: Server) -> str:
+    """Returns the address of a server for other hosts; on ModelArts its name in the network of the job."""
+    hosts = os.environ.get('VC_WORKER_HOSTS', '').split(',')
+    return next((host for host in hosts if host and host.split('.')[0] == server.names[0]), server.address)
 
 
 def _make_table(count: int, ranks: RanksConfig, batch_size: int) -> tuple[list[Rank], list[Rank]]:
     """Returns the same for a table that the hosts of the job make together from the addresses of their cards."""
-    ids = npu_cards.choose(count, ranks.device_ids, lambda found: 'the same whole batch is '
-                              + plan.equal_recipe(count, len(found), batch_size))
+    cluster = None if ranks.hosts else cm_variables.read(count, batch_size)
+    ids = npu_cards.choose(cluster.devices if cluster else count, ranks.device_ids,
+                           lambda found: 'the same whole batch is ' + plan.equal_recipe(count, len(found), batch_size))
     hosts, place = plan.hosts_of(ranks)
-    if len(hosts) * len(ids) == 1:
+    size, meeting = len(hosts), (hosts[0], ranks.port + plan.LAUNCHERS)
+    if cluster:
+        size, place, meeting = cluster.hosts, cluster.place, cluster.chief
+    if size * len(ids) == 1:
         alone = [Rank(0, ids[0], '', hosts[0])]
         return alone, alone
     own = addresses.address_of(hosts[place]) if ranks.hosts else addresses.own_address()
+    if cluster and cluster.own_address:
+        own = cluster.own_address
     everyone: list[dict] = [dict(server=own, cards=sorted(npu_cards.addresses(ids).items()))]
-    if len(hosts) > 1:
-        everyone = rendezvous.all_gather(everyone[0], place, len(hosts), (hosts[0], ranks.port + plan.LAUNCHERS),
-                                         ranks.start_timeout)
+    if size > 1:
+        everyone = rendezvous.all_gather(everyone[0], place, size, meeting, ranks.start_timeout)
     cards = [(card, address, host['server']) for host in everyone for card, address in host['cards']]
     table = [Rank(number, *card) for number, card in enumerate(cards)]
     return table, [rank for rank in table if rank.server_id == own]

@@ -1,41 +1,29 @@
 """The rank table that HCCL reads: which Ascend devices, in which servers, have which rank."""
 from __future__ import annotations
 
-import collections
-import ipaddress
 import json
+import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+import sys
+import time
+from typing import TYPE_CHECKING
 
-from data_tools.base import files, schema
+from data_tools.base import files
 from data_tools.base.config import ConfigError
 from data_tools.base.errors import UserError
 from data_tools.base.files import atomic_path
+from edvr.launch import rank_table_formats as formats
+from edvr.launch.rank_table_formats import Rank, Table, problems
 
 if TYPE_CHECKING:
     from edvr.config.rank_table import RankTableConfig
 
+__all__ = ['FILES', 'Rank', 'Table', 'load', 'make', 'problems', 'read', 'read_hccn_conf', 'save', 'to_json', 'write']
 
-class Rank(NamedTuple):
-    """A rank of a job.
-
-    Attributes:
-      rank_id: the number of the rank in the job.
-      device_id: the number of the card in its server.
-      device_ip: the address of the card's network port.
-      server_id: the address of the server.
-    """
-    rank_id: int
-    device_id: int
-    device_ip: str
-    server_id: str
-
-
-_NUMBER = schema.Text('[0-9]{1,9}', 'a number in quotes')
-_DEVICE = schema.Record(_others=True, device_id=_NUMBER, device_ip=schema.Text(), rank_id=_NUMBER)
-_SERVER = schema.Record(_others=True, server_id=schema.Text(), device=schema.ListOf(_DEVICE, least=1))
-_TABLE = schema.Record(_others=True, version=schema.Text(), status=schema.Text(), server_count=_NUMBER,
-                       server_list=schema.ListOf(_SERVER, least=1))
+FILES = ('hccl.json', 'jobstart_hccl.json')   # the names in a folder: of ascend-operator, of ModelArts
+_PAUSE = .2         # seconds between two looks at a table that is being written
+_NOTE_EVERY = 30.   # seconds between two lines about it
+_CUT = 10.          # seconds that a file which is not JSON may take to become it: a writer needs moments
 
 
 def write(config: RankTableConfig) -> list[Rank]:
@@ -100,44 +88,61 @@ def to_json(ranks: list[Rank]) -> str:
 
 
 def read(path: str) -> list[Rank]:
-    """Returns the ranks of a table, in order of rank.
+    """Returns the ranks of a complete table, in order of rank; see `load`."""
+    return load(path).ranks
 
+
+def load(path: str, timeout: float = 0.) -> Table:
+    """Returns a table when its writer has completed it.
+
+    A table that says another status than `completed`, is cut, or is absent is being written: this waits, and prints
+    for what.
+
+    Args:
+      path: the file, or the folder in which a platform writes it (see FILES).
+      timeout: seconds to wait; 0 takes the file as it is.
     Raises:
-      UserError: naming the file and everything that HCCL would refuse.
+      UserError: naming the file and everything that HCCL would refuse, or its state at the end of the time.
     """
-    advice = 'scripts/rank_tables has examples and python -m edvr.rank_table makes one'
-    try:
-        with files.open_regular(path) as file:
-            table = json.loads(file.read().decode('utf-8-sig'))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError('the rank table %s cannot be read: %s; %s' % (path, error, advice)) from None
-    schema.check(table, _TABLE, 'the rank table %s is not of format 1.0' % path, advice)
-    ranks = [Rank(int(device['rank_id']), int(device['device_id']), device['device_ip'], server['server_id'])
-             for server in table['server_list'] for device in server['device']]
-    header = [('version', table['version'], '1.0'), ('status', table['status'], 'completed'),
-              ('server_count', int(table['server_count']), len(table['server_list']))]
-    wrong = ['%s is %r; it must be %r' % item for item in header if item[1] != item[2]] + problems(ranks)
-    if wrong:
-        raise UserError('the rank table %s: %s' % (path, '; '.join(wrong)))
-    return sorted(ranks)
-
-
-def problems(ranks: list[Rank]) -> list[str]:
-    """Returns a text for each reason for which HCCL would refuse the table."""
-    wrong = []
-    ids = sorted(rank.rank_id for rank in ranks)
-    if ids != list(range(len(ranks))) or not ranks:
-        wrong.append('rank_id must be 0, 1, ... without gap or repetition; found %s' % ids)
-    unique: dict[str, list[object]] = {
-        'device_ip': [rank.device_ip for rank in ranks],
-        'device_id within a server': [(rank.server_id, rank.device_id) for rank in ranks]}
-    for what, keys in unique.items():
-        repeated = [key for key, count in collections.Counter(keys).items() if count > 1]
-        if repeated:
-            wrong.append('%s must be unique; repeated: %s' % (what, ', '.join(map(str, repeated))))
-    for address in sorted({rank.device_ip for rank in ranks} | {rank.server_id for rank in ranks}):
+    began = noted = time.monotonic()
+    while True:
+        file, limit = _file_in(path), timeout
         try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            wrong.append('%r is not an IP address' % address)
-    return wrong
+            value, state = _content(file), ''
+            formats.check_version(value, file)
+        except OSError as error:
+            value, state = None, 'cannot be read: %s' % error
+        except (ValueError, RecursionError) as error:
+            value, state = None, 'cannot be read: %s' % error
+            limit = min(timeout, _CUT) if os.path.getsize(file) else timeout
+        status = formats.status_of(value)
+        if not state and (status in ('', formats.COMPLETED) or not timeout):
+            return formats.parse(value, file)
+        state = state or 'has status %r, not %r' % (status, formats.COMPLETED)
+        now = time.monotonic()
+        if now - began >= limit:
+            raise UserError('the rank table %s %s%s; scripts/rank_tables has examples and python -m edvr.rank_table '
+                            'makes one' % (file, state, _after(limit)))
+        if noted == began or now - noted >= _NOTE_EVERY:
+            noted = now
+            print('waiting for the rank table %s, which %s (for %.0f s at most, --start_timeout)'
+                  % (file, state, limit - (now - began)), file=sys.stderr, flush=True)
+        time.sleep(min(_PAUSE, timeout))
+
+
+def _after(timeout: float) -> str:
+    return ' after %.0f s (--start_timeout): see what the pods of the job wait for, such as cards that are not free' % (
+        timeout) if timeout else ''
+
+
+def _file_in(path: str) -> str:
+    """Returns the file that `path` names; of a folder the one that is there, else the first of FILES."""
+    if not os.path.isdir(path):
+        return path
+    found = [os.path.join(path, name) for name in FILES]
+    return next((file for file in found if os.path.exists(file)), found[0])
+
+
+def _content(path: str) -> object:
+    with files.open_regular(path) as file:
+        return json.loads(file.read().decode('utf-8-sig'))

@@ -21,10 +21,25 @@ def environment(workers: list[str], rank: int) -> Environment:
     return {VARIABLE: json.dumps(dict(cluster=dict(worker=workers), task=dict(type='worker', index=rank)))}
 
 
+def has_cluster() -> bool:
+    """Returns whether TF_CONFIG says more than that there is no cluster, as platforms do on single hosts."""
+    text = os.environ.get(VARIABLE, '').strip()
+    try:
+        values = json.loads(text) if text else {}
+    except ValueError:
+        return True   # `problems` reports it
+    return not isinstance(values, dict) or bool(values.get('cluster')) or ('cluster' not in values and bool(values))
+
+
+def without_cluster() -> Environment:
+    """Returns the change of the environment that removes a TF_CONFIG without a cluster, which may be unreadable."""
+    return {VARIABLE: None} if VARIABLE in os.environ and not has_cluster() else {}
+
+
 def problems() -> Iterator[str]:
     """Yields a text for each thing wrong with TF_CONFIG."""
     text = os.environ.get(VARIABLE)
-    if text is None:
+    if text is None or (text and not has_cluster()):
         return
     try:
         values = json.loads(text)
@@ -51,10 +66,9 @@ def rank_and_size() -> tuple[int, int]:
     wrong = list(problems())
     if wrong:
         raise UserError('; '.join(wrong))
-    text = os.environ.get(VARIABLE)
-    if text is None:
+    if not has_cluster():
         return 0, 1
-    values = json.loads(text)
+    values = json.loads(os.environ[VARIABLE])
     tasks = _tasks(values['cluster'])
     return tasks.index((values['task']['type'], int(values['task']['index']))), len(tasks)
 

@@ -1,0 +1,178 @@
+"""The formats of rank tables: template 1, versions 1.0 and 1.2, which HCCL reads, and template 2 of ModelArts."""
+from __future__ import annotations
+
+import collections
+import ipaddress
+from typing import Any, NamedTuple, Sequence
+
+from data_tools.base import schema
+from data_tools.base.errors import UserError
+
+VERSIONS = ('1.0', '1.2')   # 1.2 is that of Atlas A3: it has the fields of 1.0
+COMPLETED = 'completed'
+NO_ADDRESS = '-1'           # in version 1.2, of a card that needs no address: all cards are in one super pod
+_ADVICE = 'scripts/rank_tables has examples and python -m edvr.rank_table makes one'
+
+
+class Rank(NamedTuple):
+    """A rank of a job.
+
+    Attributes:
+      rank_id: the number of the rank in the job.
+      device_id: the number of the card in its server.
+      device_ip: the address of the card's network port.
+      server_id: the address of the server.
+    """
+    rank_id: int
+    device_id: int
+    device_ip: str
+    server_id: str
+
+
+class Server(NamedTuple):
+    """A server of a job, which may be a pod: several pods of a node have the same server_id.
+
+    Attributes:
+      ranks: its ranks.
+      address: the address at which ranks on other servers find it.
+      names: addresses and names by which a process knows that it runs there, those of a pod before those of its node.
+    """
+    ranks: tuple[Rank, ...]
+    address: str
+    names: tuple[str, ...]
+
+
+class Table(NamedTuple):
+    """A rank table.
+
+    Attributes:
+      servers: in the order of the file.
+      for_hccl: whether HCCL reads the file as it is.
+    """
+    servers: tuple[Server, ...]
+    for_hccl: bool
+
+    @property
+    def ranks(self) -> list[Rank]:
+        """Returns the ranks of all servers, in order of rank."""
+        return sorted(rank for server in self.servers for rank in server.ranks)
+
+    @property
+    def first(self) -> Server:
+        """Returns the server of rank 0."""
+        return min(self.servers, key=lambda server: min(server.ranks))
+
+
+_NUMBER = schema.Text('[0-9]{1,9}', 'a number in quotes')
+_DEVICE = schema.Record(_others=True, device_id=_NUMBER, device_ip=schema.Text(), rank_id=_NUMBER)
+_SERVER = schema.Record({'container_ip': schema.Text(), 'host_ip': schema.Text()}, _others=True,
+                        server_id=schema.Text(), device=schema.ListOf(_DEVICE, least=1))
+_TEMPLATE_1 = schema.Record(_others=True, version=schema.Text(), status=schema.Text(), server_count=_NUMBER,
+                            server_list=schema.ListOf(_SERVER, least=1))
+
+_INSTANCE = schema.Record(_others=True, pod_name=schema.Text(), server_id=schema.Text(), devices=schema.ListOf(
+    schema.Record(_others=True, device_id=_NUMBER, device_ip=schema.Text()), least=1))
+_GROUP = schema.Record({'device_count': _NUMBER, 'instance_count': _NUMBER}, _others=True,
+                       instance_list=schema.ListOf(_INSTANCE, least=1))
+_TEMPLATE_2 = schema.Record(_others=True, status=schema.Text(), group_count=_NUMBER,
+                            group_list=schema.ListOf(_GROUP, least=1))
+
+
+def status_of(value: Any) -> str:
+    """Returns the `status` of the content of a file; '' if it has none."""
+    status = value.get('status') if isinstance(value, dict) else None
+    return status if isinstance(status, str) else ''
+
+
+def check_version(value: Any, path: str) -> None:
+    """Raises UserError if the content of a file is of another version, whose fields differ."""
+    version = value.get('version') if isinstance(value, dict) else None
+    if version is not None and version not in VERSIONS:
+        raise UserError('the rank table %s is of version %s; it must be 1.0 or 1.2 (2.0, of the Ascend 950, has other '
+                        'fields): let the operator of the cluster write one of these' % (path, version))
+
+
+def parse(value: Any, path: str) -> Table:
+    """Returns the table that the content of a file states.
+
+    Args:
+      value: decoded JSON.
+      path: the file, for errors.
+    Raises:
+      UserError: naming the file and everything that HCCL would refuse.
+    """
+    check_version(value, path)
+    if isinstance(value, dict) and 'group_list' in value:
+        schema.check(value, _TEMPLATE_2, 'the rank table %s is not of template 2' % path, _ADVICE)
+        table, wrong = _of_groups(value)
+    else:
+        schema.check(value, _TEMPLATE_1, 'the rank table %s is not of format 1.0 or 1.2' % path, _ADVICE)
+        table, wrong = _of_servers(value)
+    if value['status'] != COMPLETED:
+        wrong.insert(0, 'status is %r; it must be %r' % (value['status'], COMPLETED))
+    wrong += problems(table.ranks, [server.address for server in table.servers])
+    if wrong:
+        raise UserError('the rank table %s: %s' % (path, '; '.join(wrong)))
+    return table
+
+
+def _of_servers(value: dict[str, Any]) -> tuple[Table, list[str]]:
+    """Returns the table of template 1, and what is wrong with its counts."""
+    servers = []
+    for server in value['server_list']:
+        ranks = tuple(Rank(int(device['rank_id']), int(device['device_id']), device['device_ip'], server['server_id'])
+                      for device in server['device'])
+        names = [server.get('container_ip'), server.get('host_ip'), server['server_id']]
+        servers.append(Server(ranks, server.get('container_ip') or server['server_id'],
+                              tuple(dict.fromkeys(name for name in names if name))))
+    return Table(tuple(servers), True), _counts(('server_count', value['server_count'], len(servers)))
+
+
+def _of_groups(value: dict[str, Any]) -> tuple[Table, list[str]]:
+    """Returns the table of template 2, and what is wrong with its counts. Ranks count over instances and devices."""
+    servers: list[Server] = []
+    wrong = _counts(('group_count', value['group_count'], len(value['group_list'])))
+    if len(value['group_list']) > 1:
+        wrong.append('group_list has %d groups; a job must be one group' % len(value['group_list']))
+    instances = [instance for group in value['group_list'] for instance in group['instance_list']]
+    for instance in instances:
+        first = sum(len(server.ranks) for server in servers)
+        ranks = tuple(Rank(first + number, int(device['device_id']), device['device_ip'], instance['server_id'])
+                      for number, device in enumerate(instance['devices']))
+        servers.append(Server(ranks, instance['server_id'], (instance['pod_name'], instance['server_id'])))
+    for group in value['group_list']:
+        members = group['instance_list']
+        wrong += _counts(('instance_count', group.get('instance_count'), len(members)),
+                         ('device_count', group.get('device_count'), sum(len(each['devices']) for each in members)))
+    return Table(tuple(servers), False), wrong
+
+
+def _counts(*counts: tuple[str, str | None, int]) -> list[str]:
+    return ['%s is %s; it must be %d, for so many are listed' % (name, stated, found)
+            for name, stated, found in counts if stated is not None and int(stated) != found]
+
+
+def problems(ranks: list[Rank], addresses: Sequence[str] = ()) -> list[str]:
+    """Returns a text for each reason for which HCCL would refuse the table.
+
+    Args:
+      ranks: all ranks of the job.
+      addresses: those of the servers, if they are not the server_id.
+    """
+    wrong = []
+    ids = sorted(rank.rank_id for rank in ranks)
+    if ids != list(range(len(ranks))) or not ranks:
+        wrong.append('rank_id must be 0, 1, ... without gap or repetition; found %s' % ids)
+    cards = [rank.device_ip for rank in ranks if rank.device_ip != NO_ADDRESS]
+    unique: dict[str, list[object]] = {
+        'device_ip': list(cards), 'device_id within a server': [(rank.server_id, rank.device_id) for rank in ranks]}
+    for what, keys in unique.items():
+        repeated = [key for key, count in collections.Counter(keys).items() if count > 1]
+        if repeated:
+            wrong.append('%s must be unique; repeated: %s' % (what, ', '.join(map(str, repeated))))
+    for address in sorted(set(cards) | set(addresses or [rank.server_id for rank in ranks])):
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            wrong.append('%r is not an IP address' % address)
+    return wrong
