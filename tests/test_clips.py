@@ -229,3 +229,52 @@ def test_prepare_script_runs_the_three_programs_in_order(tmp_path):
     log.unlink()
     assert subprocess.run(['bash', script], env=dict(env, FAIL='3'), cwd=str(tmp_path)).returncode == 3
     assert len(log.read_text().splitlines()) == 1   # nothing is packed from half a download
+
+
+@pytest.mark.parametrize('lq, gt', [
+    ('%04d_x4.png', '%04d.png'), ('clip7_%d.png', 'clip7_%d_1280x720.png'), ('%05d_lq.jpg', 'frame%03d_scale2.png'),
+    ('2024-05-01_%04d.png', '%04d_4k60.png'), ('%04d_9.png', '%04d_10.png')])
+def test_frames_pair_by_the_position_of_their_number(tmp_path, lq, gt):
+    """Sizes, scales and numbers of a clip in the names are no frame numbers."""
+    frames(tmp_path / 'gt' / 'a', 5, (16, 32), gt, start=8)
+    frames(tmp_path / 'lq' / 'a', 5, (4, 8), lq, start=8)
+    assert find_clips(str(tmp_path))[0].length == 5
+    shutil.rmtree(str(tmp_path / 'lq'))
+    frames(tmp_path / 'lq' / 'a', 5, (4, 8), lq, start=9)
+    with raises_facts(UserError, 'clip a', 'do not match', lq % 9, gt % 8):
+        find_clips(str(tmp_path))
+    os.remove(str(tmp_path / 'lq' / 'a' / (lq % 11)))
+    with raises_facts(UserError, 'gap', lq % 10, lq % 12):
+        find_clips(str(tmp_path), need_gt=False)
+
+
+def test_two_readings_of_the_numbers_are_an_error(tmp_path):
+    for index in range(5):
+        frames(tmp_path / 'gt' / 'a', 1, (16, 32), '%04d.png', start=index)
+        frames(tmp_path / 'lq' / 'a', 1, (4, 8), '%%04d_%04d.png' % (index + 1), start=index)
+    with raises_facts(UserError, 'two ways', '0000_0001.png', '0000.png', '0 and 0', '1 and 0', 'rename'):
+        find_clips(str(tmp_path))
+    shutil.rmtree(str(tmp_path / 'lq'))
+    for index in range(5):   # a time in each name
+        frames(tmp_path / 'lq' / 'a', 1, (4, 8), '%%04d_%04d.png' % (40 * index), start=index)
+    assert find_clips(str(tmp_path))[0].length == 5
+
+
+def test_what_is_not_taken_is_named_once(tmp_path, capsys):
+    frames(tmp_path / 'a')
+    frames(tmp_path / 'b')
+    for name in ('00001.xyz', 'B.XYZ'):
+        (tmp_path / name).write_bytes(b'x')
+    (tmp_path / 'deeper').mkdir()
+    (tmp_path / 'deeper' / 'A.MTS').write_bytes(b'x')
+    for name in ('@eaDir', 'lost+found', '.AppleDouble', '$RECYCLE.BIN', '#recycle', 'System Volume Information'):
+        (tmp_path / name).mkdir()
+    assert [clip.name for clip in find_clips(str(tmp_path), need_gt=False)] == ['a', 'b']
+    note, = [line for line in capsys.readouterr().out.splitlines() if 'not taken' in line]
+    for fact in ('00001.xyz, B.XYZ (a file without the suffix of a video)', 'deeper (a folder'):
+        assert note.count(fact) == 1
+    assert 'eaDir' not in note and 'RECYCLE' not in note
+    assert clips.dataset_layouts.is_video('A.MTS') and clips.dataset_layouts.is_video('x.Vob')
+    with raises_facts(UserError, '00001.xyz', 'without the suffix of a video', '.mts', '.mxf') as caught:
+        find_clips(str(tmp_path / '00001.xyz'), need_gt=False)
+    assert 'Layouts tried' not in str(caught.value)

@@ -5,6 +5,7 @@ layouts of `dataset_layouts.LAYOUTS`; if only LQ or only GT is requested, also a
 file that lists such roots, one per line.
 """
 import collections
+import itertools
 import json
 import os
 import typing
@@ -15,7 +16,7 @@ from data_tools.base.progress import progress_bar
 from data_tools.media import dataset_layouts, video_scan
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import DegradedFrames, ImageFrames, Side, VideoFrames
-from data_tools.media.image_folder import natural_key, number_of, open_folder
+from data_tools.media.image_folder import frame_numbers, natural_key, open_folder
 from data_tools.media.shots import NO_SPLIT, ShotRule, describe, shot_name
 
 REDS4 = ('000', '011', '015', '020')                         # held out by the EDVR paper and its successors
@@ -225,13 +226,33 @@ def _paired(name, lq, gt, scale):
 
 
 def _check_numbers(name, lq, gt):
-    numbers = [[number_of(os.path.basename(path)) for path in side.paths] for side in (lq, gt)]
-    # Different naming schemes pair by order; shared numbers that do not match mean that frames are missing.
-    if set(numbers[0]) & set(numbers[1]):
-        for lq_path, gt_path, lq_number, gt_number in zip(lq.paths, gt.paths, *numbers):
-            if lq_number != gt_number:
-                raise UserError('clip %s: frames do not match: %s is paired with %s; the same frame must have the '
-                                'same number' % (name, lq_path, gt_path))
+    """Raises UserError if the numbers of LQ and GT say that frames are missing, or can be read in two ways.
+
+    Frames pair by order if their names share no numbers.
+    """
+    sides = frame_numbers(lq.paths), frame_numbers(gt.paths)
+    agree, differ = [], []
+    for a, b in itertools.product(*sides):
+        if sides[0][a] == sides[1][b]:
+            agree.append((a, b))
+        elif set(sides[0][a]) & set(sides[1][b]) and (a == b or set(sides[0]) != set(sides[1])):
+            differ.append((a, b))
+    differ = [pair for pair in differ if not agree or _shares_most(*(side[at] for side, at in zip(sides, pair)))]
+    if not differ:
+        return
+    a, b = differ[-1]
+    index = next(i for i, pair in enumerate(zip(sides[0][a], sides[1][b])) if pair[0] != pair[1])
+    if not agree:
+        raise UserError('clip %s: frames do not match: %s is paired with %s; the same frame must have the same number'
+                        % (name, lq.paths[index], gt.paths[index]))
+    raise UserError('clip %s: the numbers in the names can be read in two ways: %s belongs to %s by the numbers %d and '
+                    '%d, and not by %d and %d; rename the files so that only the frame number counts'
+                    % ((name, lq.paths[index], gt.paths[index]) + tuple(
+                        side[at][index] for pair in (agree[0], (a, b)) for side, at in zip(sides, pair))))
+
+
+def _shares_most(numbers, others):
+    return 2 * len(set(numbers) & set(others)) >= len(numbers)
 
 
 def _degraded(clip, degradation):

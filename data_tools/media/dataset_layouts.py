@@ -5,6 +5,7 @@ A pattern is a path under the root in which `*` is the name of a clip (two of th
 tried in the order of LAYOUTS; a new layout is one entry there.
 """
 import os
+import re
 import typing
 
 from data_tools.base.errors import UserError
@@ -12,7 +13,10 @@ from data_tools.media import video
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 LIST_SUFFIXES = ('.txt', '.lst', '.list')
-_NOT_OURS = ('thumbs.db', 'desktop.ini', '__macosx')   # of operating systems
+# files and folders of operating systems, network storage and file systems; names that begin with a dot are theirs too
+_NOT_OURS = ('thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r', '__macosx', 'network trash folder', 'temporary items',
+             '$recycle.bin', 'system volume information', 'lost+found', '@eadir', '@tmp', '@recycle',
+             '@recently-snapshot', '#recycle', '#snapshot', '~snapshot')
 
 
 class Layout(typing.NamedTuple):
@@ -150,7 +154,10 @@ def find(root: str, scale: int, need_gt: bool, need_lq: bool, lq_folder: str = '
     if is_list(root):
         return _find_listed(root, scale, need_gt, need_lq, lq_folder)
     wanted = [side for side, needed in (('gt', need_gt), ('lq', need_lq)) if needed]
-    if os.path.isfile(root) and len(wanted) == 1 and is_video(root):
+    if os.path.isfile(root) and not is_video(root):
+        raise UserError('%s is %s; give a video (%s), a folder or a list (%s)'
+                        % (root, _not_taken(root), ' '.join(video.SUFFIXES), ' '.join(LIST_SUFFIXES)))
+    if os.path.isfile(root) and len(wanted) == 1:
         name = _stem(root)
         return Found({wanted[0]: {name: Place(root, '', '*', (name,))}}, _BARE, {}, [])
     layouts = _layouts(scale)
@@ -160,6 +167,7 @@ def find(root: str, scale: int, need_gt: bool, need_lq: bool, lq_folder: str = '
     for layout in layouts.values():
         found = _find_in(root, scale, wanted, layout, lq_folder)
         if all(found.sides.values()):
+            found.notes.extend(_left_out(root, found))
             return found
         if half is None and any(found.sides[side] for side in wanted[:1 if lq_folder else 2]):
             half = found
@@ -191,6 +199,36 @@ def _find_in(root, scale, wanted, layout, lq_folder):
             if os.path.isfile(path):
                 found.lists.setdefault(part, path)
     return found
+
+
+def _left_out(root, found):
+    """Yields a note that names what lies beside the clips and is none, with the reasons."""
+    clips = [place for places in found.sides.values() for place in places.values()]
+    taken = {os.path.abspath(path) for path in [place.path for place in clips] + list(found.lists.values())}
+    # a pattern such as */lq has other folders beside each clip, and sequences/*/* very many
+    parents = {os.path.dirname(os.path.abspath(place.path)) for place in clips
+               if re.match(r'[^*]*\*$', place.pattern) and place.path != os.path.join(root, place.base)}
+    reasons: typing.Dict[str, typing.List[str]] = {}
+    for folder in sorted(parents):
+        for entry in sorted(entries(folder), key=lambda entry: entry.name):
+            if entry.path not in taken and not (is_folder(entry) and any(
+                    path.startswith(entry.path + os.sep) for path in taken)):
+                reasons.setdefault(_not_taken(entry.path), []).append(os.path.relpath(entry.path, root))
+    if reasons:
+        yield 'not taken from %s: %s' % (root, '; '.join(
+            '%s%s (%s)' % (', '.join(names[:4]), ', ... %d in all' % len(names) if len(names) > 4 else '', reason)
+            for reason, names in reasons.items()))
+
+
+def _not_taken(path):
+    """Returns why a file or folder is no clip."""
+    if os.path.isdir(path):
+        videos = sum(is_video(entry.name) for entry in entries(path))
+        return ('a folder without images; its videos are clips if it is given itself' if videos else
+                'a folder without images')
+    if is_image(path):
+        return 'a single image; the frames of a clip are in a folder'
+    return 'a file without the suffix of a video'
 
 
 def _other_kinds(kinds):

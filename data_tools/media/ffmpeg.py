@@ -70,9 +70,14 @@ def file_name(path: str) -> str:
     return 'file:' + os.path.abspath(path)
 
 
-# The containers that are read, by ffmpeg's names of their demuxers. Formats that name other files or addresses
-# (playlists, manifests, lists of files) are not among them.
-DEMUXERS = ('mov', 'matroska', 'avi', 'mpeg', 'mpegvideo', 'mpegts', 'asf', 'flv', 'gif', 'yuv4mpegpipe', 'ogg', 'mxf')
+# The containers that are read, by ffmpeg's names of their demuxers, and their usual suffixes. Formats that name other
+# files or addresses (playlists, manifests, lists of files) are not among them.
+DEMUXERS = {
+    'mov': ('.mp4', '.m4v', '.mov', '.qt', '.3gp', '.3gpp', '.3g2', '.f4v'), 'matroska': ('.mkv', '.mk3d', '.webm'),
+    'avi': ('.avi', '.divx'), 'mpeg': ('.mpg', '.mpeg', '.mpe', '.m2p', '.vob', '.evo', '.mod'),
+    'mpegvideo': ('.m1v', '.m2v', '.mpv'), 'mpegts': ('.ts', '.mts', '.m2ts', '.m2t', '.tp', '.trp', '.tod'),
+    'asf': ('.wmv', '.asf'), 'flv': ('.flv',), 'gif': ('.gif',), 'yuv4mpegpipe': ('.y4m',), 'ogg': ('.ogv', '.ogm'),
+    'mxf': ('.mxf',)}
 
 
 def source(path: str) -> typing.Tuple[str, ...]:

@@ -1,4 +1,5 @@
 """A folder of images as the frames of a clip: natural order, numbering without gaps, one size."""
+import operator
 import os
 import re
 import typing
@@ -53,28 +54,44 @@ def natural_key(text: typing.Union[str, 'os.PathLike[str]']) -> typing.List[typi
     return [(int(part), part) if i % 2 else part for i, part in enumerate(parts)]
 
 
-def number_of(name: str) -> typing.Union[int, str]:
-    """Returns the last number in the file name of a frame, or the name without suffix if there is none."""
-    stem = os.path.splitext(name)[0]
-    digits = re.findall(r'\d+', stem)
-    return int(digits[-1]) if digits else stem
+def frame_numbers(paths: typing.Sequence[str]) -> typing.Dict[int, typing.List[int]]:
+    """Returns the numbers in names that may be those of the frames: {position among the numbers of a name: values}.
+
+    A size or the number of a clip, equal in all names, is none, nor is a number that does not increase. If the names
+    have unequal counts of numbers, the first ones (0) and the last ones (-1) are looked at.
+
+    Args:
+      paths: of the frames, in their order.
+    """
+    numbers = [[int(digits) for digits in re.findall(r'\d+', _stem(path))] for path in paths]
+    counts = set(map(len, numbers))
+    if 0 in counts:
+        return {}
+    positions = range(*counts) if len(counts) == 1 else (0, -1)
+    values = {position: [row[position] for row in numbers] for position in positions}
+    return {position: row for position, row in values.items() if all(map(operator.lt, row, row[1:]))}
+
+
+def _stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 def _check_numbering(folder, names, allow_gaps):
-    numbers: typing.List[typing.Any] = [number_of(name) for name in names]
-    if not all(isinstance(number, int) for number in numbers):
-        numbers = [os.path.splitext(name)[0] for name in names]
-    seen: typing.Dict[typing.Tuple[str, typing.Any], str] = {}
-    for name, number in zip(names, numbers):
-        prefix = re.sub(r'\d+$', '', os.path.splitext(name)[0])
-        if seen.setdefault((prefix, number), name) != name:
-            raise UserError('%s has two frames of one number: %s and %s; remove one'
-                            % (folder, seen[prefix, number], name))
-    if allow_gaps or len(names) < 3 or not isinstance(numbers[0], int):
+    seen: typing.Dict[typing.Any, str] = {}
+    for name in names:
+        same = tuple(int(part) if part.isdigit() else part for part in re.split(r'(\d+)', _stem(name)))
+        if seen.setdefault(same, name) != name:
+            raise UserError('%s has two frames of one number: %s and %s; remove one' % (folder, seen[same], name))
+    if allow_gaps or len(names) < 3:
         return
+    gaps = [_gap(numbers) for numbers in frame_numbers(names).values()]
+    if gaps and None not in gaps:
+        first = gaps[-1]
+        raise UserError('%s has a gap in its numbering: after %s comes %s; restore the missing frames, or '
+                        'split the clip there' % (folder, names[first], names[first + 1]))
+
+
+def _gap(numbers):
+    """Returns the index before the first gap, or None; clips with a constant step (0, 2, 4, ...) are complete."""
     steps = [after - before for before, after in zip(numbers, numbers[1:])]
-    usual = min(steps)   # clips with a constant step (0, 2, 4, ...) are complete
-    for i, step in enumerate(steps):
-        if step != usual and usual > 0:
-            raise UserError('%s has a gap in its numbering: after %s comes %s; restore the missing frames, or '
-                            'split the clip there' % (folder, names[i], names[i + 1]))
+    return next((index for index, step in enumerate(steps) if step != min(steps)), None)

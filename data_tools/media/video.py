@@ -17,8 +17,7 @@ import numpy as np
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
 
-SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.mpg', '.mpeg', '.ts', '.m2ts', '.wmv', '.flv', '.gif',
-            '.y4m')
+SUFFIXES = sum(ffmpeg.DEMUXERS.values(), ())
 
 _STANDARD_RATES = [Fraction(n) for n in (1, 2, 5, 6, 8, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
