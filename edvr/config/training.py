@@ -23,8 +23,9 @@ class RecipeConfig(Config):
                             'starts (not when it resumes); only variables of the fusion may be missing there, for '
                             'training in stages', common=True)
     init_from_ema: bool = option(True, 'take the averaged weights of --init_from where it has them')
-    tsa_only_steps: int = option(0, 'updates at the start that change only the fusion (TSA): 50000 in stage 2 of the '
-                                 'published recipe, with --init_from of stage 1', low=0)
+    tsa_only_steps: int = option(0, 'the first update that changes all variables; those before it change only the '
+                                 'fusion (TSA): 50000 in stage 2 of the published recipe, with --init_from of stage '
+                                 '1. 0 changes all from the start', low=0)
     recompute_alignment: bool = option(False, 'compute the alignment again in the backward pass instead of keeping '
                                        'it: less memory, more time', may_change=True)
 
@@ -38,7 +39,8 @@ class OptimizerConfig(Config):
     learning_rate: float = option(4e-4, 'the highest learning rate of the schedule', low=0., common=True)
     beta1: float = option(.9, 'Adam: decay of the mean gradient', low=0., high=.9999)
     beta2: float = option(.99, 'Adam: decay of the mean squared gradient', low=0., high=.999999)
-    adam_epsilon: float = option(1e-8, 'Adam: added to the root of the mean squared gradient', low=1e-30)
+    adam_epsilon: float = option(1e-8, 'Adam: added to the root of the mean squared gradient, after its '
+                                 'bias correction', low=1e-30)
     clip_norm: float = option(0., 'scale the gradients down to this global norm where it is larger; 0 is off. With '
                               '--loss_reduction=sum norms are thousands: look at train/gradient_norm first', low=0.)
     offset_rate: float = option(1., 'factor on the learning rate of the convolutions that compute the DCN offsets; '

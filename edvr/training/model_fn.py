@@ -89,8 +89,8 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, d
     step = global_step.read_value() + 0
     with device.full_precision_scope():
         rate = learning_rate(step, config)
-    rates = optimizer.rates(step, config, offset_rate)
-    adam = optimizer.GatedAdam(rate, config, rates)
+        rates = optimizer.rates(step, config, offset_rate)
+        adam = optimizer.GatedAdam(rate, config, rates, step)
     wrapped = device.wrap_optimizer(adam)
     gradients = wrapped.compute_gradients(loss, tf.trainable_variables())
     _require_gradients(gradients)
@@ -111,7 +111,8 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, d
         factor = tf.math.multiply_no_nan(optimizer.clip_factor(norm, config.clip_norm), gate)
         gradients = optimizer.scale(gradients, factor, exact_zero=not dynamic)
     before = [] if scale is None else [scale, calls]
-    with tf.control_dependencies(before):
+    # float16 has no epsilon of 1e-9
+    with tf.control_dependencies(before), device.full_precision_scope():
         update = wrapped.apply_gradients(gradients)
     with tf.control_dependencies([update]), device.full_precision_scope():
         if scale is not None:

@@ -18,7 +18,10 @@ Gradients = typing.Sequence[typing.Tuple[tf.Tensor, tf.Variable]]
 
 
 class GatedAdam(tf.train.AdamOptimizer):
-    """Adam (arXiv 1412.6980) with the slots and checkpoint names of tf.train.AdamOptimizer.
+    """Adam (arXiv 1412.6980) as PyTorch computes it, with the slots and checkpoint names of tf.train.AdamOptimizer.
+
+    Epsilon is added after the bias correction. Variables that are frozen at first have moments of 0 until they train,
+    and their bias correction counts from there, as in PyTorch, whose optimizer has no state for them before.
 
     Attributes:
       gate: float32 tensor [], 1 applies the update, 0 changes nothing; set before `apply_gradients`.
@@ -26,16 +29,19 @@ class GatedAdam(tf.train.AdamOptimizer):
         nothing overflowed, so a step without a count was skipped by it.
     """
 
-    def __init__(self, learning_rate: tf.Tensor, config: TrainingConfig, rates: Rates) -> None:
+    def __init__(self, learning_rate: tf.Tensor, config: TrainingConfig, rates: Rates, step: tf.Tensor) -> None:
         """Sets the rates; the gate is open.
 
         Args:
           learning_rate: float32 tensor [].
           config: of the run.
           rates: function(variable) -> factor on the learning rate, float or float32 tensor [].
+          step: int tensor [], updates done before this one.
         """
         super().__init__(learning_rate, config.beta1, config.beta2, config.adam_epsilon, name='Adam')
         self._rates = rates
+        self._updates = tf.cast(step, tf.float32) - first_full_update(config)   # of late variables
+        self._has_late = bool(first_full_update(config))
         self.gate = tf.constant(1.)
         self.calls: typing.Optional[tf.Variable] = None
         # of the superclass, which sets them in `_prepare`
@@ -49,24 +55,42 @@ class GatedAdam(tf.train.AdamOptimizer):
                                      collections=[tf.GraphKeys.LOCAL_VARIABLES])
 
     def _finish(self, update_ops, name_scope):
+        self._beta1_t, self._beta2_t = self._usual[1:3]   # they update the powers
         update = super()._finish(update_ops, name_scope)
         return update if self.calls is None else tf.group(update, self.calls.assign_add(1.))
 
     def _prepare(self):
         super()._prepare()
-        closed = 1. - self.gate
-        self._rate = self._lr_t * self.gate
+        beta1, beta2, epsilon, closed = self._beta1_t, self._beta2_t, self._epsilon_t, 1. - self.gate
+        remaining1, remaining2 = (1. - tf.convert_to_tensor(power) for power in self._get_beta_accumulators())
+        rate = self._lr_t * self.gate
+        # TensorFlow adds epsilon to the root of the mean squared gradient before its bias correction;
         # x * 1 + 0 and x * 0 + 1 are exact
-        self._beta1_t = self._beta1_t * self.gate + closed
-        self._beta2_t = self._beta2_t * self.gate + closed
+        self._usual = (rate, beta1 * self.gate + closed, beta2 * self.gate + closed, epsilon * tf.sqrt(remaining2))
+        if self._has_late:
+            late1, late2 = (1. - tf.pow(beta, tf.maximum(self._updates + 1., 1.)) for beta in (beta1, beta2))
+            # the operation corrects by the powers of all updates; before the first, moments decay by 0
+            correction = tf.sqrt(late2 / remaining2) * remaining1 / late1
+            kept = tf.cast(self._updates >= 0., tf.float32) * self.gate
+            self._late = (rate * correction, beta1 * kept + closed, beta2 * kept + closed, epsilon * tf.sqrt(late2))
 
     def _apply_dense(self, grad, var):
-        self._lr_t = self._rate * self._rates(var)
-        return super()._apply_dense(grad, var)
+        return super()._apply_dense(self._select(grad, var), var)
 
     def _resource_apply_dense(self, grad, var):
-        self._lr_t = self._rate * self._rates(var)
-        return super()._resource_apply_dense(grad, var)
+        return super()._resource_apply_dense(self._select(grad, var), var)
+
+    def _select(self, grad, var):
+        """Sets rate, decays and epsilon of a variable; returns its gradient, 0 while it is frozen."""
+        late = self._has_late and not name_of(var).startswith(FUSION)
+        rate, self._beta1_t, self._beta2_t, self._epsilon_t = self._late if late else self._usual
+        self._lr_t = rate * self._rates(var)
+        return tf.math.multiply_no_nan(grad, tf.cast(self._updates >= 0., tf.float32)) if late else grad
+
+
+def first_full_update(config: TrainingConfig) -> int:
+    """Returns how many updates at the start change only the fusion: one fewer than `tsa_only_steps`, as in BasicSR."""
+    return max(0, config.tsa_only_steps - 1)
 
 
 def rates(step: tf.Tensor, config: TrainingConfig, offset_rate: float) -> Rates:
@@ -74,12 +98,13 @@ def rates(step: tf.Tensor, config: TrainingConfig, offset_rate: float) -> Rates:
 
     Args:
       step: int tensor [], updates done before this one.
-      config: during its first `tsa_only_steps` only the fusion is trained.
+      config: has `tsa_only_steps`, see `first_full_update`.
       offset_rate: factor for the convolutions that compute DCN offsets.
     Returns:
       function(variable) -> float or float32 tensor [].
     """
-    others = tf.cast(step >= config.tsa_only_steps, tf.float32) if config.tsa_only_steps else None
+    first = first_full_update(config)
+    others = tf.cast(step >= first, tf.float32) if first else None
 
     def rate(variable):
         name = name_of(variable)
