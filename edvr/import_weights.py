@@ -27,6 +27,9 @@ class ImportConfig(Config):
     TITLE = 'import'
 
     output_dir: str = option('', 'model directory to make')
+    param_key: str = option('auto', 'weights to take from a file that has several: params, or params_ema (their '
+                            'moving average); auto takes params if the file has them, as BasicSR does',
+                            choices=('auto', 'params', 'params_ema', 'state_dict'))
     verify: bool = option(False, 'compare a small forward pass with BasicSR, if it is installed')
 
 
@@ -36,7 +39,7 @@ def main() -> None:
     if not source or not options.output_dir:
         raise UserError('give --from=FILE.pth (or .safetensors) and --output_dir=DIRECTORY')
     from edvr.pytorch import reference_check, state_dict, weights
-    prefix, config, state = weights.import_weights(source, options.output_dir)
+    prefix, config, state = weights.import_weights(source, options.output_dir, options.param_key)
     print('%s: %s parameters; %s' % (prefix, format(sum(value.size for value in state.values()), ','),
                                      state_dict.describe(config)))
     if options.verify:

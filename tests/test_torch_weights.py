@@ -115,6 +115,49 @@ def test_wrappings(wrap):
     assert set(found) == set(state) and all(np.array_equal(found[name], state[name]) for name in state)
 
 
+def test_a_file_with_both_weights(tmp_path, capsys, monkeypatch):
+    """BasicSR's default is taken and printed; the other is a matter of a flag."""
+    (plain, _), (averaged, _) = make_state(0), make_state(1)
+    monkeypatch.setattr(pth_file, 'load', lambda path: {'params': plain, 'params_ema': averaged})
+    for number, (key, wanted) in enumerate([('auto', plain), ('params', plain), ('params_ema', averaged)]):
+        state = weights_files.import_weights('x.pth', str(tmp_path / str(number)), key)[2]
+        assert np.array_equal(state['conv_hr.bias'], wanted['conv_hr.bias'])
+        output = capsys.readouterr().out
+        assert 'took %s ' % ('params' if key == 'auto' else key) in output and '--param_key' in output
+    with raises_facts(UserError, 'x.pth', 'state_dict', 'params and params_ema', '--param_key'):
+        state_dict.state_of({'params': plain, 'params_ema': averaged}, 'x.pth', 'state_dict')
+    with raises_facts(UserError, 'x.pth', 'params_ema'):
+        state_dict.state_of(plain, 'x.pth', 'params_ema')
+
+
+@pytest.mark.parametrize('kind', ['bfloat16', 'float16', 'float64'])
+def test_types_of_tensors(tmp_path, kind):
+    torch = pytest.importorskip('torch')
+    values = torch.tensor([1., -3.140625, 2. ** -20])   # exact in all of them
+    torch.save({'params': {'conv_hr.bias': values.to(getattr(torch, kind))}}, str(tmp_path / 'x.pth'))
+    found = state_dict.state_of(pth_file.load(str(tmp_path / 'x.pth')), 'x.pth')['conv_hr.bias']
+    assert found.dtype == np.float32 and np.array_equal(found, values.numpy())
+
+
+def test_tensors_that_are_not_dense_are_named(tmp_path):
+    torch = pytest.importorskip('torch')
+    torch.save({'params': {'conv_hr.bias': torch.ones(3).to_sparse()}}, str(tmp_path / 'x.pth'))
+    with raises_facts(UserError, 'x.pth', 'conv_hr.bias', 'dense', 'float32'):
+        pth_file.load(str(tmp_path / 'x.pth'))
+
+
+@pytest.mark.parametrize('content, facts', [
+    (b'', ['empty', 'download it again']),
+    (b'<!DOCTYPE html>\n<html>not found</html>', ['text', '<!DOCTYPE html>', 'page']),
+    ('version https://git-lfs.github.com/spec/v1\nf\u00fcr'.encode(), ['text', 'git-lfs', 'pointer']),
+    ('\u00e9'.encode() * 1000, ['text'])])
+def test_empty_files_and_texts(tmp_path, content, facts):
+    pytest.importorskip('torch')
+    (tmp_path / 'x.pth').write_bytes(content)
+    with raises_facts(UserError, 'x.pth', *facts):
+        pth_file.load(str(tmp_path / 'x.pth'))
+
+
 def test_missing_and_unknown_keys_are_named():
     state, config = make_state()
     del state['conv_hr.bias']
@@ -186,7 +229,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
     pytest.importorskip('torch')
     with raises_facts(UserError, 'none.pth', 'cannot be read', 'No such file'):
         pth_file.load(str(tmp_path / 'none.pth'))
-    (tmp_path / 'bad.pth').write_bytes(b'no weights')
+    (tmp_path / 'bad.pth').write_bytes(b'no weights\0')
     with pytest.raises(UserError, match=r'bad.pth: not a PyTorch checkpoint of plain tensors: (?!.*weights_only)'):
         pth_file.load(str(tmp_path / 'bad.pth'))
 

@@ -15,6 +15,8 @@ MIN_TORCH = '1.13'   # the first release whose torch.load can be restricted to t
 def load(path: str) -> Any:
     """Reads a file with torch.load, which may contain nothing but tensors; they become NumPy arrays.
 
+    Tensors of types that NumPy lacks, such as bfloat16, become float32.
+
     Raises:
       UserError: PyTorch is missing or too old, or the file is damaged or not such a checkpoint. No code in the file is
         run.
@@ -24,6 +26,7 @@ def load(path: str) -> Any:
         raise UserError('PyTorch %s is too old to read %s: its torch.load runs whatever code a file names. Install '
                         'PyTorch %s or later (Python 3.7: pip install torch==1.13.1)'
                         % (torch.__version__, path, MIN_TORCH))
+    _check_text(path)
     _check_members(path)
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
@@ -33,7 +36,22 @@ def load(path: str) -> Any:
         # the rest of the message advises to allow code in the file, which is dangerous
         reason = str(error).split('\n')[0].split('. ')[0]
         raise UserError('%s: not a PyTorch checkpoint of plain tensors: %s' % (path, reason)) from None
-    return _arrays(checkpoint)
+    return _arrays(checkpoint, path)
+
+
+def _check_text(path):
+    """Raises UserError for an empty file, and for one of text, such as the page of an error or a Git LFS pointer."""
+    try:
+        with open(path, 'rb') as file:
+            start = file.read(1024)
+    except OSError as error:
+        raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
+    if not start:
+        raise UserError('%s is empty: copy or download it again' % path)
+    text = start.decode('utf-8', 'replace').rstrip('\ufffd')   # the last character may be cut
+    if '\ufffd' not in text and all(character.isprintable() or character.isspace() for character in text):
+        raise UserError('%s is a text, not a PyTorch checkpoint; it begins with %r: download the file itself, not its '
+                        'page or its Git LFS pointer' % (path, text.strip().split('\n')[0][:60]))
 
 
 def save(path: str, values: Dict[str, np.ndarray]) -> None:
@@ -67,10 +85,19 @@ def _check_members(path):
                         % (path, damaged))
 
 
-def _arrays(value):
+def _arrays(value, path, key=''):
     if isinstance(value, dict):
-        return {key: _arrays(item) for key, item in value.items()}
-    return value.detach().cpu().numpy() if hasattr(value, 'detach') else value
+        return {name: _arrays(item, path, name) for name, item in value.items()}
+    if not hasattr(value, 'detach'):
+        return value
+    tensor = value.detach().cpu()
+    try:
+        if tensor.is_floating_point() and tensor.element_size() < 4:
+            tensor = tensor.float()   # exact; NumPy has no bfloat16
+        return tensor.numpy()
+    except (TypeError, RuntimeError) as error:   # sparse, quantized
+        raise UserError('%s: the tensor %s cannot be read (%s): save it as a dense tensor of float32'
+                        % (path, key, str(error).split('\n')[0])) from None
 
 
 def import_torch() -> Any:

@@ -20,6 +20,8 @@ from edvr.network.reconstruction import stages
 
 POINTS = 9
 NETWORKS = ('edvr',)   # that the reference implementation has too
+KEYS = ('params', 'params_ema', 'state_dict')   # of the weights in a file
+AUTO = 'auto'
 PREFIXES = ('module.', 'generator.', 'module.generator.')
 
 # The authors' first release and mmediting, as (pattern, replacement) on whole keys; those of the reference stay.
@@ -58,19 +60,38 @@ _IGNORED = re.compile(r'^(step_counter|.*\.num_batches_tracked)$')   # the step 
 Arrays = Dict[str, np.ndarray]   # names -> values
 
 
-def state_of(checkpoint: Any, source: str) -> Arrays:
+def weights_key(checkpoint: Any, source: str, wanted: str = AUTO) -> Tuple[Optional[str], List[str]]:
+    """Chooses the key of a loaded PyTorch checkpoint under which the weights are.
+
+    Args:
+      checkpoint: see `state_of`.
+      source: the file's name for errors.
+      wanted: one of KEYS; AUTO is the first of them that the file has, as in BasicSR.
+    Returns:
+      (the key, or None if the checkpoint is the state itself; all of KEYS that the file has).
+    Raises:
+      UserError: the file has no such key.
+    """
+    found = [key for key in KEYS if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict)
+             and checkpoint[key]]
+    if wanted not in [AUTO] + found:
+        raise UserError('%s has no weights under %s; it has %s: leave out --param_key'
+                        % (source, wanted, ' and '.join(found) or 'none of ' + ', '.join(KEYS)))
+    return (wanted if wanted in found else found[0] if found else None), found
+
+
+def state_of(checkpoint: Any, source: str, wanted: str = AUTO) -> Arrays:
     """Returns the float32 arrays of a loaded PyTorch checkpoint by the reference implementation's names.
 
     Args:
-      checkpoint: the result of torch.load: the state itself, or a dict with it under params_ema, params or state_dict.
+      checkpoint: the result of torch.load: the state itself, or a dict with it under one of KEYS.
       source: the file's name for errors.
+      wanted: the key to take, see `weights_key`.
     Raises:
       UserError: it holds no state, or two keys mean the same.
     """
-    for key in ('params_ema', 'params', 'state_dict'):
-        if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict):
-            checkpoint = checkpoint[key]
-            break
+    chosen, _ = weights_key(checkpoint, source, wanted)
+    checkpoint = checkpoint[chosen] if chosen else checkpoint
     if not isinstance(checkpoint, dict) or not checkpoint or not all(
             isinstance(key, str) and hasattr(value, 'shape') for key, value in checkpoint.items()):
         raise UserError('%s holds no weights: expected a dict of tensors, or one under params, params_ema or '

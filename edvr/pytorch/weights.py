@@ -17,21 +17,26 @@ from edvr.pytorch import pth_file, safetensors_file, state_dict
 from edvr.pytorch.state_dict import Arrays
 
 
-def import_weights(source: str, output_dir: str) -> Tuple[str, ModelConfig, Arrays]:
+def import_weights(source: str, output_dir: str, param_key: str = state_dict.AUTO) -> Tuple[str, ModelConfig, Arrays]:
     """Converts a PyTorch checkpoint of EDVR to a model directory.
 
     Args:
       source: the .pth or .safetensors file.
       output_dir: the directory to make.
+      param_key: the key of the weights, see `state_dict.weights_key`.
     Returns:
       (the new checkpoint's prefix; ModelConfig; float32 arrays by the reference implementation's names).
     Raises:
       UserError: no such file, no weights of an EDVR in it, values that are not finite, or a directory that has a
         checkpoint already.
     """
-    state = state_dict.state_of(_format_of(source).load(source), source)
+    checkpoint = _format_of(source).load(source)
+    state = state_dict.state_of(checkpoint, source, param_key)
     config = state_dict.infer_config(state, source)
     check_finite(state, source)
+    taken, found = state_dict.weights_key(checkpoint, source, param_key)
+    if len(found) > 1:
+        print('%s has %s: took %s (--param_key chooses)' % (source, ' and '.join(found), taken), flush=True)
     return save(state_dict.to_weights(state, config, source), config, output_dir), config, state
 
 
