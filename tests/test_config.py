@@ -132,3 +132,11 @@ def test_print_config_is_a_flagfile_that_gives_the_same(run_flags, tmp_path):
 def test_print_config_checks_and_starts_nothing(run_flags, arguments, code):
     result = run_flags(*arguments)
     assert result.returncode == code and "{'num_frames'" not in result.stdout
+
+
+@pytest.mark.parametrize('fields, fill', [({}, 'reflection_circle'), (dict(hr_in=True), 'reflection_circle'),
+                                          (dict(with_predeblur=True), 'replicate'),
+                                          (dict(with_predeblur=True, hr_in=True), 'replicate')])
+def test_the_ends_of_clips_are_filled_as_in_the_published_evaluation(fields, fill):
+    assert RestoreConfig().for_network(ModelConfig(**fields)).fill == fill
+    assert RestoreConfig(fill='circle').for_network(ModelConfig(**fields)).fill == 'circle'

@@ -55,6 +55,11 @@ class ModelConfig(Config):
         return 16 if self.hr_in else 4
 
     @property
+    def fill(self) -> str:
+        """Returns the fill of windows at the ends of a clip with which the published networks were evaluated."""
+        return 'replicate' if self.with_predeblur else 'reflection_circle'
+
+    @property
     def upscale(self) -> int:
         """Returns output size over input size."""
         return 1 if self.hr_in else self.scale

@@ -6,7 +6,10 @@ from data_tools.base import paths
 from data_tools.base.config import Config, option
 from data_tools.media.config import MadeLqConfig, ShotConfig
 from data_tools.media.windows import FILLS
+from edvr.config.model import ModelConfig
 from edvr.devices import DEVICES, KERNELS
+
+AUTO = 'auto'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +23,9 @@ class RestoreConfig(Config):
                              'parts any of its files)', common=True,
                              shown='checkpoint')
     use_ema: bool = option(True, 'use the averaged weights where the checkpoint has them')
-    fill: str = option(FILLS[0], 'which frames replace those before the first and after the last of a clip',
-                       choices=FILLS)
+    fill: str = option(AUTO, 'which frames replace those before the first and after the last of a clip; auto as in the '
+                       'published evaluation: replicate for networks with a predeblur module, else reflection_circle',
+                       choices=(AUTO,) + FILLS)
     cached: bool = option(True, 'compute the features of each frame once and keep them for the windows that need them; '
                           'without it every window is computed whole (slower, same result)')
     cache_gb: float = option(4., 'memory in GB that kept features may take; where more is needed (large frames in '
@@ -55,6 +59,10 @@ class RestoreConfig(Config):
             yield "tile is %r; it must be a number of LQ pixels, 0 (whole frames) or auto" % self.tile
         if self.exact and self.compute != 'float32':
             yield 'exact is set and compute is %s; exact results need --compute=float32' % self.compute
+
+    def for_network(self, network: ModelConfig) -> 'RestoreConfig':
+        """Returns the options with those that the network decides filled in."""
+        return self.replace(fill=network.fill) if self.fill == AUTO else self
 
 
 @dataclasses.dataclass(frozen=True)

@@ -146,7 +146,8 @@ def write(results: typing.Sequence[measure.ClipResult], network: typing.Any, res
           config: EvaluateConfig) -> None:
     """Writes the requested JSON and CSV files."""
     if config.json:
-        about = dict(checkpoint=network.path, step=network.step, data_dir=config.data_dir, fill=restore_config.fill,
+        about = dict(checkpoint=network.path, step=network.step, data_dir=config.data_dir,
+                     fill=restore_config.for_network(network.config).fill,
                      tile=restore_config.tile, ensemble=restore_config.ensemble, crop_border=config.crop_border,
                      scale=network.config.upscale, num_frames=network.config.num_frames, lq_folder=config.lq_folder)
         degradation = Degradation.if_wanted(config, network.config.upscale)

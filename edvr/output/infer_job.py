@@ -62,7 +62,8 @@ def prepare(network: typing.Any, restore_config: RestoreConfig, config: InferCon
     sources = _find_sources(config, network)
     check_output(config.output, sources, to_video)
     # the record names the checkpoint in use: a training may have written a newer one since
-    return InferJob(config, network, sources, settings_of(restore_config.replace(checkpoint=network.path)), to_video)
+    settings = settings_of(restore_config.for_network(network.config).replace(checkpoint=network.path))
+    return InferJob(config, network, sources, settings, to_video)
 
 
 def run(job: InferJob, workers: typing.Any) -> int:

@@ -68,6 +68,7 @@ class Restorer:
         self.options = given.replace(**options)
         self.engine = load_engine(self.options) if engine is None else engine
         self.path, self.config, self.step = self.engine.path, self.engine.config, self.engine.step
+        self.options = self.options.for_network(self.config)
         self.reads_uint16 = self.engine.READS_UINT16
         self.tiling: typing.Optional[Tiling] = None
         self._footprint: typing.Optional[memory.Footprint] = None   # measured when --tile=auto needs it
