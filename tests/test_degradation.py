@@ -1,6 +1,7 @@
 """LQ from GT: values against plain NumPy, and randomness that depends on seed and clip only."""
 import dataclasses
 import zlib
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from data_tools.base.config import ConfigError
 from data_tools.base.errors import UserError
-from data_tools.media import degradation
+from data_tools.media import degradation, imresize
 from data_tools.media.config import DegradationConfig, MadeLqConfig
 from data_tools.media.degradation import Degradation
 from data_tools.media.noises import NOISES
@@ -20,7 +21,7 @@ def image(height, width, seed=0):
     return np.random.RandomState(seed).randint(0, 256, (height, width, 3)).astype(np.uint8)
 
 
-@pytest.mark.parametrize('scale, taps, first', [(4, 12, -4), (3, 11, -4), (2, 12, -5)])
+@pytest.mark.parametrize('scale, taps, first', [(4, 12, -4), (3, 7, -2), (3, 11, -4), (2, 12, -5)])
 def test_bd_is_the_gaussian_around_the_middle_of_each_block(scale, taps, first):
     gt = image(8 * scale, 5 * scale)
     # the two-dimensional window, pixel by pixel; `first`: of the window relative to the block's first pixel
@@ -35,7 +36,9 @@ def test_bd_is_the_gaussian_around_the_middle_of_each_block(scale, taps, first):
                     row = min(max(y * scale + first + i, 0), gt.shape[0] - 1)
                     column = min(max(x * scale + first + j, 0), gt.shape[1] - 1)
                     expected[y, x] += kernel[i, j] * gt[row, column]
-    lq = degradation.blur_and_subsample(gt, scale)
+    lq = degradation.blur_and_subsample(gt, scale, window=taps)
+    if taps != 11:   # of earlier versions
+        np.testing.assert_array_equal(lq, degradation.blur_and_subsample(gt, scale))
     assert lq.dtype == np.uint8
     np.testing.assert_array_equal(lq, np.floor(expected + 0.5))
 
@@ -59,7 +62,7 @@ def test_kinds():
     for kind, function in (('bicubic', degradation.make_lq), ('bd', degradation.blur_and_subsample)):
         frames = list(Degradation(kind, 4).apply(iter(gt), 'a'))
         np.testing.assert_array_equal(frames, [function(frame, 4) for frame in gt])
-    np.testing.assert_array_equal(next(Degradation('bicubic', 2).apply(gt, 'a')),
+    np.testing.assert_array_equal(next(Degradation('bicubic', 2, resize='pillow').apply(gt, 'a')),
                                   np.asarray(Image.fromarray(gt[0]).resize((12, 8), Image.BICUBIC)))
 
 
@@ -114,8 +117,8 @@ def test_a_job_keeps_what_decides_the_pixels():
     made = Degradation.if_wanted(config, 4, seed=5)
     job = dict(make_lq=True, scale=4, degradation=made.to_job())
     assert Degradation.from_job(job) == made
-    assert Degradation('bicubic', 4, seed=9).to_job() == {'kind': 'bicubic'}   # nothing is random
-    assert Degradation.from_job(dict(make_lq=True, scale=2)) == Degradation('bicubic', 2, crf=())
+    assert Degradation('bicubic', 4, seed=9).to_job() == {'kind': 'bicubic', 'resize': 'matlab'}   # nothing is random
+    assert Degradation.from_job(dict(make_lq=True, scale=2)) == Degradation('bicubic', 2, crf=(), resize='pillow')
     assert Degradation.from_job(dict(make_lq=False, scale=2)) is Degradation.from_job({}) is None
     assert Degradation.if_wanted(MadeLqConfig(), 4) is None
 
@@ -132,7 +135,8 @@ def checksum(frames):
 
 def test_pixels_and_draws_are_those_of_earlier_versions():
     gt = smooth_frames(3, 48, 72)
-    shrunk = {(kind, scale): checksum(list(Degradation(kind, scale).apply(gt, 'a')))
+    shrunk = {(kind, scale): checksum(list(Degradation(kind, scale, resize='pillow', window=11 if scale == 3 else None
+                                                       ).apply(gt, 'a')))
               for kind in ('bicubic', 'bd') for scale in (2, 3, 4)}
     assert shrunk == {('bicubic', 2): 3734274266, ('bicubic', 3): 2510456989, ('bicubic', 4): 3200755996,
                       ('bd', 2): 1016680901, ('bd', 3): 1772090726, ('bd', 4): 181586777}
@@ -140,7 +144,7 @@ def test_pixels_and_draws_are_those_of_earlier_versions():
              for kind in ('gaussian', 'salt_pepper', 'speckle')}
     assert noisy == dict(gaussian=2644565374, salt_pepper=3142681961, speckle=62584243)
     made = Degradation('bicubic', 4, noise=('gaussian', 'speckle', 'salt_pepper'), noise_strength=30,
-                       noise_probability=.9, seed=3)
+                       noise_probability=.9, seed=3, resize='pillow')
     assert [checksum(list(made.apply(gt, clip))) for clip in 'abcdef'] == [
         4077785264, 2835661289, 999369229, 702103670, 4134426691, 3615327508]
     compressed = Degradation('compressed', 4, crf=(15, 35), seed=1)
@@ -148,12 +152,67 @@ def test_pixels_and_draws_are_those_of_earlier_versions():
 
 
 def test_jobs_are_those_of_earlier_versions():
+    """A set that has no word on the resize has Pillow's, and such a job is written so that it is continued."""
     noise = dict(noise=('gaussian', 'speckle'), noise_probability=.5, noise_strength=30., seed=3)
     in_job = dict(noise, noise=['gaussian', 'speckle'])
-    assert Degradation('bd', 4).to_job() == dict(kind='bd')
-    assert Degradation('bd', 4, **noise).to_job() == dict(in_job, kind='bd')
-    assert Degradation('compressed', 4, crf=(15, 35), seed=1).to_job() == dict(kind='compressed', crf=[15, 35], seed=1)
-    assert Degradation('compressed', 2, **noise).to_job() == dict(in_job, kind='compressed', crf=[25])
+    pillow = dict(resize='pillow')
+    for made, values in [
+            (Degradation('bd', 4, **pillow), dict(kind='bd')), (Degradation('bd', 3, window=11), dict(kind='bd')),
+            (Degradation('bicubic', 3, **pillow), dict(kind='bicubic')),
+            (Degradation('bd', 4, **noise), dict(in_job, kind='bd')),
+            (Degradation('compressed', 4, crf=(15, 35), seed=1, **pillow),
+             dict(kind='compressed', crf=[15, 35], seed=1)),
+            (Degradation('compressed', 2, **dict(noise, **pillow)), dict(in_job, kind='compressed', crf=[25]))]:
+        assert made.to_job() == values
+        again = Degradation.from_job(dict(make_lq=True, scale=made.scale, degradation=values))
+        gt = smooth_frames(2, 24, 48)
+        if made.kind != 'compressed':
+            np.testing.assert_array_equal(list(again.apply(gt, 'a')), list(made.apply(gt, 'a')))
+        assert again.resize == 'pillow' or made.kind == 'bd'
+
+
+def test_jobs_of_today_say_what_differs():
+    assert Degradation('compressed', 4, seed=1).to_job() == dict(kind='compressed', crf=[25], seed=1, resize='matlab')
+    assert Degradation('bd', 3).to_job() == dict(kind='bd', window=7)
+    for made in (Degradation('bicubic', 4), Degradation('bd', 3), Degradation('compressed', 2, crf=(15, 35))):
+        again = Degradation.from_job(dict(make_lq=True, scale=made.scale, degradation=made.to_job()))
+        assert again.to_job() == made.to_job() and (again.resize, again.kind) == (made.resize, made.kind)
+    assert Degradation('bicubic', 4).describe() == 'bicubic (resize=matlab)'
+    assert Degradation('bicubic', 4, resize='pillow').describe() == 'bicubic (resize=pillow)'
+    assert Degradation('compressed', 4, crf=(15, 35)).describe() == 'compressed (crf=15,35, resize=matlab, seed=0)'
+
+
+def matlab(image, scale):
+    """imresize(image, scale) in double precision, as MATLAB's source defines it, before rounding; scale: Fraction."""
+    image = image.astype(object)   # sums of fractions are exact
+    for axis in (0, 1):
+        length, width = image.shape[axis], max(4, 4 / scale)
+        rows = []
+        for k in range(1, int(length * scale) + 1):
+            u = k / scale + (1 - 1 / scale) / 2
+            indices = [int(np.floor(u - width / 2)) + i for i in range(int(np.ceil(width)) + 2)]
+            x = [abs((u - i) * min(scale, 1)) for i in indices]
+            weights = [3 * v ** 3 / 2 - 5 * v ** 2 / 2 + 1 if v <= 1 else
+                       (-v ** 3 + 5 * v ** 2 - 8 * v + 4) / 2 if v <= 2 else 0 for v in x]
+            mirrored = list(range(length)) + list(range(length))[::-1]
+            taken = [np.take(image, mirrored[(i - 1) % (2 * length)], axis) for i in indices]
+            rows.append(sum(weight * row for weight, row in zip(weights, taken)) / sum(weights))
+        image = np.stack(rows, axis)
+    return image
+
+
+@pytest.mark.parametrize('factor', [2, 3, 4])
+@pytest.mark.parametrize('function', ['shrink', 'enlarge'])
+@pytest.mark.parametrize('kind', ['noise', 'steps', 'tiny'])
+def test_bicubic_is_matlabs_to_the_bit(factor, function, kind):
+    size = (factor, factor) if kind == 'tiny' else (6 * factor, 4 * factor)   # mirrored several times
+    size = size if function == 'shrink' else tuple(side // factor for side in size)
+    gt = image(*size) if kind != 'steps' else np.where(image(*size) < 128, 0, 255).astype(np.uint8)
+    wanted = matlab(gt, Fraction(1, factor) if function == 'shrink' else Fraction(factor))
+    wanted = np.clip(np.floor((wanted + Fraction(1, 2)).astype(float)), 0, 255)
+    found = getattr(imresize, function)(gt, factor)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_options_name_every_kind():

@@ -13,10 +13,11 @@ from PIL import Image
 
 from data_tools.base.errors import UserError
 from data_tools.media import clips as clips_module
-from data_tools.media.comparison import bicubic, side_by_side
+from data_tools.media.comparison import side_by_side
 from data_tools.media.degradation import blur_and_subsample
 from data_tools.media.frames import Decoder, ImageFrames
 from data_tools.media.images import read_image, write_png
+from data_tools.media.imresize import enlarge
 from edvr.config import ConfigError
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.evaluation import clip_set, measure, metrics, report
@@ -89,7 +90,7 @@ def test_lq_made_while_evaluating(restorer, tmp_path):
     lq = [blur_and_subsample(frame, 4) for frame in gt[5:, :24, :32]]
     for row, sr, frame, small in zip(result.frames, restorer.restore_clip(iter(lq)), gt[5:, :24, :32], lq):
         assert row['edvr_psnr'] == metrics.psnr(pixels.to_uint8(sr), frame)
-        assert row['bicubic_psnr'] == metrics.psnr(bicubic(small, 4), frame)
+        assert row['bicubic_psnr'] == metrics.psnr(enlarge(small, 4), frame)
 
 
 def test_measuring_beside_restoring_changes_no_number(restorer, data):
@@ -213,8 +214,8 @@ def test_side_by_side_enlarges_small_panels_without_blending():
 
 def test_bicubic_is_the_frame_itself_without_upscaling():
     frame = smooth_frames(1, 6, 8)[0]
-    np.testing.assert_array_equal(bicubic(frame, 1), frame)
-    assert bicubic(frame, 3).shape == (18, 24, 3)
+    np.testing.assert_array_equal(enlarge(frame, 1), frame)
+    assert enlarge(frame, 3).shape == (18, 24, 3)
 
 
 def test_configurations_refuse_nonsense():

@@ -12,8 +12,8 @@ from test_video import make
 
 from data_tools.base.errors import UserError
 from data_tools.media import frames, video
-from data_tools.media.comparison import bicubic
 from data_tools.media.images import read_image, write_png
+from data_tools.media.imresize import enlarge
 from edvr import checkpoints
 from edvr.config import ConfigError
 from edvr.config.export import ExportConfig
@@ -283,7 +283,7 @@ def test_a_preview_writes_pictures_and_an_estimate(restorer, checkpoint, tmp_pat
     assert sorted(os.listdir(str(tmp_path / 'out_preview'))) == ['002.png', '004.png']
     picture = read_image(str(tmp_path / 'a_preview' / '004.png'))
     assert picture.shape == (16 + 56, 2 * 72, 3)
-    np.testing.assert_array_equal(picture[16:, :72], bicubic(images[4], 4))
+    np.testing.assert_array_equal(picture[16:, :72], enlarge(images[4], 4))
     np.testing.assert_array_equal(picture[16:, 72:], expected(restorer, images)[4])
 
 

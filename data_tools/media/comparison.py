@@ -7,13 +7,6 @@ from PIL import Image, ImageDraw
 _CAPTION_HEIGHT = 16
 
 
-def bicubic(lq: np.ndarray, scale: int) -> np.ndarray:
-    """Enlarges by bicubic interpolation as Pillow does: uint8 [H, W, 3] -> uint8 [s*H, s*W, 3]."""
-    if scale == 1:
-        return lq
-    return np.asarray(Image.fromarray(lq).resize((lq.shape[1] * scale, lq.shape[0] * scale), Image.BICUBIC))
-
-
 def side_by_side(panels: typing.Sequence[typing.Tuple[str, np.ndarray]]) -> np.ndarray:
     """Joins images into one, each under its caption.
 

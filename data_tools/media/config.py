@@ -3,7 +3,7 @@ import dataclasses
 from typing import Iterator, Optional, Tuple
 
 from data_tools.base.config import Config, option
-from data_tools.media.degradation import DEGRADATIONS
+from data_tools.media.degradation import DEGRADATIONS, RESIZES
 from data_tools.media.noises import NOISES, describe_strengths
 
 
@@ -15,6 +15,9 @@ class DegradationConfig(Config):
 
     degradation: str = option('bicubic', 'how LQ is made: %s' % ', '.join(
         '%s (%s)' % (name, kind.help) for name, kind in DEGRADATIONS.items()), choices=tuple(DEGRADATIONS), common=True)
+    lq_resize: str = option('matlab', "how bicubic shrinks: matlab (as imresize, which made the LQ of REDS and of "
+                            "published results) or pillow (Pillow's, which sets of version 1.0 have)",
+                            choices=tuple(RESIZES))
     crf: Tuple[int, ...] = option((25,), 'with degradation=compressed: CRF of H.264, 0 is best, 51 worst; two numbers '
                                   'are a range from which each clip draws one', low=0, high=51)
     lq_noise: Tuple[str, ...] = option((), 'noise added after downsampling and before compression; each '

@@ -1,19 +1,19 @@
 """LQ from GT: downsampling, then noise, then compression. A new kind of degradation is one entry of DEGRADATIONS.
 
-`bicubic` is Pillow's: `Image.resize` with `BICUBIC` widens its kernel (a = -0.5) by the scale when it shrinks, so it
-filters before it subsamples. MATLAB's `imresize`, which made the LQ of REDS, is similar, but border
-handling, rounding and weights differ: its pixels differ by up to a few levels.
+`bicubic` is MATLAB's `imresize` (see `imresize`), which made the LQ of REDS and of published results. With `resize` =
+'pillow' it is Pillow's, which sets of earlier versions have: similar, but border handling, rounding and weights differ,
+by up to 17 levels at borders and 5 inside.
 
 `bd` is the papers' blur and downsampling, as the MATLAB scripts of BasicVSR and VRT make it (their BDx4 folders of
 Vid4, UDM10 and Vimeo-90K): a Gaussian of sigma 1.6 in a window of 12x12 pixels, the border repeated, one value per 4x4
 pixels, rounded once at the end. The even window is centred on those 4x4 pixels, so this LQ has the same phase as
 bicubic's. DUF's version, which some papers use, takes 13x13 around the upper left of the 4x4 pixels and reflects
 the border: its LQ is shifted by 1.5 GT pixels, and a network trained on one of the two fails on the other. Scale 3 has
-a middle pixel and takes 11x11 around it, as the scripts of RDN and RCAN do; scale 2 takes 12x12.
+a middle pixel and takes 7x7 around it, as the scripts of RDN and RCAN do (11x11 in sets of earlier versions); scale 2
+takes 12x12.
 
 Train and evaluate on one kind.
 """
-import math
 import typing
 import zlib
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from data_tools.base.errors import UserError
-from data_tools.media import compression
+from data_tools.media import compression, imresize
 from data_tools.media.noises import NOISES
 
 if TYPE_CHECKING:
@@ -32,26 +32,36 @@ BD_SIGMA = 1.6
 Frames = typing.Generator[np.ndarray, None, None]   # uint8 [H, W, 3] each; closing it ends its decoder
 
 
-def make_lq(gt: np.ndarray, scale: int, path: str = 'GT frame') -> np.ndarray:
-    """Shrinks one frame by Pillow's antialiased bicubic.
+def _pillow(gt, scale):
+    return np.asarray(Image.fromarray(gt).resize((gt.shape[1] // scale, gt.shape[0] // scale), Image.BICUBIC))
+
+
+RESIZES = {'matlab': imresize.shrink, 'pillow': _pillow}
+
+
+def make_lq(gt: np.ndarray, scale: int, path: str = 'GT frame', resize: str = 'matlab') -> np.ndarray:
+    """Shrinks one frame by antialiased bicubic.
 
     Args:
       gt: uint8 [s*H, s*W, 3], RGB.
       scale: s.
       path: what `gt` is, for the error.
+      resize: name of RESIZES.
     Returns:
       uint8 [H, W, 3].
     Raises:
       UserError: a side of `gt` is no multiple of `scale` (a silent crop would misalign GT and LQ).
     """
-    height, width = _lq_size(gt, scale, path)
-    return np.asarray(Image.fromarray(gt).resize((width, height), Image.BICUBIC))
+    _check_size(gt, scale, path)
+    return RESIZES[resize](gt, scale)
 
 
-def blur_and_subsample(gt: np.ndarray, scale: int, path: str = 'GT frame') -> np.ndarray:
-    """Shrinks one frame by `bd` as the module describes it; arguments, result and errors of `make_lq`."""
-    height, width = _lq_size(gt, scale, path)
-    weights = bd_weights(scale)
+def blur_and_subsample(gt: np.ndarray, scale: int, path: str = 'GT frame',
+                       window: typing.Optional[int] = None) -> np.ndarray:
+    """Shrinks one frame by `bd`; arguments, result and errors of `make_lq`. The default of `window` is `bd_window`."""
+    _check_size(gt, scale, path)
+    height, width = gt.shape[0] // scale, gt.shape[1] // scale
+    weights = bd_weights(window or bd_window(scale))
     reach = (len(weights) - scale) // 2   # pixels of the window on each side of the block of `scale` pixels
     padded = np.pad(gt, [(reach, reach), (reach, reach), (0, 0)], 'edge').astype(np.float64)
     rows = sum(weight * padded[i:i + scale * height:scale] for i, weight in enumerate(weights))
@@ -59,20 +69,23 @@ def blur_and_subsample(gt: np.ndarray, scale: int, path: str = 'GT frame') -> np
     return np.floor(image + 0.5).astype(np.uint8)   # MATLAB rounds halves up
 
 
-def bd_weights(scale: int) -> np.ndarray:
-    """Returns the Gaussian of `bd` along one axis, float64 [12] or, for odd scales, [11]; sum 1."""
-    taps = 2 * math.ceil(3 * BD_SIGMA) + (1 if scale % 2 else 2)
+def bd_window(scale: int) -> int:
+    """Returns the side of the window of `bd` in pixels, as the module describes it."""
+    return {1: 11, 3: 7}.get(scale, 12)
+
+
+def bd_weights(taps: int) -> np.ndarray:
+    """Returns the Gaussian of `bd` along one axis, float64 [taps]; sum 1."""
     distance = np.arange(taps) - (taps - 1) / 2
     weights = np.exp(-distance ** 2 / (2 * BD_SIGMA ** 2))
     return weights / weights.sum()
 
 
-def _lq_size(gt, scale, path):
+def _check_size(gt, scale, path):
     height, width = gt.shape[:2]
     if height % scale or width % scale:
         raise UserError('%s is %dx%d (height x width), which does not divide by scale %d; crop the clip to %dx%d first'
                         % (path, height, width, scale, height // scale * scale, width // scale * scale))
-    return height // scale, width // scale
 
 
 class Kind(typing.NamedTuple):
@@ -80,24 +93,37 @@ class Kind(typing.NamedTuple):
 
     Attributes:
       help: what it does, for the help of the option.
-      downsample: function (gt uint8 [s*H, s*W, 3], s int, what `gt` is str) -> uint8 [H, W, 3].
+      downsample: function (gt uint8 [s*H, s*W, 3], Degradation, what `gt` is str) -> uint8 [H, W, 3].
       whole_clip: None, or a function (frames, Degradation, name of the clip) -> frames, for what depends on the other
         frames of the clip; frames are iterators of uint8 [H, W, 3], after downsampling and noise.
       parameters: the fields of Degradation that determine its pixels together with the seed, beside noise.
       published_as: the kind of LQ of published data sets that it makes, see `dataset_layouts.Layout`.
+      before: function (scale) -> {field of Degradation: its value in sets that do not record it}; such sets are of
+        earlier versions, which had no choice. A field with this value is not recorded, so that they are continued.
     """
     help: str
-    downsample: typing.Callable[[np.ndarray, int, str], np.ndarray]
+    downsample: typing.Callable[[np.ndarray, 'Degradation', str], np.ndarray]
     whole_clip: typing.Optional[typing.Callable[[Frames, 'Degradation', str], Frames]] = None
     parameters: typing.Tuple[str, ...] = ()
     published_as: str = 'BI'
+    before: typing.Callable[[int], typing.Dict[str, typing.Any]] = lambda scale: {}
+
+
+def _bicubic(gt, made, path):
+    return make_lq(gt, made.scale, path, made.resize)
+
+
+def _pillow_before(scale):
+    return dict(resize='pillow')
 
 
 DEGRADATIONS = {
-    'bicubic': Kind("Pillow's, antialiased", make_lq),
-    'bd': Kind('Gaussian blur of sigma 1.6, then every scale-th pixel', blur_and_subsample, published_as='BD'),
-    'compressed': Kind('bicubic, then H.264', make_lq, parameters=('crf',), whole_clip=lambda frames, made, clip:
-                       compression.through_h264(frames, made.crf_of(clip))),
+    'bicubic': Kind('antialiased, see lq_resize', _bicubic, before=_pillow_before),
+    'bd': Kind('Gaussian blur of sigma 1.6, then every scale-th pixel', lambda gt, made, path:
+               blur_and_subsample(gt, made.scale, path, made.window), published_as='BD',
+               before=lambda scale: dict(window=11 if scale % 2 else 12)),
+    'compressed': Kind('bicubic, then H.264', _bicubic, parameters=('crf',), before=_pillow_before,
+                       whole_clip=lambda frames, made, clip: compression.through_h264(frames, made.crf_of(clip))),
 }
 
 
@@ -112,6 +138,8 @@ class Degradation(typing.NamedTuple):
       noise_probability: share of the clips that get noise.
       noise_strength: upper end of the strength that a noisy clip draws.
       seed: of all that is random.
+      resize: name of RESIZES, for the kinds that shrink by bicubic.
+      window: side of the window of `bd` in pixels; None is that of `bd_window`.
     """
     kind: str
     scale: int
@@ -120,12 +148,14 @@ class Degradation(typing.NamedTuple):
     noise_probability: float = 1.
     noise_strength: float = 10.
     seed: int = 0
+    resize: str = 'matlab'
+    window: typing.Optional[int] = None
 
     @classmethod
     def from_config(cls, config: 'DegradationConfig', scale: int, seed: int = 0) -> 'Degradation':
         """Returns the Degradation of a DegradationConfig."""
         return cls(config.degradation, scale, config.crf, config.lq_noise, config.lq_noise_probability,
-                   config.lq_noise_strength, seed)
+                   config.lq_noise_strength, seed, config.lq_resize)
 
     @classmethod
     def if_wanted(cls, config: 'MadeLqConfig', scale: int, seed: int = 0) -> typing.Optional['Degradation']:
@@ -147,16 +177,28 @@ class Degradation(typing.NamedTuple):
         if values['kind'] not in DEGRADATIONS:
             raise UserError("the manifest's job.degradation.kind is %r; it must be one of %s: pack the set again"
                             % (values['kind'], ', '.join(DEGRADATIONS)))
-        return cls(**dict(values, scale=job['scale'], crf=tuple(values.get('crf', ())),
-                          noise=tuple(values.get('noise', ()))))
+        before = DEGRADATIONS[values['kind']].before(job['scale'])
+        values.update(scale=job['scale'], crf=tuple(values.get('crf', ())), noise=tuple(values.get('noise', ())))
+        return cls(**dict(before, **values))
 
     def to_job(self) -> typing.Dict[str, typing.Any]:
         """Returns the parameters that determine the pixels, as a dict for JSON."""
-        names = DEGRADATIONS[self.kind].parameters
+        kind, made = DEGRADATIONS[self.kind], self._replace(window=self.window or bd_window(self.scale))
+        names = kind.parameters
         names += ('noise', 'noise_probability', 'noise_strength') if self.noise else ()
         names += ('seed',) if names else ()
-        values = {name: getattr(self, name) for name in ('kind',) + names}
+        names += tuple(name for name, value in kind.before(self.scale).items() if getattr(made, name) != value)
+        values = {name: getattr(made, name) for name in ('kind',) + names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def describe(self) -> str:
+        """Returns the kind with its parameters, such as 'bicubic (resize=matlab)'."""
+        values = self.to_job()
+        values = dict(DEGRADATIONS[self.kind].before(self.scale), **values)
+        del values['kind']
+        texts = ['%s=%s' % (name, ','.join(map(str, value)) if isinstance(value, list) else value)
+                 for name, value in sorted(values.items())]
+        return '%s (%s)' % (self.kind, ', '.join(texts)) if texts else self.kind
 
     @property
     def needs_whole_clip(self) -> bool:
@@ -185,7 +227,7 @@ class Degradation(typing.NamedTuple):
     def _downsampled(self, gt, clip, start):
         downsample, noise = DEGRADATIONS[self.kind].downsample, self._noise_of(clip)
         for index, frame in enumerate(gt, start):
-            lq = downsample(frame, self.scale, 'frame %d of clip %s' % (index, clip))
+            lq = downsample(frame, self, 'frame %d of clip %s' % (index, clip))
             yield noise(lq, self._random(clip, index)) if noise else lq
 
     def _noise_of(self, clip):

@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from data_tools.base import files
 from data_tools.media.clips import Clip
+from data_tools.media.degradation import Degradation
 from data_tools.packing import scratch, set_lock, shard_writer
 from data_tools.record.manifest import MANIFEST, Manifest, Shard
 
@@ -61,5 +62,7 @@ def tidy(folder: str, job: Dict[str, Any]) -> None:
 def summary(folder: str) -> str:
     """Returns a line that describes the set in a folder."""
     manifest = Manifest.read(folder)
-    return '%s: %d windows in %d shards, %.2f GB, %s' % (folder, manifest.records, len(manifest.shards),
-                                                        manifest.bytes / 1e9, manifest.encoding)
+    made = Degradation.from_job(manifest.job)
+    return '%s: %d windows in %d shards, %.2f GB, %s%s' % (
+        folder, manifest.records, len(manifest.shards), manifest.bytes / 1e9, manifest.encoding,
+        ', LQ %s' % made.describe() if made else '')

@@ -133,8 +133,11 @@ def _check_same_job(folder, old, job):
     if 'sources' not in old or changed:
         names = ['%s (was %r, is %r)' % (key, old.get(key), job.get(key)) if key not in _LONG else key
                  for key in changed]
-        raise UserError('%s holds another job; different: %s. Give the same options to continue it, or choose a new '
-                        'folder' % (folder, ', '.join(names)))
+        kept = ''
+        if 'degradation' in changed and 'resize' in (job.get('degradation') or {}):
+            kept = ' (--lq_resize=pillow makes the LQ of version 1.0)'
+        raise UserError('%s holds another job; different: %s. Give the same options to continue it%s, or choose a new '
+                        'folder' % (folder, ', '.join(names), kept))
 
 
 def order(job: Dict[str, Any]) -> np.ndarray:

@@ -53,7 +53,7 @@ def make_clips(output_dir: str, num_clips: int, num_frames: int, height: int, wi
     if height % side or width % side:
         raise UserError('--gt_size=%dx%d: both must be multiples of %d (4 times the scale)' % (height, width, side))
     spec = dict(num_clips=num_clips, num_frames=num_frames, gt_size=[height, width], scale=scale, seed=seed,
-                first_clip=first_clip, scenes_version=SCENES_VERSION)
+                first_clip=first_clip, scenes_version=SCENES_VERSION, lq_resize='matlab')
     _claim(output_dir, spec)
     tasks = []
     parts = max(1, min(num_frames, -(-num_workers // num_clips)))

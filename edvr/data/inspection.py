@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import clips, contact_sheet
+from data_tools.media.degradation import Degradation
 from data_tools.media.frames import Decoder
 from data_tools.media.shots import ShotRule
 from data_tools.record import record_format, shard_reader
@@ -55,9 +56,10 @@ def look(config: InspectConfig, data: DataConfig
 def describe_set(folder: str, manifest: Manifest) -> str:
     """Describes a packed set in one line."""
     lengths = [length for _, length in manifest.job['clips']]
-    return '%s: %d windows of %d frames, scale %d, %d clips of %d to %d frames, %s, %.2f GB' % (
+    made = Degradation.from_job(manifest.job)
+    return '%s: %d windows of %d frames, scale %d, %d clips of %d to %d frames, %s, %.2f GB, LQ %s' % (
         folder, manifest.records, manifest.num_frames, manifest.scale, len(lengths), min(lengths), max(lengths),
-        manifest.encoding, manifest.bytes / 1e9)
+        manifest.encoding, manifest.bytes / 1e9, made.describe() if made else 'of the source')
 
 
 def source_clips(config: InspectConfig) -> typing.List[clips.Clip]:

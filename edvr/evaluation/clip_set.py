@@ -10,10 +10,11 @@ from data_tools.base.errors import UserError
 from data_tools.base.progress import progress_bar
 from data_tools.media import splits
 from data_tools.media.clips import Clip, find_clips
-from data_tools.media.comparison import bicubic, side_by_side
+from data_tools.media.comparison import side_by_side
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import Decoder
 from data_tools.media.images import write_png
+from data_tools.media.imresize import enlarge
 from data_tools.media.shots import ShotRule
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.devices import DEVICES
@@ -169,7 +170,7 @@ def _compare(clip, index, lq, sr, gt, numbers, restorer, config):
     captions = ['LQ', 'bicubic', 'restored %.2f dB' % numbers['edvr_psnr'], 'GT']
     if config.bicubic:
         captions[1] += ' %.2f dB' % numbers['bicubic_psnr']
-    picture = side_by_side(list(zip(captions, [lq, bicubic(lq, restorer.config.upscale), pixels.to_uint8(sr), gt])))
+    picture = side_by_side(list(zip(captions, [lq, enlarge(lq, restorer.config.upscale), pixels.to_uint8(sr), gt])))
     if config.comparison_dir:
         write_png(os.path.join(config.comparison_dir, name + '.png'), picture)
     return [(name, picture)]

@@ -15,8 +15,8 @@ import numpy as np
 
 from data_tools.base.errors import UserError
 from data_tools.media.clips import Clip
-from data_tools.media.comparison import bicubic
 from data_tools.media.frames import Decoder
+from data_tools.media.imresize import enlarge
 from data_tools.media.read_ahead import read_ahead
 from edvr.config.restoration import EvaluateConfig
 from edvr.evaluation import metrics
@@ -51,7 +51,7 @@ def measure(sr: np.ndarray, gt: np.ndarray, lq: np.ndarray, scale: int, crop_bor
     """
     candidates = [('edvr_%s', pixels.to_uint8(sr)), ('edvr_%s_unrounded', sr)]
     if with_bicubic:
-        candidates.append(('bicubic_%s', bicubic(lq, scale)))
+        candidates.append(('bicubic_%s', enlarge(lq, scale)))
     functions = [('psnr', metrics.psnr), ('psnr_y', metrics.psnr_y)]
     if with_ssim:
         functions += [('ssim', metrics.ssim), ('ssim_y', metrics.ssim_y)]

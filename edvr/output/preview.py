@@ -8,8 +8,9 @@ import typing
 import numpy as np
 
 from data_tools.base import files
-from data_tools.media.comparison import bicubic, side_by_side
+from data_tools.media.comparison import side_by_side
 from data_tools.media.images import write_png
+from data_tools.media.imresize import enlarge
 from edvr.output import containers
 from edvr.output.clip_source import Source, restored_frames
 from edvr.output.encoding import Encoding
@@ -39,7 +40,7 @@ def write_preview(restorer: Restorer, source: Source, count: int, output: str, c
     seconds, sizes = [], []
     for index in places(source.length, count):
         lq, restored, times = _two_frames(restorer, source, index)
-        enlarged = bicubic(lq, restorer.config.upscale)
+        enlarged = enlarge(lq, restorer.config.upscale)
         write_png(os.path.join(folder, source.names[index] + '.png'),
                   side_by_side([('input, bicubic', enlarged), ('restored', restored[0])]))
         seconds.append(times[-1])

@@ -3,8 +3,8 @@ import time
 from typing import Any, List
 
 from data_tools.media.clips import Clip
-from data_tools.media.comparison import bicubic
 from data_tools.media.frames import Decoder
+from data_tools.media.imresize import enlarge
 from edvr.config import TrainingConfig
 from edvr.config.restoration import EvaluateConfig
 from edvr.evaluation import measure
@@ -66,6 +66,6 @@ class Validation:
         index = clip.length // 2
         lq, gt = next(clip.lq.read(index)), next(clip.gt.read(index))
         sr = next(restorer.restore_clip(clip.lq.read(), clip.length, index))
-        for tag, image in (('1_lq', lq), ('2_bicubic', bicubic(lq, restorer.config.upscale)),
+        for tag, image in (('1_lq', lq), ('2_bicubic', enlarge(lq, restorer.config.upscale)),
                            ('3_edvr', pixels.to_uint8(sr)), ('4_gt', gt)):
             self._events.image(step, 'validation/' + tag, image)
