@@ -14,6 +14,7 @@ FUSION = 'edvr/fusion/'
 OFFSETS = 'conv_offset'
 
 Rates = typing.Callable[[tf.Variable], typing.Union[float, tf.Tensor]]   # factor on the learning rate of a variable
+Terms = typing.Tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]   # rate, beta1, beta2, epsilon of an update
 Gradients = typing.Sequence[typing.Tuple[tf.Tensor, tf.Variable]]
 
 
@@ -48,6 +49,9 @@ class GatedAdam(tf.train.AdamOptimizer):
         self._lr_t: tf.Tensor
         self._beta1_t: tf.Tensor
         self._beta2_t: tf.Tensor
+        self._epsilon_t: tf.Tensor
+        self._usual: Terms
+        self._late: Terms   # of the variables that are frozen at first
 
     def count_calls(self) -> None:
         """Creates `calls`, outside the control flow of loss scaling."""
