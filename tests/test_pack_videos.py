@@ -87,7 +87,8 @@ def test_every_window_holds_frames_of_one_shot(videos, scenes, tmp_path, capsys)
             np.testing.assert_array_equal(lq, make_lq(source[first + frame, :32, :48], 4))
     manifest = Manifest.read(folder)
     assert manifest.job['shots'] == {'a': [[0, 7], [7, 13], [13, 22]], 'b': [[0, 6]]}
-    assert manifest.job['degradation'] == {'kind': 'bicubic'} and manifest.job['ffmpeg'] == ffmpeg.version()
+    assert manifest.job['degradation'] == {'kind': 'bicubic', 'resize': 'matlab'}
+    assert manifest.job['ffmpeg'] == ffmpeg.version()
     assert manifest.sizes == [(8, 12)]
     assert not glob.glob(os.path.join(folder, 'scratch*')) and sound(folder, videos)
 
