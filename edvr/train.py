@@ -34,7 +34,8 @@ def main() -> int:
         return 0
     if job.environments:
         if data.input == 'tfrecords':
-            Manifest.read(data.data_dir)   # an error is printed once and not by every rank
+            for folder, _ in data.sets:
+                Manifest.read(folder)   # an error is printed once and not by every rank
         return relaunch.run_ranks(job.environments, ranks, log_dir, runtime.device)
     plan.apply(job.changes)
     # TensorFlow takes seconds to load: wrong options are reported first

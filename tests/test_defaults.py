@@ -11,11 +11,12 @@ from data_tools.base.errors import UserError
 from data_tools.media import splits
 from data_tools.packing.config import CheckConfig, PackConfig
 from data_tools.packing.defaults import resolve_defaults
+from data_tools.record.manifest import Manifest
 from data_tools.reds.config import RegroupConfig
 from data_tools.reds.regroup import regroup
 from data_tools.sample.clips import make_clips
 from data_tools.sample.config import SampleConfig
-from edvr.config import DataConfig, TrainingConfig
+from edvr.config import ConfigError, DataConfig, TrainingConfig
 from edvr.config.export import ExportConfig, ExportWeightsConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
@@ -89,7 +90,7 @@ def data_set(tmp_path_factory):
 
 
 def find(data_dir, **training):
-    return validation_clips.find(TrainingConfig(**dict(dict(eval_every=5), **training)), data_dir, 4)
+    return validation_clips.find(TrainingConfig(**dict(dict(eval_every=5), **training)), [(data_dir, None)], 4)
 
 
 def test_validation_clips_are_those_held_out_beside_the_shards(data_set):
@@ -105,10 +106,10 @@ def test_validation_clips_are_those_held_out_beside_the_shards(data_set):
 
 def test_validation_clips_of_another_scale_are_no_error_unless_named(data_set):
     training = TrainingConfig(eval_every=5)
-    clips, note = validation_clips.find(training, os.path.join(data_set, 'tfrecords'), 2)
+    clips, note = validation_clips.find(training, [(os.path.join(data_set, 'tfrecords'), None)], 2)
     assert clips == [] and note.startswith('validation: off (clip 001 has GT frames') and 'for scale 2' in note
     with pytest.raises(UserError, match='for scale 2'):
-        validation_clips.find(training.replace(val_dir=data_set), 'elsewhere', 2)
+        validation_clips.find(training.replace(val_dir=data_set), [('elsewhere', None)], 2)
 
 
 @pytest.mark.parametrize('program, facts', [
@@ -120,3 +121,21 @@ def test_validation_clips_of_another_scale_are_no_error_unless_named(data_set):
 def test_what_is_missing_names_the_command_that_makes_it(run_program, tmp_path, program, facts):
     check_error(run_program(program, cwd=str(tmp_path)), *facts)
     assert os.listdir(str(tmp_path)) == []
+
+
+def test_a_folder_of_clips_or_none_in_place_of_a_set(data_set, tmp_path):
+    (tmp_path / 'REDS' / 'tfrecords').mkdir(parents=True)
+    with raises_facts(UserError, 'REDS', 'manifest.json', 'not a set'):
+        Manifest.read(str(tmp_path / 'REDS'))
+    (tmp_path / 'REDS' / 'tfrecords' / 'manifest.json').write_text('{}')
+    inside = str(tmp_path / 'REDS' / 'tfrecords')
+    with raises_facts(UserError, 'did you mean --data_dir=' + inside):
+        Manifest.read(str(tmp_path / 'REDS'))
+    with raises_facts(UserError, 'nowhere', 'no such folder', 'data_tools.make_tfrecords'):
+        Manifest.read(str(tmp_path / 'nowhere'))
+
+
+def test_a_val_dir_without_validation_is_refused():
+    with raises_facts(ConfigError, 'val_dir is clips', 'validation is off', '--eval_every=5000'):
+        TrainingConfig(val_dir='clips')
+    assert TrainingConfig(val_dir='clips', image_every=5).val_dir == 'clips'

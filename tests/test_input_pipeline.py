@@ -1,10 +1,11 @@
 import collections
 import glob
 import os
+import shutil
 
 import numpy as np
 import pytest
-from facts import raises_facts
+from facts import check_facts, raises_facts
 from packed import flip_byte, pack, write_clips
 
 from data_tools.base.errors import UserError
@@ -12,9 +13,10 @@ from data_tools.media import clips
 from data_tools.record import record_format
 from data_tools.record.manifest import Manifest
 from edvr.benchmarks import input as benchmark
-from edvr.config import DataConfig
+from edvr.config import ConfigError, DataConfig
 from edvr.data import damage, input_pipeline, record_order
 from edvr.data.input_pipeline import tf, train_dataset
+from edvr.data.mixture import Mixture
 
 
 @pytest.fixture(scope='module')
@@ -55,10 +57,14 @@ def _batches(config, count, **options):
     return _take(lambda: train_dataset(config, 3, 4, config.batch_size, **options), count)
 
 
-def _ids(config, manifest, count, rank=0, size=1, start_step=0, batch_size=4):
+def _mixture(config):
+    return Mixture.of((folder, weight, Manifest.read(folder)) for folder, weight in config.sets)
+
+
+def _ids(config, count, rank=0, size=1, start_step=0, batch_size=4):
     """(shard, index) of the records a device reads, in order."""
     return [(int(shard), int(index)) for _, shard, index, _ in _take(
-        lambda: record_order.records(config, manifest, batch_size, rank, size, start_step), count)]
+        lambda: record_order.records(config, _mixture(config), batch_size, rank, size, start_step), count)]
 
 
 def test_crops_are_the_source_pixels(folder, source):
@@ -97,15 +103,15 @@ def test_flips_and_transpose_go_together(folder):
 
 def test_every_crop_position_is_equally_likely(raw):
     config = _config(raw, flip=False, transpose=False)
-    manifest = Manifest.read(raw)
-    record = next(iter(_take(lambda: record_order.records(config, manifest, 4, 0, 1, 0), 1)))[3]
+    part = _mixture(config).parts[0]
+    record = next(iter(_take(lambda: record_order.records(config, _mixture(config), 4, 0, 1, 0), 1)))[3]
     gt = record_format.decode(record).gt
     place = {gt[4 * y, 4 * x].tobytes(): (y, x) for y in range(5) for x in range(9)}
     assert len(place) == 45
 
     def dataset():
         return tf.data.Dataset.range(4500).map(
-            lambda number: input_pipeline.sample(config, manifest, 0, 0, number, tf.constant(record))[1]).batch(4500)
+            lambda number: input_pipeline.sample(config, part, 0, 0, number, tf.constant(record))[1]).batch(4500)
     (crops,) = _take(dataset, 1)
     counts = collections.Counter(place[crop[0, 0].tobytes()] for crop in crops)
     assert len(counts) == 45
@@ -120,14 +126,14 @@ def test_every_window_is_used(raw, options):
     crops = config.crops_per_record
     # 13 records are no multiple of the batch of 4: with K the groups of 4 straddle epochs
     count = 13 * crops if not (config.deterministic and crops > 1) else 52 * crops
-    seen = collections.Counter(_ids(config, manifest, count))
+    seen = collections.Counter(_ids(config, count))
     assert set(seen) == {(s, i) for s, shard in enumerate(manifest.shards) for i in range(shard.records)}
     assert len(set(seen.values())) == 1
 
 
 def test_crops_of_one_window_meet_in_no_deterministic_batch(raw):
-    config, manifest = _config(raw, deterministic=True, crops_per_record=3), Manifest.read(raw)
-    ids = _ids(config, manifest, 36)
+    config = _config(raw, deterministic=True, crops_per_record=3)
+    ids = _ids(config, 36)
     for start in range(0, 36, 4):
         assert len(set(ids[start:start + 4])) == 4
     assert sorted(ids[0:4]) == sorted(ids[4:8]) == sorted(ids[8:12]) != sorted(ids[12:16])
@@ -135,7 +141,6 @@ def test_crops_of_one_window_meet_in_no_deterministic_batch(raw):
 
 @pytest.mark.parametrize('size', [2, 5])
 def test_devices_share_each_epoch(raw, size):
-    manifest = Manifest.read(raw)
     sequences = [record_order.shard_sequence(5, 7, rank, size) for rank in range(size)]
     for epoch in range(20):
         lengths = [len(range(rank, 5, size)) for rank in range(size)]
@@ -143,17 +148,17 @@ def test_devices_share_each_epoch(raw, size):
                   for s in sequence[epoch * length:(epoch + 1) * length]]
         assert sorted(shards) == list(range(5))
     config = _config(raw, deterministic=True, seed=7)
-    first = [_ids(config, manifest, len(range(rank, 13, size)), rank, size) for rank in range(size)]
+    first = [_ids(config, len(range(rank, 13, size)), rank, size) for rank in range(size)]
     assert sum(map(len, first)) == len(set().union(*first)) == 13
 
 
 def test_devices_draw_different_crops(raw):
-    config, manifest = _config(raw), Manifest.read(raw)
-    record = _take(lambda: record_order.records(config, manifest, 4, 0, 1, 0), 1)[0][3]
+    config = _config(raw)
+    record = _take(lambda: record_order.records(config, _mixture(config), 4, 0, 1, 0), 1)[0][3]
 
     def crops(rank, start_step=0):
         return tf.data.Dataset.range(20).map(lambda number: input_pipeline.sample(
-            config, manifest, rank, start_step, number, tf.constant(record))[1]).batch(20)
+            config, _mixture(config).parts[0], rank, start_step, number, tf.constant(record))[1]).batch(20)
     ((first, same, other_rank, other_step),) = _take(
         lambda: tf.data.Dataset.zip((crops(0), crops(0), crops(1), crops(0, 8))), 1)
     assert (first == same).all() and (first != other_rank).any() and (first != other_step).any()
@@ -259,7 +264,7 @@ def test_damage_is_named(source, tmp_path):
 def test_damage_is_skipped_counted_and_reported(source, tmp_path, capfd):
     folder, name = _damaged(source, tmp_path)
     config = _config(folder, skip_corrupt_records=True, read_threads=1, deterministic=True)
-    ids = _ids(config, Manifest.read(folder), 24)
+    ids = _ids(config, 24)
     assert (1, 2) not in ids and set(collections.Counter(ids).values()) == {2}
     assert damage.skipped.count(folder) == 1
     assert 'skipped record 2 of %s' % os.path.join(folder, name) in capfd.readouterr().err
@@ -350,3 +355,96 @@ def test_benchmark(raw):
     result = benchmark.headroom(600., 230., 32)
     assert benchmark.sentence(result, 8, 230., 32) == '8 cards at 230 ms x 32 need 139/s: 4.3x headroom'
     assert 'only 72% of that' in benchmark.sentence(benchmark.headroom(100., 230., 32), 8, 230., 32)
+
+
+@pytest.fixture(scope='module')
+def other(tmp_path_factory):
+    """A second set: another size, other tiles, other pixels."""
+    folder = tmp_path_factory.mktemp('other')
+    return pack(write_clips(folder / 'clips', (5, 4), (64, 48), seed=7), folder / 'set', 'tiles', num_shards=3)
+
+
+def _mixed_options(raw, other, weights='2,1', **options):
+    first, second = weights.split(',')
+    return _config('%s:%s,%s:%s' % (raw, first, other, second), **options)
+
+
+def test_a_mixture_resumes_bit_for_bit_on_any_number_of_devices(raw, other):
+    config = _mixed_options(raw, other, deterministic=True)
+    whole = _batches(config, 8)[5:]
+    again = _batches(config, 3, start_step=5)
+    halves = [_take(lambda rank=rank: train_dataset(config, 3, 4, 2, rank, 2, 5), 3) for rank in (0, 1)]
+    for (inputs, gt), (half, half_gt), (rest, rest_gt), (expected, expected_gt) in zip(again, *halves, whole):
+        for key in ('lq', 'set'):
+            np.testing.assert_array_equal(inputs[key], expected[key])
+            np.testing.assert_array_equal(np.stack([half[key], rest[key]], 1).reshape(inputs[key].shape), inputs[key])
+        np.testing.assert_array_equal(gt, expected_gt)
+        np.testing.assert_array_equal(np.stack([half_gt, rest_gt], 1).reshape(gt.shape), gt)
+
+
+def test_the_records_of_a_mixture_resume_amid_the_crops_of_a_window(raw, other):
+    config = _mixed_options(raw, other, deterministic=True, crops_per_record=3)
+    whole = _ids(config, 60)
+    for step in (4, 9):
+        assert _ids(config, 12, start_step=step) == whole[4 * step:4 * step + 12]
+
+
+def test_samples_of_a_mixture_are_crops_of_their_set(raw, other):
+    """The pixels of each sample are found in the set that its number names."""
+    def pixels(folder, records):
+        config = _config(folder)
+        windows = [record_format.decode(item[3]) for item in _take(
+            lambda: record_order.records(config, _mixture(config), 4, 0, 1, 0), records)]
+        return {window.gt[y, x].tobytes() for window in windows for y in range(0, window.gt.shape[0], 4)
+                for x in range(0, window.gt.shape[1], 4)}
+    sources, counts = [pixels(raw, 52), pixels(other, 36)], collections.Counter()
+    for inputs, gt in _batches(_mixed_options(raw, other, flip=False, transpose=False), 3):
+        assert inputs['set'].dtype == np.int32
+        for number, high in zip(inputs['set'], gt):
+            assert high[0, 0].tobytes() in sources[number]
+            counts[number] += 1
+    assert set(counts) == {0, 1}
+
+
+@pytest.mark.parametrize('weights, share, deterministic', [('2,1', 2 / 3, True), ('1,3', 1 / 4, False),
+                                                           ('0.5,.5', 1 / 2, True)])
+def test_shares_of_a_mixture(raw, other, weights, share, deterministic):
+    config = _mixed_options(raw, other, weights, deterministic=deterministic)
+    mixture = _mixture(config)
+    shards = np.array([shard for shard, _ in _ids(config, 600)])
+    assert abs((shards < 5).mean() - share) < .08 and shards.max() == 7
+    draws = mixture.draws(3)
+    np.testing.assert_allclose(draws.before(2 ** 14) / 2 ** 14, [share, 1 - share], atol=1e-4)
+    assert sum(draws.before(100003)) == 100003
+    # each record of a set comes once before one comes again
+    first = [item for item in _ids(config.replace(read_threads=1), 60) if item[0] < 5][:13]
+    assert len(set(first)) == 13
+
+
+def test_damaged_records_of_a_mixture_are_named_with_their_set(raw, other, tmp_path):
+    copy = str(tmp_path / 'copy')
+    shutil.copytree(other, copy)
+    name = Manifest.read(copy).shards[1].name
+    flip_byte(os.path.join(copy, name), 200)
+    config = _mixed_options(raw, copy, '1,5', deterministic=True)
+    with pytest.raises(tf.errors.OpError) as raised:
+        _batches(config, 8)
+    check_facts(str(damage.explain(raised.value, config)), 'record 0', os.path.join(copy, name), '--data_dir=' + copy)
+    _ids(config.replace(skip_corrupt_records=True), 40)
+    assert damage.skipped.count(copy) == 1 and damage.skipped.count(raw) == 0
+
+
+def test_wrong_mixtures_are_refused(raw, other, source, tmp_path):
+    for text, facts in [('%s:0,%s:0' % (raw, other), [raw, 'weight 0', 'above 0']), ('%s,%s' % (raw, raw), ['twice']),
+                        ('%s,,%s' % (raw, other), ['between two commas'])]:
+        with raises_facts(ConfigError, *facts):
+            _config(text)
+    half = pack(write_clips(tmp_path / 'clips', (3,), (32, 32), scale=2), tmp_path / 'half', 'raw', num_shards=1,
+                scale=2)
+    with raises_facts(UserError, half, 'scale=2', 'scale=4'):
+        train_dataset(_config('%s:2,%s' % (raw, half)), 3, 4, 4)
+    with raises_facts(UserError, 'nowhere', 'no such folder'):
+        train_dataset(_config('%s,nowhere' % raw), 3, 4, 4)
+    strange = str(tmp_path / 'a,b:2')
+    shutil.copytree(raw, strange)
+    assert _config(strange).sets == ((strange, 1.),)

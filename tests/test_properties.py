@@ -17,6 +17,7 @@ from data_tools.record.manifest import Manifest
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.data import input_pipeline
 from edvr.data.input_pipeline import tf
+from edvr.data.mixture import Part
 from edvr.restore import tiling
 
 FEW = settings(max_examples=25, derandomize=True, deadline=None, database=None,
@@ -43,7 +44,7 @@ def samplers():
             config = DataConfig(patch_size=PATCH, reverse=True)
             session = tf.Session()
             found[encoding] = session.make_callable(
-                list(input_pipeline.sample(config, manifest, 0, 0, number, record)), [record, number])
+                list(input_pipeline.sample(config, Part('', 1., manifest, 0), 0, 0, number, record)), [record, number])
     return found
 
 

@@ -68,6 +68,27 @@ def test_command_line(tmp_path, folder, run_program):
     assert steps(again.stdout) == {step: line for step, line in steps(whole.stdout).items() if step > 2}
 
 
+def test_sets_with_weights(folder, tmp_path, monkeypatch, capsys):
+    """Log and curves show the share and the loss of each set, which add up to the whole."""
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
+    other = tiny_training.make_set(tmp_path / 'other' / 'tfrecords', height=16, width=16, seed=1)
+    sets = '%s:1,%s:3' % (folder, other)
+    assert Run(*tiny_training.configs(sets, tmp_path / 'run', batch_size=8, steps=4)).train() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if 'Step:' in line]
+    found = [re.search(r', sets set:(\d+)% (\S+) other:(\d+)% (\S+)$', line).groups() for line in lines]
+    assert len(found) == 4 and all(int(share) + int(rest) == 100 for share, _, rest, _ in found)
+    values = {(value.tag, event.step): value.simple_value for path in tmp_path.glob('run/events*')
+              for event in tf.train.summary_iterator(str(path)) for value in event.summary.value}
+    for step in range(1, 5):
+        parts = [values['data/share/' + name, step] * values.get(('data/loss_per_pixel/' + name, step), 0.)
+                 for name in ('set', 'other')]
+        assert sum(parts) == pytest.approx(values['train/loss_per_pixel', step], rel=1e-4)
+    assert sum(values['data/share/other', step] for step in range(1, 5)) > 2
+    with open(str(tmp_path / 'run' / 'config.json')) as file:
+        config = json.load(file)
+    assert config['data']['data_dir'] == sets and len(config['sessions'][0]['data']) == 64
+
+
 @pytest.mark.parametrize('arguments, facts', [
     (['--num_frames=4', '--learning_rate_min=1', '--hosts=a,a'],
      ['num_frames is 4', 'odd', 'learning_rate_min is 1', 0.0004, 'hosts names a', 'more than once']),

@@ -93,6 +93,13 @@ class Manifest(typing.NamedTuple):
         """
         path = os.path.join(folder, MANIFEST)
         if not files.exists(path):
+            inside = paths.shards_of(folder)
+            if files.exists(os.path.join(inside, MANIFEST)):
+                raise UserError('%s has no %s, but %s has: did you mean --data_dir=%s?'
+                                % (folder, MANIFEST, inside, inside))
+            if not files.is_remote(folder) and not os.path.isdir(folder):
+                raise UserError('%s: no such folder; it must be a set of TFRecords: %s'
+                                % (folder, paths.how_to_make_shards(folder)))
             raise UserError('%s has no %s: it is not a set of TFRecords, or packing has not finished; %s'
                             % (folder, MANIFEST, paths.how_to_make_shards(folder)))
         values = files.read_json(path)

@@ -1,5 +1,7 @@
 """Options of the training data: source, order, augmentation, speed."""
 import dataclasses
+import os
+import re
 import typing
 
 from data_tools.base import paths
@@ -13,8 +15,9 @@ class DataConfig(Config):
 
     TITLE = 'data'
 
-    data_dir: str = option(paths.SHARDS, 'folder with the TFRecords of data_tools.make_tfrecords',
-                           common=True, shown='data', may_change=True, local=True)
+    data_dir: str = option(paths.SHARDS, 'folder with the TFRecords of data_tools.make_tfrecords; several with their '
+                           'weights are mixed: A:2,B:1 draws two samples of A for one of B', common=True, shown='data',
+                           may_change=True, local=True)
     input: str = option('tfrecords', 'null feeds constants of the same shape, to measure a step without its input',
                         choices=('tfrecords', 'null'))
     batch_size: int = option(32, 'samples in a step on each device', low=1, common=True)
@@ -49,3 +52,28 @@ class DataConfig(Config):
                            may_change=True, local=True)
     skip_corrupt_records: bool = option(False, 'skip records that are damaged or missing, and report them; without it '
                                         'they end the training with an error')
+
+    @property
+    def sets(self) -> typing.Tuple[typing.Tuple[str, float], ...]:
+        """Returns (folder, weight) of each set of data_dir; a folder that exists may have commas in its name."""
+        texts = [self.data_dir] if os.path.isdir(self.data_dir) else self.data_dir.split(',')
+        return tuple(_weighted(text) for text in texts)
+
+    def problems(self) -> typing.Iterator[str]:
+        folders = [folder for folder, _ in self.sets]
+        for folder, weight in self.sets:
+            if not folder and len(folders) > 1:
+                yield 'data_dir is %r; between two commas there must be a folder' % self.data_dir
+            if not 0 < weight < float('inf'):
+                yield ('data_dir gives %s the weight %g; a weight must be above 0: leave the set out to draw nothing '
+                       'of it' % (folder, weight))
+            if folders.count(folder) > 1:
+                yield 'data_dir names %s twice; give it one weight' % folder
+
+
+def _weighted(text: str) -> typing.Tuple[str, float]:
+    """Returns (folder, weight) of FOLDER or FOLDER:WEIGHT."""
+    match = re.match(r'(.+):([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)$', text, re.S)
+    if match and not os.path.isdir(text):
+        return match.group(1), float(match.group(2))
+    return text, 1.

@@ -134,6 +134,9 @@ class TrainingConfig(WatchConfig, SavingConfig, GuardConfig, OptimizerConfig, Re
         for name in ('eval_every', 'image_every'):
             if getattr(self, name) and not self.val_dir:
                 yield '%s is %d, but there is no val_dir to take clips from' % (name, getattr(self, name))
+        if self.val_dir not in ('', 'auto') and not (self.eval_every or self.image_every):
+            yield ('val_dir is %s, but validation is off; give eval_every (--eval_every=5000), or leave out val_dir'
+                   % self.val_dir)
 
     @property
     def periods(self) -> Tuple[int, ...]:

@@ -12,6 +12,7 @@ from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest, Shard
 from edvr.config.data import DataConfig
 from edvr.data import record_reader
+from edvr.data.mixture import Mixture, Part
 
 NOTHING_LEFT = 'skip_corrupt_records: every record of'   # the error begins with it, so that `explain` detects it
 
@@ -69,29 +70,27 @@ class Passes:
                                 % (NOTHING_LEFT, self._folder))
 
 
-def undamaged_records(config: DataConfig, manifest: Manifest, shard: tf.Tensor, first: tf.Tensor, passes: Passes
-                      ) -> tf.data.Dataset:
+def undamaged_records(part: Part, shard: tf.Tensor, first: tf.Tensor, passes: Passes) -> tf.data.Dataset:
     """Returns the valid records of a shard; the others are added to `skipped`.
 
     Args:
-      config: its `data_dir` is the folder of the set.
-      manifest: of the set.
-      shard: int32 scalar, number of the shard.
+      part: the set.
+      shard: int32 scalar, number of the shard in the set.
       first: int64 scalar, index of the first record to read.
       passes: of the set.
     Returns:
-      dataset of (shard int32, index int64, record string), scalars. It is slower than TensorFlow's own reader, which
-      cannot continue after a damaged record.
+      dataset of (shard of the mixture int32, index int64, record string), scalars. It is slower than TensorFlow's own
+      reader, which cannot continue after a damaged record.
     """
     def generate(number: int, start: int) -> typing.Iterator:
-        entry, valid = manifest.shards[int(number)], False
-        for index, _, record, error in checked_records(config.data_dir, manifest, entry, int(start)):
+        entry, valid = part.manifest.shards[int(number)], False
+        for index, _, record, error in checked_records(part.folder, part.manifest, entry, int(start)):
             if error is None:
                 valid = True
-                yield number, index, record
+                yield number + part.first, index, record
             else:
                 lost = entry.records - index if error.final else 1
-                skipped.add(config.data_dir, entry.name, index, lost, error)
+                skipped.add(part.folder, entry.name, index, lost, error)
         if valid or start == 0:
             passes.ended(int(number), valid)
 
@@ -133,31 +132,33 @@ def explain(error: tf.errors.OpError, config: DataConfig) -> typing.Optional[Use
     nothing_left = re.search(NOTHING_LEFT + '.*', text)
     if nothing_left:
         return UserError(nothing_left.group())
-    manifest = Manifest.read(config.data_dir)
-    manifest.check_shards(config.data_dir)
+    mixture = Mixture.of((folder, weight, Manifest.read(folder)) for folder, weight in config.sets)
+    for part in mixture.parts:
+        part.manifest.check_shards(part.folder)
     offset = re.search(r'(?:corrupted|truncated) record at (\d+)', text)
     place = re.search(r'%s.*shard: \D*(\d+)\D* record: \D*(\d+)' % record_reader.MISFIT, text)
     if place:
-        shard, index = manifest.shards[int(place.group(1))], int(place.group(2))
-        errors = (item for item in checked_records(config.data_dir, manifest, shard, index) if item[3])
+        index, (part, shard) = int(place.group(2)), mixture.shard(int(place.group(1)))
+        errors = (item for item in checked_records(part.folder, part.manifest, shard, index) if item[3])
         index, problem = next(((item[0], item[3]) for item in errors), (index, _NOW_SOUND))
-        return _damaged(config, shard, index, problem)
+        return _damaged(part.folder, shard, index, problem)
     if offset:
-        for shard in manifest.shards:
-            index, problem = _problem_at(config.data_dir, manifest, shard, int(offset.group(1)))
-            if problem:
-                return _damaged(config, shard, index, problem)
+        for part in mixture.parts:
+            for shard in part.manifest.shards:
+                index, problem = _problem_at(part.folder, part.manifest, shard, int(offset.group(1)))
+                if problem:
+                    return _damaged(part.folder, shard, index, problem)
     return None
 
 
 _NOW_SOUND = 'it is sound now, so it was changed while it was read'
 
 
-def _damaged(config, shard, index, problem):
+def _damaged(folder, shard, index, problem):
     return UserError('record %d of %s is damaged (%s): copy that shard again or pack the set again; '
                      'python -m data_tools.check_tfrecords --data_dir=%s finds all damaged records, '
                      '--skip_corrupt_records trains without them'
-                     % (index, os.path.join(config.data_dir, shard.name), problem, config.data_dir))
+                     % (index, os.path.join(folder, shard.name), problem, folder))
 
 
 def _problem_at(folder, manifest, shard, offset):

@@ -9,6 +9,9 @@ from data_tools.base.worker_pool import available_cores
 from data_tools.record.manifest import Manifest
 from edvr.config.data import DataConfig
 from edvr.data import augment, noise, record_order, record_reader
+from edvr.data.mixture import Mixture, Part
+
+LQ, SET = 'lq', 'set'   # features of a batch
 
 
 def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: int, rank: int = 0, size: int = 1,
@@ -25,19 +28,28 @@ def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: i
         and the samples of all devices together depend on batch_size * size only. Otherwise the batches are new random
         ones, and reading starts near the position of an uninterrupted run.
     Returns:
-      dataset of ({'lq': uint8 [N, T, p, p, 3]}, uint8 [N, s*p, s*p, 3]), p = config.patch_size.
+      dataset of ({'lq': uint8 [N, T, p, p, 3]}, uint8 [N, s*p, s*p, 3]), p = config.patch_size. Of several sets the
+      features have SET too, the number of the set of each sample, int32 [N].
     Raises:
       UserError: there is no such set, its version is another, shards are missing, num_frames or scale differ from the
         model, a crop is larger than a frame, or there are fewer shards than devices.
     """
     if config.input == 'null':
         return _null_dataset(config, num_frames, scale, batch_size)
-    manifest = open_set(config, num_frames, scale, size)
+    mixture = open_sets(config, num_frames, scale, size)
     threads = config.map_threads or available_cores()
-    samples = record_order.records(config, manifest, batch_size, rank, size, start_step)
+    samples = record_order.records(config, mixture, batch_size, rank, size, start_step)
 
     def cut(number: tf.Tensor, shard: tf.Tensor, index: tf.Tensor, serialized: tf.Tensor) -> typing.Tuple:
-        return sample(config, manifest, rank, start_step, number, serialized, shard, index)
+        crops = [lambda part=part: sample(config, part, rank, start_step, number, serialized, shard, index)
+                 for part in mixture.parts]
+        if len(crops) == 1:
+            return crops[0]()
+        place = tf.searchsorted([part.first for part in mixture.parts], [shard], 'right')[0] - 1
+        lq, gt = tf.switch_case(place, crops)
+        side = config.patch_size
+        return (tf.ensure_shape(lq, [num_frames, side, side, 3]),
+                tf.ensure_shape(gt, [scale * side, scale * side, 3]), place)
 
     dataset = samples.map(cut, threads)
     options = tf.data.Options()
@@ -46,11 +58,11 @@ def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: i
     if not config.deterministic:
         dataset = dataset.shuffle(config.shuffle_buffer, seed=record_order.mix(config.seed, start_step, rank))
     dataset = dataset.batch(batch_size, drop_remainder=True)
-    return dataset.map(lambda lq, gt: ({'lq': lq}, gt)).prefetch(config.prefetch)
+    return dataset.map(lambda lq, gt, *place: (dict(zip((LQ, SET), (lq,) + place)), gt)).prefetch(config.prefetch)
 
 
-def open_set(config: DataConfig, num_frames: int, scale: int, size: int = 1) -> Manifest:
-    """Reads the manifest of the set, and does all checks that need no record.
+def open_sets(config: DataConfig, num_frames: int, scale: int, size: int = 1) -> Mixture:
+    """Reads the manifests of the sets, and does all checks that need no record.
 
     Args:
       config, num_frames, scale, size: arguments of `train_dataset`.
@@ -59,7 +71,14 @@ def open_set(config: DataConfig, num_frames: int, scale: int, size: int = 1) -> 
     """
     if not config.data_dir:
         raise UserError('--data_dir is not given: it is the folder with the TFRecords of data_tools.make_tfrecords')
-    manifest = Manifest.read(config.data_dir)
+    mixture = Mixture.of((folder, weight, Manifest.read(folder)) for folder, weight in config.sets)
+    for part in mixture.parts:
+        _check_set(config, part, num_frames, scale, size)
+    return mixture
+
+
+def _check_set(config, part, num_frames, scale, size):
+    folder, manifest = part.folder, part.manifest
     for key, wanted in (('num_frames', num_frames), ('scale', scale)):
         packed = getattr(manifest, key)
         if packed != wanted:
@@ -67,40 +86,40 @@ def open_set(config: DataConfig, num_frames: int, scale: int, size: int = 1) -> 
             if key == 'scale':   # 1: LQ has the size of GT, and a model with hr_in restores it
                 advice = '--hr_in' if packed == 1 else advice + (' without --hr_in' if wanted == 1 else '')
             raise UserError('%s was packed with %s=%d, the model has %s=%d: give the model %s, or pack the set again'
-                            % (config.data_dir, key, packed, key, wanted, advice))
+                            % (folder, key, packed, key, wanted, advice))
     for height, width in manifest.sizes:
         if config.patch_size > min(height, width):
             raise UserError('patch_size is %d, but %s has LQ frames of %dx%d (height x width): a crop must fit into '
-                            'the frame' % (config.patch_size, config.data_dir, height, width))
-    manifest.check_shards(config.data_dir)
+                            'the frame' % (config.patch_size, folder, height, width))
+    manifest.check_shards(folder)
     if len(manifest.shards) < size and not config.deterministic:
         raise UserError('%s has %d shards for %d devices; each device needs at least one: pack the set again with '
-                        '--num_shards=%d or more' % (config.data_dir, len(manifest.shards), size, size))
-    return manifest
+                        '--num_shards=%d or more' % (folder, len(manifest.shards), size, size))
 
 
-def sample(config: DataConfig, manifest: Manifest, rank: int, start_step: int, number: tf.Tensor,
+def sample(config: DataConfig, part: Part, rank: int, start_step: int, number: tf.Tensor,
            serialized: tf.Tensor, shard: typing.Optional[tf.Tensor] = None, index: typing.Optional[tf.Tensor] = None
            ) -> typing.Tuple[tf.Tensor, tf.Tensor]:
     """Cuts and augments one crop of a record.
 
     Args:
       config, rank, start_step: arguments of `train_dataset`.
-      manifest: of the set.
+      part: the set.
       number: int64 scalar, number of the sample in the sequence of this device; with `config.deterministic` in the
         sequence of all devices.
       serialized: string scalar, the record.
-      shard, index: int32, int64 scalars, position of the record; None if unknown.
+      shard, index: int32, int64 scalars, position of the record in the mixture; None if unknown.
     Returns:
       lq uint8 [T, p, p, 3], gt uint8 [s*p, s*p, 3].
     """
+    manifest = part.manifest
     start, rank = (0, 0) if config.deterministic else (start_step, rank)
     seeds = [tf.stack([tf.constant(record_order.mix(config.seed, start, rank, use), tf.int64), number])
              for use in ('sample', 'noise')]
     draw = tf.random.stateless_uniform([9], seeds[0])
     place = {}
     if shard is not None:
-        place = dict(shard=shard, index=index, crc=record_reader.expected_crc(manifest, shard, index))
+        place = dict(shard=shard, index=index, crc=record_reader.expected_crc(manifest, shard - part.first, index))
     record = record_reader.Record(serialized, manifest.num_frames, manifest.lq_tile, manifest.gt_tile, **place)
     p, s = config.patch_size, manifest.scale
     y, x = (_below(draw[i], record['lq_' + side] - (p - 1)) for i, side in enumerate(('height', 'width')))

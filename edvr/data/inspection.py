@@ -36,12 +36,14 @@ def look(config: InspectConfig, data: DataConfig
     sheets, lines = {}, []
     if not (data.data_dir or config.source):
         raise UserError('give --data_dir, a set of make_tfrecords, or --source, a folder with clips or videos')
-    manifest = Manifest.read(data.data_dir) if data.data_dir else None
+    sets = [(folder, Manifest.read(folder)) for folder, _ in data.sets if folder]
     files.make_dir(config.output_dir)
-    if manifest:
-        lines.append(describe_set(data.data_dir, manifest))
-        sheets['crops'] = crop_sheet(data, manifest, config.crops)
-        cells = set_cells(data.data_dir, manifest, config.most_clips)
+    cells: typing.List[contact_sheet.Cell] = []
+    if sets:
+        lines += [describe_set(folder, manifest) for folder, manifest in sets]
+        sheets['crops'] = crop_sheet(data, sets[0][1], config.crops)
+        for folder, manifest in sets:
+            cells += set_cells(folder, manifest, config.most_clips)
     if config.source:
         found = source_clips(config)
         shots: typing.Dict[str, typing.List[typing.List[int]]] = {}
@@ -79,7 +81,7 @@ def crop_sheet(data: DataConfig, manifest: Manifest, count: int) -> np.ndarray:
 
     Args:
       data: options of the data.
-      manifest: of its set.
+      manifest: of its first set.
       count: number of crops.
     Returns:
       uint8 [H, W, 3].

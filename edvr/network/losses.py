@@ -26,6 +26,11 @@ def loss(sr: tf.Tensor, gt: tf.Tensor, kind: str = 'charbonnier', reduction: str
     return REDUCTIONS[reduction](tf, LOSSES[kind].terms(tf, sr, as_float(gt)))
 
 
+def of_samples(sr: tf.Tensor, gt: tf.Tensor, kind: str = 'charbonnier') -> tf.Tensor:
+    """Computes the loss of each sample, the mean over its values: float32 [N]; arguments of `loss`."""
+    return tf.reduce_mean(LOSSES[kind].terms(tf, sr, as_float(gt)), axis=[1, 2, 3])
+
+
 def psnr(sr: tf.Tensor, gt: tf.Tensor) -> tf.Tensor:
     """Computes the mean over the batch of the PSNR in dB of `sr` clipped to [0, 1], over all pixels and colours.
 

@@ -19,6 +19,8 @@ DESCRIPTIONS = {
     'speed/samples_per_second': 'Samples in a second, over all devices.',
     'speed/step_ms': 'Milliseconds from one update to the next.',
     'speed/data_wait_share': 'Share of the time that training waits for its input.',
+    'data/share': 'Share of the samples that are of this set of --data_dir, since the last point.',
+    'data/loss_per_pixel': 'Mean loss of a value in the samples of this set, since the last point.',
     'offset/l3': 'Mean absolute DCN offset of the coarsest level, in its pixels.',
     'offset/l2': 'Mean absolute DCN offset of the middle level, in its pixels.',
     'offset/l1': 'Mean absolute DCN offset of the finest level, in its pixels.',
@@ -48,10 +50,11 @@ class RunEvents(EventWriter):
         self._values(step, points)
 
     def _description(self, tag: str) -> Any:
-        if tag in self._described or tag not in DESCRIPTIONS:
+        text = DESCRIPTIONS.get(tag) or DESCRIPTIONS.get(tag.rpartition('/')[0])   # the last part names a set
+        if tag in self._described or not text:
             return None
         self._described.add(tag)
-        return tf.SummaryMetadata(summary_description=DESCRIPTIONS[tag])
+        return tf.SummaryMetadata(summary_description=text)
 
     def hparams(self, step: int, values: Dict[str, Any], name: str) -> None:
         """Writes the row of this run in TensorBoard's HParams tab.

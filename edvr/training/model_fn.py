@@ -14,10 +14,14 @@ from edvr.training.schedule import learning_rate
 from edvr.training.warm_start import initialise_from
 
 LEVELS = ('l3', 'l2', 'l1', 'cas')   # of deformable convolutions; a network may have none
+SET = 'set'   # feature: the number of the set of each sample
+SHARE, LOSS = 'set_share/', 'set_loss/'
 DATA_WAIT = 'data_wait'   # feature: seconds that the step waited for its batch, float32 []
 # the numbers in the vector that hooks fetch, in its order; the offsets, if the network has any
 WATCHED = (('loss', 'psnr', 'learning_rate', 'gradient_norm', 'faults', 'streak', 'skipped', DATA_WAIT)
            + tuple('offset_' + level for level in LEVELS))
+# after these, if several sets are mixed: of each set its share of the samples, then of each the sum over its samples of
+# their loss (mean over the values of a sample), divided by the number of samples
 STEP_KEY, WATCHED_KEY = 'edvr/step', 'edvr/watched'   # graph collections; the first element is the first replica's
 
 
@@ -30,17 +34,26 @@ def offsets_of(values: typing.Mapping[str, float]) -> typing.Dict[str, float]:
     return {level: values['offset_' + level] for level in LEVELS if 'offset_' + level in values}
 
 
+def named(values: typing.Sequence[float], sets: typing.Sequence[str] = ()) -> typing.Dict[str, float]:
+    """Returns {name of WATCHED, or SHARE or LOSS and the name of a set: value} of the vector that hooks fetch."""
+    first = len(values) - 2 * len(sets)
+    names = WATCHED[:first] + tuple(kind + name for kind in (SHARE, LOSS) for name in sets)
+    return dict(zip(names, values))
+
+
 def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, device: Device,
-                  offset_rate: typing.Optional[float] = None) -> typing.Callable[..., tf.estimator.EstimatorSpec]:
+                  offset_rate: typing.Optional[float] = None, sets: int = 0
+                  ) -> typing.Callable[..., tf.estimator.EstimatorSpec]:
     """Returns a model_fn for `Device.make_estimator`.
 
-    The features are {'lq': uint8 [N, T, h, w, 3]} and, where it is measured, 'data_wait'; the labels are the GT frames,
-    uint8 [N, s*h, s*w, 3].
+    The features are {'lq': uint8 [N, T, h, w, 3]}, where it is measured 'data_wait', and of several sets 'set', int32
+    [N]; the labels are the GT frames, uint8 [N, s*h, s*w, 3].
 
     Args:
       model_config, training_config: the configuration.
       device: where it runs.
       offset_rate: replaces training_config.offset_rate after a rollback, or None.
+      sets: number of sets that the data mixes; 0 if it is of one.
     """
     if offset_rate is None:
         offset_rate = training_config.offset_rate
@@ -54,11 +67,12 @@ def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, de
             factor = device.loss_factor(training_config.loss_reduction)
             loss = factor * losses.loss(outputs.sr, labels, training_config.loss, training_config.loss_reduction)
             psnr = losses.psnr(outputs.sr, labels)
+            of_sets = _of_sets(outputs.sr, labels, features[SET], sets, training_config) if sets else []
         if mode == tf.estimator.ModeKeys.EVAL:
             return tf.estimator.EstimatorSpec(mode, loss=loss, eval_metric_ops={'psnr': tf.metrics.mean(psnr)})
         shadows = begin_weights(training_config)
-        train_op, gate = _update(loss, psnr, outputs.offset_means, features.get(DATA_WAIT), shadows, offset_rate,
-                                 training_config, device)
+        train_op, gate = _update(loss, psnr, outputs.offset_means, features.get(DATA_WAIT), of_sets, shadows,
+                                 offset_rate, training_config, device)
         with device.full_precision_scope():
             # the Estimator ends a run whose loss is NaN; here the guard decides, and it gets the true loss
             shown = tf.math.multiply_no_nan(loss, gate)
@@ -79,7 +93,7 @@ def begin_weights(config: TrainingConfig) -> typing.List[tf.Variable]:
     return optimizer.shadow_variables(variables) if config.ema_decay else []
 
 
-def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, device):
+def _update(loss, psnr, offset_means, data_wait, of_sets, shadows, offset_rate, config, device):
     """Builds the guarded update: (train_op, gate).
 
     Numbers of steps and sums exceed the largest float16: all that is not a gradient of the network keeps float32.
@@ -97,8 +111,8 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, d
     with device.full_precision_scope():
         norm = optimizer.global_norm(gradients, rates)
         offsets = [offset_means[level] for level in LEVELS if level in offset_means]
-        means = device.average([loss, psnr] + offsets)
-        faults = update_guard.faults_of(means[0], norm, means[2:], config.offset_limit)
+        means = device.average([loss, psnr] + offsets + of_sets)
+        faults = update_guard.faults_of(means[0], norm, means[2:2 + len(offsets)], config.offset_limit)
         gate = adam.gate = tf.cast(tf.equal(faults, 0.), tf.float32)
     # a dynamic loss scale detects infinities itself, to lower its scale; a fixed one applies any gradient
     dynamic = device.config.loss_scale == 'dynamic'
@@ -127,6 +141,13 @@ def _update(loss, psnr, offset_means, data_wait, shadows, offset_rate, config, d
     tf.add_to_collection(STEP_KEY, step + 1)
     tf.add_to_collection(WATCHED_KEY, watched)
     return tf.group(train_op), gate
+
+
+def _of_sets(sr, labels, numbers, count, config):
+    """Returns share and summed loss of each set as WATCHED describes them, float32 tensors []."""
+    members = tf.one_hot(numbers, count)
+    samples = losses.of_samples(sr, labels, config.loss)[:, None]
+    return tf.unstack(tf.reduce_mean(members, 0)) + tf.unstack(tf.reduce_mean(members * samples, 0))
 
 
 def _counted_calls(adam, device):

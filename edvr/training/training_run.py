@@ -12,11 +12,11 @@ from data_tools.base.config import names_with
 from data_tools.base.errors import UserError
 from data_tools.media.clips import Clip
 from data_tools.media.degradation import Degradation
-from data_tools.record.manifest import Manifest
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RanksConfig, RuntimeConfig, TrainingConfig
 from edvr.data import damage
-from edvr.data.input_pipeline import open_set, train_dataset
+from edvr.data.input_pipeline import open_sets, train_dataset
+from edvr.data.mixture import Mixture
 from edvr.devices import device_of, startup_checks
 from edvr.launch import agreement
 from edvr.tensorboard.run_events import RunEvents
@@ -53,7 +53,7 @@ class Run:
         self.device = device_of(runtime)
         self.ranks = ranks or RanksConfig()
         self.directory = training.model_dir
-        self.manifest: typing.Optional[Manifest] = None
+        self.mixture: typing.Optional[Mixture] = None
         self.val_clips: typing.List[Clip] = []
         self.notes: typing.List[str] = []
         counts = {name: getattr(training, name) for name in sorted(names_with('counts_steps', TrainingConfig))}
@@ -106,7 +106,7 @@ class Run:
             raise UserError('patch_size is %d; it must be a multiple of %d for this network'
                             % (self.data.patch_size, self.model.size_multiple))
         if self.data.input == 'tfrecords':
-            self.manifest = open_set(self.data, self.model.num_frames, self.model.upscale, size)
+            self.mixture = open_sets(self.data, self.model.num_frames, self.model.upscale, size)
 
     def _check_start(self, rank, size):
         training = self.training
@@ -119,8 +119,9 @@ class Run:
 
     def _find_clips(self, rank, size):
         if rank == 0:
-            made = Degradation.from_job(self.manifest.job) if self.manifest else None
-            self.val_clips, note = validation_clips.find(self.training, self.data.data_dir, self.model.upscale, made)
+            sets = [(part.folder, Degradation.from_job(part.manifest.job))
+                    for part in (self.mixture.parts if self.mixture else ())]
+            self.val_clips, note = validation_clips.find(self.training, sets, self.model.upscale)
             self.notes = [note]
 
     def _held_directory(self):
@@ -161,8 +162,13 @@ class Run:
             agreement.check(values, self.rank, self.size, self.device.rendezvous_address(self.ranks.port),
                             self.ranks.start_timeout)
 
+    @property
+    def sets(self) -> typing.Tuple[str, ...]:
+        """Returns the names of the sets that the data mixes; none of a single set."""
+        return self.mixture.names if self.mixture and len(self.mixture.parts) > 1 else ()
+
     def _manifest_checksum(self):
-        return Manifest.checksum(self.data.data_dir) if self.data.input == 'tfrecords' else None
+        return self.mixture.checksum() if self.mixture else None
 
     def _step(self):
         """Returns the updates done, according to the directory."""
@@ -178,10 +184,10 @@ class Run:
         step = self._step()
         resumes = bool(checkpoints.prefixes(self.directory))
         training = self.training.replace(init_from='') if resumes else self.training
-        model_fn = make_model_fn(self.model, training, self.device, self._offset_rate())
+        model_fn = make_model_fn(self.model, training, self.device, self._offset_rate(), len(self.sets))
         estimator = self.device.make_estimator(model_fn, self.directory, seed=self.data.seed)
         with contextlib.ExitStack() as stack:
-            hook = LoopHook(self._callbacks(control, step, stack), control)
+            hook = LoopHook(self._callbacks(control, step, stack), control, self.sets)
             with explained_failures(self.data):
                 self.device.train(estimator, lambda: self._dataset(step), [hook], self.training.steps)
 

@@ -38,7 +38,7 @@ class Reader:
 
     def start(self):
         """What training checks before it reads."""
-        input_pipeline.open_set(self._config, FRAMES, SCALE)
+        input_pipeline.open_sets(self._config, FRAMES, SCALE)
 
     def read(self, count, disturb=lambda: None, after=0):
         """Samples in their order, list of bytes; calls `disturb` after so many of them."""

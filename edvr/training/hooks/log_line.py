@@ -50,7 +50,8 @@ class LogLine(Callback):
             self._eta(report), describe_wait(interval.wait_share, self._advice), values['psnr'],
             ' '.join('%s:%.2f' % offset for offset in offsets_of(values).items()) or 'none')
         skipped, self._skipped = values['skipped'] - self._skipped, values['skipped']
-        return line + (', skipped:%d' % skipped if skipped else '')
+        sets = ' '.join('%s:%.0f%% %.5f' % (name, 100 * share, loss) for name, (share, loss) in interval.sets.items())
+        return line + (', sets ' + sets if sets else '') + (', skipped:%d' % skipped if skipped else '')
 
     def _eta(self, report: Report) -> datetime.timedelta:
         """Returns the remaining time by the average pace since the session began, with checkpoints and validation."""

@@ -1,8 +1,8 @@
-"""The speed of the steps since the last report."""
-from typing import Optional
+"""The speed of the steps since the last report, and the sets that their samples are of."""
+from typing import Dict, Optional, Tuple
 
 from edvr.training.hooks.step_hook import Report
-from edvr.training.model_fn import DATA_WAIT
+from edvr.training.model_fn import DATA_WAIT, LOSS, SHARE
 
 
 class Interval:
@@ -21,6 +21,7 @@ class Interval:
     def clear(self) -> None:
         """Begins a new interval."""
         self.steps, self.seconds, self.wait = 0, 0., 0.
+        self._sets: Dict[str, float] = {}
 
     def add(self, report: Report) -> None:
         """Adds a session.run."""
@@ -28,6 +29,9 @@ class Interval:
         self.seconds += report.seconds
         # -1 if it is not measured
         self.wait += report.values[DATA_WAIT]
+        for name, value in report.values.items():
+            if name.startswith((SHARE, LOSS)):
+                self._sets[name] = self._sets.get(name, 0.) + value
 
     @property
     def step_seconds(self) -> float:
@@ -43,3 +47,11 @@ class Interval:
     def wait_share(self) -> Optional[float]:
         """Returns the share of the time spent waiting for data; None if it is not measured."""
         return None if self.wait < 0 else min(1., self.wait / self.seconds)
+
+    @property
+    def sets(self) -> Dict[str, Tuple[float, float]]:
+        """Returns {name of a set: (share of the samples, mean loss of a value, NaN without samples)}."""
+        shares = {name[len(SHARE):]: value for name, value in self._sets.items() if name.startswith(SHARE)}
+        total = sum(shares.values())
+        return {name: (share / total, self._sets[LOSS + name] / share if share else float('nan'))
+                for name, share in shares.items()}

@@ -5,11 +5,11 @@ the guard must decide before anything is saved. With iterations_per_loop > 1 one
 action of "every N steps" happens at the first session.run that reaches or passes a multiple of N.
 """
 import time
-from typing import Any, Dict, Iterable, NamedTuple, Optional
+from typing import Any, Dict, Iterable, NamedTuple, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
-from edvr.training.model_fn import STEP_KEY, WATCHED, WATCHED_KEY
+from edvr.training.model_fn import STEP_KEY, WATCHED_KEY, named
 
 
 class Report(NamedTuple):
@@ -18,7 +18,7 @@ class Report(NamedTuple):
     Attributes:
       step: updates done after it.
       previous: updates done before it.
-      values: {name: value} of its last step, by the names in model_fn.WATCHED.
+      values: {name: value} of its last step, see `model_fn.named`.
       seconds: host time it took.
       session: tf.Session.
     """
@@ -73,8 +73,9 @@ class Callback:
 class LoopHook(tf.train.SessionRunHook):
     """Calls the callbacks; ends the session when `control.stopping`."""
 
-    def __init__(self, callbacks: Iterable[Callback], control: Control) -> None:
-        self._callbacks, self._control = list(callbacks), control
+    def __init__(self, callbacks: Iterable[Callback], control: Control, sets: Sequence[str] = ()) -> None:
+        """Prepares the hook; `sets` are the names of the sets that the data mixes, none of a single set."""
+        self._callbacks, self._control, self._sets = list(callbacks), control, sets
 
     def begin(self) -> None:
         graph = tf.get_default_graph()
@@ -95,7 +96,7 @@ class LoopHook(tf.train.SessionRunHook):
     def after_run(self, run_context: Any, run_values: Any) -> None:
         seconds = time.perf_counter() - self._began
         step, values = run_values.results
-        report = Report(int(step), self._step, dict(zip(WATCHED, values.tolist())), seconds, run_context.session)
+        report = Report(int(step), self._step, named(values.tolist(), self._sets), seconds, run_context.session)
         self._step = report.step
         for callback in self._callbacks:
             callback.after_run(report)

@@ -57,4 +57,8 @@ class Curves(Callback):
         if interval.wait_share is not None:
             scalars['speed/data_wait_share'] = interval.wait_share
         scalars.update(('offset/' + level, value) for level, value in offsets_of(values).items())
+        for name, (share, loss) in interval.sets.items():
+            scalars['data/share/' + name] = share
+            if share:
+                scalars['data/loss_per_pixel/' + name] = loss
         return scalars
