@@ -37,11 +37,12 @@ def write_video(path, frames, *arguments):
     return str(path)
 
 
-def pack(source, folder, encoding='raw', num_shards=3, num_frames=3, scale=4, tiles=(8, 20), seed=0):
+def pack(source, folder, encoding='raw', num_shards=3, num_frames=3, scale=4, tiles=(8, 20), seed=0,
+         **options):
     """A set of TFRecords, written in this process without workers."""
     lq_tile, gt_tile = tiles if encoding == 'tiles' else (None, None)
     config = PackConfig(data_dir=source, output_dir=str(folder), num_frames=num_frames, scale=scale, encoding=encoding,
-                        lq_tile=lq_tile, gt_tile=gt_tile, num_shards=num_shards, seed=seed)
+                        lq_tile=lq_tile, gt_tile=gt_tile, num_shards=num_shards, seed=seed, **options)
     found, shots = packing.find_source(resolve_defaults(config)[0])
     job = packing_job.describe_job(config, found, shots)
     shards = range(num_shards)

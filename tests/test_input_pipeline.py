@@ -9,7 +9,8 @@ from facts import check_facts, raises_facts
 from packed import flip_byte, pack, write_clips
 
 from data_tools.base.errors import UserError
-from data_tools.media import clips
+from data_tools.media import clips, images
+from data_tools.media.windows import window_indices
 from data_tools.record import record_format
 from data_tools.record.manifest import Manifest
 from edvr.benchmarks import input as benchmark
@@ -448,3 +449,49 @@ def test_wrong_mixtures_are_refused(raw, other, source, tmp_path):
     strange = str(tmp_path / 'a,b:2')
     shutil.copytree(raw, strange)
     assert _config(strange).sets == ((strange, 1.),)
+
+
+@pytest.fixture(scope='module')
+def long_clips(tmp_path_factory):
+    """Clips of 9 frames, in each of which all GT pixels have the number of the frame."""
+    root = tmp_path_factory.mktemp('long') / 'clips'
+    for number in range(2):
+        for side, size in (('truth', 32), ('blur4', 8)):
+            os.makedirs(str(root / side / ('%03d' % number)))
+            for frame in range(9):
+                images.write_png(str(root / side / ('%03d' % number) / ('%08d.png' % frame)),
+                                 np.full([size, size, 3], 20 * frame + number, np.uint8))
+    return str(root)
+
+
+@pytest.mark.parametrize('fill, encoding', [('none', 'raw'), ('replicate', 'tiles'), ('reflection', 'raw')])
+def test_each_sample_draws_an_interval(long_clips, tmp_path, fill, encoding):
+    folder = pack(long_clips, tmp_path / 'set', encoding, fill=fill, reach=3)
+    manifest = Manifest.read(folder)
+    assert (manifest.num_frames, manifest.stored_frames, manifest.records) == (3, 7, 6 if fill == 'none' else 18)
+    config = _config(folder, intervals=(1, 3), deterministic=True)
+    seen, batches = collections.Counter(), _batches(config, 10)
+    for inputs, gt in batches:
+        for lq, high in zip(inputs['lq'], gt):
+            centre, found = high[0, 0, 0] // 20, (lq[:, 0, 0, 0] // 20).tolist()
+            wanted = {interval: window_indices(centre, 9, 3, 'replicate' if fill == 'none' else fill, interval)
+                      for interval in (1, 3)}
+            assert found in wanted.values() and (lq[:, 0, 0, 0] % 20 == high[0, 0, 0] % 20).all()
+            seen.update(interval for interval, frames in wanted.items() if frames == found)
+    assert set(seen) == {1, 3} and min(seen.values()) > 12
+    for (inputs, _), (expected, _) in zip(_batches(config, 3, start_step=7), batches[7:]):
+        np.testing.assert_array_equal(inputs['lq'], expected['lq'])
+    for inputs, _ in _batches(_config(folder), 2):
+        assert (abs(np.diff(inputs['lq'][..., 0, 0, 0].astype(int), axis=1)) <= 20).all()
+
+
+def test_intervals_beyond_the_reach_are_refused(raw, long_clips, tmp_path):
+    with raises_facts(UserError, 'intervals has 2', raw, 'reach=1', '--reach=2'):
+        train_dataset(_config(raw, intervals=(1, 2)), 3, 4, 4)
+    with raises_facts(ConfigError, 'intervals is empty', '1,2,3'):
+        _config(raw, intervals=())
+    with raises_facts(ConfigError, '--reach=2', 'reflection_circle', '--fill=none'):
+        pack(long_clips, tmp_path / 'set', reach=2)
+    with raises_facts(UserError, 'reach=5', 'spans 11 frames', '000 (9)'):
+        pack(long_clips, tmp_path / 'set', reach=5, fill='none')
+    assert 'reach' not in Manifest.read(raw).job

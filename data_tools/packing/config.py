@@ -11,6 +11,7 @@ from data_tools.record.record_format import ENCODINGS, TILES
 
 SHARD_MB = 256
 NO_FILL = 'none'
+REACHING_FILLS = (NO_FILL, 'replicate', 'reflection')   # whose windows hold those of shorter intervals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,9 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
     fill: str = option(FILLS[0], 'how windows at the ends of a clip are filled; none: only whole windows, so a clip '
                        'of 7 frames with num_frames=7 has one window', choices=FILLS + (NO_FILL,))
     frame_interval: int = option(1, 'distance of neighbouring frames of a window, in frames', low=1)
+    reach: int = option(1, 'the longest interval, in frame_intervals, that --intervals of edvr.train may draw from '
+                        'this set: a record then holds (num_frames - 1) * reach + 1 LQ frames. Needs --fill=none, '
+                        'replicate or reflection', low=1, high=99)
     clips: str = option('', 'clips to pack: names separated by commas, REDS4, @file.json, @file.txt or all; empty '
                         'packs all, in Vimeo-90K those of sep_trainlist.txt', common=True)
     exclude: str = option('auto', 'clips to leave out, e.g. REDS4; auto leaves out the clips that the data set holds '
@@ -61,6 +65,9 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
             yield '--data_dir is not given; it must be the folder with the clips'
         if self.num_frames % 2 == 0:
             yield '--num_frames=%d: a window has a centre frame, so it must be odd' % self.num_frames
+        if self.reach > 1 and self.fill not in REACHING_FILLS:
+            yield ('--reach=%d: the fill %s depends on the interval; give --fill=%s'
+                   % (self.reach, self.fill, ', '.join(REACHING_FILLS[:-1]) + ' or ' + REACHING_FILLS[-1]))
         if self.encoding == 'raw' and (self.lq_tile or self.gt_tile):
             yield '--lq_tile and --gt_tile are for --encoding=tiles'
 

@@ -13,7 +13,7 @@ from data_tools.media.frames import DegradedFrames, VideoFrames
 from data_tools.packing import set_lock, shard_writer
 from data_tools.packing.config import NO_FILL, SHARD_MB, PackConfig
 from data_tools.record import record_format
-from data_tools.record.manifest import MANIFEST, Manifest
+from data_tools.record.manifest import MANIFEST, Manifest, stored_frames
 from data_tools.record.manifest_schema import JOB_SCHEMA
 
 JOB = 'job.json'
@@ -41,12 +41,14 @@ def describe_job(config: PackConfig, found: Sequence[Clip], shots: Dict[str, Lis
                ffmpeg=ffmpeg.version() if any(_uses_ffmpeg(clip) for clip in found) else None,
                clips=[[clip.name, clip.length] for clip in found],
                sources={clip.name: clip.mark for clip in found})
+    if config.reach > 1:   # jobs of earlier versions lack it
+        job['reach'] = config.reach
     check_lengths(found, job)
     counts = [len(centres(clip.length, job)) for clip in found]
     job['windows'] = total = sum(counts)
     num_shards = config.num_shards
     if num_shards is None:
-        raw_bytes = sum(count * shard_writer.raw_bytes(clip, config.num_frames) for count, clip in zip(counts, found))
+        raw_bytes = sum(count * shard_writer.raw_bytes(clip, stored_frames(job)) for count, clip in zip(counts, found))
         share = 1 if config.encoding == 'raw' else 0.5
         num_shards = min(max(16, int(raw_bytes * share / (SHARD_MB * 1e6))), total, 99999)
     if num_shards > total:
@@ -63,7 +65,7 @@ def _uses_ffmpeg(clip):
 
 def span(job: Dict[str, Any]) -> int:
     """Counts the frames from the first to the last of a window."""
-    return (job['num_frames'] - 1) * job['frame_interval'] + 1
+    return (stored_frames(job) - 1) * job['frame_interval'] + 1
 
 
 def check_lengths(found: Sequence[Clip], job: Dict[str, Any]) -> None:
@@ -71,9 +73,10 @@ def check_lengths(found: Sequence[Clip], job: Dict[str, Any]) -> None:
     need = span(job)
     short = ['%s (%d)' % (clip.name, clip.length) for clip in found if clip.length < need]
     if short:
-        raise UserError('a window of num_frames=%d, frame_interval=%d spans %d frames, but these clips have fewer: '
+        raise UserError('a window of num_frames=%d, frame_interval=%d%s spans %d frames, but these clips have fewer: '
                         '%s; exclude them with --exclude, or choose a shorter window'
-                        % (job['num_frames'], job['frame_interval'], need, ', '.join(short)))
+                        % (job['num_frames'], job['frame_interval'],
+                           ', reach=%d' % job['reach'] if 'reach' in job else '', need, ', '.join(short)))
 
 
 def centres(length: int, job: Dict[str, Any]) -> range:

@@ -19,7 +19,7 @@ from data_tools.packing.defaults import resolve_defaults
 from data_tools.packing.job import VIDEOS, describe_job, prepare_output, refuse_foreign, span
 from data_tools.packing.scratch import Scratch
 from data_tools.packing.shard_writer import ShardTask
-from data_tools.record.manifest import shard_name
+from data_tools.record.manifest import shard_name, stored_frames
 
 
 def pack_set(config: PackConfig) -> None:
@@ -215,7 +215,7 @@ class _Runner:
         if files.is_remote(self._folder) or self._elsewhere or not _same_disk(self._folder, self._scratch.folder):
             return 0
         share = 1 if self._job['encoding'] == 'raw' else 0.5
-        return share * sum(shard_writer.raw_bytes(task.clips[number], self._job['num_frames'])
+        return share * sum(shard_writer.raw_bytes(task.clips[number], stored_frames(self._job))
                            for task in tasks for number, _ in task.windows)
 
     def run(self, tasks: Sequence[ShardTask]) -> None:

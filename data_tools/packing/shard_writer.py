@@ -12,7 +12,7 @@ from data_tools.media.clips import Clip
 from data_tools.packing.config import NO_FILL
 from data_tools.packing.scratch import Scratch, frame_bytes
 from data_tools.record import record_format, shard_reader
-from data_tools.record.manifest import MANIFEST, Manifest, Shard, shard_name
+from data_tools.record.manifest import MANIFEST, Manifest, Shard, shard_name, stored_frames
 from data_tools.record.manifest_schema import SHARD_SCHEMA
 
 Job = typing.Dict[str, typing.Any]   # see `job.describe_job`
@@ -133,7 +133,7 @@ def encode_window(clip: Clip, centre: int, centres: typing.Dict[str, typing.List
                   job: Job) -> bytes:
     """Returns the record of the window around a frame."""
     fill = 'replicate' if job['fill'] == NO_FILL else job['fill']   # without fill every window is inside the clip
-    frames = windows.window_indices(centre, clip.length, job['num_frames'], fill, job['frame_interval'])
+    frames = windows.window_indices(centre, clip.length, stored_frames(job), fill, job['frame_interval'])
     window = record_format.Window(
         clip.name, centre, frames, clip.length, job['frame_interval'], job['scale'], scratch.read_lq(clip, frames),
         scratch.read_gt(clip, centre, centres.get(clip.name, ())))

@@ -19,6 +19,11 @@ def shard_name(index: int, count: int) -> str:
     return SHARD % (index, count)
 
 
+def stored_frames(job: typing.Dict[str, typing.Any]) -> int:
+    """Returns how many LQ frames a record of a job holds: windows of the longest interval that training may draw."""
+    return (job['num_frames'] - 1) * job.get('reach', 1) + 1
+
+
 class Shard(typing.NamedTuple):
     """The entry of a shard in the manifest.
 
@@ -57,6 +62,16 @@ class Manifest(typing.NamedTuple):
     sizes: typing.List[typing.Tuple[int, int]]
     shards: typing.List[Shard]
     job: dict
+
+    @property
+    def reach(self) -> int:
+        """Returns the longest interval of the windows that training may draw."""
+        return self.job.get('reach', 1)
+
+    @property
+    def stored_frames(self) -> int:
+        """Returns the number of LQ frames of a record."""
+        return stored_frames(dict(num_frames=self.num_frames, reach=self.reach))
 
     @property
     def records(self) -> int:
@@ -120,9 +135,10 @@ class Manifest(typing.NamedTuple):
           index: of the record in the shard.
           header: the fields of the record's header.
         """
-        for key in ('num_frames', 'scale', 'lq_tile', 'gt_tile'):
-            if header[key] != getattr(self, key):
-                return 'it has %s=%d, the manifest says %d' % (key, header[key], getattr(self, key))
+        wanted = dict(num_frames=self.stored_frames, scale=self.scale, lq_tile=self.lq_tile, gt_tile=self.gt_tile)
+        for key, value in wanted.items():
+            if header[key] != value:
+                return 'it has %s=%d, the manifest says %d' % (key, header[key], value)
         size = header['lq_height'], header['lq_width']
         if size not in self.sizes:
             return 'its LQ is %dx%d, a size that the manifest does not list' % size

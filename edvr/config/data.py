@@ -31,6 +31,9 @@ class DataConfig(Config):
 
     flip: bool = option(True, 'flip horizontally and vertically, each for half of the samples')
     transpose: bool = option(True, 'swap rows and columns of half of the samples')
+    intervals: typing.Tuple[int, ...] = option((1,), 'distances of neighbouring frames in frame_intervals of the set; '
+                                               'each sample draws one. Above 1 the set must be packed with --reach',
+                                               low=1)
     reverse: bool = option(False, 'play half of the windows backwards')
     noise_kinds: typing.Tuple[str, ...] = option((), 'noise on LQ; each noisy sample draws one of these',
                                                  choices=tuple(NOISES))
@@ -60,6 +63,8 @@ class DataConfig(Config):
         return tuple(_weighted(text) for text in texts)
 
     def problems(self) -> typing.Iterator[str]:
+        if not self.intervals:
+            yield 'intervals is empty; it must be one number or more, such as 1,2,3'
         folders = [folder for folder, _ in self.sets]
         for folder, weight in self.sets:
             if not folder and len(folders) > 1:

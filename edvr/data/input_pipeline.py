@@ -91,6 +91,10 @@ def _check_set(config, part, num_frames, scale, size):
         if config.patch_size > min(height, width):
             raise UserError('patch_size is %d, but %s has LQ frames of %dx%d (height x width): a crop must fit into '
                             'the frame' % (config.patch_size, folder, height, width))
+    if max(config.intervals) > manifest.reach:
+        longest = max(config.intervals)
+        raise UserError('intervals has %d, but %s was packed with reach=%d: leave out longer intervals, or pack the '
+                        'set again with --reach=%d' % (longest, folder, manifest.reach, longest))
     manifest.check_shards(folder)
     if len(manifest.shards) < size and not config.deterministic:
         raise UserError('%s has %d shards for %d devices; each device needs at least one: pack the set again with '
@@ -120,7 +124,7 @@ def sample(config: DataConfig, part: Part, rank: int, start_step: int, number: t
     place = {}
     if shard is not None:
         place = dict(shard=shard, index=index, crc=record_reader.expected_crc(manifest, shard - part.first, index))
-    record = record_reader.Record(serialized, manifest.num_frames, manifest.lq_tile, manifest.gt_tile, **place)
+    record = record_reader.Record(serialized, manifest.stored_frames, manifest.lq_tile, manifest.gt_tile, **place)
     p, s = config.patch_size, manifest.scale
     y, x = (_below(draw[i], record['lq_' + side] - (p - 1)) for i, side in enumerate(('height', 'width')))
     flips = dict(horizontal=config.flip, vertical=config.flip, transpose=config.transpose, backwards=config.reverse)
@@ -129,6 +133,8 @@ def sample(config: DataConfig, part: Part, rank: int, start_step: int, number: t
     crops = []
     for side, factor in (('lq', 1), ('gt', s)):
         pixels, frames, rows, columns = record.pixels(side, y * factor, x * factor, p * factor)
+        if side == 'lq' and manifest.reach > 1:
+            frames = tf.gather(frames, _window(config, manifest, start, rank, number))
         crop = tf.gather(pixels, augment.pixel_numbers(frames, rows, columns, **flips))
         crop.set_shape([manifest.num_frames if side == 'lq' else 1, p * factor, p * factor, 3])
         crops.append(record_reader.recorrelate(crop) if getattr(manifest, side + '_tile') else crop)
@@ -142,6 +148,14 @@ def sample(config: DataConfig, part: Part, rank: int, start_step: int, number: t
 def _below(uniform, end):
     """Converts a number in [0, 1) to an integer in [0, end)."""
     return tf.minimum(tf.cast(uniform * tf.cast(end, tf.float32), tf.int32), end - 1)
+
+
+def _window(config, manifest, start, rank, number):
+    """Draws the interval of a sample: int32 [T], the numbers of its frames among those of the record."""
+    seed = tf.stack([tf.constant(record_order.mix(config.seed, start, rank, 'interval'), tf.int64), number])
+    choice = _below(tf.random.stateless_uniform([], seed), len(config.intervals))
+    centre = manifest.stored_frames // 2
+    return centre + tf.gather(config.intervals, choice) * (tf.range(manifest.num_frames) - manifest.num_frames // 2)
 
 
 def _null_dataset(config, num_frames, scale, batch_size):
