@@ -105,7 +105,7 @@ def test_wrong_command_lines(folder, tmp_path, run_program, arguments, facts):
     (dict(hr_in=True, patch_size=16), ['scale=4', 'scale=1', '--scale=4', 'without --hr_in']),
     (dict(patch_size=64), ['patch_size', 64, 'crop']),
     (dict(patch_size=6), ['patch_size', 6, 'multiple of 4']),
-    (dict(data_dir='/nowhere'), ['/nowhere', 'no manifest.json']),
+    (dict(data_dir='/nowhere'), ['/nowhere', 'no such folder']),
     (dict(tsa_only_steps=5, with_tsa=False), ['tsa_only_steps', 5, 'no TSA']),
     (dict(init_from='/nowhere'), ['/nowhere', 'directory with checkpoints', 'prefix']),
     (dict(val_dir='/nowhere', eval_every=3), ['/nowhere']),
@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_refused_before_anything_starts(folder, tmp_path, f
 
 
 def test_all_problems_are_reported_together(folder, tmp_path):
-    with raises_facts(UserError, '--model_dir', '/nowhere', 'no manifest.json', '/nothing', '/no/clips', '--steps=6',
+    with raises_facts(UserError, '--model_dir', '/nowhere', 'no such folder', '/nothing', '/no/clips', '--steps=6',
                       '--iterations_per_loop=4', 'JOB_ID'):
         Run(*tiny_training.configs('/nowhere', '', init_from='/nothing', val_dir='/no/clips', eval_every=3,
                                    device='npu', iterations_per_loop=4, steps=6))
