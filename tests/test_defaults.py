@@ -115,9 +115,9 @@ def test_validation_clips_of_another_scale_are_no_error_unless_named(data_set):
 @pytest.mark.parametrize('program, facts', [
     ('data_tools.make_tfrecords', ['data/REDS', 'bash scripts/prepare_reds.sh',
                                    'python -m data_tools.make_sample_clips --output_dir=data/REDS']),
-    ('edvr.train', ['data/REDS/tfrecords', 'manifest.json', 'python -m data_tools.make_tfrecords']),
+    ('edvr.train', ['data/REDS/tfrecords', 'no such folder', 'python -m data_tools.make_tfrecords']),
     ('edvr.export', ['outputs/edvr', 'python -m edvr.train']),
-    ('edvr.inspect_data', ['data/REDS/tfrecords', 'manifest.json', 'python -m data_tools.make_tfrecords'])])
+    ('edvr.inspect_data', ['data/REDS/tfrecords', 'no such folder', 'python -m data_tools.make_tfrecords'])])
 def test_what_is_missing_names_the_command_that_makes_it(run_program, tmp_path, program, facts):
     check_error(run_program(program, cwd=str(tmp_path)), *facts)
     assert os.listdir(str(tmp_path)) == []

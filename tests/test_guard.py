@@ -129,7 +129,7 @@ def test_no_checkpoint_between_bad_steps(train):
 
 def test_rollback_with_a_lower_offset_rate_then_on_to_the_end(train, capsys, monkeypatch):
     given, make = [], training_run.make_model_fn
-    monkeypatch.setattr(training_run, 'make_model_fn', lambda *args: given.append(args[-1]) or make(*args))
+    monkeypatch.setattr(training_run, 'make_model_fn', lambda *args: given.append(args[3]) or make(*args))
     assert train(spoiled_at(4, 99, 1e4, 'offset'), tiny_training.network, bad_steps=2, offset_rate=.8,
                  rollback_factor=.25) == 0
     assert given == pytest.approx([.8, .2])
@@ -160,7 +160,7 @@ def test_gives_up_with_advice_and_continues_on_request(train, capsys):
 def test_continued_on_request_every_rank_forgets_the_rollbacks(train, monkeypatch):
     """A rank that does not write, and that need not find a checkpoint at the end, has the offset rate of rank 0."""
     given, make = [], training_run.make_model_fn
-    monkeypatch.setattr(training_run, 'make_model_fn', lambda *args: given.append(args[-1]) or make(*args))
+    monkeypatch.setattr(training_run, 'make_model_fn', lambda *args: given.append(args[3]) or make(*args))
     monkeypatch.setattr(CpuDevice, 'is_writer', False)
     os.makedirs(train.directory)
     with open(train.directory + '/run_state.json', 'w') as file:
