@@ -112,7 +112,7 @@ def test_every_crop_position_is_equally_likely(raw):
 
     def dataset():
         return tf.data.Dataset.range(4500).map(
-            lambda number: input_pipeline.sample(config, part, 0, 0, number, tf.constant(record))[1]).batch(4500)
+            lambda number: input_pipeline.sample(config, part, 4, 0, 0, number, tf.constant(record))[1]).batch(4500)
     (crops,) = _take(dataset, 1)
     counts = collections.Counter(place[crop[0, 0].tobytes()] for crop in crops)
     assert len(counts) == 45
@@ -159,7 +159,7 @@ def test_devices_draw_different_crops(raw):
 
     def crops(rank, start_step=0):
         return tf.data.Dataset.range(20).map(lambda number: input_pipeline.sample(
-            config, _mixture(config).parts[0], rank, start_step, number, tf.constant(record))[1]).batch(20)
+            config, _mixture(config).parts[0], 4, rank, start_step, number, tf.constant(record))[1]).batch(20)
     ((first, same, other_rank, other_step),) = _take(
         lambda: tf.data.Dataset.zip((crops(0), crops(0), crops(1), crops(0, 8))), 1)
     assert (first == same).all() and (first != other_rank).any() and (first != other_step).any()

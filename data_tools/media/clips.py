@@ -5,9 +5,11 @@ layouts of `dataset_layouts.LAYOUTS`; if only LQ or only GT is requested, also a
 file that lists such roots, one per line.
 """
 import collections
+import dataclasses
 import itertools
 import json
 import os
+import re
 import typing
 
 from data_tools.base import files, paths
@@ -283,6 +285,18 @@ def split_clip(clip: Clip) -> typing.Iterator[Clip]:
         if isinstance(lq, DegradedFrames):
             lq = DegradedFrames(gt, lq.degradation, name)
         yield Clip(name, lq, gt, clip.name, first)
+
+
+def versions_of(clip: Clip, count: int) -> typing.List[Clip]:
+    """Returns a clip with made LQ as often as given, under names on which the draws of its degradation depend."""
+    names = [clip.name] + ['%s_version%d' % (clip.name, number) for number in range(1, count)]
+    return [clip._replace(name=name, lq=dataclasses.replace(clip.lq, clip=name)) if count > 1 else clip
+            for name in names]
+
+
+def without_version(name: str) -> str:
+    """Returns the name of the clip of which a name is a version."""
+    return re.sub(r'_version\d+$', '', name)
 
 
 def groups(clips: typing.Iterable[Clip]) -> typing.List[typing.List[Clip]]:

@@ -3,7 +3,7 @@ import dataclasses
 from typing import Iterator, Optional, Tuple
 
 from data_tools.base.config import Config, option
-from data_tools.media.degradation import DEGRADATIONS, RESIZES
+from data_tools.media.degradation import DEGRADATIONS, NONE, RESIZES
 from data_tools.media.noises import NOISES, describe_strengths
 
 
@@ -28,6 +28,8 @@ class DegradationConfig(Config):
     def problems(self) -> Iterator[str]:
         """Yields a text for each inconsistency between fields."""
         yield from super().problems()
+        if self.lq_noise and self.degradation in ('realistic', NONE):
+            yield 'lq_noise is for other degradations than %s' % self.degradation
         if not 1 <= len(self.crf) <= 2 or list(self.crf) != sorted(self.crf):
             yield 'crf is %s; it must be one number, or a range such as 15,35' % ','.join(map(str, self.crf))
 

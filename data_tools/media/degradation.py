@@ -4,6 +4,8 @@
 'pillow' it is Pillow's, which sets of earlier versions have: similar, but border handling, rounding and weights differ,
 by up to 17 levels at borders and 5 inside.
 
+`realistic` is the chain of blur, resizing, noise and compression of Real-ESRGAN and RealBasicVSR (see `realistic`).
+
 `bd` is the papers' blur and downsampling, as the MATLAB scripts of BasicVSR and VRT make it (their BDx4 folders of
 Vid4, UDM10 and Vimeo-90K): a Gaussian of sigma 1.6 in a window of 12x12 pixels, the border repeated, one value per 4x4
 pixels, rounded once at the end. The even window is centred on those 4x4 pixels, so this LQ has the same phase as
@@ -14,6 +16,7 @@ takes 12x12.
 
 Train and evaluate on one kind.
 """
+import itertools
 import typing
 import zlib
 from typing import TYPE_CHECKING
@@ -22,13 +25,14 @@ import numpy as np
 from PIL import Image
 
 from data_tools.base.errors import UserError
-from data_tools.media import compression, imresize
+from data_tools.media import compression, imresize, realistic
 from data_tools.media.noises import NOISES
 
 if TYPE_CHECKING:
     from data_tools.media.config import DegradationConfig, MadeLqConfig
 
 BD_SIGMA = 1.6
+NONE = 'none'   # the kind whose LQ is GT
 Frames = typing.Generator[np.ndarray, None, None]   # uint8 [H, W, 3] each; closing it ends its decoder
 
 
@@ -98,6 +102,7 @@ class Kind(typing.NamedTuple):
         frames of the clip; frames are iterators of uint8 [H, W, 3], after downsampling and noise.
       parameters: the fields of Degradation that determine its pixels together with the seed, beside noise.
       published_as: the kind of LQ of published data sets that it makes, see `dataset_layouts.Layout`.
+      is_random: whether pixels depend on the seed also without noise and other parameters.
       before: function (scale) -> {field of Degradation: its value in sets that do not record it}; such sets are of
         earlier versions, which had no choice. A field with this value is not recorded, so that they are continued.
     """
@@ -106,11 +111,38 @@ class Kind(typing.NamedTuple):
     whole_clip: typing.Optional[typing.Callable[[Frames, 'Degradation', str], Frames]] = None
     parameters: typing.Tuple[str, ...] = ()
     published_as: str = 'BI'
+    is_random: bool = False
     before: typing.Callable[[int], typing.Dict[str, typing.Any]] = lambda scale: {}
 
 
 def _bicubic(gt, made, path):
     return make_lq(gt, made.scale, path, made.resize)
+
+
+def _whole(gt, scale, path):
+    _check_size(gt, scale, path)
+    return gt
+
+
+def _realistic(frames, made, clip):
+    """Yields the LQ of a clip, all of it from one draw; see `realistic`."""
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        return
+    plan = realistic.draw(made.random(clip, 'realistic'))
+    degrader = realistic.Degrader(plan, first.shape[:2], made.scale)
+    found: typing.Iterable[np.ndarray] = itertools.chain([first], frames)
+    for drawn, through, name in zip(plan.rounds, (degrader.first_round, degrader.second_round), ('first', 'second')):
+        found = _each(found, through, made, clip, name)
+        if drawn.codec:
+            found = compression.through_codec(found, drawn.codec[1], drawn.codec[0])
+    yield from found
+
+
+def _each(frames, through, made, clip, name):
+    for index, frame in enumerate(frames):
+        yield through(frame[np.newaxis], made.random(clip, '%s %d' % (name, index)))[0]
 
 
 def _pillow_before(scale):
@@ -122,8 +154,11 @@ DEGRADATIONS = {
     'bd': Kind('Gaussian blur of sigma 1.6, then every scale-th pixel', lambda gt, made, path:
                blur_and_subsample(gt, made.scale, path, made.window), published_as='BD',
                before=lambda scale: dict(window=11 if scale % 2 else 12)),
+    'realistic': Kind('blur, resizing, noise and compression, twice, as of real cameras and web sites',
+                      lambda gt, made, path: _whole(gt, made.scale, path), whole_clip=_realistic, is_random=True),
+    NONE: Kind('GT itself, with scale=1, for --degradation of edvr.train', lambda gt, made, path: gt),
     'compressed': Kind('bicubic, then H.264', _bicubic, parameters=('crf',), before=_pillow_before,
-                       whole_clip=lambda frames, made, clip: compression.through_h264(frames, made.crf_of(clip))),
+                       whole_clip=lambda frames, made, clip: compression.through_codec(frames, made.crf_of(clip))),
 }
 
 
@@ -186,7 +221,7 @@ class Degradation(typing.NamedTuple):
         kind, made = DEGRADATIONS[self.kind], self._replace(window=self.window or bd_window(self.scale))
         names = kind.parameters
         names += ('noise', 'noise_probability', 'noise_strength') if self.noise else ()
-        names += ('seed',) if names else ()
+        names += ('seed',) if names or kind.is_random else ()
         names += tuple(name for name, value in kind.before(self.scale).items() if getattr(made, name) != value)
         values = {name: getattr(made, name) for name in ('kind',) + names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
@@ -222,23 +257,24 @@ class Degradation(typing.NamedTuple):
 
     def crf_of(self, clip: str) -> int:
         """Returns the CRF that a clip gets."""
-        return int(self._random(clip, 'crf').randint(self.crf[0], self.crf[-1] + 1))
+        return int(self.random(clip, 'crf').randint(self.crf[0], self.crf[-1] + 1))
 
     def _downsampled(self, gt, clip, start):
         downsample, noise = DEGRADATIONS[self.kind].downsample, self._noise_of(clip)
         for index, frame in enumerate(gt, start):
             lq = downsample(frame, self, 'frame %d of clip %s' % (index, clip))
-            yield noise(lq, self._random(clip, index)) if noise else lq
+            yield noise(lq, self.random(clip, index)) if noise else lq
 
     def _noise_of(self, clip):
         """Returns a function (frame, RandomState) -> frame for the noise that a clip gets, of one kind; or None."""
-        draw = self._random(clip, 'noise').uniform(size=3)
+        draw = self.random(clip, 'noise').uniform(size=3)
         if not self.noise or draw[0] >= self.noise_probability:
             return None
         kind, level = self.noise[int(draw[1] * len(self.noise))], draw[2] * self.noise_strength
         return lambda frame, random: add_noise(frame, kind, level, random)
 
-    def _random(self, clip, use):
+    def random(self, clip: str, use: typing.Union[str, int]) -> np.random.RandomState:
+        """Returns the random numbers of a clip for one use."""
         return np.random.RandomState([self.seed & 0xffffffff, zlib.crc32(clip.encode('utf-8')),
                                       zlib.crc32(str(use).encode('utf-8'))])
 

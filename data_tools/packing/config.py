@@ -6,6 +6,7 @@ from data_tools.base import paths
 from data_tools.base.beam_config import BeamConfig
 from data_tools.base.config import Config, option
 from data_tools.media.config import MadeLqConfig, ShotConfig
+from data_tools.media.degradation import NONE
 from data_tools.media.windows import FILLS
 from data_tools.record.record_format import ENCODINGS, TILES
 
@@ -39,6 +40,8 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
     reach: int = option(1, 'the longest interval, in frame_intervals, that --intervals of edvr.train may draw from '
                         'this set: a record then holds (num_frames - 1) * reach + 1 LQ frames. Needs --fill=none, '
                         'replicate or reflection', low=1, high=99)
+    versions: int = option(1, 'pack each clip so many times, each with other draws of the degradation; needs '
+                           '--make_lq', low=1, high=999)
     clips: str = option('', 'clips to pack: names separated by commas, REDS4, @file.json, @file.txt or all; empty '
                         'packs all, in Vimeo-90K those of sep_trainlist.txt', common=True)
     exclude: str = option('auto', 'clips to leave out, e.g. REDS4; auto leaves out the clips that the data set holds '
@@ -68,6 +71,10 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
         if self.reach > 1 and self.fill not in REACHING_FILLS:
             yield ('--reach=%d: the fill %s depends on the interval; give --fill=%s'
                    % (self.reach, self.fill, ', '.join(REACHING_FILLS[:-1]) + ' or ' + REACHING_FILLS[-1]))
+        if self.versions > 1 and not self.make_lq:
+            yield '--versions=%d: LQ that comes with a clip has one version; give --make_lq' % self.versions
+        if self.make_lq and self.degradation == NONE and self.scale != 1:
+            yield '--degradation=none packs GT as LQ, so --scale must be 1, not %d' % self.scale
         if self.encoding == 'raw' and (self.lq_tile or self.gt_tile):
             yield '--lq_tile and --gt_tile are for --encoding=tiles'
 

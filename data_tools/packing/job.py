@@ -43,6 +43,8 @@ def describe_job(config: PackConfig, found: Sequence[Clip], shots: Dict[str, Lis
                sources={clip.name: clip.mark for clip in found})
     if config.reach > 1:   # jobs of earlier versions lack it
         job['reach'] = config.reach
+    if config.versions > 1:
+        job['versions'] = config.versions
     check_lengths(found, job)
     counts = [len(centres(clip.length, job)) for clip in found]
     job['windows'] = total = sum(counts)

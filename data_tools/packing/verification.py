@@ -60,7 +60,8 @@ def _source_clips(manifest, source):
     """Returns {name: SourceClip} of the source clips of the set."""
     job = manifest.job
     shots = {name: tuple((first, end) for first, end in pairs) for name, pairs in job.get('shots', {}).items()}
-    packed = [name for name, _ in job['clips']]
+    versions = job.get('versions', 1)
+    packed = list(dict.fromkeys(name if versions == 1 else clips.without_version(name) for name, _ in job['clips']))
     wholes = dict.fromkeys(re.sub(r'_shot\d+$', '', name) if name not in shots and
                            re.sub(r'_shot\d+$', '', name) in shots else name for name in packed)
     found = clips.find_clips(source, manifest.scale, clips=list(wholes), lq_folder=job.get('lq_folder', ''),
@@ -68,7 +69,7 @@ def _source_clips(manifest, source):
     if job.get('ffmpeg') not in (None, ffmpeg.version()):
         print('note: packed with ffmpeg %s, compared with ffmpeg %s: pixels of videos may differ'
               % (job['ffmpeg'], ffmpeg.version()))
-    found = [clip for clip in found if clip.name in set(packed)]
+    found = [version for clip in found if clip.name in set(packed) for version in clips.versions_of(clip, versions)]
     with progress_bar(total=sum(clip.length for clip in found), unit=' frames', desc='reading the source') as bar:
         return {source.clip.name: source for source in read_source(found, bar.update)}
 

@@ -40,8 +40,8 @@ _DEGRADATION = schema.Record(
     kind=schema.Text())
 JOB_SCHEMA = schema.Record(
     dict(make_lq=schema.Boolean(), degradation=schema.Nullable(_DEGRADATION), lq_folder=schema.Text(),
-         reach=schema.Integer(1, 99), seed=schema.Integer(), shots=schema.MapOf(_SHOTS),
-         sources=schema.MapOf(schema.Text())),
+         reach=schema.Integer(1, 99), versions=schema.Integer(1, 999), seed=schema.Integer(),
+         shots=schema.MapOf(_SHOTS), sources=schema.MapOf(schema.Text())),
     _others=True, fill=schema.Text(), frame_interval=schema.Integer(1, 10 ** 6), windows=schema.Integer(1, _MOST),
     num_shards=schema.Integer(1, 99999),
     clips=schema.ListOf(_Pair(schema.Text(r'(?s).+', 'the name of a clip'), _LENGTH), least=1), **_COMMON)

@@ -8,6 +8,8 @@ from data_tools.base import paths
 from data_tools.base.config import Config, option
 from data_tools.media.noises import NOISES, describe_strengths
 
+PACKED = 'packed'
+
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig(Config):
@@ -35,6 +37,10 @@ class DataConfig(Config):
                                                'each sample draws one. Above 1 the set must be packed with --reach',
                                                low=1)
     reverse: bool = option(False, 'play half of the windows backwards')
+    degradation: str = option(PACKED, 'LQ of the samples: packed (as the set has it) or realistic, made anew for each '
+                              'sample of its GT crops: blur, resizing, noise and JPEG, twice, without video codecs. '
+                              'realistic needs a set of make_tfrecords --make_lq --degradation=none --scale=1',
+                              choices=(PACKED, 'realistic'))
     noise_kinds: typing.Tuple[str, ...] = option((), 'noise on LQ; each noisy sample draws one of these',
                                                  choices=tuple(NOISES))
     noise_probability: float = option(0.5, 'share of samples that get noise, when noise_kinds are given', low=0,

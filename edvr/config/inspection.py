@@ -13,7 +13,8 @@ class InspectConfig(ShotConfig):
 
     source: str = option('', 'folder with clips or videos (layouts: see '
                          'data_tools/media/dataset_layouts.py); GT or LQ is enough', common=True)
-    scale: int = option(4, 'scale of the LQ folders of the source (blur4, X4), if it has no GT', choices=(1, 2, 3, 4),
+    scale: int = option(4, 'scale of the LQ folders of the source (blur4, X4), if it has no GT; and of LQ that '
+                        '--degradation makes', choices=(1, 2, 3, 4),
                         common=True)
     output_dir: str = option('inspection', 'folder for crops.png, clips.png, shots.json and the TensorBoard events',
                              common=True)

@@ -6,9 +6,10 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from data_tools.base.worker_pool import available_cores
+from data_tools.media.degradation import NONE
 from data_tools.record.manifest import Manifest
-from edvr.config.data import DataConfig
-from edvr.data import augment, noise, record_order, record_reader
+from edvr.config.data import PACKED, DataConfig
+from edvr.data import augment, noise, on_the_fly, record_order, record_reader
 from edvr.data.mixture import Mixture, Part
 
 LQ, SET = 'lq', 'set'   # features of a batch
@@ -41,7 +42,7 @@ def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: i
     samples = record_order.records(config, mixture, batch_size, rank, size, start_step)
 
     def cut(number: tf.Tensor, shard: tf.Tensor, index: tf.Tensor, serialized: tf.Tensor) -> typing.Tuple:
-        crops = [lambda part=part: sample(config, part, rank, start_step, number, serialized, shard, index)
+        crops = [lambda part=part: sample(config, part, scale, rank, start_step, number, serialized, shard, index)
                  for part in mixture.parts]
         if len(crops) == 1:
             return crops[0]()
@@ -79,7 +80,13 @@ def open_sets(config: DataConfig, num_frames: int, scale: int, size: int = 1) ->
 
 def _check_set(config, part, num_frames, scale, size):
     folder, manifest = part.folder, part.manifest
-    for key, wanted in (('num_frames', num_frames), ('scale', scale)):
+    from_gt = (manifest.job.get('degradation') or {}).get('kind') == NONE
+    if from_gt != (config.degradation != PACKED):
+        raise UserError('%s was packed %s --degradation=none, and LQ of the training is --degradation=%s: give '
+                        '--degradation=%s, or another set' % (folder, 'with' if from_gt else 'without',
+                                                              config.degradation, 'realistic' if from_gt else PACKED))
+    pixels = config.patch_size * scale if from_gt else config.patch_size   # of a crop, where the set has its LQ
+    for key, wanted in (('num_frames', num_frames), ('scale', 1 if from_gt else scale)):
         packed = getattr(manifest, key)
         if packed != wanted:
             advice = '--%s=%d' % (key, packed)
@@ -88,9 +95,9 @@ def _check_set(config, part, num_frames, scale, size):
             raise UserError('%s was packed with %s=%d, the model has %s=%d: give the model %s, or pack the set again'
                             % (folder, key, packed, key, wanted, advice))
     for height, width in manifest.sizes:
-        if config.patch_size > min(height, width):
-            raise UserError('patch_size is %d, but %s has LQ frames of %dx%d (height x width): a crop must fit into '
-                            'the frame' % (config.patch_size, folder, height, width))
+        if pixels > min(height, width):
+            raise UserError('patch_size is %d, but %s has %s frames of %dx%d (height x width): a crop must fit into '
+                            'the frame' % (config.patch_size, folder, 'GT' if from_gt else 'LQ', height, width))
     if max(config.intervals) > manifest.reach:
         longest = max(config.intervals)
         raise UserError('intervals has %d, but %s was packed with reach=%d: leave out longer intervals, or pack the '
@@ -101,13 +108,13 @@ def _check_set(config, part, num_frames, scale, size):
                         '--num_shards=%d or more' % (folder, len(manifest.shards), size, size))
 
 
-def sample(config: DataConfig, part: Part, rank: int, start_step: int, number: tf.Tensor,
+def sample(config: DataConfig, part: Part, scale: int, rank: int, start_step: int, number: tf.Tensor,
            serialized: tf.Tensor, shard: typing.Optional[tf.Tensor] = None, index: typing.Optional[tf.Tensor] = None
            ) -> typing.Tuple[tf.Tensor, tf.Tensor]:
     """Cuts and augments one crop of a record.
 
     Args:
-      config, rank, start_step: arguments of `train_dataset`.
+      config, scale, rank, start_step: arguments of `train_dataset`.
       part: the set.
       number: int64 scalar, number of the sample in the sequence of this device; with `config.deterministic` in the
         sequence of all devices.
@@ -125,7 +132,9 @@ def sample(config: DataConfig, part: Part, rank: int, start_step: int, number: t
     if shard is not None:
         place = dict(shard=shard, index=index, crc=record_reader.expected_crc(manifest, shard - part.first, index))
     record = record_reader.Record(serialized, manifest.stored_frames, manifest.lq_tile, manifest.gt_tile, **place)
-    p, s = config.patch_size, manifest.scale
+    made = config.degradation != PACKED   # then the LQ of the set is GT
+    s = manifest.scale
+    p = config.patch_size * scale if made else config.patch_size
     y, x = (_below(draw[i], record['lq_' + side] - (p - 1)) for i, side in enumerate(('height', 'width')))
     flips = dict(horizontal=config.flip, vertical=config.flip, transpose=config.transpose, backwards=config.reverse)
     flips = {key: draw[2 + i] < 0.5 if wanted else tf.constant(False)
@@ -139,6 +148,8 @@ def sample(config: DataConfig, part: Part, rank: int, start_step: int, number: t
         crop.set_shape([manifest.num_frames if side == 'lq' else 1, p * factor, p * factor, 3])
         crops.append(record_reader.recorrelate(crop) if getattr(manifest, side + '_tile') else crop)
     lq, gt = crops[0], crops[1][0]
+    if made:
+        lq = on_the_fly.degrade(lq, scale, record_order.mix(config.seed, start, rank, 'degradation'), number)
     if config.noise_kinds:
         lq = noise.add_noise(lq, draw[6:], seeds[1], config.noise_kinds, config.noise_probability,
                              config.noise_strength)

@@ -13,7 +13,7 @@ from data_tools.media.frames import Decoder
 from data_tools.media.shots import ShotRule
 from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest
-from edvr.config.data import DataConfig
+from edvr.config.data import PACKED, DataConfig
 from edvr.config.inspection import InspectConfig
 from edvr.data import damage
 from edvr.data.input_pipeline import train_dataset
@@ -41,7 +41,7 @@ def look(config: InspectConfig, data: DataConfig
     cells: typing.List[contact_sheet.Cell] = []
     if sets:
         lines += [describe_set(folder, manifest) for folder, manifest in sets]
-        sheets['crops'] = crop_sheet(data, sets[0][1], config.crops)
+        sheets['crops'] = crop_sheet(data, sets[0][1], config.crops, config.scale)
         for folder, manifest in sets:
             cells += set_cells(folder, manifest, config.most_clips)
     if config.source:
@@ -76,19 +76,21 @@ def source_clips(config: InspectConfig) -> typing.List[clips.Clip]:
             raise error from None
 
 
-def crop_sheet(data: DataConfig, manifest: Manifest, count: int) -> np.ndarray:
+def crop_sheet(data: DataConfig, manifest: Manifest, count: int, scale: int) -> np.ndarray:
     """Draws random crops after augmentation: the first, centre and last LQ frame of the window, then GT.
 
     Args:
       data: options of the data.
       manifest: of its first set.
       count: number of crops.
+      scale: of LQ that is made of GT crops.
     Returns:
       uint8 [H, W, 3].
     """
     data = data.replace(shuffle_buffer=4 * count)
     with tf.Graph().as_default(), tf.Session() as session:
-        dataset = train_dataset(data, manifest.num_frames, manifest.scale, count)
+        dataset = train_dataset(data, manifest.num_frames, scale if data.degradation != PACKED else manifest.scale,
+                                count)
         try:
             features, gt = session.run(tf.data.make_one_shot_iterator(dataset).get_next())
         except tf.errors.OpError as error:

@@ -14,6 +14,7 @@ from data_tools.media.clips import Clip
 from data_tools.media.degradation import Degradation
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RanksConfig, RuntimeConfig, TrainingConfig
+from edvr.config.data import PACKED
 from edvr.data import damage
 from edvr.data.input_pipeline import open_sets, train_dataset
 from edvr.data.mixture import Mixture
@@ -119,7 +120,9 @@ class Run:
 
     def _find_clips(self, rank, size):
         if rank == 0:
-            sets = [(part.folder, Degradation.from_job(part.manifest.job))
+            made = self.data.degradation
+            sets = [(part.folder, Degradation.from_job(part.manifest.job) if made == PACKED
+                     else Degradation(made, self.model.upscale, seed=self.data.seed))
                     for part in (self.mixture.parts if self.mixture else ())]
             self.val_clips, note = validation_clips.find(self.training, sets, self.model.upscale)
             self.notes = [note]
