@@ -44,7 +44,8 @@ def samplers():
             config = DataConfig(patch_size=PATCH, reverse=True)
             session = tf.Session()
             found[encoding] = session.make_callable(
-                list(input_pipeline.sample(config, Part('', 1., manifest, 0), SCALE, 0, 0, number, record)), [record, number])
+                list(input_pipeline.sample(config, Part('', 1., manifest, 0), SCALE, 0, 0, number, record)),
+                [record, number])
     return found
 
 
