@@ -42,6 +42,32 @@ def test_line_to_the_letter(capsys):
         'input-bound 3%, psnr:27.31dB, |offset| l3:0.01 l2:0.12 l1:1.50 cas:12.00\n')
 
 
+def test_the_sum_of_the_loss_is_explained_once(capsys):
+    part = LogLine(TrainingConfig(log_every=5), 4, '', Clock(), values_in_loss=1572864)
+    part.start(None, 0)
+    for step in range(1, 11):
+        part.after_run(report(step))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'loss: a sum over 1.57 million values, 0.00602 each' and len(lines) == 3
+
+
+def test_sets_in_log_and_curves(tmp_path, capsys):
+    """Shares and losses of the steps since the last line, without the first run; a set without samples has no point."""
+    steps = [{'set_share/A': .75, 'set_loss/A': .3, 'set_share/B': .25, 'set_loss/B': .05},
+             {'set_share/A': .25, 'set_loss/A': .1, 'set_share/B': .75, 'set_loss/B': .15},
+             {'set_share/A': 1., 'set_loss/A': .2, 'set_share/B': 0., 'set_loss/B': 0.}]
+    reports = [report(step, **values) for step, values in enumerate(steps, 1)]
+    log(TrainingConfig(log_every=2), reports)
+    assert capsys.readouterr().out.endswith(', sets A:25% 0.40000 B:75% 0.20000\n')
+    with RunEvents(str(tmp_path), 0) as writer:
+        curves = Curves(TrainingConfig(summary_every=1), 4, 1000, writer)
+        for each in reports:
+            curves.after_run(each)
+    _, first, _, last = events(tmp_path)
+    assert first[1]['data/share/A'] == .75 and first[1]['data/loss_per_pixel/B'] == pytest.approx(.2)
+    assert last[1]['data/share/B'] == 0 and 'data/loss_per_pixel/B' not in last[1]
+
+
 def test_eta_counts_pauses_and_the_first_run_counts_not(capsys):
     clock = Clock()
     part = LogLine(TrainingConfig(steps=110, log_every=5), 4, '', clock)

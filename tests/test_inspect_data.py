@@ -43,7 +43,7 @@ def test_a_sheet_keeps_pixels_and_places():
 
 def test_crops_are_those_of_the_input_pipeline(folder):
     data = DataConfig(data_dir=folder, patch_size=8, flip=False, transpose=False)
-    page = inspection.crop_sheet(data, Manifest.read(folder), 4)
+    page = inspection.crop_sheet(data, Manifest.read(folder), 4, 4)
     assert page.shape == (2 * (32 + CAPTION + GAP), 2 * (4 * 32 + 3 * 2 + GAP), 3)
     # the first cell: LQ of the centre, its pixels as squares of 4, and GT; the same place of one frame of the source
     lq, gt = page[CAPTION:CAPTION + 32:4, 34:66:4], page[CAPTION:CAPTION + 32, 102:134]
@@ -95,7 +95,7 @@ def test_damaged_records_are_named(folder, tmp_path):
         inspection.set_cells(copied, manifest, 10)
     data = DataConfig(data_dir=copied, patch_size=8, read_threads=1)
     with pytest.raises(UserError, match=r'record 0 of %s is damaged' % path):
-        inspection.crop_sheet(data, manifest, 4)
+        inspection.crop_sheet(data, manifest, 4, 4)
 
 
 def test_what_cannot_be_shown(tmp_path):

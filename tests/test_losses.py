@@ -32,6 +32,19 @@ def test_charbonnier_has_a_gradient_where_all_is_right():
         assert not session.run(tf.gradients(losses.loss(sr, tf.zeros([1, 2, 2, 3])), sr)[0]).any()
 
 
+@pytest.mark.parametrize('epsilon', [1e-6, 1e-2])
+def test_the_epsilon_of_charbonnier(epsilon):
+    wanted = np.sqrt(DIFFERENCE ** 2 + epsilon).mean()
+    assert value(lambda sr, gt: losses.loss(sr, gt, reduction='mean', epsilon=epsilon)) == pytest.approx(
+        (wanted, wanted), rel=1e-5)
+
+
+def test_the_loss_of_each_sample():
+    wanted = np.sqrt(DIFFERENCE ** 2 + 1e-12).mean((1, 2, 3))
+    for found in value(losses.of_samples):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
 def test_unknown_loss():
     with pytest.raises(ValueError, match=r"'huber'.*charbonnier, l1"):
         losses.loss(None, None, 'huber')

@@ -3,12 +3,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tiny_training
+from facts import raises_facts
 from helpers import tiny_checkpoint
 from test_optimizer import NAMES
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
-from edvr.config import ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.config import ConfigError, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.devices import device_of
 from edvr.network import networks
 from edvr.ops import deform_conv_stock
@@ -68,6 +69,32 @@ def test_watched_numbers(tiny, kind, reduction):
     # Adam's first step has the length of the learning rate wherever there is a gradient
     moved = np.concatenate([abs(new - old).ravel() for old, new in zip(weights, after)])
     assert moved.max() == pytest.approx(4e-4, rel=1e-3)
+
+
+@pytest.mark.parametrize('reduction', ['sum', 'mean'])
+def test_offset_fidelity_adds_the_excess_over_the_bound(reduction):
+    """Its value against NumPy, and a gradient that makes offsets smaller; without it the loss is as before."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(1)
+        spec = build(loss_reduction=reduction, offset_fidelity_weight=.5, offset_fidelity_bound=2.)
+        plain = build(tf.estimator.ModeKeys.EVAL, loss_reduction=reduction)
+        watched = tf.get_collection(model_fn.WATCHED_KEY)
+        biases = [variable for variable in tf.trainable_variables() if variable.op.name.endswith('conv_offset/bias')]
+        assert len(biases) == 4
+        initialise(session)
+        zero = session.run([spec.loss, plain.loss])
+        assert zero[0] == zero[1]   # offsets are 0 at first
+        values = np.random.RandomState(0).uniform(-6, 6, [biases[0].shape[0].value]).astype(np.float32)
+        for bias in biases:
+            bias.load(values, session)
+        offsets = np.abs(values[:len(values) * 2 // 3])
+        excess = 4 * np.maximum(offsets - 2, 0).mean()
+        with_it, without, seen = session.run([spec.loss, plain.loss, watched[0]])
+        scale = GT.size if reduction == 'sum' else 1
+        assert with_it - without == pytest.approx(.5 * excess * scale, rel=1e-3)
+        np.testing.assert_allclose(seen[-4:], offsets.mean(), rtol=1e-5)
+    with raises_facts(ConfigError, 'offset_fidelity_weight', 'recompute_alignment'):
+        TrainingConfig(offset_fidelity_weight=1., recompute_alignment=True)
 
 
 def test_graph_of_the_real_network_is_numeric_and_static(monkeypatch):

@@ -4,7 +4,7 @@ from typing import Iterator, Tuple
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
-from edvr.config.losses import LOSSES, REDUCTIONS
+from edvr.config.losses import EPSILON, LOSSES, REDUCTIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +19,13 @@ class RecipeConfig(Config):
         '%s (%s)' % (name, loss.help) for name, loss in LOSSES.items()), choices=tuple(LOSSES))
     loss_reduction: str = option('sum', 'over pixels, channels and the whole batch: sum (the published recipe; the '
                                  'loss looks huge, see the PSNR beside it) or mean', choices=tuple(REDUCTIONS))
+    charbonnier_epsilon: float = option(EPSILON, 'added under the root of charbonnier; 1e-6 is a usual one for losses '
+                                        'that are smooth near 0', low=0.)
+    offset_fidelity_weight: float = option(0., 'weight of the offset-fidelity loss (arXiv 2009.07265), beside the mean '
+                                           'loss of a value: the mean excess of |offset| over '
+                                           '--offset_fidelity_bound, summed over the DCN levels. It keeps offsets '
+                                           'from growing without bound; 0 is off', low=0.)
+    offset_fidelity_bound: float = option(10., 'pixels of their level that offsets may reach without this loss', low=0.)
     init_from: str = option('', 'training directory or checkpoint prefix to take the weights from when the run '
                             'starts (not when it resumes); only variables of the fusion may be missing there, for '
                             'training in stages', common=True)
@@ -131,6 +138,9 @@ class TrainingConfig(WatchConfig, SavingConfig, GuardConfig, OptimizerConfig, Re
                    % (len(self.restart_weights), len(self.periods)))
         if self.learning_rate_min > self.learning_rate:
             yield ('learning_rate_min is %g, above learning_rate (%g)' % (self.learning_rate_min, self.learning_rate))
+        if self.offset_fidelity_weight and self.recompute_alignment:
+            yield ('offset_fidelity_weight is %g, but no gradient reaches the offsets with recompute_alignment; leave '
+                   'out one of them' % self.offset_fidelity_weight)
         for name in ('eval_every', 'image_every'):
             if getattr(self, name) and not self.val_dir:
                 yield '%s is %d, but there is no val_dir to take clips from' % (name, getattr(self, name))

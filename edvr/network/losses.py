@@ -3,17 +3,19 @@ import math
 
 import tensorflow.compat.v1 as tf
 
-from edvr.config.losses import LOSSES, REDUCTIONS
+from edvr.config.losses import EPSILON, LOSSES, REDUCTIONS
 from edvr.ops.layers import as_float
 
 
-def loss(sr: tf.Tensor, gt: tf.Tensor, kind: str = 'charbonnier', reduction: str = 'sum') -> tf.Tensor:
+def loss(sr: tf.Tensor, gt: tf.Tensor, kind: str = 'charbonnier', reduction: str = 'sum',
+         epsilon: float = EPSILON) -> tf.Tensor:
     """Computes the loss of a batch.
 
     Args:
       sr: float32 [N, H, W, 3], restored frames, in [0, 1] but not clipped.
       gt: float32 [N, H, W, 3] in [0, 1], or uint8.
       kind: name of LOSSES.
+      epsilon: of `charbonnier`.
       reduction: 'sum' over everything (the reference recipe; its size grows with batch and crop) or 'mean'.
     Returns:
       float32 scalar.
@@ -23,12 +25,12 @@ def loss(sr: tf.Tensor, gt: tf.Tensor, kind: str = 'charbonnier', reduction: str
     if kind not in LOSSES or reduction not in REDUCTIONS:
         raise ValueError('loss %r with reduction %r; kinds are %s, reductions %s'
                          % (kind, reduction, ', '.join(LOSSES), ', '.join(REDUCTIONS)))
-    return REDUCTIONS[reduction](tf, LOSSES[kind].terms(tf, sr, as_float(gt)))
+    return REDUCTIONS[reduction](tf, LOSSES[kind].terms(tf, sr, as_float(gt), epsilon))
 
 
-def of_samples(sr: tf.Tensor, gt: tf.Tensor, kind: str = 'charbonnier') -> tf.Tensor:
+def of_samples(sr: tf.Tensor, gt: tf.Tensor, kind: str = 'charbonnier', epsilon: float = EPSILON) -> tf.Tensor:
     """Computes the loss of each sample, the mean over its values: float32 [N]; arguments of `loss`."""
-    return tf.reduce_mean(LOSSES[kind].terms(tf, sr, as_float(gt)), axis=[1, 2, 3])
+    return tf.reduce_mean(LOSSES[kind].terms(tf, sr, as_float(gt), epsilon), axis=[1, 2, 3])
 
 
 def psnr(sr: tf.Tensor, gt: tf.Tensor) -> tf.Tensor:

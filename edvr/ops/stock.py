@@ -24,6 +24,7 @@ class StockOps(Ops):
             `mean_magnitude` may exceed the largest float16.
         """
         self._forward_gradients, self._float32_scope = forward_gradients, float32_scope
+        self.offset_bound: typing.Optional[float] = None   # pixels; with it `deform_conv` also measures the excess
 
     def scope(self, name: str) -> typing.ContextManager:
         return tf.variable_scope(name, reuse=tf.AUTO_REUSE)
@@ -139,7 +140,15 @@ class StockOps(Ops):
             weight, bias = layers.conv_variables(self.channels(x), channels, init='uniform_weight')
             packed = self.conv(offset_features, 3 * KERNEL_POINTS * groups, 'conv_offset', init='zeros')
             y, offset = self._deform_packed(x, packed, weight, bias, groups)
-        return y, self.mean_magnitude(offset)
+        return y, self._measured(offset)
+
+    def _measured(self, offset: tf.Tensor) -> tf.Tensor:
+        """Returns the mean |offset|; with `offset_bound` float32 [2], that and the mean excess of |offset| over it."""
+        mean = self.mean_magnitude(offset)
+        if self.offset_bound is None:
+            return mean
+        with self._float32_scope():
+            return tf.stack([mean, tf.reduce_mean(tf.nn.relu(tf.abs(offset) - self.offset_bound))])
 
     def _deform_packed(self, x: tf.Tensor, packed: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor,
                        groups: int) -> typing.Tuple[tf.Tensor, tf.Tensor]:

@@ -58,6 +58,8 @@ def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, de
     if offset_rate is None:
         offset_rate = training_config.offset_rate
     ops = device.ops()
+    if training_config.offset_fidelity_weight:
+        ops.offset_bound = training_config.offset_fidelity_bound
 
     def model_fn(features, labels, mode):
         outputs = networks.build(model_config).restore(ops, features['lq'], training_config.recompute_alignment)
@@ -65,13 +67,16 @@ def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, de
             return tf.estimator.EstimatorSpec(mode, predictions={'sr': outputs.sr})
         with device.full_precision_scope():
             factor = device.loss_factor(training_config.loss_reduction)
-            loss = factor * losses.loss(outputs.sr, labels, training_config.loss, training_config.loss_reduction)
+            loss = losses.loss(outputs.sr, labels, training_config.loss, training_config.loss_reduction,
+                               training_config.charbonnier_epsilon)
+            offset_means, excess = _split(outputs.offset_means, training_config)
+            loss = factor * (loss + excess * _values(labels, training_config) if excess is not None else loss)
             psnr = losses.psnr(outputs.sr, labels)
             of_sets = _of_sets(outputs.sr, labels, features[SET], sets, training_config) if sets else []
         if mode == tf.estimator.ModeKeys.EVAL:
             return tf.estimator.EstimatorSpec(mode, loss=loss, eval_metric_ops={'psnr': tf.metrics.mean(psnr)})
         shadows = begin_weights(training_config)
-        train_op, gate = _update(loss, psnr, outputs.offset_means, features.get(DATA_WAIT), of_sets, shadows,
+        train_op, gate = _update(loss, psnr, offset_means, features.get(DATA_WAIT), of_sets, shadows,
                                  offset_rate, training_config, device)
         with device.full_precision_scope():
             # the Estimator ends a run whose loss is NaN; here the guard decides, and it gets the true loss
@@ -143,10 +148,24 @@ def _update(loss, psnr, offset_means, data_wait, of_sets, shadows, offset_rate, 
     return tf.group(train_op), gate
 
 
+def _split(measured, config):
+    """Returns ({level: mean |offset|}, the weighted offset-fidelity loss, or None without it); see `StockOps`."""
+    if not config.offset_fidelity_weight:
+        return measured, None
+    parts = {level: tf.unstack(pair) for level, pair in measured.items()}
+    excess = tf.add_n([over for _, over in parts.values()]) if parts else tf.constant(0.)
+    return {level: mean for level, (mean, _) in parts.items()}, config.offset_fidelity_weight * excess
+
+
+def _values(labels, config):
+    """Returns the number of values that the loss sums; 1. for a mean."""
+    return tf.cast(tf.size(labels), tf.float32) if config.loss_reduction == 'sum' else 1.
+
+
 def _of_sets(sr, labels, numbers, count, config):
     """Returns share and summed loss of each set as WATCHED describes them, float32 tensors []."""
     members = tf.one_hot(numbers, count)
-    samples = losses.of_samples(sr, labels, config.loss)[:, None]
+    samples = losses.of_samples(sr, labels, config.loss, config.charbonnier_epsilon)[:, None]
     return tf.unstack(tf.reduce_mean(members, 0)) + tf.unstack(tf.reduce_mean(members * samples, 0))
 
 

@@ -213,7 +213,7 @@ class Run:
             bicubic = stack.enter_context(RunEvents(os.path.join(self.directory, 'bicubic'), step))
             listeners.append(Validation(self.val_clips, self.training, self.device.VALIDATION_DEVICE, events, bicubic,
                                         store))
-        return [skips, LogLine(self.training, batch, DATA_ADVICE),
+        return [skips, LogLine(self.training, batch, DATA_ADVICE, values_in_loss=values),
                 Curves(self.training, batch, values, events, self.runtime),
                 checkpoint_saver.Checkpoints(self.training, control, store, listeners)]
 

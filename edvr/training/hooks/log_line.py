@@ -17,16 +17,17 @@ class LogLine(Callback):
     """Prints a line every `log_every` steps."""
 
     def __init__(self, config: TrainingConfig, batch: int, advice: str,
-                 clock: Callable[[], float] = time.time) -> None:
+                 clock: Callable[[], float] = time.time, values_in_loss: int = 1) -> None:
         """Prepares the line.
 
         Args:
           batch: samples in a step, over all devices.
           advice: the options to change when training waits for data.
           clock: returns the seconds since 1970.
+          values_in_loss: number of terms of a summed loss; 1 for a mean.
         """
         self._config, self._advice, self._clock = config, advice, clock
-        self._interval = Interval(batch)
+        self._interval, self._values = Interval(batch), values_in_loss
 
     def start(self, session: 'tf.Session', step: int) -> None:
         self._first_run, self._skipped = True, 0.
@@ -34,6 +35,9 @@ class LogLine(Callback):
     def after_run(self, report: Report) -> None:
         interval, first = self._interval, self._first_run
         interval.add(report)
+        if report.previous == 0 and self._values > 1:
+            print('loss: a sum over %.3g million values, %.3g each' % (self._values / 1e6, report.values['loss']
+                                                                      / self._values), flush=True)
         if reached(report, self._config.log_every):
             print(self._line(report), flush=True)
             interval.clear()
