@@ -83,7 +83,7 @@ def test_library_that_does_not_load_is_rebuilt(monkeypatch, tmp_path, kind):
         source = tmp_path / 'stale.cc'
         source.write_text('extern int symbol_of_another_tensorflow(); int value = symbol_of_another_tensorflow();')
         subprocess.run([real, '-shared', '-fPIC', str(source), '-o', stale], check=True)
-        native_library._append_digest(stale)
+        native_library.append_digest(stale)
     program = tmp_path / 'load.py'
     program.write_text('from edvr.ops import native_library as library\n'
                        'print(library.available(), library.load().__name__)\n')

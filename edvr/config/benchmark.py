@@ -22,7 +22,8 @@ class BenchmarkConfig(Config):
     seconds: float = option(10., 'seconds to measure each case for, shared among the repeats', low=0.)
     repeats: int = option(5, 'number of measurements of each case; the median is reported', low=1)
     compare: Tuple[str, ...] = option((), 'ways to compute the deformable convolution to measure in turn and compare: '
-                                      'native, tf, npu; for dcn also torchvision. Without it --kernels is measured',
+                                      'native, tf, npu, cuda; for dcn also torchvision. Without it --kernels is '
+                                      'measured',
                                       common=True)
     frame_size: str = option('180x320', 'restore: size of the LQ frames, HxW in pixels')
     tiled: Tuple[str, ...] = option(('540x960:8', '540x960:2'), 'tiles: sizes of LQ frames, each with the memory in GB '
@@ -50,7 +51,7 @@ class BenchmarkConfig(Config):
             valid = False
         if not valid:
             yield 'tiled is %r; each item must be HxW:GB, positive numbers such as 540x960:2' % ','.join(self.tiled)
-        allowed = ('native', 'tf', 'npu') + (('torchvision',) if self.what == 'dcn' else ())
+        allowed = ('native', 'tf', 'npu', 'cuda') + (('torchvision',) if self.what == 'dcn' else ())
         for name in self.compare:
             if name not in allowed:
                 yield '--compare has %r; with --what=%s it may have %s' % (name, self.what, ', '.join(allowed))

@@ -21,7 +21,8 @@ class DeviceConfig(Config):
                                 'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU',
                          choices=tuple(DEVICES), common=True, auto=True)
     kernels: str = option('auto', 'operators that compute the network: npu (Ascend), native (compiled for CPUs, see '
-                          'edvr.build_ops), tf (stock operations, everywhere), auto (the fastest that the device and '
+                          'edvr.build_ops), tf (stock operations, everywhere), cuda (deformable '
+                          'convolution for NVIDIA GPUs, which never ran on one), auto (the fastest that the device and '
                           'the installation have)', choices=('auto',) + KERNELS, former='dcn_impl')
 
     num_devices: int = option(1, 'devices to train on in each host, each with its own --batch_size; 0 means all of '
@@ -35,6 +36,10 @@ class DeviceConfig(Config):
                                    devices=('gpu',), common=True, may_change=False)
     gpu_memory_growth: bool = option(False, 'on GPU: allocate memory as needed instead of all at once; switch '
                                             'on if the card is shared', devices=('gpu',))
+    deterministic_gradients: bool = option(False, 'on GPU with --kernels=cuda: add the gradients of the deformable '
+                                           'convolution in a way that does not depend on the order of threads; '
+                                           "TensorFlow's own operations have TF_DETERMINISTIC_OPS=1",
+                                           devices=('gpu',))
     intra_op_threads: int = option(0, 'threads that compute inside one operation; 0 means one per core. Lower it when '
                                    'several processes share a host', low=0, local=True)
     inter_op_threads: int = option(0, 'operations that run at once; 0 means one per core', low=0, local=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edvr.config.host import HostConfig
     from edvr.graph_mode import tf
     from edvr.launch.plan import Plan
+    from edvr.ops.stock import StockOps
 
 # NVIDIA's driver; WSL 2; AMD's driver. Without any of them there is no GPU, and TensorFlow is not loaded to find out.
 GPU_FILES = ('/dev/nvidia[0-9]*', '/dev/nvidiactl', '/dev/dxg', '/dev/kfd')
@@ -29,7 +30,7 @@ class GpuDevice(StrategyDevice):
     """The GPUs of the host."""
 
     NAME = 'gpu'
-    KERNELS = ('tf',)
+    KERNELS = ('tf', 'cuda')   # not the fastest first: `cuda` never ran on a GPU, so auto does not choose it
     VALIDATION_DEVICE = 'gpu'
 
     @classmethod
@@ -57,6 +58,20 @@ class GpuDevice(StrategyDevice):
     @classmethod
     def plan_workers(cls, host: HostConfig) -> Plan:
         return gpu_plan.of_workers(host.num_devices, count())
+
+    @property
+    def kernels(self) -> str:
+        """Returns the kernels of the network; without what `cuda` needs, which a line names, the stock ones."""
+        if self.config.kernels != 'cuda':
+            return super().kernels
+        from edvr.ops import cuda_library
+        return 'cuda' if cuda_library.available() else 'tf'
+
+    def ops(self, compute: str = 'exact') -> StockOps:
+        if self.kernels != 'cuda':
+            return super().ops(compute)
+        from edvr.ops.cuda_ops import CudaOps
+        return CudaOps(self.config.deterministic_gradients, self.full_precision_scope)
 
     def replica_devices(self) -> list[str]:
         from edvr.graph_mode import tf

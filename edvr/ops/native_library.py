@@ -31,6 +31,22 @@ FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fassociative-math', '-f
          '-fno-math-errno', '-shared', '-fPIC']
 DIGEST_BYTES = hashlib.sha256().digest_size
 
+
+class Library(typing.NamedTuple):
+    """A library of operators that is built on the machine that uses it.
+
+    Attributes:
+      name: of its file, and in messages.
+      source: folder of its source; each *.cc is compiled.
+      flags: of the compiler, beside those of TensorFlow.
+    """
+    name: str
+    source: str
+    flags: typing.Sequence[str]
+
+
+CONVOLUTIONS = Library('convolutions', SOURCE, FLAGS)
+
 # of this process: 'module' or 'failure' (text) after the first attempt; 'noticed'
 _state: typing.Dict[str, typing.Any] = {}
 
@@ -67,23 +83,24 @@ def _processor() -> str:
     return '\n'.join(lines)
 
 
-def _compile_flags() -> typing.List[str]:
+def _compile_flags(library: Library) -> typing.List[str]:
     flags = tf.sysconfig.get_compile_flags()
     if not any('-std=' in flag for flag in flags):   # TensorFlow 1.15 names no standard
         flags = flags + ['-std=c++14']
-    return FLAGS + flags
+    return list(library.flags) + flags
 
 
-def library_path(compiler_path: str) -> str:
-    """Returns the path of the library of this source, TensorFlow, processor and compiler."""
+def library_path(compiler_path: str, library: Library = CONVOLUTIONS) -> str:
+    """Returns the path of a library for this source, TensorFlow, processor and compiler."""
     source = b''
-    for name in sorted(os.listdir(SOURCE)):
-        with open(os.path.join(SOURCE, name), 'rb') as file:
+    for name in sorted(os.listdir(library.source)):
+        with open(os.path.join(library.source, name), 'rb') as file:
             source += file.read()
     parts = [tf.__version__, tf.version.GIT_VERSION, _processor(), compiler_path,
-             _output_of([compiler_path, '--version'])[1], ' '.join(_compile_flags() + tf.sysconfig.get_link_flags())]
+             _output_of([compiler_path, '--version'])[1],
+             ' '.join(_compile_flags(library) + tf.sysconfig.get_link_flags())]
     key = hashlib.sha256(source + '\0'.join(parts).encode()).hexdigest()[:16]
-    return os.path.join(cache_dir(), 'convolutions-tf%s-%s.so' % (tf.__version__, key))
+    return os.path.join(cache_dir(), '%s-tf%s-%s.so' % (library.name, tf.__version__, key))
 
 
 def _writable_by_others(path: str) -> bool:
@@ -93,7 +110,7 @@ def _writable_by_others(path: str) -> bool:
     return info.st_uid not in trusted or bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
-def _is_valid(path: str) -> bool:
+def is_valid(path: str) -> bool:
     """Returns whether the library at `path` is complete and only this user could have written it."""
     try:
         if _writable_by_others(path):
@@ -105,7 +122,7 @@ def _is_valid(path: str) -> bool:
     return hashlib.sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
 
 
-def _make_cache() -> None:
+def make_cache() -> None:
     """Makes the folder of the cache. Raises BuildError if others can write there: a library is code that runs."""
     folder = cache_dir()
     os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -115,23 +132,23 @@ def _make_cache() -> None:
 
 
 @contextlib.contextmanager
-def _lock(path: str) -> typing.Iterator[None]:
+def lock(path: str) -> typing.Iterator[None]:
     """Holds the lock file for the time of a build, so that processes starting together build once."""
     with open(path, 'w') as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _compile(compiler_path: str, path: str) -> None:
-    """Compiles the files in SOURCE to `path`, which appears when complete. Raises BuildError, which names the log.
+def _compile(compiler_path: str, path: str, library: Library) -> None:
+    """Compiles the source of a library to `path`, which appears when complete. Raises BuildError, which names the log.
 
     Each file is compiled by a process of its own, as many at a time as there are cores.
     """
-    log, flags = path[:-len('.so')] + '.log', _compile_flags()
+    log, flags = path[:-len('.so')] + '.log', _compile_flags(library)
     folder, name = os.path.split(path)
     with tempfile.TemporaryDirectory(dir=folder, prefix=name + '.', suffix='.partial') as drafts:
         commands, objects = [], []
-        for source in sorted(glob.glob(os.path.join(glob.escape(SOURCE), '*.cc'))):
+        for source in sorted(glob.glob(os.path.join(glob.escape(library.source), '*.cc'))):
             objects.append(os.path.join(drafts, os.path.basename(source) + '.o'))
             commands.append([compiler_path] + flags + ['-c', source, '-o', objects[-1]])
         with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -146,13 +163,13 @@ def _compile(compiler_path: str, path: str) -> None:
         failed = [code for code, _ in results if code]
         if failed:
             raise BuildError('%s could not compile %s (exit code %d); its messages are in %s'
-                             % (compiler_path, SOURCE, failed[0], log))
-        _append_digest(partial)
+                             % (compiler_path, library.source, failed[0], log))
+        append_digest(partial)
         os.chmod(partial, 0o755)
         os.rename(partial, path)
 
 
-def _append_digest(path: str) -> None:
+def append_digest(path: str) -> None:
     """Appends the SHA-256 of a library to it. The dynamic linker does not read behind the sections it knows."""
     with open(path, 'rb+') as file:
         digest = hashlib.sha256(file.read()).digest()
@@ -161,11 +178,12 @@ def _append_digest(path: str) -> None:
         os.fsync(file.fileno())
 
 
-def build(force: bool = False) -> str:
-    """Builds the library unless the cache has it.
+def build(force: bool = False, library: Library = CONVOLUTIONS) -> str:
+    """Builds a library unless the cache has it.
 
     Args:
       force: whether to compile even if the cache has it.
+      library: which one.
     Returns:
       Its path.
     Raises:
@@ -175,27 +193,28 @@ def build(force: bool = False) -> str:
     if compiler_path is None:
         raise BuildError('no C++ compiler (%s) on the PATH; install g++ or name one in CXX'
                          % (os.environ.get('CXX') or 'g++'))
-    path = library_path(compiler_path)
+    path = library_path(compiler_path, library)
     try:
-        _make_cache()
-        if _is_valid(path) and not force:
+        make_cache()
+        if is_valid(path) and not force:
             return path
-        with _lock(path[:-len('.so')] + '.lock'):
-            if force or not _is_valid(path):
-                print('building the compiled convolutions (once; about 20 s) ...', file=sys.stderr, flush=True)
-                _compile(compiler_path, path)
+        with lock(path[:-len('.so')] + '.lock'):
+            if force or not is_valid(path):
+                print('building the compiled %s (once; about 20 s) ...' % library.name, file=sys.stderr, flush=True)
+                _compile(compiler_path, path, library)
     except OSError as error:
         raise BuildError('the folder of compiled operators cannot be used: %s; set %s to one that can be written'
                          % (error, CACHE_VARIABLE)) from error
     return path
 
 
-def _load() -> typing.Any:
-    path = build()
+def load_library(library: Library = CONVOLUTIONS) -> types.ModuleType:
+    """Builds a library if needed, and returns its module. Raises BuildError if that fails."""
+    path = build(library=library)
     try:
         return tf.load_op_library(path)
     except (tf.errors.OpError, RuntimeError):   # the library needs what this TensorFlow or system lacks
-        path = build(force=True)
+        path = build(True, library)
     try:
         return tf.load_op_library(path)
     except (tf.errors.OpError, RuntimeError) as error:
@@ -210,7 +229,7 @@ def load() -> types.ModuleType:
     """
     if not _state:
         try:
-            _state['module'] = _load()
+            _state['module'] = load_library()
         except BuildError as error:
             _state['failure'] = str(error)
     if 'failure' in _state:
