@@ -23,7 +23,7 @@ class Format(NamedTuple):
 
 FORMATS = dict(frozen=Format('.pb', 'one .pb with the weights as constants'),
                saved_model=Format('', 'a folder for TensorFlow Serving'),
-               onnx=Format('.onnx', 'one .onnx (pip install onnx onnxruntime)'))
+               onnx=Format('.onnx', "one .onnx (pip install '.[onnx]')"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +78,8 @@ class ExportConfig(InterfaceConfig):
                          'frame are computed once; one frame, or one window, a run', common=True)
     kernels: str = option('tf', 'operators of the graph: tf runs in any TensorFlow; npu has the deformable convolution '
                           'of Ascend, for conversion by atc', choices=('tf', 'npu'), former='dcn_impl')
+    half: bool = option(False, 'with --format=onnx: weights and values in float16, for GPUs; the input and the output '
+                        'keep their types')
     use_ema: bool = option(True, 'take the moving average of the weights where the checkpoint has one')
     soc_version: str = option('', 'chip of the atc command, such as Ascend910B1; without it no command is printed. '
                               'With --kernels=npu one whose AI Core has the operator: Ascend310P* (310P), Ascend910* '
@@ -97,6 +99,8 @@ class ExportConfig(InterfaceConfig):
                        % (self.height, self.width))
             if self.format != 'frozen':
                 yield '--kernels=npu with --format=%s; for atc, only frozen graphs are written' % self.format
+        if self.half and self.format != 'onnx':
+            yield '--half with --format=%s; float16 is for --format=onnx' % self.format
         if self.parts and self.format != 'frozen':
             yield '--parts with --format=%s; the parts are frozen graphs' % self.format
         if self.parts and self.batch_size not in (OPEN, 1):

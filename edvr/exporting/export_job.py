@@ -10,7 +10,7 @@ from edvr import checkpoints
 from edvr.config import ModelConfig
 from edvr.config.export import OPEN, ExportConfig
 from edvr.exporting import ascend, description, freezing, publishing, verification
-from edvr.exporting.formats import FORMATS
+from edvr.exporting.formats import format_of
 from edvr.exporting.graphs import PARTS, Graph
 from edvr.ops import ascend_nodes
 from edvr.ops.ascend import exported_ops
@@ -31,7 +31,7 @@ def export(config: ExportConfig, log: typing.Callable[[str], None] = print) -> d
     prefix = checkpoints.chosen(config.checkpoint)
     model = checkpoints.load_model_config(config.checkpoint)
     _check_size(model, config)
-    path, form = os.path.normpath(config.destination), FORMATS[config.format]
+    path, form = os.path.normpath(config.destination), format_of(config)
     destination = _files(path, config)
     for graph_path in destination.graphs:
         publishing.check_destination(graph_path, config.format == 'saved_model')
@@ -78,14 +78,14 @@ def _write(draft: description.Files, destination: description.Files, graphs: typ
     """Writes graphs, which the destination's names describe, and their description to the draft's paths."""
     with files.explained(destination.graphs[0]):
         for (graph, graph_def), path in zip(graphs.items(), draft.graphs):
-            FORMATS[config.format].write(path, graph, graph_def)
+            format_of(config).write(path, graph, graph_def)
     _describe(draft, destination, graphs, config, facts)
 
 
 def _describe(draft: description.Files, destination: description.Files, graphs: typing.Dict[Graph, tf.GraphDef],
               config: ExportConfig, facts: dict) -> dict:
     """Writes the description of the draft; returns it."""
-    of_graphs = {graph: dict(FORMATS[config.format].facts(final, graph, graph_def, config),
+    of_graphs = {graph: dict(format_of(config).facts(final, graph, graph_def, config),
                              sha256=description.checksum_of(path))
                  for (graph, graph_def), path, final in zip(graphs.items(), draft.graphs, destination.graphs)}
     content = description.describe(of_graphs, **facts)

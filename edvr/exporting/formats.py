@@ -61,29 +61,36 @@ class SavedModel(Frozen):
 
 
 class Onnx(Frozen):
-    """An ONNX file; the packages onnx and onnxruntime are optional."""
+    """An ONNX file; the packages onnx and onnxruntime are optional.
 
-    limits = {'float32': 1e-4, 'uint8': 1.001 / 255}   # onnxruntime has other kernels, with other rounding
+    Attributes:
+      half: whether weights and values between the first and the last node are float16.
+    """
+
+    def __init__(self, half: bool = False) -> None:
+        self.half = half
+        # onnxruntime has other kernels, with other rounding; float16 has 11 bits: one level
+        self.limits = {'float32': 4e-3, 'uint8': 2.001 / 255} if half else {'float32': 1e-4, 'uint8': 1.001 / 255}
 
     def write(self, path: str, graph: Graph, graph_def: tf.GraphDef) -> None:
         onnx = _package('onnx')
         weights = {node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph_def.node
                    if node.op == 'Const' and node.name.endswith(('/weight', '/bias'))}
-        proto = _model_proto(onnx, weights, graph)
+        proto = _model_proto(onnx, weights, graph, self.half)
         onnx.checker.check_model(proto, full_check=True)
         with open(path, 'wb') as file:
             file.write(proto.SerializeToString(deterministic=True))
 
     def facts(self, path: str, graph: Graph, graph_def: tf.GraphDef, config: ExportConfig) -> dict:
-        return dict(opset=OPSET)
+        return dict(opset=OPSET, precision='float16' if self.half else 'float32')
 
     def load(self, files: description.Files, graph: Graph) -> Runnable:
         return OnnxGraph(files.graphs[0], graph)
 
 
-def _model_proto(onnx: typing.Any, weights: typing.Dict[str, np.ndarray], graph: Graph) -> typing.Any:
+def _model_proto(onnx: typing.Any, weights: typing.Dict[str, np.ndarray], graph: Graph, half: bool) -> typing.Any:
     """Builds the ONNX model of a WholeGraph with weights, dict of float32 arrays by the names of variables."""
-    ops, (given,), (restored,) = OnnxOps(onnx, weights), graph.inputs, graph.outputs
+    ops, (given,), (restored,) = OnnxOps(onnx, weights, half), graph.inputs, graph.outputs
     shape = [None if size == OPEN else size for size in given.shape]
     lq = ops.input(given.name, shape, given.dtype, graph.model.num_frames)
     ops.output(networks.build(graph.model).restore(ops, lq).sr, restored.name, restored.dtype)
@@ -100,6 +107,11 @@ def _model_proto(onnx: typing.Any, weights: typing.Dict[str, np.ndarray], graph:
 
 
 FORMATS = dict(frozen=Frozen(), saved_model=SavedModel(), onnx=Onnx())   # the names of config.export.FORMATS
+
+
+def format_of(config: ExportConfig) -> Frozen:
+    """Returns the format of an export."""
+    return Onnx(half=True) if config.half else FORMATS[config.format]
 
 
 class OnnxGraph(WindowRunner):
@@ -132,4 +144,5 @@ def _package(name: str) -> typing.Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise UserError('--format=onnx needs the packages onnx and onnxruntime, and %s cannot be imported (%s): '
-                        'pip install onnx onnxruntime' % (name, error)) from None
+                        "pip install '.[onnx]' in the folder of this project installs versions that fit TensorFlow; "
+                        'others may replace its NumPy and protobuf' % (name, error)) from None

@@ -33,15 +33,18 @@ class OnnxOps(NamedLayers):
       constants: list of onnx.TensorProto.
     """
 
-    def __init__(self, onnx: typing.Any, weights: typing.Dict[str, np.ndarray]) -> None:
+    def __init__(self, onnx: typing.Any, weights: typing.Dict[str, np.ndarray], half: bool = False) -> None:
         """Begins an empty graph.
 
         Args:
           onnx: the module.
           weights: names of variables -> float32 arrays, convolutions [k, k, C_in, C_out].
+          half: whether weights and values are float16, between float32 or uint8 at the ends.
         """
         super().__init__()
-        self._onnx, self._weights = onnx, weights
+        self._onnx, self._half = onnx, half
+        self._float = np.float16 if half else np.float32
+        self._weights = {name: value.astype(self._float) for name, value in weights.items()}
         self.nodes: typing.List[typing.Any] = []
         self.constants: typing.List[typing.Any] = []
         self._names: typing.Set[str] = set()
@@ -57,14 +60,18 @@ class OnnxOps(NamedLayers):
           dtype: 'float32' or 'uint8'.
           num_frames: T.
         """
+        perm = [0, 1, 4, 2, 3] if len(shape) == 5 else [0, 3, 1, 2]
+        given = Value(self.op('Transpose', name, perm=perm), tuple(shape), dtype)
+        given = self._narrow(given) if dtype == 'float32' else given
         if len(shape) == 5:
-            return Value(self.op('Transpose', name, perm=[0, 1, 4, 2, 3]), tuple(shape), dtype)
-        frames = Value(self.op('Transpose', name, perm=[0, 3, 1, 2]), tuple(shape), dtype)
-        return self.windows(frames, [None if shape[0] is None else shape[0] // num_frames, num_frames])
+            return given
+        return self.windows(given, [None if shape[0] is None else shape[0] // num_frames, num_frames])
 
     def output(self, x: Value, name: str, dtype: str) -> None:
         """Adds the output of the graph, NHWC: float32, or uint8 of values in [0, 1]."""
         y = self.op('Transpose', x.name, perm=[0, 2, 3, 1])
+        if self._half:
+            y = self.op('Cast', y, to=self._onnx.TensorProto.FLOAT)
         if dtype == 'uint8':
             levels = self.constant('levels', np.float32(255))
             y = self.op('Round', self.op('Mul', y, levels))
@@ -136,7 +143,11 @@ class OnnxOps(NamedLayers):
         if x.dtype == 'float32':
             return x
         name = self.op('Cast', x.name, to=self._onnx.TensorProto.FLOAT)
-        return Value(self.op('Div', name, self.constant('levels', np.float32(255))), x.shape)
+        return self._narrow(Value(self.op('Div', name, self.constant('levels', np.float32(255))), x.shape))
+
+    def _narrow(self, x: Value) -> Value:
+        """Returns a float32 value in the type of the values of this graph, which `Value.dtype` calls float32 too."""
+        return x._replace(name=self.op('Cast', x.name, to=self._onnx.TensorProto.FLOAT16)) if self._half else x
 
     def add(self, x: Value, y: Value) -> Value:
         return Value(self.op('Add', x.name, y.name), x.shape)
@@ -145,7 +156,7 @@ class OnnxOps(NamedLayers):
         return Value(self.op('Mul', x.name, y.name), x.shape)
 
     def scale(self, x: Value, factor: float) -> Value:
-        return Value(self.op('Mul', x.name, self.constant('factor_%g' % factor, np.float32(factor))), x.shape)
+        return Value(self.op('Mul', x.name, self.constant('factor_%g' % factor, self._float(factor))), x.shape)
 
     def sigmoid(self, x: Value) -> Value:
         return Value(self.op('Sigmoid', x.name), x.shape)
