@@ -119,7 +119,7 @@ def test_a_cache_of_another_user_is_refused(fresh, monkeypatch):
 def test_the_cache_is_private_whatever_the_umask(fresh):
     before = os.umask(0)
     try:
-        native_library._make_cache()
+        native_library.make_cache()
     finally:
         os.umask(before)
     assert os.stat(str(fresh)).st_mode & 0o777 == 0o700
