@@ -61,7 +61,7 @@ def test_options_of_other_devices_in_a_flagfile_are_ignored(run_program, tmp_pat
     (tmp_path / 'run.cfg').write_text(FOREIGN)
     options = ['--flagfile=%s' % (tmp_path / 'run.cfg'), '--data_dir=/nowhere', '--model_dir=%s' % (tmp_path / 'run')]
     done = run_program('edvr.train', *options)
-    check_error(done, '/nowhere', 'no manifest.json')   # that is all that is wrong
+    check_error(done, '/nowhere', 'no such folder')   # that is all that is wrong
     first, second = done.stdout.splitlines()[:2]
     assert first == 'device: cpu (no npu_bridge or npu_device, no /dev/davinci*, no GPU)'
     assert second == ('ignored on cpu: mixed_precision=True, precision_mode=force_fp16, iterations_per_loop=10, '
