@@ -15,10 +15,11 @@ import typing
 from data_tools.base import files, paths
 from data_tools.base.errors import UserError
 from data_tools.base.progress import progress_bar
-from data_tools.media import dataset_layouts, video_scan
+from data_tools.media import dataset_layouts, lmdb_source, video_scan
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import DegradedFrames, ImageFrames, Side, VideoFrames
 from data_tools.media.image_folder import frame_numbers, natural_key, open_folder
+from data_tools.media.lmdb_source import LmdbFrames
 from data_tools.media.shots import NO_SPLIT, ShotRule, describe, shot_name
 
 REDS4 = ('000', '011', '015', '020')                         # held out by the EDVR paper and its successors
@@ -206,7 +207,7 @@ def _read_clip(name, paths, scale, allow_gaps, scanner):
             info = scanner.info(path)
             sides[side] = VideoFrames(info, 0, info.num_frames, (info.height, info.width))
         else:
-            sides[side] = open_folder(path, allow_gaps)
+            sides[side] = lmdb_source.clip_at(path) or open_folder(path, allow_gaps)
     if len(sides) == 2:
         sides['gt'] = _paired(name, sides['lq'], sides['gt'], scale)
     return Clip(name, sides.get('lq'), sides.get('gt'), name)
@@ -214,6 +215,8 @@ def _read_clip(name, paths, scale, allow_gaps, scanner):
 
 def _paired(name, lq, gt, scale):
     """Returns GT without what its sides have beyond a multiple of the scale; raises UserError if LQ is not of it."""
+    if isinstance(lq, LmdbFrames) and isinstance(gt, LmdbFrames):
+        gt = gt.at(lq)
     if lq.length != gt.length:
         raise UserError('clip %s: %d LQ frames in %s but %d GT frames in %s; they must be the same frames'
                         % (name, lq.length, lq.path, gt.length, gt.path))

@@ -9,7 +9,7 @@ import re
 import typing
 
 from data_tools.base.errors import UserError
-from data_tools.media import video
+from data_tools.media import lmdb_source, video
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 LIST_SUFFIXES = ('.txt', '.lst', '.list')
@@ -151,6 +151,8 @@ def find(root: str, scale: int, need_gt: bool, need_lq: bool, lq_folder: str = '
     Raises:
       UserError: nothing found, one clip in two places.
     """
+    if lmdb_source.is_lmdb(root):
+        return _find_lmdb(root, need_gt, need_lq, lq_folder)
     if is_list(root):
         return _find_listed(root, scale, need_gt, need_lq, lq_folder)
     wanted = [side for side, needed in (('gt', need_gt), ('lq', need_lq)) if needed]
@@ -174,6 +176,21 @@ def find(root: str, scale: int, need_gt: bool, need_lq: bool, lq_folder: str = '
     if half is not None:
         return half
     raise UserError(_nothing_found(root, scale, wanted, layouts))
+
+
+def _find_lmdb(root, need_gt, need_lq, lq_folder):
+    """Returns the clips of an LMDB, and of that with their LQ."""
+    if need_gt and need_lq and not lmdb_source.is_lmdb(lq_folder):
+        raise UserError('%s is an LMDB with one image for each frame: name the LMDB with its LQ by --lq_folder%s, or '
+                        'make LQ with --make_lq' % (root, ' (%s is none)' % lq_folder if lq_folder else ''))
+    sides = {'gt': root} if need_gt else {}
+    if need_lq:
+        sides['lq'] = lq_folder or root
+    found = {side: {name: Place(frames.path, '', '*', (name,)) for name, frames in lmdb_source.find(path).items()}
+             for side, path in sides.items()}
+    for name in set(found.get('lq', {})) - set(found.get('gt', found.get('lq', {}))):
+        del found['lq'][name]   # of other clips
+    return Found(found, _BARE, {}, [])
 
 
 def _find_in(root, scale, wanted, layout, lq_folder):

@@ -1,4 +1,4 @@
-"""The frames of one side of a clip: image files, a span of a video, or synthetic LQ made from GT on reading.
+"""The frames of one side of a clip: image files, images of an LMDB (`lmdb_source`), a span of a video, or synthetic LQ.
 
 All of them have the same attributes and methods:
 
@@ -25,6 +25,7 @@ from data_tools.base.errors import UserError
 from data_tools.media import fingerprint, video
 from data_tools.media.degradation import Degradation, Frames
 from data_tools.media.images import read_image
+from data_tools.media.lmdb_source import LmdbFrames
 
 Size = typing.Tuple[int, int]   # height, width in pixels
 
@@ -187,7 +188,7 @@ class DegradedFrames:
         return self.gt.fingerprint()
 
 
-Side = typing.Union[ImageFrames, VideoFrames, DegradedFrames]
+Side = typing.Union[ImageFrames, VideoFrames, DegradedFrames, LmdbFrames]
 
 
 class Decoder:

@@ -3,6 +3,7 @@ import os
 import typing
 
 from data_tools.base import files
+from data_tools.media import lmdb_source
 from data_tools.media.clips import REDS4, parse_names
 
 AUTO = 'auto'
@@ -21,7 +22,7 @@ class Choice(typing.NamedTuple):
 
 
 def held_out(root: str) -> Choice:
-    """Returns the clips that a data set holds out: those of its list sets/val.json; REDS4 in REDS as unpacked.
+    """Returns the clips that a data set holds out: those of its list sets/val.json; REDS4 in REDS as unpacked or LMDB.
 
     Args:
       root: folder of the data set.
@@ -31,6 +32,9 @@ def held_out(root: str) -> Choice:
     path = os.path.join(root, HELD_OUT)
     if os.path.isfile(path):
         return Choice(parse_names('@' + path), 'held out by ' + path)
+    if lmdb_source.is_lmdb(root):
+        names = lmdb_source.find(root)
+        return Choice(list(REDS4), 'REDS4') if len(names) >= 240 and names.keys() >= set(REDS4) else Choice(None, '')
     for part in ('', 'train'):
         folder = os.path.join(root, part, 'train_sharp')
         if all(os.path.isdir(os.path.join(folder, name)) for name in REDS4):

@@ -22,7 +22,8 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
     TITLE = 'packing'
 
     data_dir: str = option(paths.SOURCES, 'folder with the clips or videos (layouts: see '
-                           'data_tools/media/dataset_layouts.py), or a text file that lists such folders and videos',
+                           'data_tools/media/dataset_layouts.py), a text file that lists such folders and videos, or '
+                           'an LMDB made for BasicSR, whose LQ is the LMDB of --lq_folder',
                            common=True, shown='clips')
     output_dir: str = option('', 'folder for the shards, new or empty; also gs://...; '
                              'default: tfrecords inside --data_dir', common=True)
