@@ -5,6 +5,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.media import realistic
 
 
+@tf.autograph.experimental.do_not_convert   # TensorFlow 1.15 would translate all that it calls
 def degrade(frames: tf.Tensor, scale: int, seed: int, number: tf.Tensor) -> tf.Tensor:
     """Returns LQ of the frames of a sample by a draw of `realistic`, without its codecs.
 
@@ -16,7 +17,6 @@ def degrade(frames: tf.Tensor, scale: int, seed: int, number: tf.Tensor) -> tf.T
     Returns:
       uint8 [T, p, p, 3].
     """
-    @tf.autograph.experimental.do_not_convert   # TensorFlow 1.15 would translate all that it calls
     def made(gt: np.ndarray, index: np.int64) -> np.ndarray:
         random = np.random.RandomState([seed, index & 0xffffffff, index >> 32])
         return realistic.Degrader(realistic.draw(random), gt.shape[1:3], scale)(gt, random)
