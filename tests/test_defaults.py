@@ -96,18 +96,20 @@ def find(data_dir, **training):
 def test_validation_clips_are_those_held_out_beside_the_shards(data_set):
     shards = os.path.join(data_set, 'tfrecords')
     clips, note = find(shards)
-    assert [clip.name for clip in clips] == ['001'] and note == 'validation: 001 of %s' % data_set
+    assert [clip.name for clip in clips] == ['001'] and note[0] == 'validation: 001 of %s' % data_set
     clips, _ = find('elsewhere', val_dir=data_set, val_clips='')
     assert [clip.name for clip in clips] == ['000', '001', '002']
     assert [clip.name for clip in find('elsewhere', val_dir=data_set, val_clips='002')[0]] == ['002']
-    assert find(shards, eval_every=0) == ([], 'validation: off (--eval_every=0)')
-    assert find('elsewhere/x') == ([], 'validation: off (no clips are held out in elsewhere; name some with --val_dir)')
+    assert find(shards, eval_every=0) == ([], ['validation: off (--eval_every=0)'])
+    assert find('elsewhere/x') == (
+        [], ['validation: off (no clips are held out in elsewhere; name some with --val_dir)'])
 
 
 def test_validation_clips_of_another_scale_are_no_error_unless_named(data_set):
     training = TrainingConfig(eval_every=5)
     clips, note = validation_clips.find(training, [(os.path.join(data_set, 'tfrecords'), None)], 2)
-    assert clips == [] and note.startswith('validation: off (clip 001 has GT frames') and 'for scale 2' in note
+    assert clips == [] and 'for scale 2' in note[0]
+    assert note[0].startswith('validation: off (clip 001 has GT frames')
     with pytest.raises(UserError, match='for scale 2'):
         validation_clips.find(training.replace(val_dir=data_set), [('elsewhere', None)], 2)
 

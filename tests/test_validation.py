@@ -1,4 +1,7 @@
 """Validation during training: PSNR as evaluation computes it, the best checkpoint, pictures, at the right steps."""
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -8,16 +11,17 @@ from helpers import smooth_frames, tiny_checkpoint
 from packed import write_video
 from PIL import Image
 
+from data_tools.base.config import element_type, is_tuple
 from data_tools.base.errors import UserError
 from data_tools.media.clips import find_clips
-from data_tools.media.degradation import blur_and_subsample, make_lq
+from data_tools.media.degradation import Degradation, blur_and_subsample, make_lq
 from data_tools.media.images import write_png
 from data_tools.packing import pack as packing
 from data_tools.packing.config import PackConfig
 from edvr import checkpoints
 from edvr.config import TrainingConfig
-from edvr.config.restoration import EvaluateConfig
-from edvr.evaluation import measure
+from edvr.config.restoration import EvaluateConfig, RestoreConfig
+from edvr.evaluation import clip_set, measure
 from edvr.restore.restorer import Restorer
 from edvr.tensorboard.run_events import RunEvents
 from edvr.training.hooks import checkpoint_saver
@@ -82,3 +86,39 @@ def test_lq_of_validation_clips_is_made_as_that_of_the_training_set(tmp_path):
         np.testing.assert_array_equal(list(clip.gt.read()), gt)
     with raises_facts(UserError, 'no clips', 'GT and LQ'):
         Run(*tiny_training.configs(folder, tmp_path / 'run', val_dir=str(tmp_path / 'videos'), eval_every=3))
+
+
+def test_evaluate_measures_what_the_run_validated(tmp_path, capsys):
+    """With the command that the run prints, on LQ that it drew itself."""
+    (tmp_path / 'videos').mkdir()
+    write_video(tmp_path / 'videos' / 'a.mkv', smooth_frames(5, 32, 48))
+    write_video(tmp_path / 'videos' / 'b.mkv', smooth_frames(4, 32, 48, seed=2))
+    packing.pack_set(PackConfig(data_dir=str(tmp_path / 'videos'), output_dir=str(tmp_path / 'set'), num_frames=3,
+                                make_lq=True, num_shards=1, workers=1, degradation='compressed', crf=(15, 40), seed=3,
+                                lq_resize='pillow', lq_noise=('gaussian', 'speckle')))
+    run = Run(*tiny_training.configs(tmp_path / 'set', tmp_path / 'run', val_dir=str(tmp_path / 'videos'), make_lq=True,
+                                     eval_frames=2, save_every=1, eval_every=1, steps=1))
+    capsys.readouterr()
+    assert run.train() == 0
+    output = capsys.readouterr().out
+    validated = re.search(r'PSNR (\S+) dB.*bicubic (\S+) dB', output).groups()
+    line = next(line for line in output.splitlines() if line.startswith('validation: a'))
+    made = Degradation('compressed', 4, (15, 40), seed=3)
+    assert 'a (crf=%d), b (crf=%d) of' % (made.crf_of('a'), made.crf_of('b')) in line
+    command = re.search(r'python -m edvr.evaluate (.*)', output).group(1).split()
+    config = _parsed(command)
+    with Restorer(RestoreConfig(checkpoint=str(tmp_path / 'run'))) as restorer:
+        results = [measure.evaluate_clip(restorer, clip, config) for clip in clip_set.load(config, 4)]
+    numbers = measure.overall(results)
+    assert ('%.4f' % numbers['edvr_psnr'], '%.4f' % numbers['bicubic_psnr']) == validated
+
+
+def _parsed(command):
+    """The EvaluateConfig of flags."""
+    values = dict(word[2:].split('=', 1) if '=' in word else (word[2:], 'True') for word in command)
+    del values['checkpoint']
+    fields = {field.name: field for field in dataclasses.fields(EvaluateConfig)}
+    assert set(values) <= set(fields)
+    kinds = {name: element_type(fields[name]) for name in values}
+    return EvaluateConfig(**{name: tuple(map(kinds[name], value.split(','))) if is_tuple(fields[name])
+                             else kinds[name](value) for name, value in values.items()})

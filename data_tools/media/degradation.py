@@ -162,6 +162,10 @@ DEGRADATIONS = {
 }
 
 
+_FLAGS = dict(kind='degradation', resize='lq_resize', crf='crf', noise='lq_noise', seed='seed',
+              noise_probability='lq_noise_probability', noise_strength='lq_noise_strength')   # of the fields
+
+
 class Degradation(typing.NamedTuple):
     """How LQ is made from GT; a function of the clip's name and the seed, independent of the worker.
 
@@ -226,13 +230,20 @@ class Degradation(typing.NamedTuple):
         values = {name: getattr(made, name) for name in ('kind',) + names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
+    def flags(self) -> str:
+        """Returns the flags of `edvr.evaluate` and `make_lq` that give this degradation."""
+        return ' '.join(['--make_lq'] + ['--%s=%s' % (_FLAGS[name], value) for name, value in self._texts().items()
+                                         if name in _FLAGS])
+
+    def _texts(self):
+        """Returns {field: its value as text} of what determines the pixels."""
+        values = dict(DEGRADATIONS[self.kind].before(self.scale), **self.to_job())
+        return {name: ','.join(map(str, value)) if isinstance(value, list) else str(value)
+                for name, value in sorted(values.items())}
+
     def describe(self) -> str:
         """Returns the kind with its parameters, such as 'bicubic (resize=matlab)'."""
-        values = self.to_job()
-        values = dict(DEGRADATIONS[self.kind].before(self.scale), **values)
-        del values['kind']
-        texts = ['%s=%s' % (name, ','.join(map(str, value)) if isinstance(value, list) else value)
-                 for name, value in sorted(values.items())]
+        texts = ['%s=%s' % item for item in self._texts().items() if item[0] != 'kind']
         return '%s (%s)' % (self.kind, ', '.join(texts)) if texts else self.kind
 
     @property
@@ -254,6 +265,10 @@ class Degradation(typing.NamedTuple):
         """
         whole_clip, frames = DEGRADATIONS[self.kind].whole_clip, self._downsampled(gt, clip, start)
         return whole_clip(frames, self, clip) if whole_clip else frames
+
+    def drawn(self, clip: str) -> str:
+        """Returns what a clip draws, such as 'crf=23'; '' if it draws nothing that has a name."""
+        return 'crf=%d' % self.crf_of(clip) if 'crf' in DEGRADATIONS[self.kind].parameters else ''
 
     def crf_of(self, clip: str) -> int:
         """Returns the CRF that a clip gets."""

@@ -78,6 +78,7 @@ class EvaluateConfig(ShotConfig, MadeLqConfig):
                         'empty means all, auto those that the data set holds out (REDS4 in REDS, sep_testlist.txt in '
                         'Vimeo-90K), else all', common=True)
     lq_folder: str = option('', 'folder with LQ, if the layout has several kinds (BDx4) or LQ is elsewhere')
+    seed: int = option(0, 'with --make_lq: seed of its random choices, as in make_tfrecords')
     max_frames: int = option(0, 'frames to evaluate of each clip, from its start; 0 means all', low=0, common=True)
     crop_border: int = option(0, 'GT pixels left out at each side when comparing', low=0)
     ssim: bool = option(True, 'compute SSIM too')

@@ -37,7 +37,8 @@ def load(config: EvaluateConfig, scale: int) -> typing.List[Clip]:
         raise UserError('--data_dir is not given; name a folder with LQ and GT frames (REDS layout)')
     names, reason = splits.choose(config.clips, config.data_dir)
     clips = find_clips(config.data_dir, scale=scale, clips=names, part='test', lq_folder=config.lq_folder,
-                       degradation=Degradation.if_wanted(config, scale), shots=ShotRule.from_config(config))
+                       degradation=Degradation.if_wanted(config, scale, config.seed),
+                       shots=ShotRule.from_config(config))
     if names and reason:
         print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     return clips
@@ -151,7 +152,7 @@ def write(results: typing.Sequence[measure.ClipResult], network: typing.Any, res
                      fill=restore_config.for_network(network.config).fill,
                      tile=restore_config.tile, ensemble=restore_config.ensemble, crop_border=config.crop_border,
                      scale=network.config.upscale, num_frames=network.config.num_frames, lq_folder=config.lq_folder)
-        degradation = Degradation.if_wanted(config, network.config.upscale)
+        degradation = Degradation.if_wanted(config, network.config.upscale, config.seed)
         about['degradation'] = degradation and degradation.to_job()
         report.write_json(config.json, report.to_dict(results, **about))
     if config.csv:

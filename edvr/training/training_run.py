@@ -124,8 +124,7 @@ class Run:
             sets = [(part.folder, Degradation.from_job(part.manifest.job) if made == PACKED
                      else Degradation(made, self.model.upscale, seed=self.data.seed))
                     for part in (self.mixture.parts if self.mixture else ())]
-            self.val_clips, note = validation_clips.find(self.training, sets, self.model.upscale)
-            self.notes = [note]
+            self.val_clips, self.notes = validation_clips.find(self.training, sets, self.model.upscale)
 
     def _held_directory(self):
         if not self.writes:
