@@ -35,7 +35,8 @@ def test_json_round_trip():
 
 @pytest.mark.parametrize('property, cls, names', [
     ('may_change', ModelConfig, ''),
-    ('may_change', DataConfig, 'data_dir read_threads map_threads read_buffer_kb prefetch shuffle_buffer'),
+    ('may_change', DataConfig, 'data_dir micro_batches read_threads map_threads read_buffer_kb prefetch '
+     'shuffle_buffer'),
     ('may_change', TrainingConfig, 'model_dir override_config steps save_every keep_last keep_every_hours log_every '
      'summary_every val_dir val_clips eval_every eval_frames image_every recompute_alignment'),
     ('local', ModelConfig, ''),

@@ -71,7 +71,7 @@ def network(lq, config, spoil=lambda sr: sr, width=8):
     """Restores as a network does; it has variables of each kind that training treats differently: Outputs."""
     x = tf.cast(lq[:, config.num_frames // 2], tf.float32) / 255.
     with tf.variable_scope('edvr', reuse=tf.AUTO_REUSE):
-        weights = [tf.get_variable(name, shape, tf.float32, tf.random_normal_initializer(0., .1))
+        weights = [tf.get_variable(name, shape, tf.float32, tf.random_normal_initializer(0., .1, seed=len(name)))
                    for name, shape in (('conv/weight', [3, 3, 3, width]),
                                        ('pcd_align/conv_offset/weight', [3, 3, width, 8]),
                                        ('fusion/weight', [1, 1, 8, 48]))]

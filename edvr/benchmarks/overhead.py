@@ -66,7 +66,7 @@ def _bare(model, data, device, recompute):
     """Yields a function that makes one update and nothing else."""
     with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
         tf.set_random_seed(0)
-        step = train_op(model, device.ops(), data.batch_size, data.patch_size, recompute)
+        step = train_op(model, device.ops(), data.batch_size, data.patch_size, recompute, data.micro_batches)
         session.run(tf.global_variables_initializer())
         yield session.make_callable(step)
 
@@ -85,7 +85,8 @@ def _whole(model, data, device, recompute):
         iterator = tf.data.make_initializable_iterator(input_wait.timed(dataset))
         tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)   # as the Estimator does
         tf.train.get_or_create_global_step()
-        spec = make_model_fn(model, training, device)(*iterator.get_next(), tf.estimator.ModeKeys.TRAIN)
+        spec = make_model_fn(model, training, device, micro_batches=data.micro_batches)(
+            *iterator.get_next(), tf.estimator.ModeKeys.TRAIN)
         session = stack.enter_context(tf.train.MonitoredTrainingSession(
             hooks=[LoopHook(parts, control)], config=device.session_config(), save_summaries_steps=None,
             save_summaries_secs=None, log_step_count_steps=None))

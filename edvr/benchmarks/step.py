@@ -8,6 +8,7 @@ from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
 from edvr.devices import device_of
 from edvr.network import losses, networks
 from edvr.ops.base import Ops
+from edvr.training.micro_batches import MicroBatches
 
 
 def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Results:
@@ -18,7 +19,7 @@ def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtim
 
 
 def train_op(model: ModelConfig, ops: Ops, batch_size: int, patch_size: int,
-             recompute_alignment: bool = False) -> tf.Tensor:
+             recompute_alignment: bool = False, micro_batches: int = 1) -> tf.Tensor:
     """Builds a training step on random samples that lie in memory, in the default graph.
 
     Args:
@@ -26,6 +27,7 @@ def train_op(model: ModelConfig, ops: Ops, batch_size: int, patch_size: int,
       ops: the operations of the network.
       batch_size, patch_size: of the samples.
       recompute_alignment: `recompute` of `Network.restore`.
+      micro_batches: slices in which the batch is computed.
     Returns:
       A tensor whose evaluation makes one update: the loss, float32 [].
     """
@@ -34,11 +36,14 @@ def train_op(model: ModelConfig, ops: Ops, batch_size: int, patch_size: int,
     gt = rng.randint(0, 256, (batch_size, model.upscale * size, model.upscale * size, 3)).astype(np.uint8)
     # variables, because constants would be folded into the graph
     lq, gt = (tf.get_variable(name, initializer=value, trainable=False) for name, value in (('lq', lq), ('gt', gt)))
-    outputs = networks.build(model).restore(ops, tf.identity(lq), recompute_alignment)
-    loss = losses.loss(outputs.sr, tf.identity(gt))
-    update = tf.train.AdamOptimizer(4e-4, .9, .99).minimize(loss)
+
+    def loss(lq, gt):
+        return [losses.loss(networks.build(model).restore(ops, lq, recompute_alignment).sr, gt)]
+
+    batch = MicroBatches(loss, [tf.identity(lq), tf.identity(gt)], micro_batches)
+    update = tf.train.AdamOptimizer(4e-4, .9, .99).minimize(batch.loss)
     with tf.control_dependencies([update]):
-        return tf.identity(loss)
+        return tf.identity(batch.sums[0])
 
 
 def _measure(benchmark, model, data, runtime, implementation):
@@ -47,11 +52,13 @@ def _measure(benchmark, model, data, runtime, implementation):
     peak = measure.matmul_peak(runtime)
     with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
         tf.set_random_seed(0)
-        step = train_op(model, device.ops(), batch, patch, benchmark.recompute_alignment)
+        step = train_op(model, device.ops(), batch, patch, benchmark.recompute_alignment, data.micro_batches)
         session.run(tf.global_variables_initializer())
         seconds = measure.median_seconds(session.make_callable(step), benchmark.seconds, benchmark.repeats)
     work = 2 * measure.TRAINING_FACTOR * batch * networks.macs(model, patch, patch)
     shape = 'lq [%d, %d, %d, %d, 3], C=%d, G=%d' % (batch, model.num_frames, patch, patch, model.channels,
                                                   model.deform_groups)
+    if data.micro_batches > 1:
+        shape += ', %d slices' % data.micro_batches
     return dict(what='step', implementation=device.kernels, shape=shape, samples_per_s=batch / seconds,
                 **measure.rates(seconds, work, peak))

@@ -23,6 +23,9 @@ class DataConfig(Config):
     input: str = option('tfrecords', 'null feeds constants of the same shape, to measure a step without its input',
                         choices=('tfrecords', 'null'))
     batch_size: int = option(32, 'samples in a step on each device', low=1, common=True)
+    micro_batches: int = option(1, 'slices in which a device computes the batch of a step, one after the other, adding '
+                                'their gradients: the same step in the memory of one slice. Must divide batch_size',
+                                low=1, common=True, may_change=True)
     patch_size: int = option(64, 'side of a training crop in LQ pixels; GT crops are scale times larger', low=4,
                              common=True)
     seed: int = option(0, 'seed of the order of samples, and of crops, flips and noise', low=0, high=2 ** 31 - 1,
@@ -69,6 +72,11 @@ class DataConfig(Config):
         return tuple(_weighted(text) for text in texts)
 
     def problems(self) -> typing.Iterator[str]:
+        if self.batch_size % self.micro_batches:
+            divisors = [count for count in range(1, self.batch_size + 1) if self.batch_size % count == 0]
+            yield ('micro_batches is %d, which does not divide batch_size (%d); use %d' % (
+                self.micro_batches, self.batch_size,
+                next((count for count in divisors if count > self.micro_batches), self.batch_size)))
         if not self.intervals:
             yield 'intervals is empty; it must be one number or more, such as 1,2,3'
         folders = [folder for folder, _ in self.sets]

@@ -10,6 +10,7 @@ from edvr.config import ModelConfig, TrainingConfig
 from edvr.devices.base import Device
 from edvr.network import losses, networks
 from edvr.training import optimizer, update_guard
+from edvr.training.micro_batches import MicroBatches
 from edvr.training.schedule import learning_rate
 from edvr.training.warm_start import initialise_from
 
@@ -42,7 +43,7 @@ def named(values: typing.Sequence[float], sets: typing.Sequence[str] = ()) -> ty
 
 
 def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, device: Device,
-                  offset_rate: typing.Optional[float] = None, sets: int = 0
+                  offset_rate: typing.Optional[float] = None, sets: int = 0, micro_batches: int = 1
                   ) -> typing.Callable[..., tf.estimator.EstimatorSpec]:
     """Returns a model_fn for `Device.make_estimator`.
 
@@ -54,6 +55,7 @@ def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, de
       device: where it runs.
       offset_rate: replaces training_config.offset_rate after a rollback, or None.
       sets: number of sets that the data mixes; 0 if it is of one.
+      micro_batches: slices in which a step computes its batch.
     """
     if offset_rate is None:
         offset_rate = training_config.offset_rate
@@ -61,23 +63,43 @@ def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, de
     if training_config.offset_fidelity_weight:
         ops.offset_bound = training_config.offset_fidelity_bound
 
-    def model_fn(features, labels, mode):
-        outputs = networks.build(model_config).restore(ops, features['lq'], training_config.recompute_alignment)
-        if mode == tf.estimator.ModeKeys.PREDICT:
-            return tf.estimator.EstimatorSpec(mode, predictions={'sr': outputs.sr})
+    def restore(lq):
+        return networks.build(model_config).restore(ops, lq, training_config.recompute_alignment)
+
+    def judge(outputs, gt):
+        """Returns loss, PSNR and the mean |offset| of each level."""
         with device.full_precision_scope():
             factor = device.loss_factor(training_config.loss_reduction)
-            loss = losses.loss(outputs.sr, labels, training_config.loss, training_config.loss_reduction,
+            loss = losses.loss(outputs.sr, gt, training_config.loss, training_config.loss_reduction,
                                training_config.charbonnier_epsilon)
-            offset_means, excess = _split(outputs.offset_means, training_config)
-            loss = factor * (loss + excess * _values(labels, training_config) if excess is not None else loss)
-            psnr = losses.psnr(outputs.sr, labels)
-            of_sets = _of_sets(outputs.sr, labels, features[SET], sets, training_config) if sets else []
-        if mode == tf.estimator.ModeKeys.EVAL:
+            means, excess = _split(outputs.offset_means, training_config)
+            loss = factor * (loss + excess * _values(gt, training_config) if excess is not None else loss)
+            return [loss, losses.psnr(outputs.sr, gt)] + [means[level] for level in LEVELS if level in means]
+
+    def numbers(lq, gt, *set_numbers):
+        """Returns the values of `judge` and those of each set, as parts of sums over the slices of a batch."""
+        outputs = restore(lq)
+        values = judge(outputs, gt)
+        with device.full_precision_scope():
+            if sets:
+                values += _of_sets(outputs.sr, gt, *set_numbers, sets, training_config)
+            if micro_batches == 1:
+                return values
+            are_sums = [training_config.loss_reduction == 'sum'] + [False] * (len(values) - 1)
+            return [value if is_sum else value / micro_batches for value, is_sum in zip(values, are_sums)]
+
+    def model_fn(features, labels, mode):
+        if mode != tf.estimator.ModeKeys.TRAIN:
+            outputs = restore(features['lq'])
+            if mode == tf.estimator.ModeKeys.PREDICT:
+                return tf.estimator.EstimatorSpec(mode, predictions={'sr': outputs.sr})
+            loss, psnr = judge(outputs, labels)[:2]
             return tf.estimator.EstimatorSpec(mode, loss=loss, eval_metric_ops={'psnr': tf.metrics.mean(psnr)})
+        batch = MicroBatches(numbers, [features['lq'], labels] + ([features[SET]] if sets else []), micro_batches,
+                             device.full_precision_scope)
         shadows = begin_weights(training_config)
-        train_op, gate = _update(loss, psnr, offset_means, features.get(DATA_WAIT), of_sets, shadows,
-                                 offset_rate, training_config, device)
+        train_op, gate = _update(batch, sets, features.get(DATA_WAIT), shadows, offset_rate, training_config, device)
+        loss = batch.sums[0]
         with device.full_precision_scope():
             # the Estimator ends a run whose loss is NaN; here the guard decides, and it gets the true loss
             shown = tf.math.multiply_no_nan(loss, gate)
@@ -98,8 +120,8 @@ def begin_weights(config: TrainingConfig) -> typing.List[tf.Variable]:
     return optimizer.shadow_variables(variables) if config.ema_decay else []
 
 
-def _update(loss, psnr, offset_means, data_wait, of_sets, shadows, offset_rate, config, device):
-    """Builds the guarded update: (train_op, gate).
+def _update(batch, sets, data_wait, shadows, offset_rate, config, device):
+    """Builds the guarded update of a MicroBatches: (train_op, gate).
 
     Numbers of steps and sums exceed the largest float16: all that is not a gradient of the network keeps float32.
     """
@@ -111,13 +133,12 @@ def _update(loss, psnr, offset_means, data_wait, of_sets, shadows, offset_rate, 
         rates = optimizer.rates(step, config, offset_rate)
         adam = optimizer.GatedAdam(rate, config, rates, step)
     wrapped = device.wrap_optimizer(adam)
-    gradients = wrapped.compute_gradients(loss, tf.trainable_variables())
+    gradients = wrapped.compute_gradients(batch.loss, tf.trainable_variables())
     _require_gradients(gradients)
     with device.full_precision_scope():
         norm = optimizer.global_norm(gradients, rates)
-        offsets = [offset_means[level] for level in LEVELS if level in offset_means]
-        means = device.average([loss, psnr] + offsets + of_sets)
-        faults = update_guard.faults_of(means[0], norm, means[2:2 + len(offsets)], config.offset_limit)
+        means = device.average(batch.sums)
+        faults = update_guard.faults_of(means[0], norm, means[2:len(means) - 2 * sets], config.offset_limit)
         gate = adam.gate = tf.cast(tf.equal(faults, 0.), tf.float32)
     # a dynamic loss scale detects infinities itself, to lower its scale; a fixed one applies any gradient
     dynamic = device.config.loss_scale == 'dynamic'

@@ -186,7 +186,8 @@ class Run:
         step = self._step()
         resumes = bool(checkpoints.prefixes(self.directory))
         training = self.training.replace(init_from='') if resumes else self.training
-        model_fn = make_model_fn(self.model, training, self.device, self._offset_rate(), len(self.sets))
+        model_fn = make_model_fn(self.model, training, self.device, self._offset_rate(), len(self.sets),
+                                 self.data.micro_batches)
         estimator = self.device.make_estimator(model_fn, self.directory, seed=self.data.seed)
         with contextlib.ExitStack() as stack:
             hook = LoopHook(self._callbacks(control, step, stack), control, self.sets)
@@ -251,8 +252,8 @@ def explained_failures(data: DataConfig) -> typing.Iterator[None]:
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
-        raise UserError('out of memory: lower --batch_size or --patch_size, or use --recompute_alignment (%s)'
-                        % _first_line(error)) from error
+        raise UserError('out of memory: raise --micro_batches (up to --batch_size), lower --patch_size, or use '
+                        '--recompute_alignment (%s)' % _first_line(error)) from error
     except tf.errors.OpError as error:
         damaged = damage.explain(error, data)
         if damaged:

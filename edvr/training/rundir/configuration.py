@@ -83,6 +83,10 @@ def _replicas(config: Options) -> int:
     return config['job'].get('replicas', config['job']['ranks'])
 
 
+def _slices(config: Options) -> int:
+    return config['data'].get('micro_batches', 1)
+
+
 def _whole_batch(config: Options) -> int:
     return config['data']['batch_size'] * _replicas(config)
 
@@ -108,7 +112,8 @@ def save_run_config(directory: str, config: Options, override: bool,
       session: the origin of this session (`provenance.describe`), or None; the file keeps those of all sessions that
         differ.
     Returns:
-      (the overridden differences, the new division of the whole batch between devices: '' if it has not changed).
+      (the overridden differences, the new division of the whole batch into devices and slices: '' if it has not
+      changed).
     Raises:
       UserError: options differ; the text names them.
     """
@@ -124,7 +129,10 @@ def save_run_config(directory: str, config: Options, override: bool,
     if session and session not in sessions[-1:]:
         sessions = sessions + [session]
     files.write_json(path, dict(config, sessions=sessions))
-    division = ''
+    divisions = []
     if _replicas(old) != _replicas(config) and not changed:
-        division = 'the same whole batch on another number of devices: %s, was %s' % (_batch(config), _batch(old))
-    return changed, division
+        divisions.append('the same whole batch on another number of devices: %s, was %s'
+                         % (_batch(config), _batch(old)))
+    if _slices(old) != _slices(config) and not changed:
+        divisions.append('the same steps in other slices: --micro_batches=%d, was %d' % (_slices(config), _slices(old)))
+    return changed, '; '.join(divisions)
