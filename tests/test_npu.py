@@ -416,7 +416,8 @@ def uninterrupted(tmp_path_factory):
 def test_loops_on_the_device_change_nothing_but_the_pace(tiny, tmp_path, uninterrupted, capfd, micro_batches):
     found = train(tmp_path, NPU.replace(iterations_per_loop=2), DATA.replace(micro_batches=micro_batches))
     # slices add the same numbers in another order
-    assert_same(found, weights(uninterrupted), **(dict(rtol=1e-6) if micro_batches == 1 else dict(rtol=1e-4, atol=1e-5)))
+    tolerance = dict(rtol=1e-6) if micro_batches == 1 else dict(rtol=1e-4, atol=1e-5)
+    assert_same(found, weights(uninterrupted), **tolerance)
     steps = [line.split('Step:')[1].split(',')[0] for line in capfd.readouterr().out.splitlines() if 'Step:' in line]
     assert steps == ['2', '4']
 
