@@ -76,13 +76,13 @@ def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, de
             loss = factor * (loss + excess * _values(gt, training_config) if excess is not None else loss)
             return [loss, losses.psnr(outputs.sr, gt)] + [means[level] for level in LEVELS if level in means]
 
-    def numbers(lq, gt, *set_numbers):
-        """Returns the values of `judge` and those of each set, as parts of sums over the slices of a batch."""
+    def numbers(lq, gt, of_samples=None):
+        """Returns the values of `judge` and of each set, as parts of sums over slices; of_samples: feature SET."""
         outputs = restore(lq)
         values = judge(outputs, gt)
         with device.full_precision_scope():
             if sets:
-                values += _of_sets(outputs.sr, gt, *set_numbers, sets, training_config)
+                values += _of_sets(outputs.sr, gt, of_samples, sets, training_config)
             if micro_batches == 1:
                 return values
             are_sums = [training_config.loss_reduction == 'sum'] + [False] * (len(values) - 1)
