@@ -69,7 +69,7 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
 
-def start(program, arguments, stdout, stderr, env=None, cwd=ROOT, file_limit=None, converted=False):
+def start(program, arguments, stdout, stderr, env=None, cwd=ROOT, file_limit=None, converted=False, library=''):
     """Starts a program.
 
     Args:
@@ -80,6 +80,7 @@ def start(program, arguments, stdout, stderr, env=None, cwd=ROOT, file_limit=Non
       cwd: str, its working directory.
       file_limit: int, the most bytes a file of this program may have; None for any size.
       converted: bool, fork it from a process that also ran `convert_input`: for one training, not for ranks of a job.
+      library: str, a shared library that is preloaded (LD_PRELOAD) into the process that it is forked from.
     Returns:
       Process.
     """
@@ -89,7 +90,7 @@ def start(program, arguments, stdout, stderr, env=None, cwd=ROOT, file_limit=Non
     with tempfile.TemporaryFile('w+') as file:
         file.write(request)
         file.flush()
-        reduction.sendfds(_server(converted), [file.fileno(), stdout.fileno(), stderr.fileno(), write_status])
+        reduction.sendfds(_server(converted, library), [file.fileno(), stdout.fileno(), stderr.fileno(), write_status])
     os.close(write_status)
     return Process(status)
 
@@ -146,14 +147,15 @@ def skip_deprecation_checks():
 
 
 @functools.lru_cache(maxsize=None)
-def _server(converted):
+def _server(converted, library):
     """A socket to the process that has loaded TensorFlow. The process ends when the socket closes."""
     ours, theirs = socket.socketpair()
     with theirs:
         subprocess.Popen([sys.executable, os.path.abspath(__file__), str(theirs.fileno()), str(int(converted))],
                          cwd=ROOT, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                          pass_fds=[theirs.fileno()],
-                         env={name: value for name, value in os.environ.items() if name != 'PYTHONPATH'})
+                         env=dict({name: value for name, value in os.environ.items() if name != 'PYTHONPATH'},
+                                  **{'LD_PRELOAD': library} if library else {}))
     return ours
 
 

@@ -129,6 +129,15 @@ def read_json(path: str) -> Any:
         raise
 
 
+def read_bytes(path: str) -> bytes:
+    """Returns the content of a regular file. Raises UserError, which names it, if it cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return bytes(file.read())
+    except OSError as error:
+        raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
+
+
 def open_file(path: str, mode: str) -> IO:
     """Opens a file of the operating system or of TensorFlow's file systems."""
     return gfile().GFile(path, mode) if is_remote(path) else open(path, mode)

@@ -1,9 +1,13 @@
 """Checks the files of a checkpoint: every tensor is compared with its checksum in the index."""
+import contextlib
 import os
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+
+from data_tools.base import files as base_files
+from data_tools.base.errors import UserError
 
 # the errors that TensorFlow's two readers of checkpoints raise for damaged files
 _DAMAGE = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
@@ -33,7 +37,17 @@ def defect(prefix: str, names: Optional[Sequence[str]] = None) -> Optional[str]:
 
 def names_in(prefix: str) -> List[str]:
     """Returns the sorted names of the tensors in a complete checkpoint."""
-    return sorted(tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map())
+    with reading(prefix):
+        return sorted(tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map())
+
+
+@contextlib.contextmanager
+def reading(prefix: str) -> Iterator[None]:
+    """Turns the errors of reading a checkpoint, such as those of a failing disk, into a UserError that names it."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise UserError('checkpoint %s cannot be read: %s' % (prefix, str(error).split('\n')[0])) from error
 
 
 def data_files(prefix: str) -> List[str]:
@@ -58,13 +72,14 @@ def _find_defect(prefix, names):
     paths = data_files(prefix)
     files = ', '.join(map(os.path.basename, paths)) or 'its data'
     try:
+        base_files.read_bytes(prefix + '.index')   # TensorFlow aborts the process if this read fails
         reader = tf.train.NewCheckpointReader(prefix)
         if names is None:
             names, promised = _contents(reader)
             held = sum(map(os.path.getsize, paths))
             if held < promised:
                 return '%s has %d bytes, the index states %d' % (files, held, promised)
-    except _DAMAGE as error:
+    except _DAMAGE + (UserError,) as error:
         return '%s.index cannot be read (%s)' % (os.path.basename(prefix), str(error).split('\n')[0])
     for name in names:
         try:

@@ -42,12 +42,13 @@ def freeze(prefix: str, graph: Graph, ops: Ops, use_ema: bool = True) -> typing.
 
 def _restore(session: tf.Session, prefix: str, use_ema: bool) -> bool:
     names = checkpoints.restore_map(prefix, tf.global_variables(), use_ema)
-    reader = tf.train.load_checkpoint(prefix)
-    for name in sorted(names):
-        if not np.isfinite(reader.get_tensor(name)).all():
-            raise UserError('%s: %s contains NaN or infinity; the training diverged: use an earlier checkpoint'
-                            % (prefix, name))
-    tf.train.Saver(names).restore(session, prefix)
+    with checkpoints.reading(prefix):
+        reader = tf.train.load_checkpoint(prefix)
+        for name in sorted(names):
+            if not np.isfinite(reader.get_tensor(name)).all():
+                raise UserError('%s: %s contains NaN or infinity; the training diverged: use an earlier checkpoint'
+                                % (prefix, name))
+        tf.train.Saver(names).restore(session, prefix)
     return any(name.endswith(checkpoints.EMA_SUFFIX) for name in names)
 
 

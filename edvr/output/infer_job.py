@@ -6,7 +6,7 @@ import re
 import time
 import typing
 
-from data_tools.base import beam_options
+from data_tools.base import beam_options, files
 from data_tools.base.errors import UserError
 from data_tools.media import splits, video
 from data_tools.media.shots import ShotRule
@@ -141,8 +141,7 @@ def settings_of(config: RestoreConfig) -> typing.Dict[str, typing.Any]:
         path = description.find(config.checkpoint).identifying
     else:
         path = checkpoints.latest(config.checkpoint) + '.index'   # holds the checksum of every variable
-    with open(path, 'rb') as file:
-        digest = hashlib.sha256(file.read()).hexdigest()[:16]
+    digest = hashlib.sha256(files.read_bytes(path)).hexdigest()[:16]
     return dict(network='%s (%s)' % (os.path.basename(path), digest), fill=config.fill, ensemble=config.ensemble,
                 use_ema=config.use_ema, exact=config.exact, compute=config.compute)
 

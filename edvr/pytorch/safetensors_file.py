@@ -30,11 +30,7 @@ def load(path: str) -> Dict[str, np.ndarray]:
       UserError: the file cannot be read, or its header and its tensors do not account for each byte exactly once; the
         text names the file and what is wrong.
     """
-    try:
-        with files.open_regular(path) as file:
-            data = file.read()
-    except OSError as error:
-        raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
+    data = files.read_bytes(path)
     header, start = _header(data, path)
     values, end = {}, 0
     for name, entry in sorted(header.items(), key=lambda item: item[1]['data_offsets']):

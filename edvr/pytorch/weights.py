@@ -1,6 +1,8 @@
 """Converts checkpoints of this project from and to PyTorch's and .safetensors files, for edvr.import_weights and
 edvr.export_weights."""
 import os
+import shutil
+import tempfile
 from typing import Any, Tuple
 
 import numpy as np
@@ -84,7 +86,7 @@ def save(weights: Arrays, config: ModelConfig, output_dir: str) -> str:
     if os.path.isdir(output_dir) and checkpoints.prefixes(output_dir):
         raise UserError('%s already holds a checkpoint (%s); give another --output_dir'
                         % (output_dir, checkpoints.prefixes(output_dir)[-1]))
-    prefix = os.path.join(output_dir, checkpoints.BASENAME)
+    prefix = os.path.join(output_dir, checkpoints.BASENAME + '-0')
     with files.explained(output_dir), tf.Graph().as_default(), tf.Session() as session:
         checkpoints.save_model_config(output_dir, config)
         variables = [tf.get_variable('%s/%s' % (SCOPE, name), value.shape, tf.float32)
@@ -93,7 +95,26 @@ def save(weights: Arrays, config: ModelConfig, output_dir: str) -> str:
         session.run(step.initializer)
         for variable, (_, value) in zip(variables, sorted(weights.items())):
             session.run(variable.initializer, {variable.initializer.inputs[1]: value})
-        return tf.train.Saver(variables + [step]).save(session, prefix, global_step=0, write_meta_graph=False)
+        _save_complete(tf.train.Saver(variables + [step]), session, prefix)
+    return prefix
+
+
+def _save_complete(saver: 'tf.train.Saver', session: 'tf.Session', prefix: str) -> None:
+    """Saves a checkpoint in a folder beside and moves it, its index last; nothing stays of one that fails."""
+    folder = os.path.dirname(prefix)
+    draft = tempfile.mkdtemp(prefix='.import-', dir=folder)
+    try:
+        saved = saver.save(session, os.path.join(draft, os.path.basename(prefix)), write_meta_graph=False,
+                           write_state=False)
+        for path in checkpoints.files_of(saved):
+            with files.atomic_path(os.path.join(folder, os.path.basename(path))) as partial:
+                os.replace(path, partial)
+        checkpoints.write_state(folder)
+    except BaseException:
+        checkpoints.remove(prefix)
+        raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def load(path: str, use_ema: bool = True) -> Tuple[Arrays, ModelConfig]:
@@ -108,9 +129,10 @@ def load(path: str, use_ema: bool = True) -> Tuple[Arrays, ModelConfig]:
         size = config.size_multiple
         networks.build(config).restore(StockOps(), tf.placeholder(tf.uint8, [1, config.num_frames, size, size, 3]))
         names = checkpoints.restore_map(prefix, tf.trainable_variables(), use_ema)
-        reader = tf.train.NewCheckpointReader(prefix)
-        return {variable.op.name[len(SCOPE) + 1:]: reader.get_tensor(name)
-                for name, variable in names.items()}, config
+        with checkpoints.reading(prefix):
+            reader = tf.train.NewCheckpointReader(prefix)
+            return {variable.op.name[len(SCOPE) + 1:]: reader.get_tensor(name)
+                    for name, variable in names.items()}, config
 
 
 def check_finite(state: Arrays, source: str) -> None:

@@ -104,7 +104,8 @@ class CheckpointEngine(NetworkEngine):
 
     def _load(self, variables: typing.Sequence[tf.Variable]) -> None:
         names = checkpoints.restore_map(self.path, variables, self._use_ema)
-        tf.train.Saver(names).restore(self._session, self.path)
+        with checkpoints.reading(self.path):
+            tf.train.Saver(names).restore(self._session, self.path)
         for variable, value in zip(variables, self._session.run(variables)):
             if not np.all(np.isfinite(value)):
                 raise UserError('%s: %s contains NaN or Inf; '

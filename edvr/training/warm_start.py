@@ -16,8 +16,8 @@ def missing_variables(path: str, variables: typing.Sequence[tf.Variable]) -> typ
       UserError: a variable outside the fusion is missing; the checkpoint is then of another network.
     """
     prefix = checkpoints.chosen(path)
-    shapes = tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map()
-    missing = sorted(name for name in map(checkpoints.name_of, variables) if name not in shapes)
+    names = checkpoints.names_in(prefix)
+    missing = sorted(name for name in map(checkpoints.name_of, variables) if name not in names)
     wrong = [name for name in missing if not name.startswith(FUSION)]
     if wrong:
         raise UserError('--init_from=%s: checkpoint %s lacks %d variables outside the fusion, such as %s; it is of '
