@@ -5,5 +5,6 @@ setup(packages=find_packages(include=['data_tools*', 'edvr*']) + ['edvr.flagfile
       package_dir={'edvr.flagfiles': 'flags'},
       package_data={'data_tools': ['py.typed'], 'edvr': ['py.typed'],
                     'edvr.ops': ['native/*.cc', 'native/*.h', 'cuda/*.cc', 'cuda/*.cu', 'cuda/*.h'],
+                    'edvr.placement': ['*.tsv'],
                     'edvr.flagfiles': ['*.cfg']},
       include_package_data=False)

@@ -18,10 +18,23 @@ FLAGFILES: Optional[str] = next((path for path in (os.path.join(_HERE, 'flagfile
                                  if os.path.isdir(path)), None)
 
 
-def run(main: Callable[[], Optional[int]], *classes: Type[Config]) -> None:
-    """Runs a program as `data_tools.base.flags.run`, with malloc tuned before TensorFlow allocates."""
+def run(main: Callable[[], Optional[int]], *classes: Type[Config], auto: Optional[str] = None) -> None:
+    """Runs a program as `data_tools.base.flags.run`, with malloc tuned before TensorFlow allocates.
+
+    Args:
+      main: returns None or an exit code.
+      *classes: their fields are the flags.
+      auto: the device that --device=auto means; None is that of this host.
+    """
+    def with_device(function: Callable[..., List[Any]]) -> Callable[..., List[Any]]:
+        def call(*given: Type[Config]) -> List[Any]:
+            if auto and FLAGS.device == flags.AUTO:
+                FLAGS.device = auto
+            return function(*given)
+        return call
+
     host_memory.tune_malloc()
-    flags.run(main, *classes, build_all=build_all, notes=_notes, flagfiles=FLAGFILES)
+    flags.run(main, *classes, build_all=with_device(build_all), notes=with_device(_notes), flagfiles=FLAGFILES)
 
 
 def build(cls: Type[Config]) -> Any:

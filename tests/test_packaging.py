@@ -59,7 +59,7 @@ def test_the_wheel_holds_all_that_runs(wheel):
     for package in ('data_tools', 'edvr'):
         for folder, _, files in os.walk(os.path.join(ROOT, package)):
             for name in files:
-                if name.endswith(('.py', '.cc', '.h', 'py.typed')):
+                if name.endswith(('.py', '.cc', '.h', '.tsv', 'py.typed')):
                     path = os.path.relpath(os.path.join(folder, name), ROOT)
                     assert path in names
     for name in os.listdir(os.path.join(ROOT, 'flags')):

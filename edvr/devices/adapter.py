@@ -91,6 +91,11 @@ def require(config: RuntimeConfig | None = None) -> None:
     _run_config('.', config, None)   # the adapter looks at values when it makes one
 
 
+def release() -> str:
+    """Returns the release of the adapter, from the arguments of its NPURunConfig."""
+    return adapter_options.release_of(adapter_options.defaults_of(_bridge(_CONFIG, 'NPURunConfig')))
+
+
 def offload(proto: tf.ConfigProto, config: RuntimeConfig) -> None:
     """Makes a tf.Session with this configuration compute on the NPU, as NPUEstimator does for its own.
 

@@ -74,9 +74,22 @@ class NpuDevice(Device):
         return self.rank_and_size()[1]
 
     def problems(self, counts: dict[str, int], loss_reduction: str) -> list[str]:
+        return (self.option_faults(counts, loss_reduction) + failures(self.require_options)
+                + npu_environment.problems() + self._path_problems())
+
+    def option_faults(self, counts: dict[str, int], loss_reduction: str) -> list[str]:
+        """Returns the part of `problems` that depends on the options alone."""
+        return self._loop_problems(counts) + self._precision_problems(loss_reduction)
+
+    def require_options(self) -> None:
+        """Raises UserError if the adapter is not there, or does not take the options of the run."""
         from edvr.devices import adapter
-        return (self._loop_problems(counts) + self._precision_problems(loss_reduction)
-                + failures(lambda: adapter.require(self.config)) + npu_environment.problems() + self._path_problems())
+        adapter.require(self.config)
+
+    def adapter_release(self) -> str:
+        """Returns the oldest release that the installed adapter may be, by the options that it has."""
+        from edvr.devices import adapter
+        return adapter.release()
 
     def _loop_problems(self, counts: dict[str, int]) -> list[str]:
         loop = self.config.iterations_per_loop

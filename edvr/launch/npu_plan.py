@@ -36,9 +36,7 @@ def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str
     if tf_config.has_cluster():
         raise UserError('the environment variable TF_CONFIG names a cluster (%s): on NPUs ranks come from the rank '
                         'table; unset it' % os.environ[tf_config.VARIABLE])
-    # one NPU needs no table: the variable may be set for all jobs of a host
-    several = num_devices != 1 or len(ranks.hosts) > 1
-    path = ranks.rank_table or (os.environ.get('RANK_TABLE_FILE') if several and not ranks.hosts else None)
+    path = table_of(num_devices, ranks)
     if path:
         table, local, meeting = _read_table(path, num_devices, ranks, batch_size)
         path = path if table.for_hccl else None
@@ -51,7 +49,7 @@ def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str
         files.make_dir(log_dir)
         rank_table.save(everyone, path)
     table_path = os.path.abspath(path) if path else None
-    environments = {rank.rank_id: _environment(rank.rank_id, len(everyone), rank.device_id, table_path)
+    environments = {rank.rank_id: environment_of(rank.rank_id, len(everyone), rank.device_id, table_path)
                     for rank in local}
     if len(everyone) == 1:
         return _alone(environments[0], ranks, path)
@@ -62,12 +60,19 @@ def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str
                 ['rank table: %s' % path] + ['  rank %d: card %d (%s) of %s' % rank for rank in everyone])
 
 
+def table_of(num_devices: int, ranks: RanksConfig) -> str | None:
+    """Returns the path of the rank table of a job, or None if it has none yet; arguments: see `of_ranks`."""
+    # one NPU needs no table: the variable may be set for all jobs of a host
+    several = num_devices != 1 or len(ranks.hosts) > 1
+    return ranks.rank_table or (os.environ.get('RANK_TABLE_FILE') if several and not ranks.hosts else None)
+
+
 def of_workers(host: HostConfig) -> Plan:
     """Plans the processes that share a restoration: each card is a separate job of one rank."""
     if host.num_devices < 2 and not host.device_ids and any(name in os.environ for name in _CARD_VARIABLES):
-        return Plan({}, _without_card(_environment(0, 1, 0, None)), [])
+        return Plan({}, _without_card(environment_of(0, 1, 0, None)), [])
     cards = npu_cards.choose(host.num_devices, host.device_ids, lambda found: plan.fewer(len(found)))
-    return plan.of_workers({number: _environment(0, 1, card, None) for number, card in enumerate(cards)},
+    return plan.of_workers({number: environment_of(0, 1, card, None) for number, card in enumerate(cards)},
                            '%s: %s' % (plural(len(cards), 'NPU'), ', '.join(map(str, cards))))
 
 
@@ -83,7 +88,14 @@ def rendezvous_address(port: int) -> tuple[str, int]:
     return rank_table.load(os.environ['RANK_TABLE_FILE']).first.address, port + plan.RANKS
 
 
-def _environment(rank: int, size: int, card: int, table: str | None) -> Environment:
+def environment_of(rank: int, size: int, card: int, table: str | None) -> Environment:
+    """Returns the variables of a rank on a card, for which nothing else in the environment counts.
+
+    Args:
+      rank, size: number of the rank, and of ranks.
+      card: number of the card in its host.
+      table: path of the rank table, or None.
+    """
     # POD_NAME would replace RANK_ID as identity, the logical device id the physical one, and other variables describe
     # the job to the adapter once more
     removed = ['POD_NAME', 'ASCEND_DEVICE_ID']

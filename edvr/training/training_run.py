@@ -59,7 +59,7 @@ class Run:
         self.notes: typing.List[str] = []
         counts = {name: getattr(training, name) for name in sorted(names_with('counts_steps', TrainingConfig))}
         startup_checks.check(self.device, counts, training.loss_reduction, [
-            self._check_directory, self._check_data, self._check_start, self._find_clips])
+            self._check_options, self._check_data, self._check_start, self._find_clips])
         self.rank, self.size = self.device.rank_and_size()
         self.writes = self.device.is_writer
         self.replicas = self.device.num_replicas()
@@ -98,23 +98,16 @@ class Run:
         return ('%s: stopped at step %d of %d; the same command continues from there'
                 % (signals.name(signal), self._step(), self.training.steps))
 
-    def _check_directory(self, rank, size):
-        if not self.directory:
-            raise UserError('--model_dir is not given; it is where checkpoints and logs go')
+    def _check_options(self, rank, size):
+        check_options(self.model, self.data, self.training)
 
     def _check_data(self, rank, size):
-        if self.data.patch_size % self.model.size_multiple:
-            raise UserError('patch_size is %d; it must be a multiple of %d for this network'
-                            % (self.data.patch_size, self.model.size_multiple))
         if self.data.input == 'tfrecords':
             self.mixture = open_sets(self.data, self.model.num_frames, self.model.upscale, size)
 
     def _check_start(self, rank, size):
         training = self.training
         checkpoints.check_path(self.directory)
-        if training.tsa_only_steps and not self.model.with_tsa:
-            raise UserError('--tsa_only_steps is %d, but the network has no TSA (--with_tsa=false)'
-                            % training.tsa_only_steps)
         if training.init_from and not checkpoints.prefixes(self.directory):
             checkpoints.chosen(training.init_from)
 
@@ -240,6 +233,20 @@ class Run:
         if self.writes:
             print('GUARD: ROLLBACK %d of %d: %s. Back to step %d, with DCN-offset rate %g and other batches' % (
                 done + 1, self.training.max_rollbacks, reason, step, self._offset_rate()), file=sys.stderr, flush=True)
+
+
+def check_options(model: ModelConfig, data: DataConfig, training: TrainingConfig) -> None:
+    """Raises UserError naming the options of a run that do not fit each other, whatever the device."""
+    wrong = []
+    if not training.model_dir:
+        wrong.append('--model_dir is not given; it is where checkpoints and logs go')
+    if data.patch_size % model.size_multiple:
+        wrong.append('patch_size is %d; it must be a multiple of %d for this network'
+                     % (data.patch_size, model.size_multiple))
+    if training.tsa_only_steps and not model.with_tsa:
+        wrong.append('--tsa_only_steps is %d, but the network has no TSA (--with_tsa=false)' % training.tsa_only_steps)
+    if wrong:
+        raise UserError('; '.join(wrong))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,143 @@
+"""The parts of a job that are no graph: ranks, environment, adapter, options, data."""
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.util
+import os
+from typing import NamedTuple
+
+from data_tools.base import files
+from data_tools.base.config import names_with
+from data_tools.base.errors import UserError
+from edvr.config import DataConfig, ModelConfig, RanksConfig, RuntimeConfig, TrainingConfig
+from edvr.config.npu import NpuConfig
+from edvr.data.input_pipeline import open_sets
+from edvr.devices import adapter_options, npu_environment
+from edvr.devices.npu import ADAPTERS
+from edvr.devices.startup_checks import failures
+from edvr.launch import npu_plan, plan, rank_table, tf_config
+from edvr.placement.job_graphs import PlannedNpu
+from edvr.training.training_run import check_options
+
+ALL_CARDS = 8   # ranks of a host whose cards are not known here
+
+
+class Job(NamedTuple):
+    """A job that could be submitted.
+
+    Attributes:
+      size: number of ranks.
+      ranks, environment, adapter, data: a line about each.
+    """
+    size: int
+    ranks: str
+    environment: str
+    adapter: str
+    data: str
+
+
+def check(model: ModelConfig, data: DataConfig, training: TrainingConfig, runtime: RuntimeConfig, ranks: RanksConfig
+          ) -> Job:
+    """Returns what is known of a job.
+
+    The environment of this process becomes that of rank 0.
+
+    Raises:
+      UserError: names everything because of which the job would not start.
+    """
+    found: list[str] = []
+    size, about_ranks = 1, ''
+    try:
+        size, about_ranks = _ranks(runtime, ranks)
+    except UserError as error:
+        found.append(str(error))
+    device = PlannedNpu(runtime, size)
+    counts = {name: getattr(training, name) for name in sorted(names_with('counts_steps', TrainingConfig))}
+    found += device.option_faults(counts, training.loss_reduction) + ([] if found else npu_environment.problems())
+    found += failures(functools.partial(check_options, model, data, training))
+    about_data = _data(model, data, size, found)
+    about_adapter = _adapter(device, runtime, found)
+    if len(found) == 1:
+        raise UserError(found[0])
+    if found:
+        raise UserError('%d problems: %s' % (len(found), '; '.join(found)))
+    return Job(size, about_ranks, 'complete for rank 0, as the launcher sets it', about_adapter, about_data)
+
+
+def _ranks(runtime: RuntimeConfig, ranks: RanksConfig) -> tuple[int, str]:
+    """Returns the number of ranks and a line about them; changes the environment to that of rank 0."""
+    if PlannedNpu.RANK_VARIABLE in os.environ:
+        rank, size = npu_environment.rank_and_size()
+        return size, 'this process is rank %d of %d, by RANK_ID and RANK_SIZE' % (rank, size)
+    if tf_config.has_cluster():
+        raise UserError('the environment variable TF_CONFIG names a cluster: on NPUs ranks come from the rank table; '
+                        'unset it')
+    path = npu_plan.table_of(runtime.num_devices, ranks)
+    if path:
+        table = rank_table.load(path)
+        for server in table.servers:
+            if runtime.num_devices not in (0, len(server.ranks)):
+                raise UserError('--num_devices=%d, but the rank table %s gives %s to %s'
+                                % (runtime.num_devices, path, plan.plural(len(server.ranks), 'card'), server.names[-1]))
+        size, servers = len(table.ranks), len(table.servers)
+        text = '%s on %s, by the rank table %s' % (plan.plural(size, 'rank'), plan.plural(servers, 'server'), path)
+        card = table.ranks[0].device_id
+    else:
+        cards, hosts = runtime.num_devices or ALL_CARDS, max(1, len(ranks.hosts))
+        size, card = cards * hosts, (ranks.device_ids or (0,))[0]
+        text = '%s on %s' % (plan.plural(size, 'rank'), plan.plural(hosts, 'host'))
+        if size > 1:
+            text += '; the rank table is made at the start from the addresses of the cards, which are not known here'
+        if not runtime.num_devices:
+            text += '; --num_devices=0 is taken for %d cards a host' % ALL_CARDS
+    # a table in a format that HCCL does not read is written again at the start
+    usable = path if path and table.for_hccl and size > 1 else None
+    # nothing can be compared with a table that does not exist yet
+    plan.apply(npu_plan.environment_of(0, size if usable else 1, card, usable))
+    return size, text
+
+
+def _data(model: ModelConfig, data: DataConfig, size: int, found: list[str]) -> str:
+    """Returns a line about the data; appends its problems."""
+    if data.input != 'tfrecords':
+        return '--input=%s' % data.input
+    absent = [folder for folder, _ in data.sets if not files.is_remote(folder) and not os.path.isdir(folder)]
+    if absent:
+        return 'not on this host: %s' % ', '.join(absent)
+    wrong = failures(functools.partial(open_sets, data, model.num_frames, model.upscale, size))
+    found += wrong
+    return 'the manifest fits the network and %s' % plan.plural(size, 'rank')
+
+
+def _adapter(device: PlannedNpu, runtime: RuntimeConfig, found: list[str]) -> str:
+    """Returns a line about the adapter; appends the problems of an installed one."""
+    installed = [name for name in ADAPTERS if importlib.util.find_spec(name)]
+    if installed:
+        wrong = failures(device.require_options)
+        found += wrong
+        return '%s, at least release %s by its options, takes the options of the job' % (
+            installed[0], '?' if wrong else device.adapter_release())
+    needs = _releases(runtime)
+    return 'none here (%s); %s' % (' or '.join(ADAPTERS), '; '.join(needs) if needs else
+                                   'the options of the job exist in all releases since r1.1.1')
+
+
+def _releases(runtime: RuntimeConfig) -> list[str]:
+    """Returns a text for each option that only some releases of the adapter have."""
+    texts = []
+    for field in dataclasses.fields(NpuConfig):
+        if getattr(runtime, field.name) == field.default or field.name == 'npu_option':
+            continue
+        for name in field.metadata['adapter'] or (field.name,):
+            texts += _release(name, '--' + field.name)
+    for text in runtime.npu_option:
+        texts += _release(text.partition('=')[0], '--npu_option=' + text)
+    return texts
+
+
+def _release(argument: str, flag: str) -> list[str]:
+    since = ['since %s' % adapter_options.SINCE[argument]] if argument in adapter_options.SINCE else []
+    if argument in adapter_options.REMOVED:
+        since.append('until before %s' % adapter_options.REMOVED[argument][0])
+    return ['%s needs a release %s' % (flag, ', '.join(since))] if since else []

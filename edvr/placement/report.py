@@ -1,0 +1,123 @@
+"""The report about a job: everything as values for JSON, and one page of text."""
+from __future__ import annotations
+
+import collections
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+
+from data_tools.base.version import __version__
+from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.config.placement import PlacementConfig
+from edvr.devices.npu_chips import Chip, chip_of
+from edvr.network import networks
+from edvr.placement import job_graphs, operators
+from edvr.placement.graph import Node
+from edvr.placement.job import Job
+from edvr.placement.memory import BatchMemory
+
+SOURCE = 'operators of CANN 8.1.RC1 and rules of its kernels, read in an installed one'
+NEVER_SEEN = ('a card, the graph engine or atc with these graphs', 'speed', 'memory that a card uses',
+              'newer CANN releases, whose operators may differ')
+_SHOWN = (operators.AI_CPU, operators.HOST, operators.OTHER_NAME)
+_GB = 1e9
+
+
+def make(job: Job, model: ModelConfig, data: DataConfig, training: TrainingConfig, runtime: RuntimeConfig,
+         config: PlacementConfig) -> dict[str, Any]:
+    """Returns the report about a job, in values that JSON has.
+
+    Args:
+      job: what `job.check` returned.
+      model, data, training, runtime: the options of the job.
+      config: chips, and the size of exported frames.
+    """
+    one, two = (job_graphs.training(model, data, training, runtime, job.size, batch) for batch in (1, 2))
+    height, width = config.frame_size
+    graphs = {'training step': one, 'export %dx%d' % (height, width): job_graphs.export(model, height, width)}
+    chips = {name: chip_of(name) for name in config.chips}
+    return dict(
+        version=__version__, source=SOURCE, never_seen=list(NEVER_SEEN), meanings=operators.MEANINGS,
+        job=dict(job._asdict(), batch_size=data.batch_size, micro_batches=data.micro_batches,
+                 whole_batch=data.batch_size * job.size, patch_size=data.patch_size, channels=model.channels,
+                 deform_groups=model.deform_groups),
+        chips={name: chip._asdict() for name, chip in chips.items()},
+        graphs={name: dict(nodes=len(nodes), chips={key: _placed(nodes, chip) for key, chip in chips.items()})
+                for name, nodes in graphs.items()},
+        memory=_memory(BatchMemory(one, two), model, data, chips))
+
+
+def _placed(nodes: Sequence[Node], chip: Chip) -> dict[str, Any]:
+    places: collections.Counter = collections.Counter()
+    details: collections.Counter = collections.Counter()
+    for node in nodes:
+        place, reason = operators.place_of(node, chip)
+        places[place] += 1
+        if place in _SHOWN:
+            details[node.operator, place, reason] += 1
+    return dict(places={place: places[place] for place in operators.PLACES if places[place]},
+                elsewhere=[dict(operator=operator, count=count, place=place, reason=reason)
+                           for (operator, place, reason), count in sorted(details.items())])
+
+
+def _memory(of: BatchMemory, model: ModelConfig, data: DataConfig, chips: dict[str, Chip]) -> list[dict[str, Any]]:
+    """Returns the memory of a step for each number of slices that divides the batch."""
+    weights = 4 * sum(int(np.prod(shape)) for shape in networks.variable_shapes(model).values())
+    rows = []
+    for count in (count for count in range(1, data.batch_size + 1) if data.batch_size % count == 0):
+        memory = of.of(data.batch_size // count)
+        total = memory.stored + memory.padded + (weights if count > 1 else 0)   # the sums of the gradients
+        rows.append(dict(slices=count, samples=data.batch_size // count, variables=memory.stored, tensors=memory.live,
+                         padded=memory.padded, total=total,
+                         fits={name: total < chip.memory_gb * _GB for name, chip in chips.items() if chip.memory_gb}))
+    return rows
+
+
+def text(report: dict[str, Any]) -> str:
+    """Returns the report as one page."""
+    return '\n'.join(_lines(report)) + '\n'
+
+
+def _lines(report: dict[str, Any]) -> Iterator[str]:
+    job = report['job']
+    yield 'job          batch %d x %d = %d, crops of %d, C=%d, G=%d' % (
+        job['batch_size'], job['size'], job['whole_batch'], job['patch_size'], job['channels'], job['deform_groups'])
+    for name in ('ranks', 'environment', 'adapter', 'data'):
+        yield '%-12s %s' % (name, job[name])
+    for name, graph in report['graphs'].items():
+        yield ''
+        yield '%s: %d nodes' % (name, graph['nodes'])
+        yield '  %-10s%s' % ('chip', ''.join('%14s' % place for place in operators.PLACES))
+        for chip, placed in graph['chips'].items():
+            yield '  %-10s%s' % (chip, ''.join('%14d' % placed['places'].get(place, 0) for place in operators.PLACES))
+        for line, chips in _grouped(graph['chips']).items():
+            yield '  %s: %s' % (', '.join(chips), line)
+    yield ''
+    yield 'memory of a step in GB, estimated: variables %.2f, and the tensors that live at once' % (
+        report['memory'][0]['variables'] / _GB)
+    yield '  %-8s%10s%10s%10s%10s' % ('slices', 'samples', 'tensors', 'padded', 'total')
+    for row in report['memory']:
+        small = [name for name, fits in row['fits'].items() if not fits]
+        yield '  %-8d%10d%10.2f%10.2f%10.2f%s' % (
+            row['slices'], row['samples'], row['tensors'] / _GB, row['padded'] / _GB, row['total'] / _GB,
+            '  more than a card of %s has' % ', '.join(small) if small else '')
+    yield '  float32 without workspaces; padded: channels in blocks of 16; this job has --micro_batches=%d' % (
+        job['micro_batches'])
+    yield ''
+    used = [place for place in operators.PLACES if any(
+        place in placed['places'] for graph in report['graphs'].values() for placed in graph['chips'].values())]
+    for place in used:
+        yield '%-12s %s' % (place, report['meanings'][place])
+    yield '%-12s %s' % ('read', report['source'])
+    yield '%-12s %s' % ('never seen', '; '.join(report['never_seen']))
+
+
+def _grouped(chips: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """Returns {line about an operator off AI Core: chips of which it is true}."""
+    lines: dict[str, list[str]] = {}
+    for name, placed in chips.items():
+        for item in placed['elsewhere']:
+            if item['place'] != operators.OTHER_NAME:
+                line = '%d %s on %s (%s)' % (item['count'], item['operator'], item['place'], item['reason'])
+                lines.setdefault(line, []).append(name)
+    return lines

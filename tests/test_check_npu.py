@@ -1,0 +1,213 @@
+"""The check of a job for Ascend: places of operators, memory, ranks and environment, without a card."""
+import collections
+import functools
+import json
+
+import pytest
+import tensorflow.compat.v1 as tf
+from facts import check_error, check_facts, raises_facts
+from npu_fixtures import JOB_VARIABLES, needs_tf1, no_job, npu  # noqa: F401
+
+from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.config.placement import PlacementConfig
+from edvr.devices import device_of, npu_chips
+from edvr.placement import graph, job_graphs, memory, operators
+from edvr.training.model_fn import make_model_fn
+
+TINY = dict(channels=16, deform_groups=2, num_frames=3, num_extract_block=1, num_reconstruct_block=1)
+TINY_FLAGS = ['--%s=%s' % item for item in TINY.items()] + ['--patch_size=16']
+DATA, TRAINING = DataConfig(patch_size=16), TrainingConfig(model_dir='run')
+RUNTIME = RuntimeConfig(device='npu')
+
+
+@functools.lru_cache(maxsize=None)
+def training(batch=1, size=2, config=TRAINING, runtime=RUNTIME, micro_batches=1, **model):
+    return job_graphs.training(ModelConfig(**dict(TINY, **model)), DATA, config, runtime, size, batch, micro_batches)
+
+
+def test_chips_by_family_and_by_name():
+    for name, family, cores in (('910b', '910b', 20), ('Ascend910B1', '910b', 24), ('ascend910b4', '910b', 20),
+                                ('Ascend910A', '910', 32), ('910ProB', '910', 32), ('Ascend910_9391', '910_93', 24),
+                                ('Ascend310P3', '310p', 8), ('310', '310', 2)):
+        chip = npu_chips.chip_of(name)
+        assert (chip.name, chip.cores) == (family, cores)
+
+
+@pytest.mark.parametrize('name', ['', '950', 'Ascend950PR', 'a100', '910c', '31'])
+def test_a_chip_that_the_table_lacks_is_named(name):
+    with raises_facts(npu_chips.ConfigError, repr(name), '910b', '310p', 'Ascend910B3'):
+        npu_chips.chip_of(name)
+
+
+@pytest.mark.parametrize('chip, channels, groups, others, fact', [
+    ('910', 64, 1, {}, ''), ('910b3', 64, 1, {}, ''), ('910_93', 64, 1, {}, ''), ('310p', 128, 1, {}, ''),
+    ('310p', 64, 1, {}, '512'), ('910b3', 64, 8, {}, 'deformable_groups is 8'), ('910', 60, 1, {}, 'multiples of 8'),
+    ('910', 72, 1, dict(dtype='float16'), 'multiples of 16'), ('910', 72, 1, {}, ''), ('910b3', 48, 1, {}, '960'),
+    ('910', 64, 1, dict(open_batch=True), '2048'), ('910', 72, 1, dict(open_batch=True), '')])
+def test_the_rules_of_the_operator(chip, channels, groups, others, fact):
+    reason = npu_chips.off_ai_core(npu_chips.chip_of(chip), channels, groups, **others)
+    assert bool(reason) == bool(fact)
+    check_facts(reason, *filter(None, [fact]))
+
+
+def test_places_follow_the_table_of_the_chip():
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, [2, 8, 8, 16])
+        folded = tf.reshape(tf.range(3) + 1, [3, 1])
+        ends = [tf.nn.relu(x), tf.reduce_mean(x), tf.is_finite(x), tf.numpy_function(abs, [x], tf.float32), folded,
+                tf.shape(x) * 2, graph.stand_in('HcomAllReduce', [x], [x.shape])[0]]
+        nodes = {node.operator: node for node in graph.nodes_of(end.op for end in ends)}
+    for operator, chip, place in (('Relu', '910', operators.AI_CORE), ('Mean', '910', operators.OTHER_NAME),
+                                  ('IsFinite', '910', operators.AI_CPU), ('IsFinite', '910b', operators.AI_CORE),
+                                  ('PyFunc', '910b', operators.HOST), ('Range', '910', operators.CONSTANT),
+                                  ('Mul', '910', operators.CONSTANT), ('Placeholder', '910', operators.ENGINE),
+                                  ('HcomAllReduce', '910', operators.COLLECTIVE)):
+        assert operators.place_of(nodes[operator], npu_chips.chip_of(chip)).place == place, operator
+
+
+def test_the_step_has_the_operator_and_its_gradient():
+    nodes = training()
+    sampled = [node for node in nodes if node.operator == graph.OPERATOR]
+    assert {(node.groups, node.channels) for node in sampled} == {(2, 16)}
+    count = collections.Counter(node.operator for node in nodes)
+    assert count['DeformableOffsets'] == count['DeformableOffsetsGrad'] == 4
+    assert count['HcomAllReduce'] == count['ApplyAdam'] + 1   # and one of loss, PSNR and offsets
+    chip = npu_chips.chip_of('910')
+    check_facts(operators.place_of(sampled[0], chip).reason, 'deformable_groups is 2')
+    assert operators.place_of(sampled[0]._replace(groups=1, channels=32), chip).place == operators.AI_CORE
+    gradient = next(node for node in nodes if node.operator == graph.GRADIENT)
+    assert operators.place_of(gradient, chip).place == operators.AI_CORE
+    assert operators.place_of(gradient._replace(groups=4), chip).place == operators.AI_CPU   # 4 channels a group
+
+
+def test_other_kernels_and_networks_have_no_operator_of_ascend():
+    for nodes in (training(runtime=RUNTIME.replace(kernels='tf'), with_tsa=False, size=1),
+                  training(network='plain', size=1)):
+        assert graph.OPERATOR not in {node.operator for node in nodes}
+
+
+@needs_tf1
+def test_the_step_is_that_of_the_adapter(npu):  # noqa: F811
+    """Beside the test double of the adapter, the step has the same operators as with the nodes in their place."""
+    model = ModelConfig(**TINY)
+    with tf.Graph().as_default():
+        tf.train.get_or_create_global_step()
+        lq, gt = tf.placeholder(tf.uint8, [1, 3, 16, 16, 3]), tf.placeholder(tf.uint8, [1, 64, 64, 3])
+        spec = make_model_fn(model, TRAINING, device_of(RUNTIME))({'lq': lq}, gt, 'train')
+        found = collections.Counter(node.operator for node in graph.nodes_of([spec.train_op, spec.loss.op]))
+    planned = collections.Counter(node.operator for node in training(size=1))
+    assert {name: (found[name], planned[name]) for name in set(found) | set(planned)
+            if found[name] != planned[name] and name not in ('Const', 'Identity', 'NoOp')} == {}
+
+
+def test_the_export_has_its_operators():
+    nodes = job_graphs.export(ModelConfig(**TINY), 32, 48)
+    sampled = [node for node in nodes if node.operator == graph.OPERATOR]
+    assert len(sampled) == 4 and {(node.groups, node.channels) for node in sampled} == {(2, 16)}
+    chip = npu_chips.chip_of('910b')
+    assert operators.HOST not in {operators.place_of(node, chip).place for node in nodes}
+
+
+def test_memory_by_hand():
+    """a (400 B) lives until c; b (400 B) is a under another shape; c and d: 3 x 400 B at once with the stored 40 B."""
+    with tf.Graph().as_default():
+        weight = tf.get_variable('weight', [10])
+        a = tf.placeholder(tf.float32, [10, 10])
+        b = tf.reshape(a, [100])
+        c = tf.nn.relu(b)
+        d = tf.reshape(c, [10, 10]) + a * weight
+        e = tf.reduce_sum(d)
+        nodes = graph.nodes_of([e.op])
+    found = memory.BatchMemory(nodes, nodes).of(7)
+    constants = sum(size.plain for node in nodes if node.operator == 'Const' for size in node.outputs.values())
+    assert (found.stored, found.live, found.padded) == (40 + constants, 1200, 1200)
+
+
+def test_memory_is_linear_in_the_batch_and_falls_with_slices():
+    of, five = memory.BatchMemory(training(), training(2)), training(5)
+    assert of.of(5)[1:] == memory.BatchMemory(five, five).of(1)[1:]
+    assert of.of(1).live < of.of(2).live < of.of(5).live and of.of(5).padded > of.of(5).live
+    less = training(config=TRAINING.replace(recompute_alignment=True))
+    assert memory.BatchMemory(less, less).of(1).live < of.of(1).live
+
+
+def test_a_step_in_slices_has_the_memory_of_a_slice():
+    """To a tenth: its sums of gradients are counted apart, and a slice needs a little less than a batch of its size."""
+    of, sliced = memory.BatchMemory(training(), training(2)), training(2, micro_batches=2)
+    assert .9 < memory.BatchMemory(sliced, sliced).of(1).live / of.of(1).live < 1.1
+
+
+def test_graphs_of_another_network_are_not_mixed():
+    with pytest.raises(ValueError, match='other nodes'):
+        memory.BatchMemory(training(), training(2)[:-1])
+
+
+@pytest.mark.parametrize('values, facts', [
+    (dict(chips=('910b', 'h100')), ['h100', '910_93']), (dict(chips=()), ['chips', '910b']),
+    (dict(frame_size=(180,)), ['frame_size', '180', 'height and width'])])
+def test_wrong_options_of_the_check(values, facts):
+    with raises_facts(npu_chips.ConfigError, *facts):
+        PlacementConfig(**values)
+
+
+@pytest.fixture
+def check(run_program, tmp_path, monkeypatch):
+    """Runs the program for a small job, in an environment without one."""
+    for name in JOB_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments, env=None, cwd=str(tmp_path)):
+        return run_program('edvr.check_npu', *TINY_FLAGS, *arguments, env=env, cwd=cwd)
+    return run
+
+
+def write_table(path, cards, status='completed'):
+    devices = [dict(device_id=str(card), device_ip='10.0.0.%d' % (card + 1), rank_id=str(card))
+               for card in range(cards)]
+    path.write_text(json.dumps(dict(version='1.0', server_count='1', status=status,
+                                    server_list=[dict(server_id='10.1.1.1', device=devices)])))
+    return path
+
+
+def test_the_page_and_its_json(check, tmp_path):
+    table = write_table(tmp_path / 'table.json', 4)
+    done = check('--flagfile=8p', '--num_devices=4', '--rank_table=%s' % table, '--chips=910b3,310p', '--batch_size=4',
+                 '--micro_batches=2', '--frame_size=32,48', '--json=report.json', '--npu_deterministic',
+                 '--data_dir=absent')
+    assert done.returncode == 0, done.stderr
+    check_facts(done.stdout, '4 ranks on 1 server', table, 'batch 4 x 4 = 16', '--micro_batches=2',
+                '--npu_deterministic', 'r1.12.0',
+                'not on this host: absent', '4 DeformableOffsets on AI CPU', 'deformable_groups is 2', 'never seen',
+                'memory of a step in GB, estimated')
+    assert len(done.stdout.splitlines()) < 60
+    report = json.loads((tmp_path / 'report.json').read_text())
+    step = report['graphs']['training step']['chips']
+    assert step['310p']['places'][operators.AI_CPU] >= step['910b3']['places'][operators.AI_CPU] + 4   # the gradient
+    assert sum(step['310p']['places'].values()) == report['graphs']['training step']['nodes']
+    assert [row['slices'] for row in report['memory']] == [1, 2, 4] and report['chips']['910b3']['memory_gb'] == 64
+    assert report['memory'][0]['fits'] == {'910b3': True} and report['job']['size'] == 4
+
+
+@pytest.mark.parametrize('arguments, env, facts', [
+    (['--chips=h100'], {}, ['h100', '910_93']),
+    (['--json=absent/report.json'], {}, ['--json', 'absent']),
+    (['--device=cpu'], {}, ['--device=cpu', 'npu']),
+    (['--flagfile=9p'], {}, ['9p']),
+    (['--steps=many'], {}, ['--steps=many']),
+    (['--patch_size=18'], {}, ['patch_size is 18', 'multiple of 4']),
+    (['--steps=10', '--iterations_per_loop=4'], {}, ['--steps=10', '--iterations_per_loop=4', 12]),
+    (['--rank_table=absent.json', '--num_devices=2'], {}, ['absent.json', 'cannot be read']),
+    (['--num_devices=2'], dict(RANK_TABLE_FILE='cut.json'), ['cut.json', 'cannot be read']),
+    (['--num_devices=2', '--rank_table=3.json'], {}, ['--num_devices=2', '3.json', '3 cards']),
+    (['--num_devices=3', '--rank_table=writing.json'], {}, ['writing.json', 'initializing', 'completed']),
+    (['--num_devices=3', '--rank_table=3.json'], dict(LOCAL_CHECKPOINT_DIR='/x'), ['LOCAL_CHECKPOINT_DIR', '/x']),
+    ([], dict(RANK_ID='2', RANK_SIZE='2'), ['RANK_ID', 2]),
+    (['--num_devices=2', '--with_tsa=false', '--tsa_only_steps=5', '--precision_mode=force_fp16',
+      '--loss_reduction=sum'], dict(RESTORE_FROM='/y'),
+     ['3 problems', '65504', 'RESTORE_FROM', '--tsa_only_steps is 5'])],
+    ids=str)
+def test_a_job_that_would_not_start_is_one_line(check, tmp_path, arguments, env, facts):
+    write_table(tmp_path / '3.json', 3)
+    write_table(tmp_path / 'writing.json', 3, status='initializing')
+    (tmp_path / 'cut.json').write_text('{"version": "1.0", "sta')
+    check_error(check(*arguments, env=env), *facts)
