@@ -270,6 +270,71 @@ def test_winograd_same_result_with_any_number_of_threads_and_past_the_caches():
     assert np.array_equal(results[0][:, :16], results[2][:, :16])
 
 
+GRADIENTS = [   # N, H, W, C, C_out: remainders of tiles, blocks of tiles, vectors, panels, and several units of sums
+    (1, 64, 64, 16, 16), (2, 65, 66, 19, 37), (1, 4, 1027, 17, 16), (1, 1025, 5, 16, 33), (20, 16, 16, 40, 72),
+    (3, 90, 91, 16, 18)]
+
+
+@needs_compiler
+@pytest.mark.parametrize('case', GRADIENTS, ids=str)
+def test_gradients_by_winograd(case):
+    """Those of input, kernel and bias. Float32 loses at most four times what the direct way loses."""
+    N, H, W, C, cout = case
+    rng = np.random.RandomState(0)
+    values = [rng.randn(N, H, W, C), rng.randn(3, 3, C, cout), rng.randn(cout), rng.randn(N, H, W, cout)]
+    results = {}
+    for dtype, way in ((tf.float64, 'exact'), (tf.float64, 'fast'), (tf.float32, 'exact'), (tf.float32, 'fast')):
+        with tf.Graph().as_default() as graph, tf.Session() as session:
+            x, weight, bias, grad = (tf.constant(value, dtype) for value in values)
+            y = CompiledOps(way).fused_conv([x], weight, bias)
+            results[dtype, way] = session.run(tf.gradients(y, [x, weight, bias], grad))
+            assert {op.get_attr('compute') for op in graph.get_operations() if op.type.startswith('EdvrConv')} == {
+                way.encode()}
+    exact = results[tf.float64, 'exact']
+    for part, name in enumerate(('input', 'weight', 'bias')):
+        size = np.abs(exact[part]).max()
+        errors = [np.abs(results[key][part] - exact[part]).max() / size for key in list(results)[1:]]
+        assert errors[0] < 1e-13 and errors[1] < 1e-6 and errors[2] < 4e-6, name
+    for part in (0, 1):   # it went the other way
+        assert not np.array_equal(results[tf.float32, 'exact'][part], results[tf.float32, 'fast'][part])
+
+
+@needs_compiler
+@pytest.mark.parametrize('case', [(1, 63, 64, 16, 16, 3), (1, 64, 64, 15, 16, 3), (1, 64, 64, 16, 15, 3),
+                                  (1, 3, 2048, 16, 16, 3), (1, 64, 64, 16, 16, 5), (1, 64, 64, 16, 16, 1)], ids=str)
+def test_where_winograd_does_not_pay_the_gradient_of_the_kernel_is_direct(case):
+    N, H, W, C, cout, size = case
+    rng = np.random.RandomState(0)
+    with tf.Graph().as_default(), tf.Session() as session:
+        x, grad = tf.constant(rng.randn(N, H, W, C), tf.float32), tf.constant(rng.randn(N, H, W, cout), tf.float32)
+        direct, fast = session.run([native_ops.conv_weight_gradient(x, grad, (size, size), way)
+                                    for way in ('exact', 'fast')])
+    assert all(np.array_equal(*pair) for pair in zip(direct, fast))
+
+
+@needs_compiler
+def test_gradients_by_winograd_are_the_same_with_any_number_of_threads():
+    rng = np.random.RandomState(0)
+    x, grad = rng.randn(4, 60, 62, 24).astype(np.float32), rng.randn(4, 60, 62, 32).astype(np.float32)
+    results = []
+    for threads in (1, 3):
+        config = tf.ConfigProto(intra_op_parallelism_threads=threads)
+        with tf.Graph().as_default(), tf.Session(config=config) as session:
+            gradient = native_ops.conv_weight_gradient(tf.constant(x), tf.constant(grad), (3, 3), 'fast')
+            results.append(session.run(gradient))
+    assert all(np.array_equal(*pair) for pair in zip(*results))
+
+
+@needs_compiler
+def test_a_values_gradient_that_is_no_number_stays_none():
+    x, grad = np.ones((1, 64, 64, 16), np.float32), np.zeros((1, 64, 64, 16), np.float32)
+    grad[0, 9, 9, 3] = np.nan
+    with tf.Graph().as_default(), tf.Session() as session:
+        weight, bias = session.run(native_ops.conv_weight_gradient(tf.constant(x), tf.constant(grad), (3, 3), 'fast'))
+    assert np.isnan(weight[:, :, :, 3]).all() and np.isnan(bias[3])
+    assert not np.isnan(np.delete(weight, 3, axis=-1)).any()
+
+
 def computes(graph):
     return [op.get_attr('compute') for op in graph.get_operations() if op.type == 'EdvrConv']
 

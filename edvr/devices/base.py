@@ -167,11 +167,12 @@ class Device(abc.ABC):
         """Returns the kernels of the network: those of --kernels, or for auto the fastest that the host can run."""
         return self.available_kernels()[0] if self.config.kernels == 'auto' else self.config.kernels
 
-    def ops(self, compute: str = 'exact') -> StockOps:
+    def ops(self, compute: str | None = None) -> StockOps:
         """Returns the operations with which a network is built for the device.
 
         Args:
           compute: how the compiled operators compute convolutions: 'exact', 'fast' or 'bf16'; other kernels ignore it.
+            None is --convolutions.
         """
         from edvr.ops.stock import StockOps
         return StockOps(self.ON_HOST, self.full_precision_scope)

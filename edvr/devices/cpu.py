@@ -45,11 +45,11 @@ class CpuDevice(StrategyDevice):
         from edvr.ops import native_library
         return self.KERNELS if native_library.available() else ('tf',)
 
-    def ops(self, compute: str = 'exact') -> StockOps:
+    def ops(self, compute: str | None = None) -> StockOps:
         if self.kernels != 'native':
             return super().ops(compute)
         from edvr.ops.compiled import CompiledOps
-        return CompiledOps(compute, self.full_precision_scope)
+        return CompiledOps(compute or self.config.convolutions, self.full_precision_scope)
 
     def session_config(self) -> tf.ConfigProto:
         proto = self._host_config()

@@ -67,7 +67,7 @@ class GpuDevice(StrategyDevice):
         from edvr.ops import cuda_library
         return 'cuda' if cuda_library.available() else 'tf'
 
-    def ops(self, compute: str = 'exact') -> StockOps:
+    def ops(self, compute: str | None = None) -> StockOps:
         if self.kernels != 'cuda':
             return super().ops(compute)
         from edvr.ops.cuda_ops import CudaOps

@@ -124,7 +124,7 @@ class NpuDevice(Device):
         from edvr.devices import adapter
         adapter.require()
 
-    def ops(self, compute: str = 'exact') -> StockOps:
+    def ops(self, compute: str | None = None) -> StockOps:
         if self.kernels != 'npu':
             return super().ops(compute)
         from edvr.devices import adapter

@@ -75,19 +75,20 @@ def conv(inputs: typing.Sequence[tf.Tensor], weight: tf.Tensor, bias: typing.Opt
                             compute=compute)
 
 
-def conv_input_gradient(weight: tf.Tensor, grad: tf.Tensor) -> tf.Tensor:
+def conv_input_gradient(weight: tf.Tensor, grad: tf.Tensor, compute: str = 'exact') -> tf.Tensor:
     """Returns the gradient of the input of a stride-1 "same" convolution.
 
     Args:
       weight: float32 or float64 [kh, kw, C, Cout], kh and kw odd.
       grad: same dtype [N, H, W, Cout], gradient of the convolution's output.
+      compute: 'exact' or 'fast', as in `conv`.
     Returns:
       [N, H, W, C].
     """
-    return load().edvr_conv([grad], weight, tf.zeros([0], grad.dtype), [], transposed=True)
+    return load().edvr_conv([grad], weight, tf.zeros([0], grad.dtype), [], transposed=True, compute=compute)
 
 
-def conv_weight_gradient(x: tf.Tensor, grad: tf.Tensor, kernel_size: typing.Sequence[int]
+def conv_weight_gradient(x: tf.Tensor, grad: tf.Tensor, kernel_size: typing.Sequence[int], compute: str = 'exact'
                          ) -> typing.Tuple[tf.Tensor, tf.Tensor]:
     """Returns the gradients of the kernel and the bias of a stride-1 "same" convolution.
 
@@ -95,10 +96,11 @@ def conv_weight_gradient(x: tf.Tensor, grad: tf.Tensor, kernel_size: typing.Sequ
       x: float32 or float64 [N, H, W, C].
       grad: same dtype [N, H, W, Cout], gradient of the convolution's output.
       kernel_size: (kh, kw), odd.
+      compute: 'exact', by the definition, or 'fast', 3x3 kernels by Winograd's F(3x3, 4x4) where that saves time.
     Returns:
       [kh, kw, C, Cout] and [Cout].
     """
-    return load().edvr_conv_weight_grad(x, grad, kernel_size=list(kernel_size))
+    return load().edvr_conv_weight_grad(x, grad, kernel_size=list(kernel_size), compute=compute)
 
 
 def upsample(x: tf.Tensor, factor: int, gain: float = 1.0) -> tf.Tensor:
@@ -133,6 +135,7 @@ def _conv_gradient(op: tf.Operation, grad: tf.Tensor) -> typing.List[typing.Opti
     if op.get_attr('transposed'):
         raise LookupError('%s is a gradient itself; second derivatives are not supported' % op.name)
     count, slope, block = (op.get_attr(name) for name in ('inputs', 'slope', 'block'))
+    compute = 'exact' if op.get_attr('compute') == b'exact' else 'fast'
     inputs, (weight, bias, *residual) = op.inputs[:count], op.inputs[count:]
     # an activated value has the same sign as the value before the activation
     if slope == 0.0:
@@ -148,8 +151,8 @@ def _conv_gradient(op: tf.Operation, grad: tf.Tensor) -> typing.List[typing.Opti
     first, d_inputs, d_weight = 0, [], []
     for x in inputs:
         channels = int(x.shape[-1])
-        d_inputs.append(conv_input_gradient(weight[:, :, first:first + channels], grad))
-        of_part, d_bias = conv_weight_gradient(x, grad, weight.shape.as_list()[:2])
+        d_inputs.append(conv_input_gradient(weight[:, :, first:first + channels], grad, compute))
+        of_part, d_bias = conv_weight_gradient(x, grad, weight.shape.as_list()[:2], compute)
         d_weight.append(of_part)
         first += channels
     d_bias = None if bias.shape[0] == 0 else d_bias

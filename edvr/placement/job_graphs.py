@@ -29,7 +29,7 @@ class PlannedNpu(NpuDevice):
     def rank_and_size(self) -> tuple[int, int]:
         return 0, self._ranks
 
-    def ops(self, compute: str = 'exact') -> StockOps:
+    def ops(self, compute: str | None = None) -> StockOps:
         return AscendOps(graph.deformable_conv2d) if self.kernels == 'npu' else StockOps()
 
     def full_precision_scope(self) -> ContextManager[Any]:

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "correlation.h"
 #include "kernel.h"
 #include "product.h"
+#include "winograd_weight_grad.h"
 
 namespace edvr {
 
@@ -24,6 +26,9 @@ class ConvWeightGradOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("kernel_size", &kernel_));
     OP_REQUIRES(context, kernel_.size() == 2 && kernel_[0] > 0 && kernel_[1] > 0 && kernel_[0] % 2 && kernel_[1] % 2,
                 InvalidArgument("conv_weight_gradient: kernel_size must be two odd numbers"));
+    std::string compute;
+    OP_REQUIRES_OK(context, context->GetAttr("compute", &compute));
+    fast_ = compute == "fast";
   }
 
   void Compute(OpKernelContext* context) override {
@@ -42,6 +47,15 @@ class ConvWeightGradOp : public OpKernel {
     std::fill_n(bias_sum, d_bias->NumElements(), T(0));
     if (grad.NumElements() == 0) return;
     const Call call(x, grad, kernel_);
+    typedef WinogradWeightGrad<T> Fast;
+    if (fast_ && Fast::Saves(call.input, call.grad, call.images, call.kernel_height, call.kernel_width)) {
+      const Fast way(call.input, call.grad, call.images);
+      InParallel(context, way.Units(), int64_t{1} << 40, [&](int64_t begin, int64_t end) { way.Run(begin, end); });
+      InParallel(context, way.Rows(), way.RowCost(),
+                 [&](int64_t begin, int64_t end) { way.Finish(begin, end, weight_sum); });
+      way.AddBias(bias_sum);
+      return;
+    }
     Buffer<T> sums(call.units * call.UnitSize());
     InParallel(context, call.units, int64_t{1} << 40, [&](int64_t begin, int64_t end) {
       for (int64_t unit = begin; unit < end; ++unit) RunUnit(call, unit, &sums[unit * call.UnitSize()]);
@@ -192,11 +206,13 @@ class ConvWeightGradOp : public OpKernel {
   }
 
   std::vector<int> kernel_;
+  bool fast_;
 };
 
 REGISTER_OP("EdvrConvWeightGrad")
     .Attr("T: {float, double}")
     .Attr("kernel_size: list(int)")
+    .Attr("compute: {'exact', 'fast'} = 'exact'")
     .Input("x: T").Input("grad: T")
     .Output("d_weight: T").Output("d_bias: T")
     .SetShapeFn([](InferenceContext* context) -> Status {

@@ -85,6 +85,54 @@ struct WinogradTransforms {
     }
   }
 
+  // m[6] = A * y[4], the transpose of Output
+  template <int STEP, int M_STEP>
+  static inline void OutputGradient(const Vector* y, Vector* m) {
+    constexpr T a = kWinogradA, b = kWinogradB, aa = kWinogradA * kWinogradA, bb = kWinogradB * kWinogradB;
+    const Vector y0 = y[0], y1 = y[STEP], y2 = y[2 * STEP], y3 = y[3 * STEP];
+    const Vector even_a = y0 + aa * y2, odd_a = a * (y1 + aa * y3);
+    const Vector even_b = y0 + bb * y2, odd_b = b * (y1 + bb * y3);
+    m[0] = y0;
+    m[M_STEP] = even_a + odd_a;
+    m[2 * M_STEP] = even_a - odd_a;
+    m[3 * M_STEP] = even_b + odd_b;
+    m[4 * M_STEP] = even_b - odd_b;
+    m[5 * M_STEP] = y3;
+  }
+
+  // g[3] = G^T * u[6], the transpose of Weight
+  template <int STEP, int G_STEP>
+  static inline void WeightBack(const Vector* u, Vector* g) {
+    constexpr double a = kWinogradA, b = kWinogradB, aa = a * a, bb = b * b;
+    constexpr double na = 2 * aa * (aa - bb), nb = 2 * bb * (bb - aa);
+    const Vector sum_a = T(1 / na) * (u[STEP] + u[2 * STEP]), odd_a = T(a / na) * (u[STEP] - u[2 * STEP]);
+    const Vector sum_b = T(1 / nb) * (u[3 * STEP] + u[4 * STEP]), odd_b = T(b / nb) * (u[3 * STEP] - u[4 * STEP]);
+    g[0] = T(1 / (aa * bb)) * u[0] + sum_a + sum_b;
+    g[G_STEP] = odd_a + odd_b;
+    g[2 * G_STEP] = T(aa) * sum_a + T(bb) * sum_b + u[5 * STEP];
+  }
+
+  // Transforms one vector of channels of 4x4 pixels of an output's gradient, and adds their sum to `sum`; `count`
+  // channels are there (none for 0 and below), the others count as zero. pixels[16]: where each pixel's channels are.
+  static void Gradient(const T* const* pixels, int64_t channel, int64_t count, T* m, int64_t m_step, Vector* sum) {
+    constexpr int kPixels = kWinogradOut * kWinogradOut;
+    Vector d[kPixels] = {}, e[kWinogradIn * kWinogradOut], u[kWinogradPoints];
+    if (count == kLanes) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kPixels; ++i) std::memcpy(&d[i], pixels[i] + channel, sizeof(Vector));
+    } else if (count > 0) {
+      for (int i = 0; i < kPixels; ++i) std::memcpy(&d[i], pixels[i] + channel, count * sizeof(T));
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kPixels; ++i) *sum += d[i];
+#pragma GCC unroll 4
+    for (int i = 0; i < kWinogradOut; ++i) OutputGradient<kWinogradOut, kWinogradOut>(d + i, e + i);
+#pragma GCC unroll 6
+    for (int i = 0; i < kWinogradIn; ++i) OutputGradient<1, 1>(e + i * kWinogradOut, u + i * kWinogradIn);
+#pragma GCC unroll 36
+    for (int i = 0; i < kWinogradPoints; ++i) std::memcpy(m + i * m_step, &u[i], sizeof(Vector));
+  }
+
   // Transforms one vector of channels of the 36 products back to 4x4 pixels.
   static void Back(const T* m, int64_t m_step, Vector* y) {
     Vector d[kWinogradPoints], e[kWinogradOut * kWinogradIn];
