@@ -26,7 +26,7 @@ class ImportConfig(Config):
 
     TITLE = 'import'
 
-    output_dir: str = option('', 'model directory to make')
+    output_dir: str = option('', 'model directory to make', path='output')
     param_key: str = option('auto', 'weights to take from a file that has several: params, or params_ema (their '
                             'moving average); auto takes params if the file has them, as BasicSR does',
                             choices=('auto', 'params', 'params_ema', 'state_dict'))

@@ -10,7 +10,7 @@ from conftest import ROOT
 
 # the long options in the documents that belong to other programs
 FOREIGN = """
-    help helpfull flagfile version from torch beam faults tensorflow fresh
+    help helpfull flagfile version cache_dir program from torch beam faults tensorflow fresh
     framework model soc_version input_format input_shape out_nodes dynamic_dims dynamic_batch_size precision_mode
     logdir array wrap service_port direct_running_mode direct_num_workers dask_client_address dask_npartitions
     flink_master parallelism environment_type environment_config job_endpoint project region temp_location

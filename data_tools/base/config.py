@@ -26,7 +26,8 @@ class ConfigError(UserError):
 def option(default: Any, help: str, choices: Optional[Sequence[Any]] = None, low: Optional[float] = None,
            high: Optional[float] = None, common: bool = False, devices: Sequence[str] = (), shown: Optional[str] = None,
            auto: bool = False, repeated: bool = False, former: Optional[str] = None, may_change: bool = False,
-           local: bool = False, counts_steps: bool = False, adapter: Sequence[str] = ()) -> Any:
+           local: bool = False, counts_steps: bool = False, adapter: Sequence[str] = (), path: Optional[str] = None,
+           gfile: bool = False) -> Any:
     """Returns a field of a Config.
 
     Args:
@@ -44,11 +45,14 @@ def option(default: Any, help: str, choices: Optional[Sequence[Any]] = None, low
       local: whether it may differ between the ranks of a job, as a path or a number of threads of their hosts.
       counts_steps: whether it is a number of training steps, which must be a multiple of the loops of the device.
       adapter: arguments of the Ascend adapter that the program sets from this option.
+      path: whether it is a path, and its use: 'input', 'checkpoint' (also the prefix of one), 'output', or 'derived'
+        (an output that is by default beside an input); it may be obs://, see `data_tools.base.staging`.
+      gfile: whether the path may be one of TensorFlow's file systems, such as gs://.
     """
     return dataclasses.field(default=default, metadata=dict(
         help=help, choices=choices, low=low, high=high, common=common, devices=tuple(devices), shown=shown, auto=auto,
         repeated=repeated, former=former, may_change=may_change, local=local, counts_steps=counts_steps,
-        adapter=tuple(adapter)))
+        adapter=tuple(adapter), path=path, gfile=gfile))
 
 
 def element_type(field: 'dataclasses.Field[Any]') -> type:

@@ -4,12 +4,13 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Type
 
 from absl import flags
 
-from data_tools.base import program
+from data_tools.base import program, staging
 from data_tools.base.config import Config, ConfigError, element_type, is_tuple
 from data_tools.base.errors import UserError
 
 FLAGS = flags.FLAGS
 PRINT_CONFIG = 'print_config'
+CACHE_DIR = 'cache_dir'
 AUTO = 'auto'
 C = TypeVar('C', bound=Config)
 Field = dataclasses.Field   # of a Config
@@ -136,6 +137,12 @@ def _as_flag(field: Field, value: Any) -> str:
     return '--%s=%s' % (field.name, ','.join(map(str, value)) if isinstance(value, tuple) else value)
 
 
+def _paths(*classes: Type[Config]) -> List[staging.Given]:
+    """Returns the paths that options have."""
+    return [staging.Given(field.name, FLAGS[field.name].value or '', field.metadata['path'], field.metadata['gfile'])
+            for cls in classes for field in dataclasses.fields(cls) if field.metadata['path']]
+
+
 def run(main: Callable[[], Optional[int]], *classes: Type[Config],
         build_all: Callable[..., List[Any]] = build_all, notes: Callable[..., List[str]] = used_defaults,
         flagfiles: Optional[str] = None) -> None:
@@ -149,11 +156,19 @@ def run(main: Callable[[], Optional[int]], *classes: Type[Config],
     """
     define(*classes)
     flags.DEFINE_bool(PRINT_CONFIG, False, 'print the configuration and end', module_name=PRINT_CONFIG)
+    if any(field.metadata['path'] for cls in classes for field in dataclasses.fields(cls)):
+        flags.DEFINE_string(CACHE_DIR, staging.CACHE_DIR, 'folder for copies of obs://', module_name=PRINT_CONFIG)
 
     def start() -> Optional[int]:
         if FLAGS[PRINT_CONFIG].value:
             print(as_flagfile(build_all(*classes)))
             return 0
+        given = _paths(*classes)
+        if any(each.scheme for each in given):
+            build_all(*classes)   # wrong options are reported before anything is copied
+            staging.require_readable(given)
+        if any(each.path.startswith(staging.SCHEME) for each in given):
+            return staging.run(given, FLAGS[CACHE_DIR].value)
         for line in notes(*classes):
             print(line, flush=True)
         return main()

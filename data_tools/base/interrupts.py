@@ -1,8 +1,12 @@
 """Signals that end a program, as an exception: `with` and `finally` blocks end processes and remove partial files."""
 import contextlib
+import ctypes
 import signal
 import threading
 from typing import Any, Iterator, Tuple
+
+_LIBC = ctypes.CDLL(None)   # not loaded between fork and exec
+_PR_SET_PDEATHSIG = 1
 
 
 class Stopped(KeyboardInterrupt):
@@ -20,6 +24,12 @@ class Stopped(KeyboardInterrupt):
 def hangup() -> Tuple[int, ...]:
     """Returns (SIGHUP,), the signal of a closed terminal; () if it is ignored, as under nohup."""
     return () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
+
+
+def die_with_parent() -> None:
+    """Lets SIGKILL end this process when its parent ends; for the `preexec_fn` of a child."""
+    if hasattr(_LIBC, 'prctl'):
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,12 @@ def started() -> command_line.CommandLine:
     return _started
 
 
+def command(arguments: List[str]) -> List[str]:
+    """Returns the command that starts this program again, with its arguments and then `arguments`."""
+    spec = sys.modules['__main__'].__spec__
+    return [sys.executable] + (['-m', spec.name] if spec else [sys.argv[0]]) + sys.argv[1:] + arguments
+
+
 def run(main: Callable[[], Optional[int]], argv: Optional[Sequence[str]] = None, topics: Optional[List[str]] = None,
         common: Collection[str] = (), flagfiles: Optional[str] = None,
         renamed: Optional[Mapping[str, str]] = None) -> None:

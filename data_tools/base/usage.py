@@ -10,6 +10,7 @@ WIDTH = 118
 _EVERYWHERE = (
     ('flagfile', 'read flags from a file, one per line; the name of a file that comes with the program is enough'),
     ('print_config', 'print the resulting configuration as a flagfile, and exit'),
+    ('cache_dir', 'folder on this machine for the copies of paths that are obs:// [/cache]'),
     ('version', 'print the version, and exit'),
     ('help', 'show the common flags; --help=TOPIC shows one topic, --help=FLAG one flag, --helpfull all'))
 

@@ -13,8 +13,8 @@ class MakeLqConfig(DegradationConfig):
     TITLE = 'make_lq'
 
     data_dir: str = option('', 'folder with clips or videos that are GT (layouts: see '
-                           'data_tools/media/dataset_layouts.py)')
-    output_dir: str = option('', "folder for the LQ, in the layout of the data set; may equal data_dir")
+                           'data_tools/media/dataset_layouts.py)', path='input')
+    output_dir: str = option('', "folder for the LQ, in the layout of the data set; may equal data_dir", path='output')
     scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4))
     clips: str = option('', 'clips to use: names with commas, REDS4, @file.json or @file.txt; empty means all')
     exclude: str = option('', 'clips to leave out')

@@ -51,7 +51,7 @@ class ShotConfig(Config):
     split_shots: Optional[bool] = option(None, 'make each shot a separate clip, so that no window crosses a cut; '
                                          'default: videos are split, folders of images are not', common=True)
     shots: str = option('', 'JSON file with the shots of clips, {"NAME": [[FIRST, END], ...]}: frame numbers from 0, '
-                        'END not included. Other clips are treated as without this file')
+                        'END not included. Other clips are treated as without this file', path='input')
     shot_threshold: float = option(.1, "lowest scene score of ffmpeg's (0 to 1) that is a cut; lower finds more cuts",
                                    low=0, high=1)
     shot_min_frames: int = option(5, 'cuts that would make a shorter shot are ignored, such as flashes', low=1)

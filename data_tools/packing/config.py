@@ -24,9 +24,9 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
     data_dir: str = option(paths.SOURCES, 'folder with the clips or videos (layouts: see '
                            'data_tools/media/dataset_layouts.py), a text file that lists such folders and videos, or '
                            'an LMDB made for BasicSR, whose LQ is the LMDB of --lq_folder',
-                           common=True, shown='clips')
+                           common=True, shown='clips', path='input')
     output_dir: str = option('', 'folder for the shards, new or empty; also gs://...; '
-                             'default: tfrecords inside --data_dir', common=True)
+                             'default: tfrecords inside --data_dir', common=True, path='derived', gfile=True)
     num_frames: int = option(5, 'frames in a window, odd', low=1, common=True)
     scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4), common=True)
     encoding: str = option('raw', 'raw: fastest, 3.6 MB a window of REDS, for fast local disks; tiles: PNG in tiles, '
@@ -47,7 +47,8 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
                         'packs all, in Vimeo-90K those of sep_trainlist.txt', common=True)
     exclude: str = option('auto', 'clips to leave out, e.g. REDS4; auto leaves out the clips that the data set holds '
                           'out for evaluation (sets/val.json), unless --clips names some', common=True)
-    lq_folder: str = option('', 'folder with LQ, if the layout has several kinds (BDx4) or LQ is elsewhere')
+    lq_folder: str = option('', 'folder with LQ, if the layout has several kinds (BDx4) or LQ is elsewhere',
+                            path='input')
     allow_damaged: bool = option(False, 'of a damaged or truncated video, pack the frames that can be decoded')
     seed: int = option(0, 'seed of the order of windows and of the random choices of make_lq')
     num_shards: Optional[int] = option(None, 'number of files, at least the number of devices that will train '
@@ -86,9 +87,11 @@ class CheckConfig(Config):
 
     TITLE = 'checking'
 
-    data_dir: str = option(paths.SHARDS, 'folder with the shards and their manifest', shown='shards')
+    data_dir: str = option(paths.SHARDS, 'folder with the shards and their manifest', shown='shards',
+                           path='input', gfile=True)
     deep: bool = option(False, 'decode every record')
-    source: str = option('', 'folder with the clips or videos of which the set was made: compares every pixel')
+    source: str = option('', 'folder with the clips or videos of which the set was made: compares every pixel',
+                         path='input')
 
     def problems(self) -> Iterator[str]:
         if not self.data_dir:

@@ -20,7 +20,7 @@ class DownloadConfig(Config):
 
     TITLE = 'download'
 
-    root_dir: str = option(paths.SOURCES, 'folder to download and unpack to', shown='root')
+    root_dir: str = option(paths.SOURCES, 'folder to download and unpack to', shown='root', path='output')
     all: bool = option(False, 'every subset listed here')
     train_sharp: bool = option(False, 'GT, 240 clips')
     train_sharp_bicubic: bool = option(False, 'LQ of train_sharp, x4')
@@ -65,8 +65,9 @@ class RegroupConfig(Config):
 
     TITLE = 'regrouping'
 
-    root_dir: str = option(paths.SOURCES, 'folder into which data_tools.download_reds unpacked', shown='root')
-    output_dir: str = option('', 'folder for images/ and sets/; default: --root_dir')
+    root_dir: str = option(paths.SOURCES, 'folder into which data_tools.download_reds unpacked', shown='root',
+                           path='output')
+    output_dir: str = option('', 'folder for images/ and sets/; default: --root_dir', path='output')
     mode: str = option('link', 'link: symbolic links to the download, which must stay; move: the download is emptied; '
                        'copy: needs the same space again', choices=MODES)
     lq: str = option('sharp_bicubic', 'which subset is LQ: the bicubic ones are 4 times smaller than GT, the others '

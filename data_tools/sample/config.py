@@ -15,7 +15,7 @@ class SampleConfig(Config):
     TITLE = 'sample clips'
 
     output_dir: str = option(paths.SOURCES, 'folder to write to; images/truth/NNN and images/blur<scale>/NNN inside',
-                             shown='clips')
+                             shown='clips', path='output')
     num_clips: int = option(24, 'number of clips; with 21 and more all of REDS4 (000, 011, 015, 020) is among them',
                             low=1)
     num_frames: int = option(12, 'frames of each clip (REDS has 100)', low=1)

@@ -18,7 +18,7 @@ class BenchmarkConfig(Config):
                        'in the tiles of --tile=auto; dcn: the deformable convolution alone, forward and with '
                        'gradients; all: each of them, in one table',
                        choices=SUBJECTS, common=True)
-    json: str = option('', 'write the results to this file too', common=True)
+    json: str = option('', 'write the results to this file too', common=True, path='output')
     seconds: float = option(10., 'seconds to measure each case for, shared among the repeats', low=0.)
     repeats: int = option(5, 'number of measurements of each case; the median is reported', low=1)
     compare: Tuple[str, ...] = option((), 'ways to compute the deformable convolution to measure in turn and compare: '

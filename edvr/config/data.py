@@ -19,7 +19,7 @@ class DataConfig(Config):
 
     data_dir: str = option(paths.SHARDS, 'folder with the TFRecords of data_tools.make_tfrecords; several with their '
                            'weights are mixed: A:2,B:1 draws two samples of A for one of B', common=True, shown='data',
-                           may_change=True, local=True)
+                           may_change=True, local=True, path='input', gfile=True)
     input: str = option('tfrecords', 'null feeds constants of the same shape, to measure a step without its input',
                         choices=('tfrecords', 'null'))
     batch_size: int = option(32, 'samples in a step on each device', low=1, common=True)

@@ -67,10 +67,10 @@ class ExportConfig(InterfaceConfig):
     TITLE = 'export'
 
     checkpoint: str = option(paths.RUN, 'folder of checkpoints (the latest is used) or prefix of one', common=True,
-                             shown='checkpoint')
+                             shown='checkpoint', path='checkpoint')
     output: str = option('', 'name of the graph: a file that ends in .pb, with --format=onnx in .onnx, with '
                          '--format=saved_model a folder; default: EDVR.pb, .onnx or EDVR beside the checkpoint; '
-                         '--parts derives two names from it', common=True)
+                         '--parts derives two names from it', common=True, path='derived')
     format: str = option('frozen', '; '.join('%s: %s' % (name, form.text) for name, form in FORMATS.items()),
                          choices=tuple(FORMATS))
     parts: bool = option(False, 'write two graphs, for clips: EDVR_features.pb, from a frame to its features, and '
@@ -132,9 +132,10 @@ class ExportWeightsConfig(Config):
 
     TITLE = 'export'
 
-    checkpoint: str = option(paths.RUN, 'model directory, or prefix of one of its checkpoints', shown='checkpoint')
+    checkpoint: str = option(paths.RUN, 'model directory, or prefix of one of its checkpoints', shown='checkpoint',
+                             path='checkpoint')
     output: str = option('', 'file to write: .safetensors, or that of PyTorch (.pth) with any other suffix; default: '
-                         'EDVR.pth beside the checkpoint')
+                         'EDVR.pth beside the checkpoint', path='derived')
     use_ema: bool = option(True, 'take the moving averages of the weights where the checkpoint has them')
 
     def problems(self) -> Iterator[str]:

@@ -16,9 +16,9 @@ class InferConfig(BeamConfig, ShotConfig):
     TITLE = 'inference'
 
     input: str = option(paths.SOURCES, 'what to restore: a video, a folder of images, a folder of clips or videos, a '
-                        'data set (its LQ), or a .txt file that lists such', common=True, shown='input')
+                        'data set (its LQ), or a .txt file that lists such', common=True, shown='input', path='input')
     output: str = option(paths.FRAMES, 'a folder for PNG frames (one subfolder per clip if there are several), or a '
-                         'video: .mp4, .mov, .mkv or .webm', common=True, shown='output')
+                         'video: .mp4, .mov, .mkv or .webm', common=True, shown='output', path='output')
     clips: str = option('auto', 'clips of the data set to restore: names separated by commas, REDS4 (000,011,015,020), '
                         'or @FILE.json; empty means all, auto those that the data set holds out (REDS4 in REDS), else '
                         'all', common=True)

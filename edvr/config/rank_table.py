@@ -18,7 +18,7 @@ class RankTableConfig(Config):
                                             'the hosts; its lines address_N= give the addresses')
     device_ids: Tuple[int, ...] = option((), 'devices to use on each host; empty means 0, 1, ... for --device_ips, '
                                              'and all devices of the files for --hccn_conf', low=0)
-    output: str = option('', 'file to write')
+    output: str = option('', 'file to write', path='output')
 
     def problems(self) -> Iterator[str]:
         if not self.hosts:

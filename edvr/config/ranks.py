@@ -21,11 +21,11 @@ class RanksConfig(Config):
     start_timeout: float = option(600., 'seconds to wait until all ranks of all hosts have started', low=1.)
     rank_table: str = option('', 'rank table of HCCL for a job on several NPUs; empty uses RANK_TABLE_FILE of the '
                              'environment, or makes one from the addresses of the cards (/etc/hccn.conf or hccn_tool)',
-                             devices=('npu',))
+                             devices=('npu',), path='input')
     device_ids: Tuple[int, ...] = option((), 'NPUs of this host to use, as many as --num_devices; empty uses those of '
                                          'the rank table, else the first ones', low=0, devices=('npu',))
     logs: str = option('', 'folder for the output of each rank, rank_0.log and so on (that of rank 0 is also shown), '
-                          'and for the rank table; default: logs inside --model_dir')
+                          'and for the rank table; default: logs inside --model_dir', path='output')
     dry_run: bool = option(False, 'print the ranks and their places, write their rank table, and end')
     bind_cores: bool = option(True, 'give each process its own equal share of the cores; switch off where something '
                               'else places them')

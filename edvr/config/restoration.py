@@ -21,7 +21,7 @@ class RestoreConfig(Config):
     checkpoint: str = option(paths.RUN, 'the network: a training directory (its newest whole checkpoint), a '
                              'checkpoint prefix such as DIR/model.ckpt-600000, or a frozen graph (.pb; of an export in '
                              'parts any of its files)', common=True,
-                             shown='checkpoint')
+                             shown='checkpoint', path='checkpoint')
     use_ema: bool = option(True, 'use the averaged weights where the checkpoint has them')
     fill: str = option(AUTO, 'which frames replace those before the first and after the last of a clip; auto as in the '
                        'published evaluation: replicate for networks with a predeblur module, else reflection_circle',
@@ -73,22 +73,24 @@ class EvaluateConfig(ShotConfig, MadeLqConfig):
 
     data_dir: str = option(paths.SOURCES, 'folder of clips with LQ and GT, in any layout of '
                            'data_tools/media/dataset_layouts.py; with --make_lq clips or videos that are the GT',
-                           common=True, shown='data')
+                           common=True, shown='data', path='input')
     clips: str = option('auto', 'clips to evaluate: names separated by commas, REDS4 (000,011,015,020), or @FILE.json; '
                         'empty means all, auto those that the data set holds out (REDS4 in REDS, sep_testlist.txt in '
                         'Vimeo-90K), else all', common=True)
-    lq_folder: str = option('', 'folder with LQ, if the layout has several kinds (BDx4) or LQ is elsewhere')
+    lq_folder: str = option('', 'folder with LQ, if the layout has several kinds (BDx4) or LQ is elsewhere',
+                            path='input')
     seed: int = option(0, 'with --make_lq: seed of its random choices, as in make_tfrecords')
     max_frames: int = option(0, 'frames to evaluate of each clip, from its start; 0 means all', low=0, common=True)
     crop_border: int = option(0, 'GT pixels left out at each side when comparing', low=0)
     ssim: bool = option(True, 'compute SSIM too')
     bicubic: bool = option(True, 'evaluate bicubic interpolation beside the network')
-    json: str = option('', 'write all numbers to this file, as JSON', common=True)
-    csv: str = option('', 'write the numbers of every frame to this file, as CSV', common=True)
+    json: str = option('', 'write all numbers to this file, as JSON', common=True, path='output')
+    csv: str = option('', 'write the numbers of every frame to this file, as CSV', common=True, path='output')
     comparison_dir: str = option('', 'write pictures LQ | bicubic | restored | GT of some frames into this folder',
-                                 common=True)
+                                 common=True, path='output')
     comparison_frames: int = option(1, 'frames per clip to write into --comparison_dir, spread over the clip', low=1)
-    summary_dir: str = option('', 'write PSNR, SSIM and comparison pictures as TensorBoard events into this folder')
+    summary_dir: str = option('', 'write PSNR, SSIM and comparison pictures as TensorBoard events into this folder',
+                              path='output')
     watch: bool = option(False, 'follow the training directory given as --checkpoint: evaluate each new checkpoint, '
                          'write the curves to TensorBoard (DIR/eval), keep the best checkpoint in DIR/eval/best',
                          common=True)

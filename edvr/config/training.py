@@ -28,7 +28,7 @@ class RecipeConfig(Config):
     offset_fidelity_bound: float = option(10., 'pixels of their level that offsets may reach without this loss', low=0.)
     init_from: str = option('', 'training directory or checkpoint prefix to take the weights from when the run '
                             'starts (not when it resumes); only variables of the fusion may be missing there, for '
-                            'training in stages', common=True)
+                            'training in stages', common=True, path='checkpoint')
     init_from_ema: bool = option(True, 'take the averaged weights of --init_from where it has them')
     tsa_only_steps: int = option(0, 'the first update that changes all variables; those before it change only the '
                                  'fusion (TSA): 50000 in stage 2 of the published recipe, with --init_from of stage '
@@ -87,7 +87,7 @@ class SavingConfig(Config):
 
     model_dir: str = option(paths.RUN, 'directory of the run: checkpoints, configuration, TensorBoard events. A run '
                             'found there is continued', common=True, shown='run',
-                            may_change=True, local=True, adapter=('model_dir',))
+                            may_change=True, local=True, adapter=('model_dir',), path='output')
     save_every: int = option(5000, 'updates between checkpoints', low=1, common=True,
                              may_change=True, counts_steps=True,
                              adapter=('save_checkpoints_steps', 'save_checkpoints_secs'))
@@ -111,7 +111,7 @@ class WatchConfig(Config):
                                 may_change=True, counts_steps=True, adapter=('save_summary_steps',))
     val_dir: str = option('auto', 'folder of clips with LQ and GT to validate on; auto uses the clips that were held '
                           'out when the shards of --data_dir were made, if they are still beside the shards; empty '
-                          'means none', common=True, may_change=True, local=True)
+                          'means none', common=True, may_change=True, local=True, path='input')
     make_lq: bool = option(False, 'make the LQ of --val_dir in the same way as the LQ of the training set, or by '
                            'bicubic if the training set has its own LQ; then --val_dir needs only GT (also videos). '
                            'With val_dir=auto this is the default if the LQ of the training set was made')

@@ -9,7 +9,7 @@ from edvr.launch import rendezvous
 MOST = 8   # differences that an error shows
 
 
-def check(values: Dict[str, Any], rank: int, size: int, address: Tuple[str, int], timeout: float) -> None:
+def check(values: Dict[str, Any], rank: int, size: int, address: Tuple[str, int], timeout: float) -> int:
     """Compares the values of all ranks.
 
     Args:
@@ -18,6 +18,8 @@ def check(values: Dict[str, Any], rank: int, size: int, address: Tuple[str, int]
       size: the number of ranks.
       address: (host, port) at which rank 0 listens.
       timeout: seconds to wait for all ranks.
+    Returns:
+      the number of hosts.
     Raises:
       UserError: on every rank, with the differing options, both values, and the hosts.
     """
@@ -30,6 +32,7 @@ def check(values: Dict[str, Any], rank: int, size: int, address: Tuple[str, int]
             raise UserError('rank %d (%s) and rank 0 (%s) do not train the same: %s%s. Start all ranks with the same '
                             'command and the same flagfiles, on the same data'
                             % (number, other['host'], everyone[0]['host'], '; '.join(wrong[:MOST]), more))
+    return len({other['host'] for other in everyone})
 
 
 def _differences(first: Dict[str, Any], other: Dict[str, Any]) -> List[str]:

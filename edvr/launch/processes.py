@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -18,7 +17,6 @@ from edvr.launch.plan import Environment
 TAIL = 25        # lines of a failed process's log to show
 _PAUSE = 0.1     # seconds between two checks of the processes
 _DEATH_GRACE = 5.  # seconds for the others to end after one has failed: they wait for it and have nothing new to save
-_PR_SET_PDEATHSIG = 1
 
 
 def run_together(command: list[str], environments: dict[int, Environment], log_dir: str, grace: float,
@@ -86,12 +84,9 @@ class _Rank:
             self._begin = file.tell()   # behind the lines of earlier runs
         except OSError as error:
             raise UserError('the log %s cannot be written: %s' % (log, error.strerror)) from None
-        libc = ctypes.CDLL(None)
 
         def prepare() -> None:
-            # any end of the launcher ends its processes
-            if hasattr(libc, 'prctl'):
-                libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            interrupts.die_with_parent()   # any end of the launcher ends its processes
             if cores:
                 os.sched_setaffinity(0, cores)
 

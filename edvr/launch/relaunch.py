@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Callable
 
+from data_tools.base import program
 from edvr.launch.plan import Environment
 from edvr.launch.processes import run_together
 
@@ -25,7 +25,7 @@ def run_ranks(environments: dict[int, Environment], ranks: RanksConfig, log_dir:
       device: the name that --device=auto has become; all ranks must have it.
     """
     print('rank 0 shows here; each rank writes %s' % os.path.join(log_dir, 'rank_N.log'), flush=True)
-    return run_together(_command(['--device=' + device]), _launched(environments), log_dir, ranks.stop_timeout,
+    return run_together(program.command(['--device=' + device]), _launched(environments), log_dir, ranks.stop_timeout,
                         bind_cores=ranks.bind_cores)
 
 
@@ -40,14 +40,8 @@ def run_workers(environments: dict[int, Environment], log_dir: str, arguments: l
       look: called again and again while the processes run.
     """
     # each sees all cores, as a process alone does: sums over threads, and so frames, are the same bit for bit
-    return run_together(_command(arguments), _launched(environments), log_dir, _WORKER_GRACE, bind_cores=False,
+    return run_together(program.command(arguments), _launched(environments), log_dir, _WORKER_GRACE, bind_cores=False,
                         leads=False, look=look)
-
-
-def _command(arguments: list[str]) -> list[str]:
-    """Returns the command line of this process with `arguments` added."""
-    spec = sys.modules['__main__'].__spec__
-    return [sys.executable] + (['-m', spec.name] if spec else [sys.argv[0]]) + sys.argv[1:] + arguments
 
 
 def _launched(environments: dict[int, Environment]) -> dict[int, Environment]:

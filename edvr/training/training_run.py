@@ -6,7 +6,7 @@ import typing
 
 import tensorflow.compat.v1 as tf
 
-from data_tools.base import files
+from data_tools.base import files, staging
 from data_tools.base.command_line import CommandLine
 from data_tools.base.config import names_with
 from data_tools.base.errors import UserError
@@ -63,6 +63,7 @@ class Run:
         self.rank, self.size = self.device.rank_and_size()
         self.writes = self.device.is_writer
         self.replicas = self.device.num_replicas()
+        self.hosts = 1   # known when all ranks have met
 
     def train(self) -> int:
         """Trains up to `training.steps`.
@@ -154,8 +155,8 @@ class Run:
         if self.size > 1:
             values = dict(configuration.shared(self.config), **{
                 'step of the last checkpoint': self._step(), 'manifest of --data_dir': self._manifest_checksum()})
-            agreement.check(values, self.rank, self.size, self.device.rendezvous_address(self.ranks.port),
-                            self.ranks.start_timeout)
+            self.hosts = agreement.check(values, self.rank, self.size,
+                                         self.device.rendezvous_address(self.ranks.port), self.ranks.start_timeout)
 
     @property
     def sets(self) -> typing.Tuple[str, ...]:
@@ -233,6 +234,9 @@ class Run:
         if self.writes:
             print('GUARD: ROLLBACK %d of %d: %s. Back to step %d, with DCN-offset rate %g and other batches' % (
                 done + 1, self.training.max_rollbacks, reason, step, self._offset_rate()), file=sys.stderr, flush=True)
+        if self.hosts > 1 and staging.is_copy(self.directory):
+            raise UserError('%s: the run goes back, but other hosts have no checkpoints of rank 0, because --model_dir '
+                            'is a copy of obs:// on each: start the job again, it continues from there' % reason)
 
 
 def check_options(model: ModelConfig, data: DataConfig, training: TrainingConfig) -> None:
