@@ -8,9 +8,9 @@ import tensorflow.compat.v1 as tf
 from facts import check_error, check_facts, raises_facts
 from npu_fixtures import JOB_VARIABLES, needs_tf1, no_job, npu  # noqa: F401
 
-from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.config.placement import PlacementConfig
-from edvr.devices import device_of, npu_chips
+from edvr.config import ConfigError, DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.config.placement import PlacementConfig, chip_of
+from edvr.devices import device_of
 from edvr.placement import graph, job_graphs, memory, operators
 from edvr.training.model_fn import make_model_fn
 
@@ -29,14 +29,14 @@ def test_chips_by_family_and_by_name():
     for name, family, cores in (('910b', '910b', 20), ('Ascend910B1', '910b', 24), ('ascend910b4', '910b', 20),
                                 ('Ascend910A', '910', 32), ('910ProB', '910', 32), ('Ascend910_9391', '910_93', 24),
                                 ('Ascend310P3', '310p', 8), ('310', '310', 2)):
-        chip = npu_chips.chip_of(name)
+        chip = chip_of(name)
         assert (chip.name, chip.cores) == (family, cores)
 
 
 @pytest.mark.parametrize('name', ['', '950', 'Ascend950PR', 'a100', '910c', '31'])
 def test_a_chip_that_the_table_lacks_is_named(name):
-    with raises_facts(npu_chips.ConfigError, repr(name), '910b', '310p', 'Ascend910B3'):
-        npu_chips.chip_of(name)
+    with raises_facts(ConfigError, repr(name), '910b', '310p', 'Ascend910B3'):
+        chip_of(name)
 
 
 @pytest.mark.parametrize('chip, channels, groups, others, fact', [
@@ -45,7 +45,7 @@ def test_a_chip_that_the_table_lacks_is_named(name):
     ('910', 72, 1, dict(dtype='float16'), 'multiples of 16'), ('910', 72, 1, {}, ''), ('910b3', 48, 1, {}, '960'),
     ('910', 64, 1, dict(open_batch=True), '2048'), ('910', 72, 1, dict(open_batch=True), '')])
 def test_the_rules_of_the_operator(chip, channels, groups, others, fact):
-    reason = npu_chips.off_ai_core(npu_chips.chip_of(chip), channels, groups, **others)
+    reason = operators.off_ai_core(chip_of(chip), channels, groups, **others)
     assert bool(reason) == bool(fact)
     check_facts(reason, *filter(None, [fact]))
 
@@ -62,7 +62,7 @@ def test_places_follow_the_table_of_the_chip():
                                   ('PyFunc', '910b', operators.HOST), ('Range', '910', operators.CONSTANT),
                                   ('Mul', '910', operators.CONSTANT), ('Placeholder', '910', operators.ENGINE),
                                   ('HcomAllReduce', '910', operators.COLLECTIVE)):
-        assert operators.place_of(nodes[operator], npu_chips.chip_of(chip)).place == place, operator
+        assert operators.place_of(nodes[operator], chip_of(chip)).place == place, operator
 
 
 def test_the_step_has_the_operator_and_its_gradient():
@@ -72,7 +72,7 @@ def test_the_step_has_the_operator_and_its_gradient():
     count = collections.Counter(node.operator for node in nodes)
     assert count['DeformableOffsets'] == count['DeformableOffsetsGrad'] == 4
     assert count['HcomAllReduce'] == count['ApplyAdam'] + 1   # and one of loss, PSNR and offsets
-    chip = npu_chips.chip_of('910')
+    chip = chip_of('910')
     check_facts(operators.place_of(sampled[0], chip).reason, 'deformable_groups is 2')
     assert operators.place_of(sampled[0]._replace(groups=1, channels=32), chip).place == operators.AI_CORE
     gradient = next(node for node in nodes if node.operator == graph.GRADIENT)
@@ -104,7 +104,7 @@ def test_the_export_has_its_operators():
     nodes = job_graphs.export(ModelConfig(**TINY), 32, 48)
     sampled = [node for node in nodes if node.operator == graph.OPERATOR]
     assert len(sampled) == 4 and {(node.groups, node.channels) for node in sampled} == {(2, 16)}
-    chip = npu_chips.chip_of('910b')
+    chip = chip_of('910b')
     assert operators.HOST not in {operators.place_of(node, chip).place for node in nodes}
 
 
@@ -146,7 +146,7 @@ def test_graphs_of_another_network_are_not_mixed():
     (dict(chips=('910b', 'h100')), ['h100', '910_93']), (dict(chips=()), ['chips', '910b']),
     (dict(frame_size=(180,)), ['frame_size', '180', 'height and width'])])
 def test_wrong_options_of_the_check(values, facts):
-    with raises_facts(npu_chips.ConfigError, *facts):
+    with raises_facts(ConfigError, *facts):
         PlacementConfig(**values)
 
 

@@ -1,9 +1,52 @@
 """Options of the check of a job for Ascend NPUs."""
 import dataclasses
-from typing import Iterator, Tuple
+import re
+from typing import Iterator, NamedTuple, Tuple
 
 from data_tools.base.config import Config, ConfigError, option
-from edvr.devices.npu_chips import FAMILIES, chip_of
+
+
+class Chip(NamedTuple):
+    """A chip, or a family of chips with the values of its smallest member.
+
+    Attributes:
+      name: of the family in the operator table.
+      text: what it is called elsewhere.
+      cores: AI cores.
+      memory_gb: memory of a card in GB; 0 if it depends on the card.
+    """
+    name: str
+    text: str
+    cores: int
+    memory_gb: int
+
+
+# AI cores and memory by the vendor's documents
+FAMILIES = {
+    '310': Chip('310', 'Ascend 310', 2, 8),
+    '310b': Chip('310b', 'Ascend 310B', 1, 0),
+    '310p': Chip('310p', 'Ascend 310P', 8, 0),
+    '910': Chip('910', 'Ascend 910A', 32, 32),
+    '910b': Chip('910b', 'Ascend 910B, Atlas A2', 20, 32),
+    '910_93': Chip('910_93', 'Ascend 910_93, Atlas A3', 24, 64)}
+_VARIANTS = {'910b1': (24, 64), '910b2': (24, 64), '910b3': (20, 64), '910b4': (20, 32)}   # (AI cores, GB)
+_NAMES = (('310b', r'310b\w*'), ('310p', r'310p\w*'), ('310', r'310'), ('910_93', r'910_93\w*'),
+          ('910b', r'910b\w*'), ('910', r'910(a|pro[ab]|premiuma)?'))
+
+
+def chip_of(name: str) -> Chip:
+    """Returns a chip by the name of a family or of a chip, such as 910b or Ascend910B3.
+
+    Raises:
+      ConfigError: the table of operators does not have it.
+    """
+    short = re.sub('^ascend', '', name.strip().lower())
+    for family, pattern in _NAMES:
+        if re.fullmatch(pattern, short):
+            cores, memory_gb = _VARIANTS.get(short, FAMILIES[family][2:])
+            return FAMILIES[family]._replace(cores=cores, memory_gb=memory_gb)
+    raise ConfigError(['chips has %r, which the operators of CANN 8.1 do not list; it has %s, and names such as '
+                       'Ascend910B3' % (name, ', '.join(FAMILIES))])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,7 @@ import numpy as np
 
 from data_tools.base.version import __version__
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.config.placement import PlacementConfig
-from edvr.devices.npu_chips import Chip, chip_of
+from edvr.config.placement import Chip, PlacementConfig, chip_of
 from edvr.network import networks
 from edvr.placement import job_graphs, operators
 from edvr.placement.graph import Node
