@@ -151,11 +151,19 @@ def test_versions_of_clips(source, tmp_path, capsys):
 
 @pytest.mark.parametrize('fields, facts', [
     (dict(versions=2), ['--versions=2', '--make_lq']),
+    (dict(versions=2, make_lq=True), ['--versions=2', 'bicubic', 'equal', '--lq_noise']),
+    (dict(versions=2, make_lq=True, degradation='compressed', crf=(25,)), ['--versions=2', 'compressed', 'equal']),
     (dict(make_lq=True, degradation='none'), ['--degradation=none', '--scale must be 1', 4]),
     (dict(make_lq=True, degradation='realistic', lq_noise=('gaussian',)), ['lq_noise', 'realistic'])])
 def test_options_that_do_not_fit(fields, facts):
     with raises_facts(ConfigError, *facts):
         PackConfig(data_dir='clips', **fields)
+
+
+@pytest.mark.parametrize('fields', [dict(degradation='realistic'), dict(lq_noise=('gaussian',)),
+                                    dict(degradation='compressed', crf=(15, 35))])
+def test_degradations_that_draw_have_versions(fields):
+    assert PackConfig(data_dir='clips', versions=2, make_lq=True, **fields).draws
 
 
 def test_deep_videos_are_refused(tmp_path):

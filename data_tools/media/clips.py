@@ -9,7 +9,6 @@ import dataclasses
 import itertools
 import json
 import os
-import re
 import typing
 
 from data_tools.base import files, paths
@@ -25,6 +24,7 @@ from data_tools.media.shots import NO_SPLIT, ShotRule, describe, shot_name
 REDS4 = ('000', '011', '015', '020')                         # held out by the EDVR paper and its successors
 REDS_OFFICIAL_VAL = tuple('%03d' % i for i in range(240, 270))   # the 30 validation clips after regrouping
 SCALES = (2, 3, 4)
+VERSION = '%s_version%d'   # the name of a further version of a clip
 Names = typing.Optional[typing.Sequence[str]]
 
 
@@ -292,14 +292,9 @@ def split_clip(clip: Clip) -> typing.Iterator[Clip]:
 
 def versions_of(clip: Clip, count: int) -> typing.List[Clip]:
     """Returns a clip with made LQ as often as given, under names on which the draws of its degradation depend."""
-    names = [clip.name] + ['%s_version%d' % (clip.name, number) for number in range(1, count)]
+    names = [clip.name] + [VERSION % (clip.name, number) for number in range(1, count)]
     return [clip._replace(name=name, lq=dataclasses.replace(clip.lq, clip=name)) if count > 1 else clip
             for name in names]
-
-
-def without_version(name: str) -> str:
-    """Returns the name of the clip of which a name is a version."""
-    return re.sub(r'_version\d+$', '', name)
 
 
 def groups(clips: typing.Iterable[Clip]) -> typing.List[typing.List[Clip]]:

@@ -25,6 +25,12 @@ class DegradationConfig(Config):
     lq_noise_probability: float = option(1., 'share of the clips that get lq_noise', low=0, high=1)
     lq_noise_strength: float = option(10., 'upper end of the lq_noise drawn: ' + describe_strengths(), low=0, high=100)
 
+    @property
+    def draws(self) -> bool:
+        """Returns whether the LQ of a clip depends on its name and a seed."""
+        kind = DEGRADATIONS[self.degradation]
+        return kind.is_random or bool(self.lq_noise) or ('crf' in kind.parameters and len(set(self.crf)) > 1)
+
     def problems(self) -> Iterator[str]:
         """Yields a text for each inconsistency between fields."""
         yield from super().problems()

@@ -75,6 +75,9 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
                    % (self.reach, self.fill, ', '.join(REACHING_FILLS[:-1]) + ' or ' + REACHING_FILLS[-1]))
         if self.versions > 1 and not self.make_lq:
             yield '--versions=%d: LQ that comes with a clip has one version; give --make_lq' % self.versions
+        if self.versions > 1 and self.make_lq and not self.draws:
+            yield ('--versions=%d: --degradation=%s draws nothing, so all versions would be equal; give --lq_noise, or '
+                   '--crf=15,35 with compressed, or choose realistic' % (self.versions, self.degradation))
         if self.make_lq and self.degradation == NONE and self.scale != 1:
             yield '--degradation=none packs GT as LQ, so --scale must be 1, not %d' % self.scale
         if self.encoding == 'raw' and (self.lq_tile or self.gt_tile):

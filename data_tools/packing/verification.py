@@ -60,8 +60,8 @@ def _source_clips(manifest, source):
     """Returns {name: SourceClip} of the source clips of the set."""
     job = manifest.job
     shots = {name: tuple((first, end) for first, end in pairs) for name, pairs in job.get('shots', {}).items()}
-    versions = job.get('versions', 1)
-    packed = list(dict.fromkeys(name if versions == 1 else clips.without_version(name) for name, _ in job['clips']))
+    versions, names = job.get('versions', 1), {name for name, _ in job['clips']}
+    packed = [name for name, _ in job['clips'] if versions == 1 or clips.VERSION % (name, 1) in names]
     wholes = dict.fromkeys(re.sub(r'_shot\d+$', '', name) if name not in shots and
                            re.sub(r'_shot\d+$', '', name) in shots else name for name in packed)
     found = clips.find_clips(source, manifest.scale, clips=list(wholes), lq_folder=job.get('lq_folder', ''),

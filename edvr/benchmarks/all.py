@@ -22,7 +22,7 @@ def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtim
     if DEVICES[runtime.device].ON_HOST:   # --tile=auto measures the memory of the host
         results += _announced(tiles, benchmark, model, data, runtime)
     results.append(overhead.run(benchmark, model, data, runtime))
-    if os.path.exists(os.path.join(data.data_dir, MANIFEST)):
+    if all(os.path.exists(os.path.join(folder, MANIFEST)) for folder, _ in data.sets):
         results += _announced(input, benchmark, model, data, runtime)
     else:
         print('the input is not measured: %s has no %s' % (data.data_dir, MANIFEST), file=sys.stderr, flush=True)
