@@ -58,9 +58,19 @@ def _read(path, *arguments):
     after = [argument for argument in arguments if argument != '-copyts']
     output = ffmpeg.output('-loglevel', 'error', *before, *ffmpeg.source(path), *after,
                            *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
+    try:
+        found = _parsed(output.data.decode('ascii', 'replace'))
+    except (ValueError, KeyError, ZeroDivisionError) as error:
+        raise UserError('cannot read %s: ffmpeg lists its packets in an unknown way (%s)' % (path, error)) from None
+    if output.code and not found:
+        raise UserError('cannot read %s: %s' % (path, output.failure()))
+    return found
+
+
+def _parsed(text: str) -> typing.List[typing.Tuple[typing.Any, ...]]:
     units: typing.Dict[int, Fraction] = {}
     found: typing.List[typing.Tuple[typing.Any, ...]] = []
-    for line in output.data.decode('ascii', 'replace').splitlines():
+    for line in text.splitlines():
         match = re.match(r'#tb (\d+): (\S+)', line)
         if match:
             units[int(match.group(1))] = Fraction(match.group(2))
@@ -70,6 +80,4 @@ def _read(path, *arguments):
             found.append((int(stream),) + tuple(
                 int(time) * unit if re.match(r'-?\d+$', time.strip()) and abs(int(time)) < 2 ** 62 else None
                 for time in (pts, dts)))
-    if output.code and not found:
-        raise UserError('cannot read %s: %s' % (path, output.failure()))
     return found

@@ -121,18 +121,18 @@ def clip_name(record: bytes) -> str:
 def decode(record: bytes) -> Window:
     """Decodes a whole record to a Window. Raises RecordError."""
     values = check(record)
-    frames = np.frombuffer(record, '<i4', values['num_frames'], HEADER_BYTES).tolist()
-    at = values['tables_at']
     decoded = {}
-    try:
+    try:   # a record whose checksum fits can still lie
+        frames = np.frombuffer(record, '<i4', values['num_frames'], HEADER_BYTES).tolist()
+        at, name = values['tables_at'], clip_name(record)
         for side, count in (('lq', values['num_frames']), ('gt', 1)):
             height, width, tile = (values['%s_%s' % (side, key)] for key in ('height', 'width', 'tile'))
-            chunks = np.prod(tile_codec.grid(height, width, tile)) if tile else 1
-            table = np.frombuffer(record, '<i4', chunks + 1, at)
-            at += 4 * (chunks + 1)
+            rows, columns = tile_codec.grid(height, width, tile) if tile else (1, 1)
+            table = np.frombuffer(record, '<i4', rows * columns + 1, at)
+            at += 4 * (rows * columns + 1)
             decoded[side] = tile_codec.decode([record[a:b] for a, b in zip(table, table[1:])], height, count, width,
                                               tile)
-    except ValueError as error:
+    except (ValueError, OverflowError, MemoryError) as error:
         raise RecordError(str(error)) from error
-    return Window(clip_name(record), values['index'], frames, values['length'], values['interval'], values['scale'],
+    return Window(name, values['index'], frames, values['length'], values['interval'], values['scale'],
                   np.ascontiguousarray(decoded['lq'].transpose(1, 0, 2, 3)), np.ascontiguousarray(decoded['gt'][:, 0]))
