@@ -15,7 +15,8 @@ FOREIGN = """
     logdir array wrap service_port direct_running_mode direct_num_workers dask_client_address dask_npartitions
     flink_master parallelism environment_type environment_config job_endpoint project region temp_location
     sdk_container_image disk_size_gb
-    force_reinstall no_deps install_for_all system_site_packages gpu
+    force_reinstall no_deps install_for_all system_site_packages gpu wheel_dir pyproject output_reproducible seconds
+    require_hashes
     onnx stronglyTyped minShapes optShapes maxShapes saveEngine"""
 MADE = {'benchmarks/MACHINE.json'}   # files that the documents tell to make
 DOCUMENTS = sorted(os.path.relpath(path, ROOT) for pattern in ('*.md', 'docs/*.md')

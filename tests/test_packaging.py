@@ -40,18 +40,32 @@ def test_every_program_is_a_command():
     assert sorted(listed.splitlines()) == sorted('%s = "%s:run"' % (command(name), name) for name in programs())
 
 
-@pytest.fixture(scope='module')
-def wheel(tmp_path_factory):
-    folder, source = tmp_path_factory.mktemp('wheel'), tmp_path_factory.mktemp('source')   # a build leaves files there
-    for name in ('data_tools', 'edvr', 'flags'):
+def build(folder, source):
+    """Builds the wheel in a copy of the sources, as a build leaves files there; returns its path."""
+    for name in ('data_tools', 'edvr', 'flags', 'requirements'):
         shutil.copytree(os.path.join(ROOT, name), str(source / name), ignore=shutil.ignore_patterns('__pycache__'))
-    shutil.copytree(os.path.join(ROOT, 'requirements'), str(source / 'requirements'))
     for name in ('LICENSE', 'README.md', 'pyproject.toml', 'requirements.txt', 'setup.py'):
         shutil.copy(os.path.join(ROOT, name), str(source))
     subprocess.run([sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation',
-                    '--wheel-dir', str(folder), str(source)], check=True)
+                    '--wheel-dir', str(folder), str(source)], check=True,
+                   env=dict(os.environ, SOURCE_DATE_EPOCH='1700000000'))
     name, = os.listdir(str(folder))
-    return zipfile.ZipFile(str(folder / name))
+    return os.path.join(str(folder), name)
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    return zipfile.ZipFile(build(tmp_path_factory.mktemp('wheel'), tmp_path_factory.mktemp('source')))
+
+
+def test_the_wheel_is_the_same_in_each_build(wheel, tmp_path):
+    """In another folder, from files of another time."""
+    for name in ('wheel', 'a source'):
+        (tmp_path / name).mkdir()
+    again = build(tmp_path / 'wheel', tmp_path / 'a source')
+    assert os.path.basename(again) == os.path.basename(wheel.filename)
+    with open(again, 'rb') as second, open(wheel.filename, 'rb') as first:
+        assert first.read() == second.read()
 
 
 def test_the_wheel_holds_all_that_runs(wheel):

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Writes requirements/locked-tf*.txt: the packages of the tested environments in .venvs/ with versions and SHA-256.
+#   bash scripts/lock.sh [1.15 | 2.15]        after `bash scripts/test.sh`, which makes the environments
+# The files are of x86-64 Linux, as the hashes are those of its wheels: pip install --require-hashes -r FILE
+# environment.sh keeps to the ranges, which also serve aarch64 and the TensorFlow of Ascend hosts.
+set -eu
+cd "$(dirname "$0")/.."
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+for tensorflow in "${@:-1.15 2.15}"; do
+    for version in $tensorflow; do
+        python=.venvs/tf$version/bin/python
+        [ -x "$python" ] || { echo "error: $python is missing: bash scripts/test.sh --tensorflow=$version makes it" >&2; exit 1; }
+        "$python" -m pip freeze --all | grep -E '^[A-Za-z0-9_.-]+==' > "$folder/versions.txt"
+        "$python" -m pip install --quiet --dry-run --ignore-installed --report "$folder/report.json" -c "$folder/versions.txt" \
+            -r requirements.txt -r requirements/tf.txt -r tests/requirements.txt
+        "$python" - "$folder/report.json" > "$folder/locked.txt" <<'END'
+import json
+import platform
+import sys
+
+with open(sys.argv[1]) as file:
+    found = json.load(file)['install']
+print('# Written by scripts/lock.sh: Python %s, %s' % ('.'.join(platform.python_version_tuple()[:2]), platform.machine()))
+for item in sorted(found, key=lambda item: item['metadata']['name'].lower()):
+    print('%s==%s --hash=sha256:%s' % (item['metadata']['name'].lower(), item['metadata']['version'],
+                                       item['download_info']['archive_info']['hashes']['sha256']))
+END
+        mv "$folder/locked.txt" "requirements/locked-tf$version.txt"
+        echo "requirements/locked-tf$version.txt: $(grep -c == "requirements/locked-tf$version.txt") packages"
+    done
+done
