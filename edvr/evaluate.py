@@ -11,6 +11,8 @@ import sys
 if not __package__:   # started by its path
     sys.path[0] = os.path.dirname(sys.path[0])
 
+from data_tools.base import staging
+from data_tools.base.errors import UserError
 from edvr import flags
 from edvr.config.host import HostConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
@@ -27,6 +29,9 @@ def main() -> None:
         return
     clip_set.make_folders(config)
     if config.watch:
+        if staging.is_copy(restore_config.checkpoint):
+            raise UserError('--watch with --checkpoint=obs://...: the copy does not change; run it on the machine that '
+                            'trains, or evaluate without --watch')
         workers.take_one_device(restore_config.device, host, '--watch')
         watch.follow(restore_config, config, clip_set.load,
                      lambda restorer, clips: clip_set.evaluate_and_write(workers.ThisProcess(restorer), clips,

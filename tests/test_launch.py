@@ -237,6 +237,19 @@ def test_ranks_with_different_options():
         assert '--channels' not in text
 
 
+def test_ranks_that_agree_know_how_many_hosts_they_are_on(monkeypatch):
+    names = {rank: 'host%d' % (rank // 2) for rank in range(4)}
+    monkeypatch.setattr(socket, 'gethostname', lambda: names[threading.current_thread().rank])
+    address = ('127.0.0.1', addresses.free_ports(1)[0])
+
+    def of(rank):
+        def act():
+            threading.current_thread().rank = rank
+            return agreement.check({'--steps': 10}, rank, 4, address, 30.)
+        return act
+    assert together(*[of(rank) for rank in range(4)]) == [2] * 4
+
+
 def test_ranks_that_do_not_come():
     port, = addresses.free_ports(1)
     with raises_facts(UserError, 'rank 1', 2, 'in time', 'the same command on every host'):

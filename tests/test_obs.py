@@ -15,6 +15,8 @@ from facts import check_error, check_facts, raises_facts
 from data_tools.base import mirror, object_store
 from data_tools.base.errors import UserError
 from data_tools.base.object_store import ObjectStore
+from edvr.network import networks
+from edvr.training.training_run import Run
 
 DOUBLE = os.path.join(ROOT, 'tests', 'moxing_double')
 BOOT = os.path.join(ROOT, 'boot.py')
@@ -302,6 +304,23 @@ def test_a_program_that_fails_still_leaves_its_outputs(obs, run_program, tmp_pat
                        '--cache_dir=%s' % tmp_path, env=dict(PYTHONPATH=DOUBLE))
     check_error(done, 'manifest.json')
     check_facts(done.stdout, 'files back from')
+
+
+def test_a_copy_is_not_watched(obs, run_program, tmp_path):
+    checkpoint(obs / 'runs' / 'edvr', 3)
+    done = run_program('edvr.evaluate', '--watch', '--checkpoint=' + RUN, '--cache_dir=%s' % tmp_path, '--device=cpu',
+                       env=dict(PYTHONPATH=DOUBLE))
+    check_error(done, '--watch', 'obs://', 'without --watch')
+
+
+def test_a_rollback_ends_a_job_whose_hosts_do_not_see_the_checkpoints(obs, tmp_path, monkeypatch):
+    folder = tiny_training.make_set(tmp_path / 'set')
+    monkeypatch.setenv('EDVR_COPIES', str(tmp_path / 'run'))
+    monkeypatch.setitem(networks.NETWORKS, 'edvr', tiny_training.as_network(tiny_training.spoiled_at(2, 6)))
+    run = Run(*tiny_training.configs(folder, tmp_path / 'run', bad_steps=2))
+    run.hosts = 2   # as the ranks find when they meet
+    with raises_facts(UserError, 'other hosts', 'obs://', 'start the job again'):
+        run.train()
 
 
 @pytest.mark.parametrize('program, arguments, facts', [

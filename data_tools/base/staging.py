@@ -22,7 +22,7 @@ from data_tools.base.object_store import SCHEME, ObjectStore
 INPUT, CHECKPOINT, OUTPUT, DERIVED = 'input', 'checkpoint', 'output', 'derived'
 INPUTS = (INPUT, CHECKPOINT)
 CACHE_DIR = '/cache'             # the local disk of ModelArts
-COPIES = 'EDVR_COPIES'           # in the environment of the process that works on copies: its outputs, by os.pathsep
+COPIES = 'EDVR_COPIES'           # in the environment of the process that works on copies: their paths, by os.pathsep
 _FOLDER = 'edvr_copies'          # in the cache, so that nothing else there is replaced
 _PERIOD = 10.                    # seconds between two copies back
 _SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
@@ -115,7 +115,7 @@ def run(given: Sequence[Given], cache_dir: str) -> int:
                 # with what the program writes beside it, such as OUTPUT_preview
                 mirrors[path] = mirror.Mirror(store, each.path.rstrip('/').rpartition('/')[0], folder, found)
         command = program.command(['--%s=%s' % item for item in sorted(paths.items())])
-        environment = dict(os.environ, **{COPIES: os.pathsep.join(mirrors)})
+        environment = dict(os.environ, **{COPIES: os.pathsep.join(paths.values())})
         code = _supervise(command, environment, mirrors)
     return code
 
@@ -192,5 +192,5 @@ def _copy_back(mirrors: Dict[str, mirror.Mirror], ended: threading.Event) -> Non
 
 
 def is_copy(path: str) -> bool:
-    """Returns whether the output at `path` is a copy of one that other hosts of the job do not see."""
+    """Returns whether `path` is a copy of obs://, in which nobody sees what others write to it."""
     return os.path.abspath(path) in os.environ.get(COPIES, '').split(os.pathsep)

@@ -35,8 +35,9 @@ class NpuConfig(Config):
                                         'one given here is used instead of --precision_mode',
                                     choices=('',) + PRECISION_MODES_V2, may_change=False)
     modify_mixlist: str = option('', 'on NPU: JSON file that moves operators between the lists of '
-                                     '--precision_mode=allow_mix_precision')
-    op_precision_mode: str = option('', 'on NPU: INI file with the precision of single operators')
+                                     '--precision_mode=allow_mix_precision', path='input')
+    op_precision_mode: str = option('', 'on NPU: INI file with the precision of single operators',
+                                    path='input')
     npu_deterministic: bool = option(False, 'on NPU: use operators that give the same bits each time; slower',
                                      adapter=('deterministic',))
     hccl_timeout: int = option(0, 'on several NPUs: seconds that a rank waits for the others; 0 leaves the choice to '

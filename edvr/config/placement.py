@@ -60,7 +60,7 @@ class PlacementConfig(Config):
                                         '%s (%s)' % (name, chip.text) for name, chip in FAMILIES.items()), common=True)
     frame_size: Tuple[int, ...] = option((180, 320), 'height and width of the frames that the exported graph restores',
                                          low=1, common=True)
-    json: str = option('', 'file for the report as JSON', common=True)
+    json: str = option('', 'file for the report as JSON', common=True, path='output')
 
     def problems(self) -> Iterator[str]:
         if not self.chips:
