@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from facts import raises_facts
+from helpers import tiny_checkpoint
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.checkpoints import integrity
 from edvr.config import ModelConfig
+from edvr.config.export import ExportConfig
+from edvr.exporting.export_job import export
+from edvr.network import networks
+from edvr.pytorch import weights
+from edvr.restore.restorer import Restorer
 
 
 def save(directory, *steps, ema=False):
@@ -168,3 +174,45 @@ def test_other_network_is_refused(tmp_path, name, shape, text):
     prefix, = save(tmp_path, 1)
     with tf.Graph().as_default(), pytest.raises(UserError, match=text):
         checkpoints.restore_map(prefix, [tf.get_variable(name, shape)])
+
+
+@pytest.fixture
+def vanishing(tmp_path, monkeypatch):
+    """A run of two checkpoints, as a training with --keep_last=2 leaves them.
+
+    While a program builds the network of the one that it has chosen, the training removes it and writes another one.
+    """
+    run, build = tmp_path / 'run', networks.build
+    prefix, later = tiny_checkpoint(run, step=8), tiny_checkpoint(tmp_path / 'later', step=9)
+
+    def removing(config):
+        checkpoints.remove(prefix)
+        for path in checkpoints.files_of(later):
+            os.rename(path, str(run / os.path.basename(path)))
+        return build(config)
+    monkeypatch.setattr(networks, 'build', removing)
+    return run
+
+
+@pytest.mark.parametrize('use', [
+    lambda run, folder: Restorer(str(run), kernels='tf'),
+    lambda run, folder: export(ExportConfig(checkpoint=str(run), output=str(folder / 'out.pb'))),
+    lambda run, folder: weights.export_weights(str(run), str(folder / 'out.safetensors'))])
+def test_a_checkpoint_that_a_training_removes_before_it_is_read_is_named(vanishing, tmp_path, use):
+    with raises_facts(UserError, vanishing / 'model.ckpt-8', 'removed', '--keep_last'):
+        use(vanishing, tmp_path)
+    assert sorted(os.listdir(str(tmp_path))) == ['later', 'run']
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_checked_is_no_choice(tmp_path, monkeypatch):
+    save(tmp_path, 1, 2)
+    reader = tf.train.NewCheckpointReader
+
+    def removing(prefix):
+        if prefix.endswith('-2'):
+            checkpoints.remove(prefix)
+        return reader(prefix)
+    monkeypatch.setattr(tf.train, 'NewCheckpointReader', removing)
+    assert checkpoints.chosen(str(tmp_path)) == str(tmp_path / 'model.ckpt-1')
+    with raises_facts(UserError, tmp_path / 'model.ckpt-2', '--keep_last', tmp_path / 'model.ckpt-1'):
+        checkpoints.chosen(str(tmp_path / 'model.ckpt-2'))

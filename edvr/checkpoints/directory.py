@@ -80,9 +80,13 @@ def chosen(path: str) -> str:
     check_path(path)
     if os.path.isdir(path):
         prefix = _prefixes_in(path)[-1]
+        if defect(prefix) and not os.path.exists(prefix + '.index'):   # a training has removed it meanwhile
+            return chosen(path)
     else:
         prefix = path[:-len('.index')] if path.endswith('.index') else path
         if not os.path.exists(prefix + '.index'):
+            if prefixes(os.path.dirname(prefix) or '.'):
+                raise _gone(prefix)
             raise UserError('%s: neither a directory with checkpoints nor the prefix of one (there is no %s.index); %s'
                             % (path, prefix, paths.how_to_make_run(path)))
     problem = defect(prefix)
@@ -95,6 +99,12 @@ def chosen(path: str) -> str:
             prefix, problem, 'no checkpoint beside it is complete' if other is None else
             'use the newest complete one beside it, %s' % other))
     return prefix
+
+
+def _gone(prefix):
+    left = prefixes(os.path.dirname(prefix) or '.')
+    return UserError('checkpoint %s is not there (any more): a training removes all but its last --keep_last; %s' % (
+        prefix, 'the newest one there is %s' % left[-1] if left else 'there is no other one beside it'))
 
 
 def _prefixes_in(directory):

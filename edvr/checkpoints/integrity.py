@@ -9,8 +9,8 @@ import tensorflow.compat.v1 as tf
 from data_tools.base import files as base_files
 from data_tools.base.errors import UserError
 
-# the errors that TensorFlow's two readers of checkpoints raise for damaged files
-_DAMAGE = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
+# the errors that TensorFlow's two readers of checkpoints raise for damaged files, and that of files that vanish
+_DAMAGE = (tf.errors.OpError, ValueError, RuntimeError, IndexError, OSError)
 
 _MOST_KNOWN = 100
 # state of the files -> defect: a run requests its latest checkpoint many times
@@ -43,10 +43,16 @@ def names_in(prefix: str) -> List[str]:
 
 @contextlib.contextmanager
 def reading(prefix: str) -> Iterator[None]:
-    """Turns the errors of reading a checkpoint, such as those of a failing disk, into a UserError that names it."""
+    """Turns the errors of reading a checkpoint into a UserError that names it.
+
+    They are those of a failing disk, or of a checkpoint that a training has removed since it was chosen.
+    """
     try:
         yield
     except _DAMAGE as error:
+        if not os.path.exists(prefix + '.index'):
+            raise UserError('checkpoint %s was removed before it was read: a training keeps its last --keep_last; the '
+                            'same command with its directory takes the newest one' % prefix) from error
         raise UserError('checkpoint %s cannot be read: %s' % (prefix, str(error).split('\n')[0])) from error
 
 
@@ -62,7 +68,7 @@ def _state(prefix):
     """Returns a key for the content of a checkpoint's files that does not change when they are renamed."""
     state = []
     for path in data_files(prefix) + [prefix + '.index']:
-        if os.path.exists(path):
+        with contextlib.suppress(OSError):   # there is none, or a training removes it now
             found = os.stat(path)
             state.append((path[len(prefix):], found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
     return tuple(state)
