@@ -3,6 +3,7 @@ import os
 import re
 from typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from data_tools.base import files
 from data_tools.base.errors import UserError
 
 SUFFIX = '.cfg'
@@ -119,7 +120,6 @@ def _find(name: str, parent: Optional[str], folder: Optional[str]) -> str:
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding='utf-8-sig') as file:
-            return file.read()
+        return files.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError('--flagfile=%s cannot be read: %s' % (path, error)) from None

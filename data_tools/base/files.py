@@ -1,6 +1,7 @@
 """Files that appear complete or not at all, on local disks and on TensorFlow's file systems (`gs://`, ...)."""
 import contextlib
 import errno
+import io
 import json
 import os
 import shutil
@@ -125,7 +126,7 @@ def read_json(path: str) -> Any:
         raise UserError('%s is not JSON (%s): it may be cut or edited; make it again' % (path, error)) from error
     except Exception as error:
         if isinstance(error, OSError) or _is_tensorflow_error(error):
-            raise UserError('cannot read %s: %s' % (path, error)) from error
+            raise UserError('cannot read %s: %s' % (path, getattr(error, 'strerror', None) or error)) from error
         raise
 
 
@@ -151,13 +152,24 @@ def open_regular(path: str) -> IO[bytes]:
     """
     if is_remote(path):
         return open_file(path, 'rb')
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), 'rb')
-    mode = os.fstat(file.fileno()).st_mode
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
-        file.close()
+        os.close(descriptor)
         kind = next((name for check, name in _KINDS if check(mode)), 'special file')
         raise OSError(errno.EINVAL, 'it is a %s, not a regular file' % kind, path)
-    return file
+    return os.fdopen(descriptor, 'rb')
+
+
+def read_text(path: str) -> str:
+    """Reads a text file in UTF-8, with or without a byte order mark; all ends of lines become '\\n'.
+
+    Raises:
+      OSError: as `open_regular`.
+      UnicodeDecodeError: it is not UTF-8.
+    """
+    with io.TextIOWrapper(open_regular(path), encoding='utf-8-sig') as file:   # type: ignore[arg-type]
+        return file.read()
 
 
 def exists(path: str) -> bool:

@@ -154,12 +154,12 @@ def parse_names(text: typing.Optional[str]) -> typing.Optional[typing.List[str]]
 
 def _read_names(path):
     try:
-        with open(path, encoding='utf-8-sig') as file:
-            if dataset_layouts.is_list(path):
-                words = [line.partition('#')[0].split() for line in file]
-                names = [line[0].replace('/', '_') for line in words if line]
-            else:
-                names = json.load(file)
+        text = files.read_text(path)
+        if dataset_layouts.is_list(path):
+            words = [line.partition('#')[0].split() for line in text.split('\n')]
+            names = [line[0].replace('/', '_') for line in words if line]
+        else:
+            names = json.loads(text)
     except (OSError, ValueError) as error:
         raise UserError('cannot read clip names from %s: %s' % (path, error)) from None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):

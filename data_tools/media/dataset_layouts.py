@@ -8,6 +8,7 @@ import os
 import re
 import typing
 
+from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import lmdb_source, video
 
@@ -352,8 +353,7 @@ def read_list(path: str) -> typing.List[str]:
       UserError: the list cannot be read, or is empty.
     """
     try:
-        with open(path, encoding='utf-8-sig') as file:
-            lines = [line.partition('#')[0].strip() for line in file]
+        lines = [line.partition('#')[0].strip() for line in files.read_text(path).split('\n')]
     except (OSError, ValueError) as error:
         raise UserError('cannot read the list %s: %s' % (path, error)) from None
     paths = [os.path.join(os.path.dirname(path), line) for line in lines if line]

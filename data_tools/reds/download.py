@@ -70,8 +70,8 @@ def _set_aside(archive, reason):
 def read_checksums(path: str) -> Dict[str, str]:
     """Reads {file name: hexadecimal digest} from lines as `sha256sum` and `md5sum` write them."""
     try:
-        with open(path, encoding='utf-8') as file:
-            lines = [line.strip() for line in file if line.strip() and not line.startswith('#')]
+        lines = [line.strip() for line in files.read_text(path).split('\n')
+                 if line.strip() and not line.startswith('#')]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError('cannot read --checksums=%s: %s' % (path, error)) from None
     digests = {}

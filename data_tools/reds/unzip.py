@@ -65,7 +65,7 @@ def check(path: str) -> int:
 def _opened(path, verb):
     """Opens an archive with a valid directory; turns errors in the block into UserErrors."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with files.open_regular(path) as file, zipfile.ZipFile(file) as archive:
             progress = functools.partial(progress_bar, unit='file', desc='directory of ' + os.path.basename(path))
             zip_checks.check_directory(path, archive, progress)
             yield archive

@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from data_tools.base import files as base_files
+from data_tools.base import files
 from data_tools.base.errors import UserError
 
 # the errors that TensorFlow's two readers of checkpoints raise for damaged files, and that of files that vanish
@@ -76,15 +76,20 @@ def _state(prefix):
 
 def _find_defect(prefix, names):
     paths = data_files(prefix)
-    files = ', '.join(map(os.path.basename, paths)) or 'its data'
+    named = ', '.join(map(os.path.basename, paths)) or 'its data'
+    for path in paths:
+        try:
+            files.open_regular(path).close()   # TensorFlow would wait for a FIFO
+        except OSError as error:
+            return '%s cannot be read (%s)' % (os.path.basename(path), error.strerror)
     try:
-        base_files.read_bytes(prefix + '.index')   # TensorFlow aborts the process if this read fails
+        files.read_bytes(prefix + '.index')   # TensorFlow aborts the process if this read fails
         reader = tf.train.NewCheckpointReader(prefix)
         if names is None:
             names, promised = _contents(reader)
             held = sum(map(os.path.getsize, paths))
             if held < promised:
-                return '%s has %d bytes, the index states %d' % (files, held, promised)
+                return '%s has %d bytes, the index states %d' % (named, held, promised)
     except _DAMAGE + (UserError,) as error:
         return '%s.index cannot be read (%s)' % (os.path.basename(prefix), str(error).split('\n')[0])
     for name in names:
@@ -92,7 +97,7 @@ def _find_defect(prefix, names):
             reader.get_tensor(name)
         except _DAMAGE as error:
             return '%s is damaged: %s does not fit its checksum in the index (%s)' % (
-                files, name, str(error).split('\n')[0])
+                named, name, str(error).split('\n')[0])
     return None
 
 

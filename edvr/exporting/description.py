@@ -187,7 +187,7 @@ def _read_bytes(of_export: Files, graph: str, wanted: typing.Optional[str]) -> b
     kept = os.path.join(glob.escape(os.path.dirname(path)), DRAFT + '*', '*', glob.escape(os.path.basename(path)))
     for candidate in [path] + (glob.glob(kept) if wanted else []):
         try:
-            with open(candidate, 'rb') as file:
+            with files.open_regular(candidate) as file:
                 data = file.read()
         except FileNotFoundError:
             continue

@@ -67,8 +67,7 @@ def make(config: RankTableConfig) -> list[Rank]:
 def read_hccn_conf(path: str) -> dict[int, str]:
     """Returns {device id: address} of the lines `address_N=IP`. Raises UserError naming the file."""
     try:
-        with open(path) as file:
-            found = re.findall(r'^\s*address_(\d+)\s*=\s*(\S+)', file.read(), re.MULTILINE)
+        found = re.findall(r'^\s*address_(\d+)\s*=\s*(\S+)', files.read_text(path), re.MULTILINE)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError('%s cannot be read: %s' % (path, error)) from None
     if not found:

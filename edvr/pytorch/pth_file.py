@@ -71,11 +71,12 @@ def _check_members(path):
     The container before PyTorch 1.6 has no checksums, and torch.save can be set to write 0 for each.
     """
     try:
-        if not zipfile.is_zipfile(path):
-            return
-        with zipfile.ZipFile(path) as archive:
-            has_checksums = any(member.CRC for member in archive.infolist())
-            damaged = archive.testzip() if has_checksums else None
+        with files.open_regular(path) as file:
+            if not zipfile.is_zipfile(file):
+                return
+            with zipfile.ZipFile(file) as archive:
+                has_checksums = any(member.CRC for member in archive.infolist())
+                damaged = archive.testzip() if has_checksums else None
     except OSError as error:
         raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
     except Exception as error:   # zipfile raises BadZipFile, zlib.error, struct.error, ValueError, ... on damage
