@@ -8,7 +8,7 @@ import re
 import pytest
 import tensorflow.compat.v1 as tf
 import tiny_training
-from facts import check_error, raises_facts
+from facts import check_error, check_facts, raises_facts
 from packed import flip_byte
 from training_runs import steps
 
@@ -133,6 +133,36 @@ def test_changed_configuration_and_override(folder, tmp_path, monkeypatch, capsy
     assert Run(*tiny_training.configs(folder, tmp_path, steps=3, beta2=.9, **schedule)).train() == 0
     output = capsys.readouterr().out
     assert 'configuration overridden: beta2 was 0.99, is 0.9' in output and 'Step:3' in output
+
+
+@pytest.mark.parametrize('name, content, facts', [
+    ('model.ckpt-2.index', None, ['model.ckpt-2.index', 'missing', 'step 1']),
+    ('checkpoint', 'model_checkpoint_pa', ['checkpoint', 'names no checkpoint', 'step 2']),
+    ('checkpoint', b'\xff\x00', ['checkpoint', 'not text', 'step 2']),
+    ('model.json', '{"channels": 8', ['model.json', 'not JSON', 'written again']),
+    ('model.json', '{"channels": 8}', ['model.json', 'num_frames is missing', 'written again'])])
+def test_a_damaged_small_file_of_a_run_is_one_line(folder, tmp_path, monkeypatch, capfd, name, content, facts):
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
+    run = tmp_path / 'run'
+    assert Run(*tiny_training.configs(folder, run, steps=2, save_every=1, cosine_periods=(9,))).train() == 0
+    before, healthy = capfd.readouterr().err, checkpoints.load_model_config(str(run))
+    if content is None:
+        (run / name).unlink()
+    else:
+        (run / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert Run(*tiny_training.configs(folder, run, steps=3, save_every=1, cosine_periods=(9,))).train() == 0
+    warnings = [line for line in capfd.readouterr().err.splitlines() if line.startswith('warning: ')]
+    assert len(warnings) == 1 and 'warning: ' not in before
+    check_facts(warnings[0], *facts)
+    assert checkpoints.load_model_config(str(run)) == healthy and checkpoints.state_problem(str(run)) is None
+
+
+def test_a_set_without_checksums_of_records_is_mentioned_once(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
+    assert Run(*tiny_training.configs(folder, tmp_path / 'run', steps=1)).train() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if 'no checksums of its records' in line]
+    assert len(lines) == 1
+    check_facts(lines[0], folder, 'exchanged', 'pack the set again')
 
 
 def test_options_of_a_run_without_checkpoint_may_change(folder, tmp_path, monkeypatch, capsys):

@@ -10,6 +10,7 @@ from edvr.checkpoints.directory import (
     latest,
     prefixes,
     remove,
+    state_problem,
     step_of,
     write_state,
 )
@@ -19,4 +20,4 @@ from edvr.checkpoints.variables import EMA_SUFFIX, name_of, restore_map
 
 __all__ = ['BASENAME', 'EMA_SUFFIX', 'MODEL_FILE', 'check_path', 'chosen', 'defect', 'files_of', 'is_complete',
            'keep_only', 'latest', 'load_model_config', 'name_of', 'names_in', 'prefixes', 'reading', 'remove',
-           'restore_map', 'save_model_config', 'step_of', 'write_state']
+           'restore_map', 'save_model_config', 'state_problem', 'step_of', 'write_state']

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from typing import List
+from typing import List, Optional
 
 from data_tools.base import files, paths
 from data_tools.base.errors import UserError
@@ -17,6 +17,7 @@ from edvr.checkpoints.integrity import data_files, defect
 from edvr.checkpoints.network_config import MODEL_FILE
 
 BASENAME = 'model.ckpt'
+STATE = 'checkpoint'   # TensorFlow's list of the checkpoints of a directory
 
 _warned = set()   # the latest checkpoint is requested many times
 
@@ -155,12 +156,30 @@ def keep_only(prefix: str, folder: str) -> None:
     write_state(folder)
 
 
+def state_problem(directory: str) -> Optional[str]:
+    """Returns what is wrong with TensorFlow's `checkpoint` file of a directory; None if nothing is, or without one."""
+    path = os.path.join(directory, STATE)
+    if not os.path.lexists(path):
+        return None
+    try:
+        named = re.search(r'^model_checkpoint_path: "(.*)"$', files.read_text(path), re.M)
+    except (OSError, UnicodeDecodeError) as error:
+        return '%s cannot be read (%s)' % (path, getattr(error, 'strerror', None) or 'it is not text')
+    if not named:
+        return '%s is damaged: it names no checkpoint' % path
+    name, found = os.path.basename(named.group(1)), prefixes(directory)
+    # after a kill it may name an older one, which the training was removing
+    if os.path.exists(os.path.join(directory, name + '.index')) or (found and step_of(found[-1]) > step_of(name)):
+        return None
+    return '%s names %s, but %s.index is missing' % (path, name, name)
+
+
 def write_state(directory: str) -> None:
     """Writes TensorFlow's `checkpoint` file, with relative names, so that it names `latest(directory)`.
 
     An Estimator restores the checkpoint that this file names; after a kill or a loss of checkpoints it may be another.
     """
     found = [os.path.basename(prefix) for prefix in prefixes(directory)]
-    files.write_bytes(os.path.join(directory, 'checkpoint'), (
+    files.write_bytes(os.path.join(directory, STATE), (
         'model_checkpoint_path: "%s"\n' % os.path.basename(latest(directory))
         + ''.join('all_model_checkpoint_paths: "%s"\n' % name for name in found)).encode())

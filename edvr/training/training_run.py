@@ -105,6 +105,9 @@ class Run:
     def _check_data(self, rank, size):
         if self.data.input == 'tfrecords':
             self.mixture = open_sets(self.data, self.model.num_frames, self.model.upscale, size)
+            self.notes += ['note: %s has no checksums of its records, as sets of older versions: shards that are '
+                           'exchanged while the training runs are not noticed; pack the set again to have them'
+                           % part.folder for part in self.mixture.parts if not part.manifest.has_record_crcs]
 
     def _check_start(self, rank, size):
         training = self.training
@@ -118,7 +121,8 @@ class Run:
             sets = [(part.folder, Degradation.from_job(part.manifest.job) if made == PACKED
                      else Degradation(made, self.model.upscale, seed=self.data.seed))
                     for part in (self.mixture.parts if self.mixture else ())]
-            self.val_clips, self.notes = validation_clips.find(self.training, sets, self.model.upscale)
+            self.val_clips, notes = validation_clips.find(self.training, sets, self.model.upscale)
+            self.notes += notes
 
     def _held_directory(self):
         if not self.writes:
@@ -144,11 +148,24 @@ class Run:
             print('configuration overridden: ' + '; '.join(changed), flush=True)
         if division and trained:
             print(division, flush=True)
+        self._report_damage()
         checkpoints.save_model_config(self.directory, self.model)
         files.remove_partials(self.directory)
         if trained:
             checkpoints.write_state(self.directory)
             print('continuing %s at step %d' % (self.directory, self._step()), flush=True)
+
+    def _report_damage(self):
+        """Prints a line for each small file of the directory that is damaged; they are written again."""
+        problem = checkpoints.state_problem(self.directory)
+        problems = ['%s; this run goes on from step %d' % (problem, self._step())] if problem else []
+        if os.path.lexists(os.path.join(self.directory, checkpoints.MODEL_FILE)):
+            try:
+                checkpoints.load_model_config(self.directory)
+            except UserError as error:
+                problems.append('%s; it is written again from the options' % error)
+        for problem in problems:
+            print('warning: ' + problem, file=sys.stderr, flush=True)
 
     def _agree(self):
         """Waits until all ranks have started and rank 0 has prepared the directory; compares what the ranks train."""
