@@ -307,6 +307,10 @@ def test_damaged_archives_are_set_aside(server, tmp_path):
         download.get_subset('train_sharp', str(tmp_path), server.url, unpack=False)
     with pytest.raises(UserError, match=r'has checksum [0-9a-f]{32} but should have 0{32}'):
         download.get_subset('train_sharp', str(tmp_path), server.url, checksums={'train_sharp.zip': '0' * 32})
+    server.files['/train_sharp.zip'] = archive([])
+    with raises_facts(UserError, 'no files', 'train_sharp.zip.damaged'):
+        download.get_subset('train_sharp', str(tmp_path), server.url)
+    assert not (tmp_path / 'downloads' / 'train_sharp.done').exists()
     server.files['/train_sharp.zip'] = b'<html>sign in, please</html>'
     with pytest.raises(UserError, match='not a complete zip archive'):
         download.get_subset('train_sharp', str(tmp_path), server.url)

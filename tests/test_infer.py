@@ -270,6 +270,8 @@ def test_parts_make_the_whole(restorer, restore, tmp_path):
         InferConfig(part='3/2')
     with pytest.raises(UserError, match='is one video'):
         restore(tmp_path / 'blur4' / '000', tmp_path / 'a.mp4', part='1/2')
+    with raises_facts(UserError, '--output=http://host/a.mp4', 'folder of this host'):
+        restore(tmp_path / 'blur4' / '000', 'http://host/a.mp4')
 
 
 def test_a_preview_writes_pictures_and_an_estimate(restorer, checkpoint, tmp_path, capsys):

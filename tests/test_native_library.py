@@ -96,6 +96,27 @@ def test_library_that_does_not_load_is_rebuilt(monkeypatch, tmp_path, kind):
 
 
 @needs_compiler
+@pytest.mark.parametrize('mode, owner, refused', [
+    (0o777, None, True), (0o1777, 12345, True), (0o755, 12345, True), (0o1777, 0, False), (0o755, None, False)])
+def test_the_folder_of_the_variable_is_refused_if_others_can_replace_what_is_in_it(
+        tmp_path, monkeypatch, mode, owner, refused):
+    base = tmp_path / 'cache'
+    base.mkdir()
+    if owner is not None:
+        if os.geteuid():
+            pytest.skip('only root gives files away')
+        os.chown(str(base), owner, owner)
+    base.chmod(mode)
+    monkeypatch.setenv(native_library.CACHE_VARIABLE, str(base))
+    if not refused:
+        native_library.make_cache()
+        assert (base / 'native').stat().st_mode & 0o777 == 0o700
+        return
+    with raises_facts(native_library.BuildError, base, 'EDVR_CACHE_DIR'):
+        native_library.make_cache()
+
+
+@needs_compiler
 def test_a_cache_that_others_can_write_is_refused(fresh, capfd):
     fresh.mkdir(parents=True)
     fresh.chmod(0o777)

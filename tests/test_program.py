@@ -25,6 +25,7 @@ flags.DEFINE_string('place', None, 'where to')
 flags.DEFINE_bool('fast', False, 'hurry')
 flags.DEFINE_enum('colour', 'red', ['red', 'blue'], 'of it')
 flags.mark_flag_as_required('place')
+kept = []
 def main():
     if flags.FLAGS.steps == 7:
         raise errors.UserError('7 is taken')
@@ -50,6 +51,16 @@ def main():
         tqdm.tqdm.write('clip\\x1b[0m\\rname')
         list(tqdm.tqdm(range(3), desc='x\\x1b[1my', mininterval=0))
         raise errors.UserError('the server says \\x1b]0;title\\x07')
+    if flags.FLAGS.steps == 14:
+        while True:
+            kept.append(open(os.devnull))
+    if flags.FLAGS.steps == 15:
+        kept.append(bytearray(2 ** 60))
+    if flags.FLAGS.steps == 16:
+        from data_tools.base import tensorflow_package
+        tensorflow_package.load()
+    if flags.FLAGS.steps == 17:
+        raise RuntimeError('a defect of the program')
     if flags.FLAGS.steps == 9:
         atexit.register(os.kill, os.getpid(), signal.SIGINT)
     return flags.FLAGS.steps
@@ -155,6 +166,33 @@ def test_help_into_a_closed_pipe_is_no_traceback(argument):
         done = subprocess.run([sys.executable, '-m', 'edvr.train', argument], cwd=ROOT, stdout=lost,
                               stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode == (argument == '--nonsense') and done.stderr.count('\n') == done.returncode
+
+
+@pytest.mark.parametrize('limit, steps, facts', [
+    ('-n 40', 14, ['too many open files', 'ulimit -n']), ('-n 40', 15, ['out of memory']),
+    ('-v 1500000', 16, ['1.43 GiB', 'ulimit -v', 'TensorFlow', '2 GiB'])])
+def test_limits_of_the_system_are_one_line(tmp_path, limit, steps, facts):
+    (tmp_path / 'program.py').write_text(PROGRAM)
+    done = subprocess.run('ulimit %s; exec %s program.py --place=here --steps=%d' % (limit, sys.executable, steps),
+                          shell=True, cwd=str(tmp_path), env=dict(os.environ, PYTHONPATH=ROOT),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    check_error(done, *facts)
+    assert done.stderr.count('\n') == 1
+
+
+def test_a_defect_of_a_program_keeps_its_traceback(run_text):
+    done = run_text('--place=here', '--steps=17')
+    assert done.returncode == 1 and 'Traceback' in done.stderr and 'a defect of the program' in done.stderr
+
+
+def test_a_removed_working_folder_is_one_line(tmp_path):
+    (tmp_path / 'program.py').write_text(PROGRAM)
+    (tmp_path / 'gone').mkdir()
+    done = subprocess.run('rmdir ../gone; exec %s %s --place=here' % (sys.executable, tmp_path / 'program.py'),
+                          shell=True, cwd=str(tmp_path / 'gone'), env=dict(os.environ, PYTHONPATH=ROOT),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    check_error(done, 'current folder', 'removed')
+    assert done.stderr.count('\n') == 1
 
 
 def test_an_interrupt_of_the_exit_handlers_is_no_traceback(run_text):

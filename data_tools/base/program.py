@@ -1,4 +1,6 @@
 """Entry and exit of every program: command line, help, one-line errors, exit codes."""
+import errno
+import os
 import re
 import signal
 import sys
@@ -13,6 +15,10 @@ from data_tools.base.version import __version__
 
 _HELP = re.compile(r'--?(h|help|helpshort|helpfull|version)(?:=(.*))?$')
 _started = command_line.read([])
+# limits of the system, of which any call of any library may be the first to notice
+_LIMITS = {errno.EMFILE: 'too many open files: raise ulimit -n', errno.ENFILE: 'too many open files on this host',
+           errno.ENOMEM: 'out of memory: give this process more, or raise ulimit -v',
+           errno.EAGAIN: 'too many processes or threads: raise ulimit -u'}
 
 
 def started() -> command_line.CommandLine:
@@ -51,6 +57,11 @@ def run(main: Callable[[], Optional[int]], argv: Optional[Sequence[str]] = None,
     def guarded(arguments: List[str]) -> Optional[int]:
         if len(arguments) > 1:
             raise UserError('unexpected argument %r: every option is a --flag=value; see --help' % arguments[1])
+        try:
+            os.getcwd()
+        except OSError as error:
+            raise UserError('the current folder cannot be used (%s), perhaps it was removed: change to another one'
+                            % error.strerror) from None
         return main()
 
     wanted = [match for match in map(_HELP.match, argv[1:]) if match]
@@ -67,11 +78,25 @@ def _reporting(action: Callable[[], Optional[int]]) -> Optional[int]:
         with interrupts.raised(signal.SIGTERM, *interrupts.hangup()):
             return action()
     except UserError as error:
-        print('error: %s' % error, file=sys.stderr, flush=True)
-        return 1
+        return _failed(str(error))
+    except MemoryError:
+        return _failed(_LIMITS[errno.ENOMEM])
+    except OSError as error:
+        if error.errno not in _LIMITS:
+            raise
+        return _failed('%s (%s)' % (_LIMITS[error.errno], error))
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        return _failed('%s (%s)' % (_LIMITS[errno.EAGAIN], error))
     except KeyboardInterrupt as error:
         print('interrupted', file=sys.stderr, flush=True)
         return 128 + getattr(error, 'number', signal.SIGINT)
+
+
+def _failed(text: str) -> int:
+    print('error: %s' % text, file=sys.stderr, flush=True)
+    return 1
 
 
 def _ending(code: Optional[int]) -> Optional[int]:

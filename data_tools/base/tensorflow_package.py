@@ -1,5 +1,6 @@
 """TensorFlow, which is no hard requirement: a PC installs it by the extra `tf`, an Ascend host has its own."""
 import re
+import resource
 import sys
 from typing import Any
 
@@ -7,6 +8,7 @@ from data_tools.base.errors import UserError
 
 OLDEST, LAST = (1, 15), (2, 15)   # 2.16 and later have no Estimator
 LAST_PYTHON = (3, 11)             # of TensorFlow 2.15
+_LEAST_ADDRESS_SPACE = 2 ** 31    # bytes; with less it does not report an error but crashes
 
 
 def load() -> Any:
@@ -14,8 +16,12 @@ def load() -> Any:
 
     Raises:
       UserError: TensorFlow is not installed, does not load, or is a version without the interfaces used here; the text
-        names the remedy for this Python.
+        names the remedy for this Python. Or the address space is limited to less than it needs.
     """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if 0 <= limit < _LEAST_ADDRESS_SPACE:
+        raise UserError('the address space of this process is limited to %.2f GiB (ulimit -v); TensorFlow needs at '
+                        'least 2 GiB, more for more cores: raise the limit' % (limit / 2 ** 30))
     try:
         import tensorflow.compat.v1 as tf
     except ModuleNotFoundError as error:

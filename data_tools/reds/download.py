@@ -46,6 +46,8 @@ def get_subset(name: str, root_dir: str, base_url: str = BASE_URL, checksums: Op
             count = unzip(archive, root_dir, _folders(name)) if unpack else check(archive)
         except DamagedError as error:
             _set_aside(archive, error)
+        if not count:   # nothing is done
+            _set_aside(archive, '%s contains no files' % archive)
         if not unpack:
             print('%s: %s is complete' % (name, archive), flush=True)
             return

@@ -106,8 +106,19 @@ def library_path(compiler_path: str, library: Library = CONVOLUTIONS) -> str:
 def _writable_by_others(path: str) -> bool:
     """Returns whether a user can change `path`, other than this one, root and the owner of this package."""
     info = os.lstat(path)
-    trusted = {os.geteuid(), 0, os.stat(SOURCE).st_uid}
-    return info.st_uid not in trusted or bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    return info.st_uid not in _trusted() or bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def _replaceable_by_others(base: str) -> bool:
+    """Returns whether all users, or its owner, can rename what is in a folder; not in sticky ones of root, as /tmp."""
+    info = os.stat(base)
+    if info.st_uid == 0 and info.st_mode & stat.S_ISVTX:
+        return False
+    return info.st_uid not in _trusted() or bool(info.st_mode & stat.S_IWOTH)
+
+
+def _trusted() -> typing.Set[int]:
+    return {os.geteuid(), 0, os.stat(SOURCE).st_uid}
 
 
 def is_valid(path: str) -> bool:
@@ -125,7 +136,12 @@ def is_valid(path: str) -> bool:
 def make_cache() -> None:
     """Makes the folder of the cache. Raises BuildError if others can write there: a library is code that runs."""
     folder = cache_dir()
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    base = os.path.dirname(folder)
+    for path in (base, folder):
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    if _replaceable_by_others(base):
+        raise BuildError('%s belongs to another user or is writable by all, who could replace the libraries in it; run '
+                         'chmod o-w on it if it is yours, or set %s to another folder' % (base, CACHE_VARIABLE))
     if _writable_by_others(folder):
         raise BuildError('%s belongs to another user or is writable by others, so its libraries cannot be trusted; run '
                          'chmod go-w on it if it is yours, or set %s to another folder' % (folder, CACHE_VARIABLE))

@@ -57,6 +57,9 @@ def prepare(network: typing.Any, restore_config: RestoreConfig, config: InferCon
     to_video = is_video_name(config.output)
     if to_video and config.part:
         raise UserError('--part restores clips to folders; --output=%s is one video' % config.output)
+    if to_video and files.is_remote(config.output):
+        raise UserError('--output=%s: a video is written to a folder of this host, and not to an address; copy it '
+                        'there afterwards' % config.output)
     if to_video and config.runner:
         raise UserError('--runner restores to folders of frames; --output=%s is one video' % config.output)
     sources = _find_sources(config, network)
