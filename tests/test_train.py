@@ -157,6 +157,17 @@ def test_a_damaged_small_file_of_a_run_is_one_line(folder, tmp_path, monkeypatch
     assert checkpoints.load_model_config(str(run)) == healthy and checkpoints.state_problem(str(run)) is None
 
 
+def test_a_manifest_with_other_sizes_than_the_records_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
+    folder = tiny_training.make_set(tmp_path / 'set', windows=4, shards=2)
+    path = tmp_path / 'set' / 'manifest.json'
+    values = json.loads(path.read_text())
+    assert values['sizes'] == [[20, 24]]
+    path.write_text(json.dumps(dict(values, sizes=[[52, 24 + 32]])))
+    with raises_facts(UserError, 'shard-00000-of-00002.tfrecord', '20x24', 'manifest'):
+        Run(*tiny_training.configs(folder, tmp_path / 'run', patch_size=32)).train()
+
+
 def test_a_set_without_checksums_of_records_is_mentioned_once(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(NETWORKS, 'edvr', tiny_training.as_network())
     assert Run(*tiny_training.configs(folder, tmp_path / 'run', steps=1)).train() == 0

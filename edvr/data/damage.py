@@ -1,4 +1,5 @@
 """Reports the damaged records that training meets by shard and number, or skips and counts them."""
+import itertools
 import os
 import re
 import sys
@@ -146,6 +147,16 @@ def explain(error: tf.errors.OpError, config: DataConfig) -> typing.Optional[Use
         for part in mixture.parts:
             for shard in part.manifest.shards:
                 index, problem = _problem_at(part.folder, part.manifest, shard, int(offset.group(1)))
+                if problem:
+                    return _damaged(part.folder, shard, index, problem)
+    return _unlike_manifest(mixture)
+
+
+def _unlike_manifest(mixture):
+    """Returns the UserError of a set whose first records are not those of its manifest, which may have been edited."""
+    for part in mixture.parts:
+        for shard in part.manifest.shards:
+            for index, _, _, problem in itertools.islice(checked_records(part.folder, part.manifest, shard), 1):
                 if problem:
                     return _damaged(part.folder, shard, index, problem)
     return None
