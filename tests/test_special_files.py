@@ -13,7 +13,6 @@ from data_tools.media import clips, dataset_layouts, shots, video
 from data_tools.record.manifest import Manifest
 from data_tools.reds import download, unzip
 from edvr import checkpoints
-from edvr.exporting import description
 from edvr.launch import rank_table
 from edvr.pytorch import weights
 
@@ -40,18 +39,13 @@ def bind(path):
 KINDS = {'FIFO': os.mkfifo, 'folder': os.mkdir, 'device': lambda path: os.symlink('/dev/zero', path), 'socket': bind}
 
 
-def read_graph(path):
-    open(path[:-len('json')] + 'pb', 'x').close()
-    return description.read(path[:-len('json')] + 'pb')
-
-
 READERS = {
     'weights.pth': lambda path: weights.import_weights(path, path + '.out'),
     'weights.safetensors': lambda path: weights.import_weights(path, path + '.out'),
     'names.json': lambda path: clips.parse_names('@' + path), 'names.txt': lambda path: clips.parse_names('@' + path),
     'list.txt': dataset_layouts.read_list, 'shots.json': shots.read_shots, 'sums': download.read_checksums,
     'flags.cfg': lambda path: command_line.read(['--flagfile=' + path]), 'hccn.conf': rank_table.read_hccn_conf,
-    'table.json': rank_table.read, 'train.zip': unzip.check, 'a.mp4': video.inspect, 'graph.json': read_graph,
+    'table.json': rank_table.read, 'train.zip': unzip.check, 'a.mp4': video.inspect,
     'manifest.json': lambda path: Manifest.read(os.path.dirname(path)),
     'model.json': lambda path: checkpoints.load_model_config(os.path.dirname(path)),
     'model.ckpt-1.index': lambda path: checkpoints.chosen(os.path.dirname(path))}
