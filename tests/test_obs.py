@@ -282,6 +282,15 @@ def test_outputs_are_copied_back_although_the_boot_file_is_elsewhere(obs, tmp_pa
     assert len(list((obs / 'clips').rglob('*.png'))) >= 8 and not list((tmp_path / 'cwd').iterdir())
 
 
+def test_outputs_that_cannot_be_copied_back_are_named(obs, tmp_path, monkeypatch):
+    monkeypatch.setenv('MOXING_DOUBLE_FAULTS', 'stuck')
+    done = boot(tmp_path, '--program=make_sample_clips', '--output_dir=obs://bucket/clips', '--gt_size=64x64',
+                '--num_frames=1', '--num_clips=1', '--cache_dir=%s' % tmp_path)
+    local = tmp_path / 'edvr_copies' / 'out' / 'bucket+clips' / 'clips'
+    check_error(done, 'obs://bucket/clips', 'InternalError', local, 'before you start again')
+    assert list(local.rglob('*.png')) and not list(obs.rglob('*.png'))
+
+
 def boot(cwd, *arguments, path=BOOT):
     return subprocess.run([sys.executable, str(path), *arguments], cwd=str(cwd), env=dict(
         os.environ, PYTHONPATH=DOUBLE), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,

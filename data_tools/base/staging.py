@@ -178,7 +178,8 @@ def _supervise(command: List[str], environment: Dict[str, str], mirrors: Dict[st
             try:
                 print('copied %d files back from %s' % (each.sync(), path), flush=True)
             except UserError as error:
-                raise UserError('%s. The outputs are complete in %s' % (error, path)) from error
+                raise UserError('%s. The outputs are complete in %s: copy them with obsutil before you start again, '
+                                'which replaces them' % (error, path)) from error
     return code if code >= 0 else 128 - code
 
 
