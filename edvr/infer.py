@@ -2,6 +2,7 @@
 
     python -m edvr.infer --checkpoint=train --input=clips --output=restored            PNG frames, a folder per clip
     python -m edvr.infer --checkpoint=EDVR.pb --input=movie.mp4 --output=movie_x4.mp4   a video, with its audio
+    ffmpeg -i A -f yuv4mpegpipe - | python -m edvr.infer --checkpoint=train --input=- --output=- | ffmpeg -i - B
 
 All devices of the host share the frames; with --runner Apache Beam restores the clips, on many machines. An interrupted
 run continues: the same command restores what is missing, frames of a folder, segments of a video.
@@ -31,7 +32,9 @@ def main() -> None:
         workers.take_one_device(restore_config.device, host, '--runner')
         infer_job.run_with_beam(restore_config, config)
         return
-    plan = workers.plan_workers(restore_config, host, alone=bool(config.preview))
+    if config.pipe:
+        workers.check_one_device(host, config.pipe)
+    plan = workers.plan_workers(restore_config, host, alone=bool(config.preview or config.pipe))
     network = NetworkInfo.at(restore_config.checkpoint, restore_config.trust_graph)
     job = infer_job.prepare(network, restore_config, config)   # before the network is loaded
     with workers.open_workers(plan, restore_config, network) as found:

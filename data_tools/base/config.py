@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 from data_tools.base.errors import UserError
 
 C = TypeVar('C', bound='Config')
+PIPE = '-'   # instead of a path: standard input or standard output
 
 
 class ConfigError(UserError):
@@ -27,7 +28,7 @@ def option(default: Any, help: str, choices: Optional[Sequence[Any]] = None, low
            high: Optional[float] = None, common: bool = False, devices: Sequence[str] = (), shown: Optional[str] = None,
            auto: bool = False, repeated: bool = False, former: Optional[str] = None, may_change: bool = False,
            local: bool = False, counts_steps: bool = False, adapter: Sequence[str] = (), path: Optional[str] = None,
-           gfile: bool = False) -> Any:
+           gfile: bool = False, pipe: bool = False) -> Any:
     """Returns a field of a Config.
 
     Args:
@@ -48,11 +49,12 @@ def option(default: Any, help: str, choices: Optional[Sequence[Any]] = None, low
       path: whether it is a path, and its use: 'input', 'checkpoint' (also the prefix of one), 'output', or 'derived'
         (an output that is by default beside an input); it may be obs://, see `data_tools.base.staging`.
       gfile: whether the path may be one of TensorFlow's file systems, such as gs://.
+      pipe: whether the value PIPE means data on standard output; the program then prints to standard error.
     """
     return dataclasses.field(default=default, metadata=dict(
         help=help, choices=choices, low=low, high=high, common=common, devices=tuple(devices), shown=shown, auto=auto,
         repeated=repeated, former=former, may_change=may_change, local=local, counts_steps=counts_steps,
-        adapter=tuple(adapter), path=path, gfile=gfile))
+        adapter=tuple(adapter), path=path, gfile=gfile, pipe=pipe))
 
 
 def element_type(field: 'dataclasses.Field[Any]') -> type:

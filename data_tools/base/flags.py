@@ -1,11 +1,13 @@
 """Command-line flags made from the fields of the configuration classes: one definition for flag, help and limits."""
+import contextlib
 import dataclasses
+import sys
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Type, TypeVar
 
 from absl import flags
 
 from data_tools.base import program, staging
-from data_tools.base.config import Config, ConfigError, element_type, is_tuple
+from data_tools.base.config import PIPE, Config, ConfigError, element_type, is_tuple
 from data_tools.base.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -169,9 +171,11 @@ def run(main: Callable[[], Optional[int]], *classes: Type[Config],
             staging.require_readable(given)
         if any(each.path.startswith(staging.SCHEME) for each in given):
             return staging.run(given, FLAGS[CACHE_DIR].value)
-        for line in notes(*classes):
-            print(line, flush=True)
-        return main()
+        piped = any(field.metadata['pipe'] and FLAGS[field.name].value == PIPE for field in fields)
+        with contextlib.redirect_stdout(sys.stderr if piped else sys.stdout):
+            for line in notes(*classes):
+                print(line, flush=True)
+            return main()
 
     start.__module__ = main.__module__   # whose docstring the help shows
     topics = topics_of(*classes)

@@ -177,7 +177,7 @@ def _first_frame(path):
                         % (path, curve))
     stated = re.search(r'config in time_base: \S+ frame_rate: *(\d+)/(\d+)', said)
     rate = [int(number) for number in stated.groups()] if stated else (0, 0)
-    return dict(height=height, width=width, matrix=_matrix(pixel_format, space, height, width),
+    return dict(height=height, width=width, matrix=matrix_of(pixel_format, space, height, width),
                 full_range=colour_range == 'pc' or pixel_format.startswith('yuvj'), pixel_format=pixel_format,
                 pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
                 interlaced=fields in 'TB', streams=_streams(said),
@@ -295,7 +295,8 @@ def frame_rate(times: typing.Sequence[typing.Any], time_base: Fraction, stated: 
     return (count / (span * time_base)).limit_denominator(100000), constant
 
 
-def _matrix(pixel_format, space, height, width):
+def matrix_of(pixel_format: str, space: str, height: int, width: int) -> typing.Optional[str]:
+    """Returns the matrix of frames, see VideoInfo: that of the tag `space`, of untagged frames by their size."""
     if pixel_format.startswith(('rgb', 'bgr', 'gbr', 'argb', 'abgr', '0rgb', '0bgr', 'pal8')) or space == 'gbr':
         return None
     known = {'bt709': 'bt709', 'smpte170m': 'bt601', 'bt470bg': 'bt601', 'fcc': 'bt601', 'bt2020nc': 'bt2020',
@@ -307,7 +308,17 @@ def _decode_filters(info, start, pixel_format, deinterlace):
     # fields are interpolated in time too, so frames before `start` have a part in it
     filters = ['yadif=mode=send_frame:deint=all'] if deinterlace else []
     filters += ['trim=start_frame=%d' % start] if start else []
+    return ','.join(filters + [rgb_filters(info.matrix, info.full_range, pixel_format)])
+
+
+def rgb_filters(matrix: typing.Optional[str], full_range: bool, pixel_format: str) -> str:
+    """Returns the filters that convert frames to RGB.
+
+    Args:
+      matrix, full_range: of the frames, as in VideoInfo.
+      pixel_format: ffmpeg's name of the RGB format.
+    """
     scale = 'scale=out_range=pc:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp'
-    if info.matrix:
-        scale += ':in_color_matrix=%s:in_range=%s' % (info.matrix, 'pc' if info.full_range else 'tv')
-    return ','.join(filters + [scale, 'format=' + pixel_format])
+    if matrix:
+        scale += ':in_color_matrix=%s:in_range=%s' % (matrix, 'pc' if full_range else 'tv')
+    return scale + ',format=' + pixel_format

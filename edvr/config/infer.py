@@ -5,8 +5,10 @@ from typing import Iterator, Optional, Tuple
 
 from data_tools.base import paths
 from data_tools.base.beam_config import BeamConfig
-from data_tools.base.config import option
+from data_tools.base.config import PIPE, option
+from data_tools.base.progress import AUTO, KINDS
 from data_tools.media.config import ShotConfig
+from data_tools.media.frame_stream import PIXEL_FORMATS, RAW, Y4M
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,9 +18,12 @@ class InferConfig(BeamConfig, ShotConfig):
     TITLE = 'inference'
 
     input: str = option(paths.SOURCES, 'what to restore: a video, a folder of images, a folder of clips or videos, a '
-                        'data set (its LQ), or a .txt file that lists such', common=True, shown='input', path='input')
+                        'data set (its LQ), a .txt file that lists such, or - for frames on standard input: Y4M (as of '
+                        '"ffmpeg -i FILE -f yuv4mpegpipe -"), or raw with --raw_size. Such frames are one clip, which '
+                        'is not searched for cuts', common=True, shown='input', path='input')
     output: str = option(paths.FRAMES, 'a folder for PNG frames (one subfolder per clip if there are several), or a '
-                         'video: .mp4, .mov, .mkv or .webm', common=True, shown='output', path='output')
+                         'video: .mp4, .mov, .mkv or .webm, or - for frames on standard output (--pipe_format)',
+                         common=True, shown='output', path='output', pipe=True)
     clips: str = option('auto', 'clips of the data set to restore: names separated by commas, REDS4 (000,011,015,020), '
                         'or @FILE.json; empty means all, auto those that the data set holds out (REDS4 in REDS), else '
                         'all', common=True)
@@ -44,7 +49,21 @@ class InferConfig(BeamConfig, ShotConfig):
     audio: bool = option(True, "copy the audio of the input video to the written video")
     allow_gaps: bool = option(False, 'accept gaps in the numbering of images (time jumps there)')
     allow_damaged: bool = option(False, 'restore the frames of a damaged or cut video that can be decoded')
+    progress: str = option(AUTO, 'on standard error: bar, lines (one in 30 s), json (an object a line, for programs '
+                           'that start this one; two a second), auto (bar on a terminal, else lines)',
+                           choices=(AUTO,) + tuple(KINDS))
+    raw_size: str = option('', 'with --input=-: WIDTHxHEIGHT of raw frames; without, standard input is Y4M')
+    raw_format: str = option('rgb24', "pixel format of raw frames, in and out, by ffmpeg's name",
+                             choices=tuple(PIXEL_FORMATS))
+    pipe_format: str = option(Y4M, 'with --output=-: y4m (4:2:0 with --bits, size, rate and pixel aspect in its '
+                              'header), or raw (--raw_format, without header). Colours are BT.709 from 720 lines or '
+                              '1280 columns on, else BT.601, in limited range', choices=(Y4M, RAW))
     writers: int = option(2, 'threads that write PNG files', low=1)
+
+    @property
+    def pipe(self) -> str:
+        """Returns the option that names a pipe, such as '--input=-'; '' if none does."""
+        return '--input=-' if self.input == PIPE else '--output=-' if self.output == PIPE else ''
 
     @property
     def part_numbers(self) -> Optional[Tuple[int, int]]:
@@ -65,5 +84,15 @@ class InferConfig(BeamConfig, ShotConfig):
             yield 'stretch is %d without --runner' % self.stretch
         if self.preview and self.runner:
             yield 'preview is %d, which runs on this machine; leave out --runner' % self.preview
+        for name in ('runner', 'part', 'preview') if self.pipe else ():
+            if getattr(self, name):
+                yield '%s is %r with %s; frames of a pipe are restored once, in order' % (name, getattr(self, name),
+                                                                                      self.pipe)
+        if self.input == PIPE and (self.split_shots or self.shots):
+            yield 'split_shots is set with --input=-; frames of a pipe are not searched for cuts'
+        if self.raw_size and not (self.input == PIPE and re.match(r'[1-9][0-9]{0,5}x[1-9][0-9]{0,5}$', self.raw_size)):
+            yield 'raw_size is %r; it must be WIDTHxHEIGHT, such as 1920x1080, with --input=-' % self.raw_size
+        if self.pipe_format != Y4M and self.output != PIPE:
+            yield 'pipe_format is %s without --output=-' % self.pipe_format
         if self.crf > 51 and self.codec in ('libx264', 'libx265'):
             yield 'crf is %d; with %s it must be at most 51' % (self.crf, self.codec)

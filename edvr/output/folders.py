@@ -19,7 +19,8 @@ def folder_of(output: str, source: Source, alone: bool) -> str:
 
 def write_folders(workers: typing.Any, sources: typing.Sequence[Source], output: str, settings: Settings,
                   alone: typing.Optional[bool] = None, overwrite: bool = False, writers: int = 2,
-                  part: typing.Optional[typing.Tuple[int, int]] = None) -> int:
+                  part: typing.Optional[typing.Tuple[int, int]] = None,
+                  progress_kind: str = progress.AUTO) -> int:
     """Restores clips to PNG frames; an interrupted restoration restores the frames that are missing.
 
     Args:
@@ -31,6 +32,7 @@ def write_folders(workers: typing.Any, sources: typing.Sequence[Source], output:
       overwrite: restore all frames again.
       writers: threads that write, of each process.
       part: see `output_lock.of_folder`.
+      progress_kind: see `progress.bar`.
     Returns:
       how many frames were restored.
     Raises:
@@ -47,7 +49,7 @@ def write_folders(workers: typing.Any, sources: typing.Sequence[Source], output:
             print('%d frames exist already' % present)
         shares = splitting.split(ranges, workers.size, [source.size[0] * source.size[1] for source in sources],
                                  least=workers.network.config.num_frames)
-        with progress.bar(missing, 'restoring') as bar:
+        with progress.bar(missing, 'restoring', progress_kind) as bar:
             for _ in workers.do(write_ranges, [[FolderRange(sources[clip], first, end, folders[clip], writers)
                                                 for clip, first, end in share] for share in shares], bar):
                 pass

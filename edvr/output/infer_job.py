@@ -7,14 +7,16 @@ import time
 import typing
 
 from data_tools.base import beam_options, files
+from data_tools.base.config import PIPE
 from data_tools.base.errors import UserError
 from data_tools.media import splits, video
+from data_tools.media.frame_stream import FrameStream
 from data_tools.media.shots import ShotRule
 from edvr import checkpoints
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.exporting import description
-from edvr.output import clip_source, progress
+from edvr.output import clip_source, progress, streaming
 from edvr.output.containers import CONTAINERS
 from edvr.output.folders import Settings, folder_of, write_folders
 from edvr.output.preview import places, write_preview
@@ -31,12 +33,14 @@ class InferJob(typing.NamedTuple):
     sources: list of Source, of all parts.
     settings: dict of JSON values on which restored frames depend.
     to_video: bool, whether the output is a video, not a folder.
+    stream: FrameStream of frames on standard input, then there are no sources; or None.
     """
     config: InferConfig
     network: typing.Any
     sources: typing.List[clip_source.Source]
     settings: Settings
     to_video: bool
+    stream: typing.Optional[FrameStream] = None
 
     @property
     def alone(self) -> bool:
@@ -62,8 +66,12 @@ def prepare(network: typing.Any, restore_config: RestoreConfig, config: InferCon
                         'there afterwards' % config.output)
     if to_video and config.runner:
         raise UserError('--runner restores to folders of frames; --output=%s is one video' % config.output)
+    if config.pipe:
+        streaming.check_output(config, to_video)
+    if config.input == PIPE:
+        return InferJob(config, network, [], {}, to_video, streaming.open_input(config))
     sources = _find_sources(config, network)
-    check_output(config.output, sources, to_video)
+    check_output(config.output, sources, to_video or config.output == PIPE)
     # the record names the checkpoint in use: a training may have written a newer one since
     settings = settings_of(restore_config.for_network(network.config).replace(checkpoint=network.path))
     return InferJob(config, network, sources, settings, to_video)
@@ -81,12 +89,14 @@ def run(job: InferJob, workers: typing.Any) -> int:
       UserError: input or output that cannot be used; written frames stay, and the next run continues after them.
     """
     config, started = job.config, time.time()
-    if job.to_video:
+    if config.pipe:
+        count = streaming.restore(workers.network, config, job.stream or job.sources[0], job.to_video)
+    elif job.to_video:
         count = write_video(workers, job.sources[0], config.output, job.settings, config.fps, config.crf, config.codec,
-                            config.audio, config.bits, config.overwrite)
+                            config.audio, config.bits, config.overwrite, config.progress)
     else:
         count = write_folders(workers, _clips_of_part(job), config.output, job.settings, job.alone, config.overwrite,
-                              config.writers, config.part_numbers)
+                              config.writers, config.part_numbers, config.progress)
     _report(count, job, time.time() - started)
     return count
 
@@ -151,7 +161,7 @@ def settings_of(config: RestoreConfig) -> typing.Dict[str, typing.Any]:
 
 def _find_sources(config, network):
     names, reason = splits.choose(config.clips, config.input)
-    with progress.bar(None, 'scanning the video') as bar:
+    with progress.bar(None, 'scanning the video', config.progress, delay=2) as bar:
         sources = clip_source.find(config.input, network.config.upscale, names, config.allow_gaps,
                                    config.allow_damaged, lambda count: bar.update(count - bar.n),
                                    ShotRule.from_config(config), config.deinterlace, network.reads_uint16)

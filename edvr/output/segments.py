@@ -27,6 +27,12 @@ _FILTERS = ('scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_c
             'setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709')
 
 
+def folder_of(video: str) -> str:
+    """Returns the path of the folder for the segments of a video."""
+    folder, name = os.path.split(os.path.abspath(video))
+    return os.path.join(folder, '.%s.segments' % name)
+
+
 class SegmentFolder:
     """The segments of one video.
 
@@ -50,10 +56,9 @@ class SegmentFolder:
         Raises:
           UserError: the folder cannot be written, or has segments of other settings.
         """
-        folder, name = os.path.split(os.path.abspath(video))
-        self.path, self.frames = os.path.join(folder, '.%s.segments' % name), frames
+        self.path, self.frames = folder_of(video), frames
         settings = dict(settings, segment_frames=frames)
-        files.make_dir(folder)
+        files.make_dir(os.path.dirname(self.path))
         record = os.path.join(self.path, self.RECORD)
         if self._present():
             try:

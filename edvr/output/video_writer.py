@@ -29,7 +29,8 @@ class VideoWriter:
     def __init__(self, path: str, rate: typing.Union[Fraction, int], crf: int = 18, codec: str = 'auto',
                  source: typing.Optional[VideoInfo] = None, audio: bool = True, bits: int = 8,
                  settings: typing.Optional[typing.Mapping[str, typing.Any]] = None, overwrite: bool = False,
-                 length: typing.Optional[int] = None, segment_frames: int = segments.FRAMES) -> None:
+                 length: typing.Optional[int] = None, segment_frames: int = segments.FRAMES,
+                 resumable: bool = True, pixel_aspect: typing.Optional[Fraction] = None) -> None:
         """Takes the arguments; nothing is written before the block is entered.
 
         Args:
@@ -44,6 +45,8 @@ class VideoWriter:
           overwrite: remove segments of other settings.
           length: frames in all; None for the number of frames that are written.
           segment_frames: frames of a segment.
+          resumable: whether a later writer may continue; False starts over and keeps no segments after a failure.
+          pixel_aspect: width of a pixel over its height; None for that of the source.
         Raises:
           UserError: another suffix; a codec that the container does not take.
         """
@@ -54,9 +57,13 @@ class VideoWriter:
         self.plan = containers.plan(source, self._container, audio)
         self._settings = dict(settings or {}, rate=str(self._timing.rate), **self._encoding.to_json())
         self.segment_frames, self._length = segment_frames, length
+        self._resumable = resumable
+        self._pixel_aspect = pixel_aspect or (source.pixel_aspect if source else Fraction(1))
         self.lost_metadata: typing.List[str] = []
 
     def __enter__(self) -> 'VideoWriter':
+        if not self._resumable:
+            files.remove(segments.folder_of(self.path))
         self._folder = segments.SegmentFolder(self.path, self._settings, self._overwrite, self.segment_frames)
         first = self._folder.first   # after the last segment, which may be shorter than the others
         self.first = first if self._length is None else min(first, self._length)
@@ -74,8 +81,7 @@ class VideoWriter:
 
         Several processes may write segments of this video, each its own.
         """
-        return segments.SegmentWriter(self._folder, first, self._timing, self._encoding,
-                                      self._source.pixel_aspect if self._source else Fraction(1))
+        return segments.SegmentWriter(self._folder, first, self._timing, self._encoding, self._pixel_aspect)
 
     def write(self, frame: np.ndarray) -> None:
         """Adds frame number `first`, `first` + 1, ...: uint8 or uint16 [H, W, 3], RGB; all of one size."""
@@ -87,7 +93,10 @@ class VideoWriter:
             if kind is None:
                 self._finish()
         finally:
-            self._folder.close()
+            if self._resumable:
+                self._folder.close()
+            else:
+                self._folder.remove()
 
     def _finish(self):
         total = self._writer.next if self._length is None else self._length

@@ -22,7 +22,7 @@ RATE_OF_IMAGES = Fraction(25)
 
 def write_video(workers: typing.Any, source: Source, path: str, settings: typing.Mapping[str, typing.Any],
                 fps: float = 0., crf: int = 18, codec: str = 'auto', audio: bool = True, bits: int = 8,
-                overwrite: bool = False) -> int:
+                overwrite: bool = False, progress_kind: str = progress.AUTO) -> int:
     """Restores one clip to a video; an interrupted restoration restores the segments that are missing.
 
     Args:
@@ -32,6 +32,7 @@ def write_video(workers: typing.Any, source: Source, path: str, settings: typing
       settings: JSON values on which restored frames depend.
       fps, crf, codec, audio, bits: see `InferConfig`.
       overwrite: replace a file of this name, and segments of other settings.
+      progress_kind: see `progress.bar`.
     Returns:
       how many frames were restored.
     Raises:
@@ -53,7 +54,7 @@ def write_video(workers: typing.Any, source: Source, path: str, settings: typing
             if missing < source.length:
                 print('%d frames exist already' % (source.length - missing))
             shares = splitting.split(ranges, workers.size, unit=encoder.segment_frames)
-            with progress.bar(missing, 'restoring') as bar:
+            with progress.bar(missing, 'restoring', progress_kind) as bar:
                 for _ in workers.do(_write_ranges, [[_VideoRange(source, first, end, encoder.segments(first), bits)
                                                      for _, first, end in share] for share in shares], bar):
                     pass

@@ -143,6 +143,13 @@ def open_workers(plan: Plan, config: RestoreConfig,
         yield ThisProcess(restorer)
 
 
+def check_one_device(host: HostConfig, why: str) -> None:
+    """Raises UserError if several devices are requested and the option `why` supports one only."""
+    if host.num_devices > 1:
+        raise UserError('--num_devices=%d with %s, which uses one device: leave one of the two out'
+                        % (host.num_devices, why))
+
+
 def take_one_device(device: str, host: HostConfig, why: str) -> None:
     """Assigns one of the devices of a host to this process.
 
@@ -153,9 +160,7 @@ def take_one_device(device: str, host: HostConfig, why: str) -> None:
     Raises:
       UserError: several devices are requested.
     """
-    if host.num_devices > 1:
-        raise UserError('--num_devices=%d with %s, which uses one device: leave one of the two out'
-                        % (host.num_devices, why))
+    check_one_device(host, why)
     plan = DEVICES[device].plan_workers(host)
     apply(plan.environments.get(0, plan.changes))
 

@@ -1,0 +1,130 @@
+"""edvr.infer between pipes: the frames of files, progress beside them, errors by name."""
+import io
+import json
+import os
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from facts import check_facts, raises_facts
+from helpers import smooth_frames, tiny_checkpoint
+from packed import write_video
+
+from data_tools.base.errors import UserError
+from data_tools.media import ffmpeg, frame_stream, video
+from data_tools.media.images import read_image
+from edvr.config import ConfigError
+from edvr.config.infer import InferConfig
+from edvr.output import streaming
+from edvr.output.pipe_writer import PipeWriter
+from edvr.restore.pixels import to_uint8
+from edvr.restore.restorer import Restorer
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    return tiny_checkpoint(tmp_path_factory.mktemp('train'))
+
+
+@pytest.fixture(scope='module')
+def restorer(checkpoint):
+    with Restorer(checkpoint) as restorer:
+        yield restorer
+
+
+@pytest.fixture(scope='module', name='frames')
+def frames_and_restored(restorer):
+    frames = np.stack(smooth_frames(4, 16, 24))
+    return frames, np.stack([to_uint8(sr) for sr in restorer.restore_clip(iter(frames))])
+
+
+def infer(checkpoint, data, *flags):
+    """Runs the program with bytes on its standard input."""
+    return subprocess.run([sys.executable, '-m', 'edvr.infer', '--checkpoint=' + os.path.dirname(checkpoint), *flags],
+                          input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, cwd=ROOT)
+
+
+def test_raw_frames_pass_through_unchanged_in_order(checkpoint, frames):
+    """Standard output has the frames and nothing else; progress is JSON on standard error."""
+    lq, restored = frames
+    done = infer(checkpoint, lq.tobytes(), '--input=-', '--output=-', '--raw_size=24x16', '--pipe_format=raw',
+                 '--progress=json')
+    said = done.stderr.decode()
+    assert done.returncode == 0, said
+    np.testing.assert_array_equal(np.frombuffer(done.stdout, np.uint8).reshape(restored.shape), restored)
+    states = [json.loads(line) for line in said.splitlines() if line.startswith('{')]
+    assert states[-1]['done'] == 4 and states[-1]['stage'] == 'restoring'
+    check_facts(said, 'restored 4 frames')
+
+
+def test_y4m_of_a_video_file_goes_to_a_pipe(checkpoint, frames, tmp_path):
+    lq, restored = frames
+    write_video(tmp_path / 'a.mkv', lq)
+    done = infer(checkpoint, None, '--input=%s' % (tmp_path / 'a.mkv'), '--output=-')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b'YUV4MPEG2 W96 H64 F25:1 Ip')
+    (tmp_path / 'b.y4m').write_bytes(done.stdout)
+    written = np.stack(list(video.decode(video.inspect(str(tmp_path / 'b.y4m')))))
+    assert written.shape == restored.shape and np.abs(written.astype(int) - restored).mean() < 6   # 4:2:0
+
+
+@pytest.mark.parametrize('name', ['b.mkv', 'frames'])
+def test_y4m_on_a_pipe_becomes_a_file(restorer, frames, tmp_path, name):
+    lq, restored = frames
+    y4m = subprocess.run(ffmpeg.command(
+        '-loglevel', 'error', '-r', '30', '-i', write_video(tmp_path / 'a.mkv', lq), '-pix_fmt', 'yuv444p',
+        '-f', 'yuv4mpegpipe', 'pipe:1'), check=True, stdout=subprocess.PIPE).stdout
+    config = InferConfig(input='-', output=str(tmp_path / name), crf=4)
+    assert streaming.restore(restorer, config, frame_stream.open_y4m(io.BytesIO(y4m), 'x'), '.' in name) == 4
+    if name == 'frames':
+        written = [read_image(str(tmp_path / name / ('%08d.png' % index))) for index in range(4)]
+    else:
+        info = video.inspect(str(tmp_path / name))
+        assert (info.num_frames, info.rate) == (4, 30)
+        written = list(video.decode(info))
+    assert np.abs(np.stack(written).astype(int) - restored).mean() < 8
+    assert not [entry for entry in os.listdir(str(tmp_path)) if 'segments' in entry]
+    with raises_facts(UserError, tmp_path / name, '--overwrite'):
+        streaming.check_output(config, '.' in name)
+
+
+def test_a_stream_that_ends_inside_a_frame_is_an_error_and_leaves_no_video(restorer, frames, tmp_path):
+    stream = frame_stream.open_raw(io.BytesIO(frames[0].tobytes()[:-1]), '--input=-', (16, 24), 'rgb24')
+    with raises_facts(UserError, '--input=-', 'frame 3', '1151', '1152 bytes'):
+        streaming.restore(restorer, InferConfig(input='-', output=str(tmp_path / 'b.mp4')), stream, True)
+    assert [name for name in os.listdir(str(tmp_path)) if not name.endswith('.lock')] == []
+
+
+def test_an_empty_stream_is_an_error(restorer, tmp_path):
+    stream = frame_stream.open_raw(io.BytesIO(b''), '--input=-', (16, 24), 'rgb24')
+    with raises_facts(UserError, '--input=-', 'no frames'):
+        streaming.restore(restorer, InferConfig(input='-', output=str(tmp_path / 'out')), stream, False)
+
+
+def test_a_reader_that_ends_is_an_error():
+    """Other than text that nobody reads, frames that nobody reads are lost work."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        with raises_facts(UserError, '--output=-', 'ended'), PipeWriter(writing, Fraction(25)) as pipe:
+            for _ in range(200):
+                pipe.write(np.zeros([64, 96, 3], np.uint8))
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.parametrize('options, facts', [
+    (dict(input='-', preview=2), ['preview', 2, '--input=-']),
+    (dict(output='-', part='1/2'), ['part', '--output=-']),
+    (dict(input='-', split_shots=True), ['split_shots', '--input=-']),
+    (dict(input='-', raw_size='1080p'), ['raw_size', '1080p', 'WIDTHxHEIGHT']),
+    (dict(input='-', raw_size='0x5'), ['raw_size', '0x5']),
+    (dict(raw_size='4x4'), ['raw_size', '--input=-']),
+    (dict(pipe_format='raw'), ['pipe_format', 'raw', '--output=-']),
+    (dict(raw_format='nv12'), ['raw_format', 'nv12', 'yuv420p'])])
+def test_options_that_do_not_fit_pipes(options, facts):
+    with raises_facts(ConfigError, *facts):
+        InferConfig(**options)
