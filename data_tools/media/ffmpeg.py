@@ -1,6 +1,8 @@
 """Calls the ffmpeg program, with limits, and reports its errors. See `ffmpeg_choice` for which one."""
 import contextlib
+import functools
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -54,6 +56,17 @@ def _version():
 def version() -> str:
     """Returns the version of the ffmpeg in use; another one may decode or encode other pixels."""
     return ffmpeg_choice.version_of(ffmpeg_choice.executable())
+
+
+def encoders() -> typing.FrozenSet[str]:
+    """Returns the names of the encoders of the ffmpeg in use."""
+    return _encoders(ffmpeg_choice.executable())
+
+
+@functools.lru_cache(maxsize=None)
+def _encoders(executable):
+    listed = output('-encoders').data.decode('utf-8', 'replace')
+    return frozenset(re.findall(r'^ [VAS][A-Z.]{5} (\S+)', listed, re.M))
 
 
 def _environment() -> typing.Optional[typing.Dict[str, str]]:

@@ -6,9 +6,12 @@ from typing import Iterator, Optional, Tuple
 from data_tools.base import paths
 from data_tools.base.beam_config import BeamConfig
 from data_tools.base.config import PIPE, option
+from data_tools.base.errors import UserError
 from data_tools.base.progress import AUTO, KINDS
 from data_tools.media.config import ShotConfig
 from data_tools.media.frame_stream import PIXEL_FORMATS, RAW, Y4M
+from edvr.config import place
+from edvr.config.codecs import CODECS, OPTIONS, options_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +34,26 @@ class InferConfig(BeamConfig, ShotConfig):
                              common=True)
     fps: float = option(0., 'frames per second of the written video; 0 keeps those of the input video, and uses 25 '
                         'for images', low=0., common=True)
-    codec: str = option('auto', 'of the written video; auto: libvpx-vp9 for .webm, else libx264',
-                        choices=('auto', 'libx264', 'libx265', 'libvpx-vp9'))
+    codec: str = option('auto', 'of the written video: auto (libvpx-vp9 for .webm, else libx264), %s. Those of '
+                        'NVIDIA and Intel need their hardware, and all an ffmpeg that has them' % ', '.join(
+                            '%s (%s)' % (name, codec.help) for name, codec in CODECS.items()),
+                        choices=('auto',) + tuple(CODECS))
     crf: int = option(18, 'quality of the written video on the scale of its codec: 0 is best and largest, 18 hardly '
                       'distinguishable with libx264', low=0, high=63, common=True)
+    ffmpeg_options: str = option('', 'further options of the encoder, such as "-preset slow -tune film"; only those '
+                                 'that open no files: ' + ' '.join(OPTIONS))
+    outscale: float = option(0., 'size of the output relative to the input, such as 2 with a network that enlarges 4 '
+                             'times: restored frames are resampled; 0 keeps the size of the network', low=0., high=16.,
+                             common=True)
+    height: int = option(0, 'height of the output in pixels, such as 1080; the width keeps the proportions; 0 keeps '
+                         'the size of the network', low=0, high=65536, common=True)
+    resampler: str = option('lanczos', 'for --outscale and --height: lanczos (sharper) or bicubic, both without '
+                            'aliasing', choices=('lanczos', 'bicubic'))
+    start: str = option('', 'first frame to restore, of each clip: a number from 0 (250), or a time after the first '
+                        'frame (90s, 1:30, 0:01:30.5). Frames before it are read where the window needs them',
+                        common=True)
+    end: str = option('', 'where to end, as --start; the frame at this place is not restored. Empty restores to the '
+                      'last one', common=True)
     bits: int = option(8, 'bits per channel of the written video: 8, or 10 for smoother gradients (not every player '
                        'shows 10-bit H.264)', choices=(8, 10))
     deinterlace: bool = option(False, 'make one frame of each pair of fields of an interlaced video; without it such '
@@ -94,5 +113,16 @@ class InferConfig(BeamConfig, ShotConfig):
             yield 'raw_size is %r; it must be WIDTHxHEIGHT, such as 1920x1080, with --input=-' % self.raw_size
         if self.pipe_format != Y4M and self.output != PIPE:
             yield 'pipe_format is %s without --output=-' % self.pipe_format
-        if self.crf > 51 and self.codec in ('libx264', 'libx265'):
-            yield 'crf is %d; with %s it must be at most 51' % (self.crf, self.codec)
+        worst = CODECS[self.codec].worst_crf if self.codec in CODECS else 63
+        if worst and self.crf > worst:
+            yield 'crf is %d; with %s it must be at most %d' % (self.crf, self.codec, worst)
+        try:
+            options_of(self.ffmpeg_options)
+        except UserError as error:
+            yield str(error)
+        if self.outscale and self.height:
+            yield 'outscale is %g and height is %d; give one of them' % (self.outscale, self.height)
+        for name in ('start', 'end'):
+            if getattr(self, name) and not place.parse(getattr(self, name)):
+                yield '%s is %r; it must be a frame number, such as 250, or a time: 90s, 1:30, 0:01:30.5' % (
+                    name, getattr(self, name))

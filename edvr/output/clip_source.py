@@ -1,9 +1,12 @@
 """The clips to restore, folders of images and videos in every layout of data_tools.media.clips, and their frames."""
+import bisect
 import contextlib
 import functools
 import itertools
+import math
 import os
 import typing
+from fractions import Fraction
 
 import numpy as np
 
@@ -15,6 +18,8 @@ from data_tools.media.frames import VideoFrames
 from data_tools.media.read_ahead import read_ahead
 from data_tools.media.shots import ShotRule, covering
 from data_tools.media.video_scan import Scanner
+from edvr.config import place
+from edvr.restore.resize import Resize
 from edvr.restore.restorer import Restorer
 
 
@@ -29,6 +34,8 @@ class Source(typing.NamedTuple):
     path: str, the video file or the folder of the images.
     shots: tuple of (first, end), consecutive ranges that cover all frames, each restored separately; () means one.
     size: (height, width) of the frames.
+    first: number in the whole clip of the first frame; its neighbours before and after it are read, not restored.
+    resize: the size of restored frames; None for that of the network.
     """
     name: str
     length: int
@@ -38,6 +45,31 @@ class Source(typing.NamedTuple):
     path: str
     shots: typing.Tuple[typing.Tuple[int, int], ...] = ()
     size: typing.Tuple[int, int] = (1, 1)
+    first: int = 0
+    resize: typing.Optional[Resize] = None
+
+    def span(self, first: int, end: int) -> 'Source':
+        """Returns the Source of the frames `first` to `end` (not included); its windows reach beyond them.
+
+        A video has no other streams then: these are not cut.
+        """
+        shots = self.shots or ((0, self.length),)
+        info = self.video
+        if info:
+            times = tuple(time - info.times[first] for time in info.times[first:end])
+            info = info._replace(num_frames=end - first, times=times, start=0., streams=(('video', ''),), chapters=0)
+        return self._replace(length=end - first, names=self.names[first:end], video=info, first=self.first + first,
+                             read=functools.partial(_read_later, self.read, first),
+                             shots=tuple((begin - first, stop - first) for begin, stop in shots
+                                         if begin < end and stop > first))
+
+    def number_at(self, where: place.Place, rate: Fraction) -> int:
+        """Returns the number of the first frame at or after a place, at most `length`; `rate` is that of images."""
+        if where.seconds is None:
+            return min(where.frame or 0, self.length)
+        if self.video and self.video.times:
+            return bisect.bisect_left([time * self.video.time_base for time in self.video.times], where.seconds)
+        return min(math.ceil(where.seconds * (self.video.rate if self.video else rate)), self.length)
 
 
 def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]] = None, allow_gaps: bool = False,
@@ -91,6 +123,10 @@ def _source(clip, deinterlace, deep):
                   frames.size)
 
 
+def _read_later(read, first, start):
+    return read(first + start)
+
+
 def _read_video(frames, bits, deinterlace, start):
     """Yields the frames of a VideoFrames from `start` on, see `video.decode`."""
     with contextlib.closing(video.decode(frames.info, frames.first + start, bits, deinterlace)) as decoded:
@@ -118,7 +154,8 @@ def restored_frames(restorer: Restorer, source: Source, first: int = 0
         for begin, end in shots:
             begin = max(begin, start)
             frames = itertools.islice(stream, end - begin)
-            yield from restorer.restore_clip(frames, end - begin, max(first - begin, 0))
+            for sr in restorer.restore_clip(frames, end - begin, max(first - begin, 0)):
+                yield source.resize.apply(sr) if source.resize else sr
 
 
 def put_frames(put: typing.Callable[[int, np.ndarray], None], restorer: Restorer, source: Source, first: int, end: int,
@@ -141,5 +178,12 @@ def put_frames(put: typing.Callable[[int, np.ndarray], None], restorer: Restorer
 
 
 def shots_record(source: Source) -> typing.Dict[str, typing.Any]:
-    """Returns the shots of a Source, for the record of the settings of its restored frames; {} for a single shot."""
-    return {'shots': [list(shot) for shot in source.shots]} if len(source.shots) > 1 else {}
+    """Returns what of a Source its restored frames depend on, for a record: shots, size and span if there are any."""
+    record: typing.Dict[str, typing.Any] = {}
+    if len(source.shots) > 1:
+        record['shots'] = [list(shot) for shot in source.shots]
+    if source.resize:
+        record['resize'] = list(source.resize)
+    if source.first:
+        record['first'] = source.first
+    return record

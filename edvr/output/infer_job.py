@@ -10,17 +10,20 @@ from data_tools.base import beam_options, files
 from data_tools.base.config import PIPE
 from data_tools.base.errors import UserError
 from data_tools.media import splits, video
-from data_tools.media.frame_stream import FrameStream
+from data_tools.media.frame_stream import PIXEL_FORMATS, Y4M, FrameStream
 from data_tools.media.shots import ShotRule
 from edvr import checkpoints
+from edvr.config import place
+from edvr.config.codecs import CODECS, options_of
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.exporting import description
 from edvr.output import clip_source, progress, streaming
-from edvr.output.containers import CONTAINERS
+from edvr.output.containers import CONTAINERS, container_of
 from edvr.output.folders import Settings, folder_of, write_folders
 from edvr.output.preview import places, write_preview
-from edvr.output.videos import write_video
+from edvr.output.videos import RATE_OF_IMAGES, write_video
+from edvr.restore import resize
 from edvr.restore.network_info import NetworkInfo
 from edvr.restore.restorer import Restorer
 
@@ -93,7 +96,8 @@ def run(job: InferJob, workers: typing.Any) -> int:
         count = streaming.restore(workers.network, config, job.stream or job.sources[0], job.to_video)
     elif job.to_video:
         count = write_video(workers, job.sources[0], config.output, job.settings, config.fps, config.crf, config.codec,
-                            config.audio, config.bits, config.overwrite, config.progress)
+                            config.audio, config.bits, config.overwrite, config.progress,
+                            options_of(config.ffmpeg_options))
     else:
         count = write_folders(workers, _clips_of_part(job), config.output, job.settings, job.alone, config.overwrite,
                               config.writers, config.part_numbers, config.progress)
@@ -104,7 +108,8 @@ def run(job: InferJob, workers: typing.Any) -> int:
 def preview(job: InferJob, restorer: Restorer) -> None:
     """Writes the pictures of --preview and prints an estimate. Raises UserError as `run`."""
     config, source = job.config, job.sources[0]
-    folder, seconds, size = write_preview(restorer, source, config.preview, config.output, config.codec, config.crf)
+    folder, seconds, size = write_preview(restorer, source, config.preview, config.output, config.codec, config.crf,
+                                          options_of(config.ffmpeg_options))
     frames = sum(source.length for source in job.sources)
     print('%d comparison pictures: %s' % (len(places(source.length, config.preview)), folder))
     print('estimate for %d frames like these: %.2f s a frame, %s in all, about %.3g MB'
@@ -167,11 +172,57 @@ def _find_sources(config, network):
                                    ShotRule.from_config(config), config.deinterlace, network.reads_uint16)
     if names and reason:
         print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
+    sources = [_span(source, config) for source in sources]
+    even = _even(config)
+    if even and config.height % 2:
+        raise UserError('--height=%d is odd; 4:2:0, in which %s is written, needs an even one'
+                        % (config.height, config.output))
+    sources = [source._replace(resize=resize.wanted(source.size, config.outscale, config.height, config.resampler,
+                                                    even)) for source in sources]
     info = sources[0].video
     if info and info.bits > 8 and not network.reads_uint16:
         print('note: %s has %d bits a channel (%s); an exported graph restores it from 8'
               % (config.input, info.bits, info.pixel_format))
+    elif info and info.bits > 8 and _bits(config) == 8:
+        print('note: %s has %d bits a channel (%s) and the output 8%s'
+              % (config.input, info.bits, info.pixel_format, '' if _is_folder(config) else '; --bits=10 keeps more'))
     return sources
+
+
+def _span(source, config):
+    """Returns the frames of a Source from --start to --end."""
+    first, end = (source.number_at(where, RATE_OF_IMAGES) if where else default for where, default in
+                  ((place.parse(config.start), 0), (place.parse(config.end), source.length)))
+    if (first, end) == (0, source.length):
+        return source
+    if first >= end:
+        raise UserError('clip %s: --start=%s --end=%s has no frames of its %d; --start must come before --end and '
+                        'before the last frame' % (source.name, config.start, config.end, source.length))
+    others = [kind for kind, _ in source.video.streams if kind != 'video'] if source.video else []
+    if others and is_video_name(config.output):
+        print('note: sound, subtitles and chapters are not cut to --start and --end; the written video has none')
+    return source.span(first, end)
+
+
+def _is_folder(config):
+    return config.output != PIPE and not is_video_name(config.output)
+
+
+def _bits(config):
+    """Returns the bits a channel of the output."""
+    if config.output == PIPE and config.pipe_format != Y4M:
+        return PIXEL_FORMATS[config.raw_format].bits
+    return 8 if _is_folder(config) else config.bits
+
+
+def _even(config):
+    """Returns whether the output has 4:2:0, whose sides are even."""
+    if config.output == PIPE:
+        return config.pipe_format == Y4M
+    if not is_video_name(config.output):
+        return False
+    kind = CODECS[container_of(config.output).codec if config.codec == 'auto' else config.codec]
+    return any(name in kind.pixels[config.bits == 10] for name in ('420', 'nv12', 'p010'))
 
 
 def _clips_of_part(job):

@@ -43,7 +43,7 @@ def join(folder: SegmentFolder, total: int, timing: Timing, target: str, contain
     if plan:
         arguments += _streams(plan)
     if source:
-        arguments += ['-map_metadata', '1', '-map_chapters', '1']
+        arguments += ['-map_metadata', '1', '-map_chapters', '1' if source.chapters else '-1']
         for key in _NOT_COPIED:
             arguments += ['-metadata', key + '=']
     if container.muxer in ('mp4', 'mov'):

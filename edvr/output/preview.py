@@ -21,7 +21,7 @@ from edvr.restore.restorer import Restorer
 
 
 def write_preview(restorer: Restorer, source: Source, count: int, output: str, codec: str = 'auto',
-                  crf: int = 18) -> typing.Tuple[str, float, float]:
+                  crf: int = 18, options: typing.Sequence[str] = ()) -> typing.Tuple[str, float, float]:
     """Restores frames spread over a clip and writes pictures `input enlarged | restored`.
 
     Args:
@@ -30,6 +30,7 @@ def write_preview(restorer: Restorer, source: Source, count: int, output: str, c
       count: pictures.
       output: the folder or video that the complete restoration would write; pictures go to OUTPUT_preview.
       codec, crf: see `InferConfig`.
+      options: of ffmpeg, see `codecs.options_of`.
     Returns:
       (the folder of the pictures; seconds a frame; bytes a frame): times and sizes are estimates.
     Raises:
@@ -44,7 +45,7 @@ def write_preview(restorer: Restorer, source: Source, count: int, output: str, c
         write_png(os.path.join(folder, source.names[index] + '.png'),
                   side_by_side([('input, bicubic', enlarged), ('restored', restored[0])]))
         seconds.append(times[-1])
-        sizes.append(_size(restored, output, codec, crf))
+        sizes.append(_size(restored, output, codec, crf, options))
     return folder, float(np.median(seconds)), float(np.mean(sizes))
 
 
@@ -72,14 +73,14 @@ def _two_frames(restorer, source, index):
     return (lq >> 8).astype(np.uint8) if lq.dtype == np.uint16 else lq, restored, times
 
 
-def _size(frames, output, codec, crf):
+def _size(frames, output, codec, crf, options):
     """Returns the approximate bytes of a frame in the output: in PNG, or in a video with a key frame per segment."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'size')
         if os.path.splitext(output)[1].lower() not in containers.CONTAINERS:
             write_png(path + '.png', frames[0])
             return os.path.getsize(path + '.png')
-        encoding = Encoding.for_container(containers.container_of(output), output, codec, crf)
+        encoding = Encoding.for_container(containers.container_of(output), output, codec, crf, options=options)
         sizes = []
         for count in range(1, len(frames) + 1):
             with SegmentEncoder(path + '.mp4', frames[0].shape, Timing(25), 0, encoding) as encoder:

@@ -1,7 +1,7 @@
 """The segments of a video that is being written: each is encoded separately, so an interrupted run loses only one.
 
-Segments are MP4 files without sound, in a hidden folder beside the video, with a record of the settings on which their
-bytes depend.
+Segments are MP4 or MOV files without sound, in a hidden folder beside the video, with a record of the settings on which
+their bytes depend.
 """
 import contextlib
 import os
@@ -22,9 +22,6 @@ from edvr.output.timing import Timing
 from edvr.sharing import splitting
 
 FRAMES = 240   # of a segment: about one interval between key frames
-
-_FILTERS = ('scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_inp,format=%s,'
-            'setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709')
 
 
 def folder_of(video: str) -> str:
@@ -162,6 +159,7 @@ class SegmentEncoder:
         """
         self._path, self._shape, self._timing, self._first = path, shape, timing, first
         self._encoding, self._pixel_aspect = encoding, pixel_aspect
+        self._extra = [size % 2 if encoding.even else 0 for size in shape[:2]]
         self._stack = contextlib.ExitStack()
         self._process: typing.Any = None
 
@@ -179,11 +177,11 @@ class SegmentEncoder:
     def write(self, frame: np.ndarray) -> None:
         """Adds one frame, uint8 or uint16 [H, W, 3], in the depth of the encoding.
 
-        An odd height or width, impossible in 4:2:0, is extended by a repeated line.
+        An odd height or width that the encoding cannot have is extended by a repeated line.
         """
-        height, width, _ = frame.shape
-        if height % 2 or width % 2:
-            frame = np.pad(frame, [(0, height % 2), (0, width % 2), (0, 0)], 'edge')
+        height, width = self._extra
+        if height or width:
+            frame = np.pad(frame, [(0, height), (0, width), (0, 0)], 'edge')
         try:
             self._process.stdin.write(np.ascontiguousarray(frame).data.cast('B'))
         except OSError:   # ffmpeg has ended; its log contains the reason
@@ -198,9 +196,9 @@ class SegmentEncoder:
                 raise UserError(self._failure())
 
     def _command(self, partial):
-        height, width = (size + size % 2 for size in self._shape[:2])
+        height, width = (size + extra for size, extra in zip(self._shape, self._extra))
         encoding, timing = self._encoding, self._timing
-        filters = _FILTERS % encoding.pixel_format
+        filters = encoding.filters
         aspect = Fraction(self._pixel_aspect)
         if aspect != 1:
             filters += ',setsar=%d/%d' % (aspect.numerator, aspect.denominator)
@@ -214,7 +212,7 @@ class SegmentEncoder:
             '-loglevel', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', encoding.input_format,
             '-s', '%dx%d' % (width, height), '-framerate', str(timing.rate), '-i', 'pipe:0', '-vf', filters,
             *ffmpeg.each_frame(), *times, *encoding.arguments(timing.constant), *ffmpeg.reproducible(),
-            '-f', 'mp4', ffmpeg.file_name(partial), read_stdin=True)
+            '-f', encoding.muxer, ffmpeg.file_name(partial), read_stdin=True)
 
     def _failure(self):
         return 'cannot write %s: %s' % (self._path, ffmpeg.failure(self._process.returncode, ffmpeg.text(self._log)))

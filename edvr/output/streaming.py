@@ -1,5 +1,7 @@
 """Restores frames that come from a pipe, or go to one: in order, by this process."""
 import contextlib
+import itertools
+import math
 import os
 import re
 import typing
@@ -14,6 +16,8 @@ from data_tools.media import frame_stream
 from data_tools.media.frame_stream import Y4M, FrameStream
 from data_tools.media.images import write_png
 from data_tools.media.read_ahead import read_ahead
+from edvr.config import place
+from edvr.config.codecs import options_of
 from edvr.config.infer import InferConfig
 from edvr.output import output_lock, progress
 from edvr.output.background_writer import BackgroundWriter
@@ -21,6 +25,7 @@ from edvr.output.clip_source import Source, restored_frames
 from edvr.output.pipe_writer import PipeWriter
 from edvr.output.video_writer import VideoWriter
 from edvr.restore.pixels import quantize
+from edvr.restore.resize import wanted
 from edvr.restore.restorer import Restorer
 
 _STDIN, _STDOUT = 0, 1
@@ -82,7 +87,7 @@ def restore(restorer: Restorer, config: InferConfig, source: typing.Union[FrameS
     count = 0
     total = source.length if isinstance(source, Source) else None
     with progress.bar(total, 'restoring', config.progress) as bar, \
-            contextlib.closing(_restored(restorer, config, source)) as frames, \
+            contextlib.closing(_restored(restorer, config, source, to_video)) as frames, \
             _sink(config, source, to_video) as put, \
             BackgroundWriter(put, threads=1) as writer:
         for index, sr in enumerate(frames):
@@ -94,15 +99,27 @@ def restore(restorer: Restorer, config: InferConfig, source: typing.Union[FrameS
     return count
 
 
-def _restored(restorer: Restorer, config: InferConfig, source: typing.Union[FrameStream, Source]
-              ) -> typing.Generator[np.ndarray, None, None]:
+def _restored(restorer: Restorer, config: InferConfig, source: typing.Union[FrameStream, Source],
+              to_video: bool) -> typing.Generator[np.ndarray, None, None]:
     if isinstance(source, Source):
-        yield from restored_frames(restorer, source)
+        yield from itertools.islice(restored_frames(restorer, source), source.length)
         return
     deep = restorer.reads_uint16 and source.pixel_format.bits > 8
     read = source.frames(16 if deep else 8, _DEINTERLACE if source.fields else '')
+    rate = Fraction(config.fps).limit_denominator(1001) or source.rate or RATE
+    first, end = (_number(place.parse(text), rate) for text in (config.start, config.end))
+    even = (config.output == PIPE and config.pipe_format == Y4M) or to_video
+    resize = wanted((source.height, source.width), config.outscale, config.height, config.resampler, even)
     with contextlib.closing(read_ahead(read)) as frames:
-        yield from restorer.restore_clip(frames)
+        restored = restorer.restore_clip(frames, start=first or 0)
+        for sr in itertools.islice(restored, None if end is None else max(end - (first or 0), 0)):
+            yield resize.apply(sr) if resize else sr
+
+
+def _number(where: typing.Optional[place.Place], rate: Fraction) -> typing.Optional[int]:
+    if where is None or where.seconds is None:
+        return where and where.frame
+    return math.ceil(where.seconds * rate)
 
 
 @contextlib.contextmanager
@@ -117,7 +134,7 @@ def _sink(config: InferConfig, source: typing.Union[FrameStream, Source], to_vid
         rate = Fraction(config.fps).limit_denominator(1001) or source.rate or RATE
         with output_lock.of_video(config.output), \
                 VideoWriter(config.output, rate, config.crf, config.codec, bits=config.bits, resumable=False,
-                            pixel_aspect=source.pixel_aspect) as encoder:
+                            pixel_aspect=source.pixel_aspect, options=options_of(config.ffmpeg_options)) as encoder:
             yield lambda index, sr: encoder.write(quantize(sr, np.uint16 if config.bits == 10 else np.uint8))
     else:
         with output_lock.of_folder(config.output):

@@ -30,7 +30,8 @@ class VideoWriter:
                  source: typing.Optional[VideoInfo] = None, audio: bool = True, bits: int = 8,
                  settings: typing.Optional[typing.Mapping[str, typing.Any]] = None, overwrite: bool = False,
                  length: typing.Optional[int] = None, segment_frames: int = segments.FRAMES,
-                 resumable: bool = True, pixel_aspect: typing.Optional[Fraction] = None) -> None:
+                 resumable: bool = True, pixel_aspect: typing.Optional[Fraction] = None,
+                 options: typing.Sequence[str] = ()) -> None:
         """Takes the arguments; nothing is written before the block is entered.
 
         Args:
@@ -46,13 +47,14 @@ class VideoWriter:
           length: frames in all; None for the number of frames that are written.
           segment_frames: frames of a segment.
           resumable: whether a later writer may continue; False starts over and keeps no segments after a failure.
+          options: further options of the encoder, see `codecs.options_of`.
           pixel_aspect: width of a pixel over its height; None for that of the source.
         Raises:
           UserError: another suffix; a codec that the container does not take.
         """
         self.path, self._source, self._overwrite = str(path), source, overwrite
         self._container = containers.container_of(path)
-        self._encoding = Encoding.for_container(self._container, path, codec, crf, bits)
+        self._encoding = Encoding.for_container(self._container, path, codec, crf, bits, options)
         self._timing = Timing.of_source(source, Fraction(rate))
         self.plan = containers.plan(source, self._container, audio)
         self._settings = dict(settings or {}, rate=str(self._timing.rate), **self._encoding.to_json())

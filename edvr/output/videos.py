@@ -22,7 +22,8 @@ RATE_OF_IMAGES = Fraction(25)
 
 def write_video(workers: typing.Any, source: Source, path: str, settings: typing.Mapping[str, typing.Any],
                 fps: float = 0., crf: int = 18, codec: str = 'auto', audio: bool = True, bits: int = 8,
-                overwrite: bool = False, progress_kind: str = progress.AUTO) -> int:
+                overwrite: bool = False, progress_kind: str = progress.AUTO,
+                options: typing.Sequence[str] = ()) -> int:
     """Restores one clip to a video; an interrupted restoration restores the segments that are missing.
 
     Args:
@@ -33,6 +34,7 @@ def write_video(workers: typing.Any, source: Source, path: str, settings: typing
       fps, crf, codec, audio, bits: see `InferConfig`.
       overwrite: replace a file of this name, and segments of other settings.
       progress_kind: see `progress.bar`.
+      options: of ffmpeg, see `codecs.options_of`.
     Returns:
       how many frames were restored.
     Raises:
@@ -44,7 +46,7 @@ def write_video(workers: typing.Any, source: Source, path: str, settings: typing
     folder, name = os.path.split(os.path.abspath(path))
     files.make_dir(folder)
     encoder = VideoWriter(path, rate, crf, codec, source.video, audio, bits, _record(settings, source), overwrite,
-                          source.length)
+                          source.length, options=options)
     with output_lock.of_video(path):
         files.remove_partials(folder, name)   # of a run that was killed
         _print_changes(encoder.plan, path)
