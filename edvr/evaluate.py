@@ -27,7 +27,7 @@ def main() -> None:
     if workers.is_worker():
         workers.do_share(restore_config)
         return
-    clip_set.make_folders(config)
+    clip_set.make_ready(config)
     if config.watch:
         if staging.is_copy(restore_config.checkpoint):
             raise UserError('--watch with --checkpoint=obs://...: the copy does not change; run it on the machine that '

@@ -23,6 +23,7 @@ from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.evaluation import clip_set, measure, metrics, report
 from edvr.restore import pixels
 from edvr.restore.restorer import Restorer
+from edvr.sharing.workers import ThisProcess
 
 
 @pytest.fixture(scope='module')
@@ -172,13 +173,13 @@ def test_program_says_what_is_missing(run_program, network):
 def test_files_that_cannot_be_written_are_named_before_the_work(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match=r'cannot write .*file: '):
-        clip_set.make_folders(EvaluateConfig(json=str(tmp_path / 'file' / 'x.json')))
+        clip_set.make_ready(EvaluateConfig(json=str(tmp_path / 'file' / 'x.json')))
 
 
 def test_a_folder_that_takes_no_files_is_named_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'access', lambda path, mode: False)   # to root no folder is closed
     with pytest.raises(UserError, match=r'cannot write \S+ no permission'):
-        clip_set.make_folders(EvaluateConfig(csv=str(tmp_path / 'x.csv')))
+        clip_set.make_ready(EvaluateConfig(csv=str(tmp_path / 'x.csv')))
 
 
 def test_equal_images_are_infinitely_good_in_json_too(tmp_path):
@@ -223,3 +224,24 @@ def test_configurations_refuse_nonsense():
         RestoreConfig(tile='big')
     with raises_facts(ConfigError, 'watch_until_step', 5, '--watch'):
         EvaluateConfig(watch_until_step=5)
+
+
+def test_metrics_of_sequences_and_the_page(restorer, network, data, tmp_path, capsys):
+    config = EvaluateConfig(data_dir=str(data), clips='all', metrics=('psnr', 'warp'), max_frames=3,
+                            comparison_dir=str(tmp_path / 'pictures'), json=str(tmp_path / 'x.json'),
+                            csv=str(tmp_path / 'x.csv'))
+    clips = clip_set.load(config, 4)
+    clip_set.make_ready(config)
+    results = clip_set.evaluate_and_write(ThisProcess(restorer), clips, RestoreConfig(checkpoint=str(network)), config)
+    for result in results:
+        first, *others = [(row['edvr_warp'], row['bicubic_warp']) for row in result.frames]
+        assert first == (None, None) and all(number > 0 for row in others for number in row)
+        assert 'edvr_ssim' not in result.frames[0]
+    table = capsys.readouterr().out
+    assert 'warp' in table and 'SSIM' not in table
+    content = json.loads((tmp_path / 'x.json').read_text())
+    assert content['clips'][0]['frames'][0]['edvr_warp'] is None and content['edvr_warp'] > 0
+    page = (tmp_path / 'pictures' / 'index.html').read_text()
+    assert page.count('data:image/png;base64,') == 3 * len(clips)
+    for clip in clips:
+        assert '"clip": "%s"' % clip.name in page

@@ -298,7 +298,7 @@ def test_an_evaluation_by_two_processes_has_the_same_numbers(restorer, network, 
                               comparison_dir=str(folder / 'pictures'), summary_dir=str(folder / 'events'))
                for folder in folders]
     for config in configs:
-        clip_set.make_folders(config)
+        clip_set.make_ready(config)
     clip_set.evaluate_and_write(workers.ThisProcess(restorer), clip_set.load(configs[0], 4),
                                 RestoreConfig(checkpoint=network), configs[0])
     done = run_program('edvr.evaluate', '--checkpoint=' + network, '--num_devices=2', '--device=cpu',

@@ -31,6 +31,10 @@ class Codec(typing.NamedTuple):
     pixels: typing.Tuple[str, str] = _420
     worst_crf: int = 51
 
+    def even(self, bits: int) -> bool:
+        """Returns whether height and width must be even, because pixels share their chroma."""
+        return not self.pixels[bits == 10].startswith(('bgr', 'gbr'))
+
 
 def _crf(encoder: str, crf: int) -> typing.Sequence[str]:
     # without -b:v 0 crf is only an upper limit

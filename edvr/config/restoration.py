@@ -1,11 +1,12 @@
 """Options of restoring clips, and of evaluating restored clips."""
 import dataclasses
-from typing import Iterator
+from typing import Iterator, Tuple
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
 from data_tools.media.config import MadeLqConfig, ShotConfig
 from data_tools.media.windows import FILLS
+from edvr.config.metrics import METRICS
 from edvr.config.model import ModelConfig
 from edvr.devices import DEVICES, KERNELS
 
@@ -82,11 +83,14 @@ class EvaluateConfig(ShotConfig, MadeLqConfig):
     seed: int = option(0, 'with --make_lq: seed of its random choices, as in make_tfrecords')
     max_frames: int = option(0, 'frames to evaluate of each clip, from its start; 0 means all', low=0, common=True)
     crop_border: int = option(0, 'GT pixels left out at each side when comparing', low=0)
-    ssim: bool = option(True, 'compute SSIM too')
+    metrics: Tuple[str, ...] = option(('psnr', 'ssim'), 'what to measure: ' + '; '.join(
+        '%s (%s)' % (name, metric.help) for name, metric in METRICS.items()), choices=tuple(METRICS), common=True)
+    ssim: bool = option(True, 'compute SSIM; --nossim leaves it out of --metrics')
     bicubic: bool = option(True, 'evaluate bicubic interpolation beside the network')
     json: str = option('', 'write all numbers to this file, as JSON', common=True, path='output')
     csv: str = option('', 'write the numbers of every frame to this file, as CSV', common=True, path='output')
-    comparison_dir: str = option('', 'write pictures LQ | bicubic | restored | GT of some frames into this folder',
+    comparison_dir: str = option('', 'write pictures LQ | bicubic | restored | GT of some frames into this folder, and '
+                                 'index.html, a page to compare them with a slider',
                                  common=True, path='output')
     comparison_frames: int = option(1, 'frames per clip to write into --comparison_dir, spread over the clip', low=1)
     summary_dir: str = option('', 'write PSNR, SSIM and comparison pictures as TensorBoard events into this folder',
@@ -98,7 +102,18 @@ class EvaluateConfig(ShotConfig, MadeLqConfig):
                                    'continues until it is interrupted', low=0)
     watch_interval_s: float = option(30., 'with --watch: seconds between checks of the directory', low=0.1)
 
+    def measures(self, name: str) -> bool:
+        """Returns whether a metric of METRICS is measured."""
+        return name == 'psnr' or (name in self.metrics and (name != 'ssim' or self.ssim))
+
+    @property
+    def temporal(self) -> Tuple[str, ...]:
+        """Returns the metrics to measure whose numbers depend on the frames before."""
+        return tuple(name for name, metric in METRICS.items() if metric.temporal and self.measures(name))
+
     def problems(self) -> Iterator[str]:
         yield from super().problems()
+        if self.watch and self.measures('vmaf'):
+            yield 'metrics has vmaf with --watch; evaluate the checkpoints that count without --watch'
         if self.watch_until_step and not self.watch:
             yield 'watch_until_step is %d without --watch' % self.watch_until_step

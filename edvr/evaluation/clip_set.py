@@ -8,7 +8,7 @@ import numpy as np
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.base.progress import progress_bar
-from data_tools.media import splits
+from data_tools.media import comparison_page, splits
 from data_tools.media.clips import Clip, find_clips
 from data_tools.media.comparison import side_by_side
 from data_tools.media.degradation import Degradation
@@ -19,6 +19,7 @@ from data_tools.media.shots import ShotRule
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.devices import DEVICES
 from edvr.evaluation import measure, report
+from edvr.evaluation.temporal import SEQUENCES
 from edvr.restore import pixels
 from edvr.sharing import splitting
 from edvr.tensorboard.event_writer import EventWriter
@@ -44,12 +45,14 @@ def load(config: EvaluateConfig, scale: int) -> typing.List[Clip]:
     return clips
 
 
-def make_folders(config: EvaluateConfig) -> None:
-    """Makes the folders that an EvaluateConfig writes to, so that a wrong name fails before the work.
+def make_ready(config: EvaluateConfig) -> None:
+    """Makes the folders that an EvaluateConfig writes to and tries its metrics, so that both fail before the work.
 
     Raises:
-      UserError: a folder cannot be made or written to.
+      UserError: a folder cannot be made or written to, or a metric cannot be measured.
     """
+    for name in config.temporal:
+        SEQUENCES[name].check()
     for path in (config.json, config.csv):
         if path:
             files.make_dir(os.path.dirname(path) or '.')
@@ -85,18 +88,35 @@ def evaluate(workers: typing.Any, clips: typing.Sequence[Clip], config: Evaluate
     counts = [measure.num_frames(clip, config) for clip in clips]
     whole = [splitting.FrameRange(number, 0, count) for number, count in enumerate(counts)]
     shares = splitting.split(whole, workers.size, [clip.gt.size[0] * clip.gt.size[1] for clip in clips],
-                             least=workers.network.config.num_frames)
+                             least=max(counts) if config.temporal else workers.network.config.num_frames)
     tasks = [_Task(config, concurrent_metrics, [(clips[number], first, end) for number, first, end in share])
              for share in shares]
-    results = []
+    results: typing.List[measure.ClipResult] = []
+    pages: typing.List[comparison_page.Picture] = []
     with progress_bar(total=sum(counts), unit='frame') as bar, \
             contextlib.closing(workers.do(_evaluate, tasks, bar)) as found:
-        for result in _complete_clips(found, counts, workers.network.step or 0, events):
+        for result, compared in _complete_clips(found, counts):
             results.append(result)
+            pages += _shown(result, compared) if config.comparison_dir else []
+            for frame in compared if config.summary_dir else ():
+                events.image(workers.network.step or 0, 'comparison/%s_%s' % (result.name, frame.frame),
+                             side_by_side(frame.panels))
             for line in report.clip_lines(result):
                 bar.write(line)
     print('PSNR = %s' % report.quality(measure.overall(results)), flush=True)
+    if pages:
+        path = os.path.join(config.comparison_dir, comparison_page.NAME)
+        comparison_page.write(path, 'Evaluation of ' + os.path.basename(workers.network.path), pages,
+                              report.table(results, config.crop_border))
+        print('page to compare: %s' % path, flush=True)
     return results
+
+
+def _shown(result, compared):
+    """Returns the pictures of a clip for the page."""
+    return [comparison_page.Picture(result.name, frame.frame, [comparison_page.Panel.of(*panel)
+                                                               for panel in frame.panels[1:]],
+                                    report.numbers_of(result.frames[frame.number])) for frame in compared]
 
 
 class _Task(typing.NamedTuple):
@@ -112,36 +132,54 @@ class _Task(typing.NamedTuple):
     ranges: list
 
 
+class _Compared(typing.NamedTuple):
+    """The versions of one frame.
+
+    Attributes:
+      number: of the frame in its clip.
+      frame: its name.
+      panels: label and image of each version.
+    """
+    number: int
+    frame: str
+    panels: typing.List[typing.Tuple[str, np.ndarray]]
+
+
 def _evaluate(restorer, task, progress):
-    """Yields (ClipResult, list of (name, picture) for TensorBoard) for each range of a _Task."""
+    """Yields (ClipResult, list of _Compared) for each range of a _Task."""
     config = task.config
     with Decoder() as lq_decoder, Decoder() as gt_decoder:
         for clip, first, end in task.ranges:
             chosen = comparison_frames(clip, config) if config.comparison_dir or config.summary_dir else ()
-            pictures: typing.List[typing.Tuple[str, np.ndarray]] = []
+            pictures: typing.List[_Compared] = []
 
             def on_frame(index, lq, sr, gt, numbers, clip=clip, chosen=chosen, pictures=pictures):
                 progress.update()
                 if index in chosen:
-                    pictures += _compare(clip, index, lq, sr, gt, numbers, restorer, config)
+                    pictures.append(_compare(clip, index, lq, sr, gt, numbers, restorer, config))
 
             result = measure.evaluate_clip(restorer, clip, config, on_frame, task.concurrent_metrics,
                                            (lq_decoder, gt_decoder), first, end)
-            yield result, pictures if config.summary_dir else []
+            yield result, pictures
 
 
-def _complete_clips(found, counts, step, events):
-    """Yields the ClipResult of each clip; `found` yields those of its ranges, `counts` are the frames of the clips."""
+def _complete_clips(found, counts):
+    """Yields (ClipResult, list of _Compared) of each clip.
+
+    Args:
+      found: yields those of its ranges.
+      counts: the frames of the clips.
+    """
     for count in counts:
         frames: typing.List[measure.Numbers] = []
         seconds: typing.List[float] = []
+        compared: typing.List[_Compared] = []
         while len(frames) < count:
             result, pictures = next(found)
             frames += result.frames
             seconds += result.seconds
-            for name, picture in pictures:
-                events.image(step, 'comparison/' + name, picture)
-        yield result._replace(frames=frames, seconds=seconds)
+            compared += pictures
+        yield result._replace(frames=frames, seconds=seconds), compared
 
 
 def write(results: typing.Sequence[measure.ClipResult], network: typing.Any, restore_config: RestoreConfig,
@@ -166,12 +204,12 @@ def comparison_frames(clip: Clip, config: EvaluateConfig) -> typing.Set[int]:
 
 
 def _compare(clip, index, lq, sr, gt, numbers, restorer, config):
-    """Writes the picture of a frame if config requests it; returns [(its name, uint8 [H, W, 3])]."""
-    name = '%s_%s' % (clip.name, clip.gt.name(index))
+    """Returns the _Compared of a frame; writes its picture if config requests it."""
     captions = ['LQ', 'bicubic', 'restored %.2f dB' % numbers['edvr_psnr'], 'GT']
     if config.bicubic:
         captions[1] += ' %.2f dB' % numbers['bicubic_psnr']
-    picture = side_by_side(list(zip(captions, [lq, enlarge(lq, restorer.config.upscale), pixels.to_uint8(sr), gt])))
+    panels = list(zip(captions, [lq, enlarge(lq, restorer.config.upscale), pixels.to_uint8(sr), gt]))
+    frame = clip.gt.name(index)
     if config.comparison_dir:
-        write_png(os.path.join(config.comparison_dir, name + '.png'), picture)
-    return [(name, picture)]
+        write_png(os.path.join(config.comparison_dir, '%s_%s.png' % (clip.name, frame)), side_by_side(panels))
+    return _Compared(index, frame, panels)

@@ -20,6 +20,7 @@ from data_tools.media.imresize import enlarge
 from data_tools.media.read_ahead import read_ahead
 from edvr.config.restoration import EvaluateConfig
 from edvr.evaluation import metrics
+from edvr.evaluation.temporal import SEQUENCES
 from edvr.restore import pixels
 from edvr.restore.restorer import Restorer
 
@@ -59,8 +60,12 @@ def measure(sr: np.ndarray, gt: np.ndarray, lq: np.ndarray, scale: int, crop_bor
 
 
 def mean(rows: typing.Sequence[Numbers]) -> Numbers:
-    """Returns the mean of each number over a list of dicts with the same keys."""
-    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    """Returns the mean of each number over a list of dicts with the same keys.
+
+    A number that a frame does not have, as the change from the frame before of the first one, is None.
+    """
+    known = {key: [row[key] for row in rows if row[key] is not None] for key in rows[0]}
+    return {key: float(np.mean(values)) if values else float('nan') for key, values in known.items()}
 
 
 def overall(results: typing.Sequence[ClipResult]) -> Numbers:
@@ -89,7 +94,8 @@ def evaluate_clip(restorer: Restorer, clip: Clip, config: EvaluateConfig,
       restorer: the network.
       clip: has LQ and GT.
       config: the frames to evaluate, and what to measure.
-      on_frame: called as on_frame(index, lq, sr, gt, numbers) for each frame, in order.
+      on_frame: called as on_frame(index, lq, sr, gt, numbers) for each frame, in order; numbers of metrics that depend
+        on other frames are added to the dict at the end of the clip.
       concurrent_metrics: measure frames while the next ones are restored; for accelerators. On a CPU the measurement
         would slow the restoring that is timed.
       decoders: for LQ and GT, that also read the clips before and after: so a
@@ -132,7 +138,8 @@ def evaluate_clip(restorer: Restorer, clip: Clip, config: EvaluateConfig,
 
     gt_frames = clip.gt.read(first) if first else gt_decoder.read(clip.gt)
     gt_frames = read_ahead(gt_frames) if concurrent_metrics else gt_frames
-    with contextlib.closing(gt_frames), concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with contextlib.closing(gt_frames), concurrent.futures.ThreadPoolExecutor(2) as pool, \
+            _Sequences(restorer.config.upscale, config) as sequences:
         restored = restorer.restore_clip(frames(), clip.length - before, first - before)
         for index in range(first, end):
             started, read_before = time.perf_counter(), reading.seconds
@@ -142,15 +149,53 @@ def evaluate_clip(restorer: Restorer, clip: Clip, config: EvaluateConfig,
             if gt.shape != sr.shape:
                 raise UserError('%s is %dx%d, the restored frame %dx%d (height x width); they must be of one size'
                                 % ((clip.gt.label(index),) + gt.shape[:2] + sr.shape[:2]))
+            sequences.add(sr, gt, lq)
             measured = pool.submit(_measure_frame, sr, gt, lq, restorer.config.upscale, config)
             pending.append((index, lq, sr, measured))
             collect(_PENDING if concurrent_metrics else 0)
         collect(0)
+        sequences.complete(rows)
     return ClipResult(clip.name, rows, seconds)
 
 
 def _measure_frame(sr, gt, lq, scale, config):
-    return measure(sr, gt, lq, scale, config.crop_border, config.ssim, config.bicubic), gt
+    return measure(sr, gt, lq, scale, config.crop_border, config.measures('ssim'), config.bicubic), gt
+
+
+class _Sequences:
+    """The metrics of a clip that depend on the frames before, of the network and of bicubic interpolation."""
+
+    def __init__(self, scale, config):
+        self._scale, self._border, self._stack = scale, config.crop_border, contextlib.ExitStack()
+        kinds = ['edvr'] + ['bicubic'] * config.bicubic
+        self._found = {(kind, name): SEQUENCES[name]() for name in config.temporal for kind in kinds}
+
+    def __enter__(self):
+        for sequence in self._found.values():
+            self._stack.enter_context(sequence)
+        return self
+
+    def __exit__(self, *error):
+        self._stack.close()
+
+    def add(self, sr, gt, lq):
+        if not self._found:
+            return
+        images = {'edvr': pixels.to_uint8(sr)}
+        for (kind, _), sequence in self._found.items():
+            if kind not in images:
+                images[kind] = enlarge(lq, self._scale)
+            sequence.add(self._cropped(images[kind]), self._cropped(gt))
+
+    def _cropped(self, image):
+        border = self._border
+        return image[border:-border, border:-border] if border else image
+
+    def complete(self, rows):
+        """Adds the numbers to those of the frames."""
+        for (kind, name), sequence in self._found.items():
+            for row, number in zip(rows, sequence.numbers()):
+                row['%s_%s' % (kind, name)] = number
 
 
 class _Stopwatch:

@@ -4,18 +4,22 @@ import math
 import typing
 
 from data_tools.base import files
+from edvr.config.metrics import METRICS
 from edvr.evaluation.measure import ClipResult, Numbers, mean, median_ms, overall
 
 _LABELS = (('edvr_%s', 'EDVR, rounded to uint8'), ('edvr_%s_unrounded', 'EDVR, not rounded'),
            ('bicubic_%s', 'bicubic'))
-_COLUMNS = (('psnr', 'PSNR RGB', '%9.4f'), ('ssim', 'SSIM RGB', '%9.6f'), ('psnr_y', 'PSNR Y', '%9.4f'),
-            ('ssim_y', 'SSIM Y', '%9.6f'))
+_COLUMNS = sorted((column for metric in METRICS.values() for column in metric.columns),
+                  key=lambda column: column[0].endswith('_y'))   # RGB, then luma
 CONVENTIONS = {
     'rounded': 'the restored image clipped and rounded to uint8, as files store it (what papers report)',
     'unrounded': 'the restored float image clipped to [0, 1], not rounded',
     'rgb': 'over all pixels and the three channels, peak 255',
     'y': "luma of ITU-R BT.601 in studio swing (16..235) as Matlab's rgb2ycbcr, not rounded, peak 255",
     'ssim': 'Gaussian window 11x11, sigma 1.5, where the window fits; mean over channels',
+    'vmaf': "of ffmpeg's libvmaf and its default model, on the luma of the rounded image",
+    'warp': 'mean absolute error, in levels of luma of the rounded image, of the change between two frames along the '
+            'motion of the truth, found by blocks of 16x16 pixels; the first frame of a clip has none',
     'mean': 'frames -> clip, clips -> overall',
     'ms_per_frame': 'median over all frames but the first; reading files and measuring not included'}
 
@@ -42,12 +46,22 @@ def table(results: typing.Sequence[ClipResult], crop_border: int) -> typing.List
     for name, numbers in rows:
         for key, label in _LABELS:
             if key % 'psnr' in numbers:
-                lines.append('%-*s  %-23s' % (width, name, label)
-                             + ''.join(' ' + form % numbers[key % kind] for kind, _, form in columns))
+                texts = [_text(form, numbers.get(key % kind)) for kind, _, form in columns]
+                lines.append(' '.join(['%-*s  %-23s' % (width, name, label)] + texts).rstrip())
                 name = ''
     lines.append('mean of frames per clip, then of clips; crop_border %d; median %.2f ms per frame without the first'
                  % (crop_border, median_ms(results)))
     return lines
+
+
+def numbers_of(numbers: Numbers) -> typing.List[typing.Tuple[str, str]]:
+    """Returns (name, value) of the numbers of one frame."""
+    return [('%s, %s' % (title, label), (form % numbers[key % kind]).strip()) for key, label in _LABELS
+            for kind, title, form in _COLUMNS if numbers.get(key % kind) is not None]
+
+
+def _text(form: str, number: typing.Optional[float]) -> str:
+    return ' ' * len(form % 0) if number is None else form % number
 
 
 def to_dict(results: typing.Sequence[ClipResult], **about: typing.Any) -> typing.Dict[str, typing.Any]:

@@ -65,12 +65,12 @@ class Encoding(typing.NamedTuple):
     @property
     def even(self) -> bool:
         """Returns whether height and width must be even."""
-        return '420' in self.pixel_format
+        return self._codec.even(self.bits)
 
     @property
     def filters(self) -> str:
         """Returns ffmpeg's filters from RGB to the format of encoded pictures."""
-        return _TO_YUV % self.pixel_format if self.pixel_format.startswith('yuv') else 'format=' + self.pixel_format
+        return _TO_YUV % self.pixel_format if self.even else 'format=' + self.pixel_format
 
     @property
     def muxer(self) -> str:
@@ -97,7 +97,7 @@ class Encoding(typing.NamedTuple):
         at the joints.
         """
         encoder = self.encoder or self._codec.encoders[0]
-        tags = _TAGS if self.pixel_format.startswith('yuv') else ()
+        tags = _TAGS if self.even else ()   # else RGB
         return ['-c:v', encoder, *self._codec.quality(encoder, self.crf), *tags,
                 *self._codec.order(constant_rate), *self.options]
 

@@ -8,6 +8,7 @@ import typing
 import numpy as np
 
 from data_tools.base import files
+from data_tools.media import comparison_page
 from data_tools.media.comparison import side_by_side
 from data_tools.media.images import write_png
 from data_tools.media.imresize import enlarge
@@ -39,13 +40,22 @@ def write_preview(restorer: Restorer, source: Source, count: int, output: str, c
     folder = os.path.splitext(output.rstrip('/'))[0] + '_preview'
     files.make_dir(folder)
     seconds, sizes = [], []
+    pages: typing.List[comparison_page.Picture] = []
     for index in places(source.length, count):
         lq, restored, times = _two_frames(restorer, source, index)
         enlarged = enlarge(lq, restorer.config.upscale)
+        if source.resize:
+            enlarged = to_uint8(source.resize.apply(enlarged / np.float32(255)))
         write_png(os.path.join(folder, source.names[index] + '.png'),
                   side_by_side([('input, bicubic', enlarged), ('restored', restored[0])]))
         seconds.append(times[-1])
         sizes.append(_size(restored, output, codec, crf, options))
+        height, width = restored[0].shape[:2]
+        pages.append(comparison_page.Picture(source.name, source.names[index], [
+            comparison_page.Panel.of('input, bicubic', enlarged), comparison_page.Panel.of('restored', restored[0])],
+            [('input', '%d x %d' % source.size[::-1]), ('restored', '%d x %d' % (width, height)),
+             ('time', '%.2f s a frame' % times[-1]), ('size', 'about %.3g kB a frame' % (sizes[-1] / 1e3))]))
+    comparison_page.write(os.path.join(folder, comparison_page.NAME), 'Preview of ' + source.name, pages)
     return folder, float(np.median(seconds)), float(np.mean(sizes))
 
 
