@@ -142,7 +142,8 @@ def test_program(run_program, network, data, tmp_path):
         ('000', '0'), ('000', '1'), ('000', '2'), ('000', '3'), ('000', 'mean'),
         ('011', '0'), ('011', '1'), ('011', '2'), ('011', 'mean'), ('all', 'mean')]
     assert float(rows[-1]['edvr_psnr']) == pytest.approx(content['edvr_psnr'])
-    assert sorted(os.listdir(str(tmp_path / 'pictures'))) == ['000_00000002.png', '011_00000001.png']
+    assert sorted(os.listdir(str(tmp_path / 'pictures'))) == ['000_00000002.png', '011_00000001.png',
+                                                                'index.html']
     assert read_image(str(tmp_path / 'pictures' / '000_00000002.png')).shape == (48 + 16, 4 * 64, 3)
     assert len(os.listdir(str(tmp_path / 'events'))) == 1
 

@@ -282,7 +282,7 @@ def test_a_preview_writes_pictures_and_an_estimate(restorer, checkpoint, tmp_pat
         assert re.search(r'estimate for 7 frames like these: \d+\.\d\d s a frame, .* in all, about \S+ MB',
                          capsys.readouterr().out)
         assert not (tmp_path / output).exists()
-    assert sorted(os.listdir(str(tmp_path / 'out_preview'))) == ['002.png', '004.png']
+    assert sorted(os.listdir(str(tmp_path / 'out_preview'))) == ['002.png', '004.png', 'index.html']
     picture = read_image(str(tmp_path / 'a_preview' / '004.png'))
     assert picture.shape == (16 + 56, 2 * 72, 3)
     np.testing.assert_array_equal(picture[16:, :72], enlarge(images[4], 4))

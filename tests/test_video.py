@@ -104,8 +104,17 @@ def test_depth_and_hdr(tmp_path):
     path = make(tmp_path / 'a.mkv', *x265, 'log-level=none', frames=2)
     assert video.inspect(path).bits == 10
     hdr = make(tmp_path / 'b.mkv', *x265, 'log-level=none:transfer=smpte2084', '-color_trc', 'smpte2084', frames=2)
-    with raises_facts(UserError, 'b.mkv', 'HDR', 'smpte2084'):
+    with raises_facts(UserError, 'b.mkv', 'HDR', 'smpte2084', '--tonemap'):
         video.inspect(hdr)
+    assert video.inspect(path, tonemap='hable').tonemap == ''   # SDR stays as it is
+    if not ffmpeg.has_filters('zscale', 'tonemap'):
+        return
+    frames = [np.stack(list(video.decode(video.inspect(hdr, tonemap=curve)))) for curve in video.TONEMAPS]
+    assert frames[0].shape == (2, 24, 32, 3)
+    for one, other in zip(frames, frames[1:]):   # each curve is another
+        assert np.abs(one.astype(int) - other).max() > 8
+    deep = next(video.decode(video.inspect(hdr, tonemap='hable'), bits=16))
+    assert np.abs(deep / 257. - frames[0][0]).max() <= 2   # ffmpeg dithers 8 bits
 
 
 @pytest.mark.parametrize('suffix, flags', [('.mkv', []), ('.webm', []), ('.mp4', ['-movflags', '+faststart'])])

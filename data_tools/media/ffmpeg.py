@@ -60,13 +60,17 @@ def version() -> str:
 
 def encoders() -> typing.FrozenSet[str]:
     """Returns the names of the encoders of the ffmpeg in use."""
-    return _encoders(ffmpeg_choice.executable())
+    return _listed(ffmpeg_choice.executable(), '-encoders', r'^ [VAS][A-Z.]{5} (\S+)')
+
+
+def has_filters(*names: str) -> bool:
+    """Returns whether the ffmpeg in use has all of these filters."""
+    return _listed(ffmpeg_choice.executable(), '-filters', r'^ [A-Z.]{2,3} +(\S+)').issuperset(names)
 
 
 @functools.lru_cache(maxsize=None)
-def _encoders(executable):
-    listed = output('-encoders').data.decode('utf-8', 'replace')
-    return frozenset(re.findall(r'^ [VAS][A-Z.]{5} (\S+)', listed, re.M))
+def _listed(executable, option, pattern):
+    return frozenset(re.findall(pattern, output(option).data.decode('utf-8', 'replace'), re.M))
 
 
 def _environment() -> typing.Optional[typing.Dict[str, str]]:

@@ -2,8 +2,8 @@
 
 Colours: a tagged video is converted with its own matrix and range; an untagged one with BT.709 from 720 lines or 1280
 columns on, a smaller one with BT.601, both in limited range, as players do. Primaries and transfer curve are not
-converted; HDR is refused. Rotated videos are read upright. Frames that change size within a video are scaled
-to the first one's.
+converted; HDR is refused, or made SDR on request. Rotated videos are read upright. Frames that change size within a
+video are scaled to the first one's.
 """
 import os
 import re
@@ -23,7 +23,11 @@ _STANDARD_RATES = [Fraction(n) for n in (1, 2, 5, 6, 8, 10, 12, 15, 20, 24, 25, 
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
 Progress = typing.Optional[typing.Callable[[int], typing.Any]]
 _REORDERED = 16   # frames that an encoder may reorder
-_HDR = ('smpte2084', 'arib-std-b67')
+_HDR = {'smpte2084': 'PQ', 'arib-std-b67': 'HLG'}
+TONEMAPS = ('hable', 'mobius', 'reinhard')   # of ffmpeg's filter
+_TO_SDR = ('zscale=tin=%s:min=%s:pin=2020:rin=%s:t=linear:p=709:m=gbr:npl=100,format=gbrpf32le,'
+           'tonemap=%s:desat=0,zscale=t=709:r=full,format=gbrp16le')   # by way of linear light; white is 100 nits
+_ZSCALE_MATRIX = {'bt709': '709', 'bt601': '170m', 'bt2020': '2020_ncl', None: 'gbr'}
 _FRAME = re.compile(r'n: *\d+ pts: .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\w)')
 _STREAM = re.compile(r'Stream #0:(\d+).*?: (Video|Audio|Subtitle|Data|Attachment): (\w+)')
 _NO_INDEX = 'the index is missing or broken, as in a file that is cut or was never finished'
@@ -56,6 +60,8 @@ class VideoInfo(typing.NamedTuple):
       interlaced: by the flags of the first frame.
       streams: (kind, codec) of all streams, kind 'video', 'audio', 'subtitle', 'data' or 'attachment'.
       chapters: their number.
+      curve: transfer curve of HDR by ffmpeg's name, '' for SDR.
+      tonemap: how HDR is made SDR, one of TONEMAPS; '' for SDR.
     """
     path: str
     height: int
@@ -73,6 +79,8 @@ class VideoInfo(typing.NamedTuple):
     interlaced: bool
     streams: typing.Tuple[typing.Tuple[str, str], ...]
     chapters: int
+    curve: str = ''
+    tonemap: str = ''
 
     @property
     def audio(self) -> typing.Tuple[str, ...]:
@@ -86,19 +94,20 @@ class VideoInfo(typing.NamedTuple):
         return (int(match.group(1)) if match.group(1) else 16) if match else 8
 
 
-def inspect(path: str, progress: Progress = None, allow_damaged: bool = False) -> VideoInfo:
+def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, tonemap: str = '') -> VideoInfo:
     """Decodes a video once without keeping its frames, to find its exact properties and any damage.
 
     Args:
       path: of the video.
       progress: None, or a function called with the number of frames decoded so far.
       allow_damaged: take the frames that decode.
+      tonemap: one of TONEMAPS, which makes HDR SDR; '' refuses HDR.
     Raises:
-      UserError: not a video, damaged (naming how many frames decode), or HDR.
+      UserError: not a video, damaged (naming how many frames decode), or HDR that is not or cannot be made SDR.
     """
     if not os.path.isfile(path):
         raise UserError('%s: no such file' % path)
-    first = _first_frame(path)
+    first = _first_frame(path, tonemap)
     time_base, times, errors = _scan(path, progress)
     if errors and not allow_damaged:
         raise UserError('%s is damaged or cut: only %d frames decode: %s; repair it, or restore those frames with '
@@ -152,7 +161,7 @@ def decode(info: VideoInfo, start: int = 0, bits: int = 8, deinterlace: bool = F
             yield np.frombuffer(data, dtype).reshape(info.height, info.width, 3)
 
 
-def _first_frame(path):
+def _first_frame(path, tonemap):
     """Reads the properties of the file and of its first frame: dict of fields of VideoInfo, and stated_rate."""
     code, _, said = ffmpeg.probe(path, '-map', '0:v:0', '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-',
                                  before=('-loglevel', 'repeat+level+info'))
@@ -172,16 +181,22 @@ def _first_frame(path):
     sar_width, sar_height, width, height = (int(number) for number in numbers)
     colour = _COLOUR.search(said)
     colour_range, space, curve = colour.groups() if colour else ('unknown',) * 3
-    if curve in _HDR:
-        raise UserError('%s is HDR video (%s), which 8-bit frames cannot hold: convert it to SDR (BT.709) first'
-                        % (path, curve))
+    if curve not in _HDR:
+        curve = tonemap = ''
+    elif not tonemap or not ffmpeg.has_filters('zscale', 'tonemap'):
+        remedy = 'edvr.infer restores it as SDR with --tonemap=%s; or convert it to SDR (BT.709) first' % TONEMAPS[0]
+        if not ffmpeg.has_filters('zscale', 'tonemap'):
+            remedy = ('convert it to SDR (BT.709) first; --tonemap needs the filters zscale and tonemap, which this '
+                      'ffmpeg lacks (IMAGEIO_FFMPEG_EXE names another one)')
+        raise UserError('%s is HDR video (%s, %s), which 8-bit frames cannot hold: %s'
+                        % (path, _HDR[curve], curve, remedy))
     stated = re.search(r'config in time_base: \S+ frame_rate: *(\d+)/(\d+)', said)
     rate = [int(number) for number in stated.groups()] if stated else (0, 0)
     return dict(height=height, width=width, matrix=matrix_of(pixel_format, space, height, width),
                 full_range=colour_range == 'pc' or pixel_format.startswith('yuvj'), pixel_format=pixel_format,
                 pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
                 interlaced=fields in 'TB', streams=_streams(said),
-                chapters=len(re.findall(r'Chapter #0:\d+', _of_input(said))),
+                chapters=len(re.findall(r'Chapter #0:\d+', _of_input(said))), curve=curve, tonemap=tonemap,
                 stated_rate=Fraction(*rate) if all(rate) else None)
 
 
@@ -308,7 +323,12 @@ def _decode_filters(info, start, pixel_format, deinterlace):
     # fields are interpolated in time too, so frames before `start` have a part in it
     filters = ['yadif=mode=send_frame:deint=all'] if deinterlace else []
     filters += ['trim=start_frame=%d' % start] if start else []
-    return ','.join(filters + [rgb_filters(info.matrix, info.full_range, pixel_format)])
+    matrix = info.matrix
+    if info.tonemap:
+        filters.append(_TO_SDR % (info.curve, _ZSCALE_MATRIX[matrix], 'full' if info.full_range else 'limited',
+                                  info.tonemap))
+        matrix = None
+    return ','.join(filters + [rgb_filters(matrix, info.full_range, pixel_format)])
 
 
 def rgb_filters(matrix: typing.Optional[str], full_range: bool, pixel_format: str) -> str:

@@ -23,15 +23,18 @@ _SAVE_SECONDS = 30.
 class Scanner:
     """Scans each video once."""
 
-    def __init__(self, path: str = '', allow_damaged: bool = False, progress: video.Progress = None) -> None:
+    def __init__(self, path: str = '', allow_damaged: bool = False, progress: video.Progress = None,
+                 tonemap: str = '') -> None:
         """Reads the results that an earlier scanner has cached.
 
         Args:
           path: file that caches the results; '' keeps them in memory only.
           allow_damaged: take the frames that decode of damaged videos.
           progress: function called with the number of frames decoded so far, instead of a bar.
+          tonemap: see `video.inspect`.
         """
         self._path, self._allow_damaged, self._progress = path, allow_damaged, progress
+        self._tonemap = tonemap
         self._known = _read(path)
         self._infos: typing.Dict[str, video.VideoInfo] = {}
         self._shots: typing.Dict[str, typing.Any] = {}   # {path: Shots}
@@ -95,7 +98,7 @@ class Scanner:
         known = self._known.get(mark, {})
         info = _info_from_json(known.get('info'), path)
         if info is None:
-            info = video.inspect(path, progress, self._allow_damaged)
+            info = video.inspect(path, progress, self._allow_damaged, self._tonemap)
             known = dict(info=_to_json(info))
         if detects:
             key = 'shots %r %d' % (rule.threshold, rule.min_frames)

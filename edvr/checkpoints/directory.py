@@ -86,6 +86,9 @@ def chosen(path: str) -> str:
     else:
         prefix = path[:-len('.index')] if path.endswith('.index') else path
         if not os.path.exists(prefix + '.index'):
+            if path.endswith(('.pth', '.pt', '.safetensors')):
+                raise UserError('%s has weights of PyTorch; python -m edvr.import_weights --from=%s --output_dir=DIR '
+                                'makes the directory to give instead' % (path, path))
             if prefixes(os.path.dirname(prefix) or '.'):
                 raise _gone(prefix)
             raise UserError('%s: neither a directory with checkpoints nor the prefix of one (there is no %s.index); %s'

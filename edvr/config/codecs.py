@@ -37,8 +37,9 @@ class Codec(typing.NamedTuple):
 
 
 def _crf(encoder: str, crf: int) -> typing.Sequence[str]:
-    # without -b:v 0 crf is only an upper limit
-    more = {'libvpx-vp9': ('-b:v', '0', '-row-mt', '1'), 'libaom-av1': ('-b:v', '0', '-row-mt', '1', '-cpu-used', '4')}
+    # without -b:v 0 crf is only an upper limit; ffmpeg 4.2 calls libaom experimental
+    more = {'libvpx-vp9': ('-b:v', '0', '-row-mt', '1'),
+            'libaom-av1': ('-b:v', '0', '-row-mt', '1', '-cpu-used', '4', '-strict', 'experimental')}
     return ('-crf', str(crf)) + more.get(encoder, ())
 
 

@@ -10,6 +10,7 @@ from data_tools.base.errors import UserError
 from data_tools.base.progress import AUTO, KINDS
 from data_tools.media.config import ShotConfig
 from data_tools.media.frame_stream import PIXEL_FORMATS, RAW, Y4M
+from data_tools.media.video import TONEMAPS
 from edvr.config import place
 from edvr.config.codecs import CODECS, OPTIONS, options_of
 
@@ -58,7 +59,10 @@ class InferConfig(BeamConfig, ShotConfig):
                        'shows 10-bit H.264)', choices=(8, 10))
     deinterlace: bool = option(False, 'make one frame of each pair of fields of an interlaced video; without it such '
                                'videos are refused')
-    preview: int = option(0, 'write this many comparison pictures (input enlarged | restored) into the folder '
+    tonemap: str = option('', 'restore HDR video (PQ, HLG) as SDR (BT.709), by this curve of ffmpeg: %s; empty refuses '
+                          'HDR' % ', '.join(TONEMAPS), choices=('',) + TONEMAPS)
+    preview: int = option(0, 'write this many comparison pictures (input enlarged | restored), and index.html, a '
+                          'page to compare them with a slider, into the folder '
                           'OUTPUT_preview, print an estimate of time and size for the whole, and end; 0 restores all',
                           low=0, common=True)
     part: str = option('', 'i/n: restore only part i (1 to n) of the clips, for n runs on several machines that write '

@@ -74,7 +74,8 @@ class Source(typing.NamedTuple):
 
 def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]] = None, allow_gaps: bool = False,
          allow_damaged: bool = False, progress: typing.Optional[typing.Callable[[int], None]] = None,
-         shots: typing.Optional[ShotRule] = None, deinterlace: bool = False, deep: bool = False) -> typing.List[Source]:
+         shots: typing.Optional[ShotRule] = None, deinterlace: bool = False, deep: bool = False,
+         tonemap: str = '') -> typing.List[Source]:
     """Finds the clips at a path.
 
     Args:
@@ -88,6 +89,7 @@ def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]]
       shots: ShotRule; None splits videos at cuts, and does not split images.
       deinterlace: make whole frames of interlaced videos; without it they are an error.
       deep: read videos of more than 8 bits as uint16.
+      tonemap: see `video.inspect`.
     Returns:
       list of Source, not empty.
     Raises:
@@ -99,7 +101,7 @@ def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]]
         raise UserError('%s is a single image; give the folder of the frames' % path)
     found = clip_folders.find_clips(path, scale, need_gt=False, clips=clips, allow_gaps=allow_gaps,
                                     shots=ShotRule() if shots is None else shots, split=False,
-                                    scanner=Scanner('', allow_damaged, progress))
+                                    scanner=Scanner('', allow_damaged, progress, tonemap))
     return [_source(clip, deinterlace, deep) for clip in found]
 
 
@@ -178,12 +180,14 @@ def put_frames(put: typing.Callable[[int, np.ndarray], None], restorer: Restorer
 
 
 def shots_record(source: Source) -> typing.Dict[str, typing.Any]:
-    """Returns what of a Source its restored frames depend on, for a record: shots, size and span if there are any."""
+    """Returns what of a Source its restored frames depend on, for a record: shots, size, ... if it has them."""
     record: typing.Dict[str, typing.Any] = {}
     if len(source.shots) > 1:
         record['shots'] = [list(shot) for shot in source.shots]
     if source.resize:
         record['resize'] = list(source.resize)
+    if source.video and source.video.tonemap:
+        record['tonemap'] = source.video.tonemap
     if source.first:
         record['first'] = source.first
     return record

@@ -113,5 +113,5 @@ class Encoding(typing.NamedTuple):
         done = ffmpeg.output('-loglevel', 'error', '-f', 'lavfi', '-i', 'color=size=256x256', '-frames:v', '1',
                              '-vf', self.filters, *self.arguments(True), '-f', 'null', '-')
         if done.code:
-            raise UserError('%s: ffmpeg does not encode --codec=%s %s: %s'
-                            % (path, self.codec, ' '.join(self.options), done.failure()))
+            raise UserError('%s: ffmpeg does not encode with --codec=%s%s: %s'
+                            % (path, self.codec, ''.join(' ' + word for word in self.options), done.failure()))

@@ -9,7 +9,7 @@ import typing
 from data_tools.base import beam_options, files
 from data_tools.base.config import PIPE
 from data_tools.base.errors import UserError
-from data_tools.media import splits, video
+from data_tools.media import comparison_page, splits, video
 from data_tools.media.frame_stream import PIXEL_FORMATS, Y4M, FrameStream
 from data_tools.media.shots import ShotRule
 from edvr import checkpoints
@@ -20,6 +20,7 @@ from edvr.config.restoration import RestoreConfig
 from edvr.exporting import description
 from edvr.output import clip_source, progress, streaming
 from edvr.output.containers import CONTAINERS, container_of
+from edvr.output.encoding import Encoding
 from edvr.output.folders import Settings, folder_of, write_folders
 from edvr.output.preview import places, write_preview
 from edvr.output.videos import RATE_OF_IMAGES, write_video
@@ -69,6 +70,9 @@ def prepare(network: typing.Any, restore_config: RestoreConfig, config: InferCon
                         'there afterwards' % config.output)
     if to_video and config.runner:
         raise UserError('--runner restores to folders of frames; --output=%s is one video' % config.output)
+    if to_video:   # a codec that this ffmpeg cannot encode
+        Encoding.for_container(container_of(config.output), config.output, config.codec, config.crf, config.bits,
+                               options_of(config.ffmpeg_options))
     if config.pipe:
         streaming.check_output(config, to_video)
     if config.input == PIPE:
@@ -111,7 +115,8 @@ def preview(job: InferJob, restorer: Restorer) -> None:
     folder, seconds, size = write_preview(restorer, source, config.preview, config.output, config.codec, config.crf,
                                           options_of(config.ffmpeg_options))
     frames = sum(source.length for source in job.sources)
-    print('%d comparison pictures: %s' % (len(places(source.length, config.preview)), folder))
+    print('%d comparison pictures, and a page to compare them: %s'
+          % (len(places(source.length, config.preview)), os.path.join(folder, comparison_page.NAME)))
     print('estimate for %d frames like these: %.2f s a frame, %s in all, about %.3g MB'
           % (frames, seconds, datetime.timedelta(seconds=round(seconds * frames)), size * frames / 1e6))
 
@@ -169,13 +174,14 @@ def _find_sources(config, network):
     with progress.bar(None, 'scanning the video', config.progress, delay=2) as bar:
         sources = clip_source.find(config.input, network.config.upscale, names, config.allow_gaps,
                                    config.allow_damaged, lambda count: bar.update(count - bar.n),
-                                   ShotRule.from_config(config), config.deinterlace, network.reads_uint16)
+                                   ShotRule.from_config(config), config.deinterlace, network.reads_uint16,
+                                   config.tonemap)
     if names and reason:
         print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     sources = [_span(source, config) for source in sources]
     even = _even(config)
     if even and config.height % 2:
-        raise UserError('--height=%d is odd; 4:2:0, in which %s is written, needs an even one'
+        raise UserError('--height=%d is odd; the pixels of %s share chroma, so it must be even'
                         % (config.height, config.output))
     sources = [source._replace(resize=resize.wanted(source.size, config.outscale, config.height, config.resampler,
                                                     even)) for source in sources]
@@ -216,13 +222,13 @@ def _bits(config):
 
 
 def _even(config):
-    """Returns whether the output has 4:2:0, whose sides are even."""
+    """Returns whether the sides of the output must be even."""
     if config.output == PIPE:
         return config.pipe_format == Y4M
     if not is_video_name(config.output):
         return False
-    kind = CODECS[container_of(config.output).codec if config.codec == 'auto' else config.codec]
-    return any(name in kind.pixels[config.bits == 10] for name in ('420', 'nv12', 'p010'))
+    codec = CODECS[container_of(config.output).codec if config.codec == 'auto' else config.codec]
+    return codec.even(config.bits)
 
 
 def _clips_of_part(job):
