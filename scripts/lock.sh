@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes requirements/locked-tf*.txt: the packages of the tested environments in .venvs/ with versions and SHA-256.
+# Writes tests/locked-tf*.txt: the packages of the tested environments in .venvs/ with versions and SHA-256.
 #   bash scripts/lock.sh [1.15 | 2.15]        after `bash scripts/test.sh`, which makes the environments
 # The files are of x86-64 Linux, as the hashes are those of its wheels: pip install --require-hashes -r FILE
 # environment.sh keeps to the ranges, which also serve aarch64 and the TensorFlow of Ascend hosts.
@@ -26,7 +26,7 @@ for item in sorted(found, key=lambda item: item['metadata']['name'].lower()):
     print('%s==%s --hash=sha256:%s' % (item['metadata']['name'].lower(), item['metadata']['version'],
                                        item['download_info']['archive_info']['hashes']['sha256']))
 END
-        mv "$folder/locked.txt" "requirements/locked-tf$version.txt"
-        echo "requirements/locked-tf$version.txt: $(grep -c == "requirements/locked-tf$version.txt") packages"
+        mv "$folder/locked.txt" "tests/locked-tf$version.txt"
+        echo "tests/locked-tf$version.txt: $(grep -c == "tests/locked-tf$version.txt") packages"
     done
 done
