@@ -114,7 +114,7 @@ def test_depth_and_hdr(tmp_path):
     for one, other in zip(frames, frames[1:]):   # each curve is another
         assert np.abs(one.astype(int) - other).max() > 8
     deep = next(video.decode(video.inspect(hdr, tonemap='hable'), bits=16))
-    assert np.abs(deep / 257. - frames[0][0]).max() <= 2   # ffmpeg dithers 8 bits
+    assert np.abs(deep / 257. - frames[0][0]).max() <= 4   # ffmpeg dithers 8 bits
 
 
 @pytest.mark.parametrize('suffix, flags', [('.mkv', []), ('.webm', []), ('.mp4', ['-movflags', '+faststart'])])
