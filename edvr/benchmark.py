@@ -2,6 +2,7 @@
 
   python -m edvr.benchmark --what=step --compare=native,tf
   python -m edvr.benchmark --what=restore --frame_size=180x320
+  python -m edvr.benchmark --device=npu --what=dcn,step,restore --npu_dcn=split     and again with --npu_dcn=whole
   python -m edvr.benchmark --what=tiles --tiled=540x960:8,1080x1920:8
   python -m edvr.benchmark --what=input --data_dir=TFRECORDS --batch_size=32
   python -m edvr.benchmark --what=dcn --compare=native,tf,torchvision --json=dcn.json
@@ -21,6 +22,7 @@ if not __package__:   # started by its path
 from data_tools.base import files
 from edvr import flags
 from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
+from edvr.devices import device_of
 
 CONFIGS = (BenchmarkConfig, ModelConfig, DataConfig, RuntimeConfig)
 STEP_BATCH = 4   # of the published figures; a device's batch of 32 would take most of a minute on a CPU
@@ -29,14 +31,16 @@ STEP_BATCH = 4   # of the published figures; a device's batch of 32 would take m
 def main() -> None:
     """Measures, and prints the results."""
     benchmark, model, data, runtime = flags.build_all(*CONFIGS)
-    if benchmark.what in ('step', 'all') and not flags.FLAGS['batch_size'].present:
+    if {'step', 'all'} & set(benchmark.what) and not flags.FLAGS['batch_size'].present:
         data = data.replace(batch_size=STEP_BATCH)
     from edvr.benchmarks import machine, report
     if benchmark.json:
         report.check_destination(benchmark.json)   # before minutes of measuring
-    subject = importlib.import_module('edvr.benchmarks.' + benchmark.what)
-    results = subject.run(benchmark, model, data, runtime)
-    if benchmark.what == 'step' and benchmark.overhead:
+    for line in device_of(runtime).placement(model):
+        print(line, flush=True)
+    results = [result for subject in benchmark.what for result in
+               importlib.import_module('edvr.benchmarks.' + subject).run(benchmark, model, data, runtime)]
+    if 'step' in benchmark.what and benchmark.overhead:
         results.append(importlib.import_module('edvr.benchmarks.overhead').run(benchmark, model, data, runtime))
     for result in results:
         print(report.describe(result))

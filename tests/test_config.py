@@ -42,7 +42,7 @@ def test_json_round_trip():
     ('local', ModelConfig, ''),
     ('local', DataConfig, 'data_dir read_threads map_threads read_buffer_kb prefetch'),
     ('local', TrainingConfig, 'model_dir val_dir'),
-    ('local', RuntimeConfig, 'intra_op_threads inter_op_threads op_compiler_cache_dir dump_path'),
+    ('local', RuntimeConfig, 'intra_op_threads inter_op_threads op_compiler_cache_dir dump_path soc_version'),
     ('counts_steps', TrainingConfig, 'steps save_every log_every summary_every eval_every image_every')])
 def test_properties_of_options(property, cls, names):
     assert names_with(property, cls) == set(names.split())

@@ -266,6 +266,23 @@ def test_the_ascend_graph_has_its_operator_with_every_attribute(npu_export):
         assert offsets.op == 'ConcatV2' and nodes[offsets.input[1]].op == 'Sigmoid'   # masks last
 
 
+def test_an_export_with_a_call_for_each_group(checkpoint, shared, expected, tmp_path):
+    content = run(checkpoint, tmp_path / 'EDVR.pb', kernels='npu', height=16, width=24, npu_dcn='split',
+                  soc_version='Ascend310P3')
+    graph_def = read_graph(tmp_path / 'EDVR.pb')
+    operators = [node for node in graph_def.node if node.op == 'DeformableOffsets']
+    assert [node.attr['deformable_groups'].i for node in operators] == [1] * 8   # 4 layers of 2 groups
+    got, = ascend.run_on_host(graph_def, [{'L_input': expected[0]}])
+    assert np.abs(got - expected[1][True]).max() < 1e-5
+    facts = content['npu_dcn']
+    assert (facts['way'], facts['calls']) == ('split', 2) and 'Ascend 310P' in facts['text']
+    assert {row['chip']: row['runs_on'] for row in facts['chips']}['Ascend 950'] == 'AI Core'
+    kept = next(node for node in graph_def.node if node.op == 'StridedSlice' and 'cas_dcnpack/' in node.name)
+    kept.input[0] = next(node.name for node in operators if node.name != kept.input[0] and 'cas_dcnpack' in node.name)
+    with pytest.raises(UserError, match='not followed by one convolution'):
+        ascend.run_on_host(graph_def, [{'L_input': expected[0]}])
+
+
 def test_the_ascend_export_says_what_was_checked_and_what_was_not(npu_export):
     path, content, lines = npu_export
     facts = content['verification']
@@ -374,7 +391,7 @@ def test_an_ascend_operator_wired_wrongly_gives_other_values(npu_export, expecte
     graph_def = read_graph(npu_export[0])
     want, = ascend.run_on_host(graph_def, [{'L_input': expected[0]}])
     assert np.abs(want - expected[1][True]).max() < 1e-5
-    node = next(node for node in graph_def.node if node.op == 'ConcatV2' and 'cas_dcnpack/deformable' in node.name)
+    node = next(node for node in graph_def.node if node.op == 'ConcatV2' and 'cas_dcnpack/' in node.name)
     split = next(node for node in graph_def.node if node.op == 'SplitV' and 'dcn_pack/l1' in node.name)
     node.input[0] = split.name   # offsets of another layer
     got, = ascend.run_on_host(graph_def, [{'L_input': expected[0]}])

@@ -76,6 +76,7 @@ RECIPES = {
     'edvr_l_deblur': (128, 5, 40, 5, 1, 256, 2e-4, PERIODS, (1, 1, 1, 1), None),
     'edvr_l_srblur': (128, 5, 40, 5, 4, 64, 2e-4, PERIODS, (1, 1, 1, 1), None),
     'edvr_l_vimeo90k': (128, 5, 40, 7, 4, 64, 4e-4, PERIODS, (1, .5, .5, .5), None),
+    'edvr_m_g1': (64, 5, 10, 5, 4, 64, 4e-4, PERIODS, (1, .5, .5, .5), None),
     'plain_m': (64, 5, 10, 5, 4, 64, 4e-4, PERIODS, (1, .5, .5, .5), None),
 }
 
@@ -158,7 +159,9 @@ def test_recipes(runs):
             (name,) + found[:6] + (run['steps'], ','.join(map(str, found[7])), ','.join('%g' % w for w in found[8]))))
         assert found == row[:-1], name
         assert (run['steps'], sum(run['cosine_periods']), run['learning_rate_min']) == (600000, 600000, 1e-7)
-        assert (run['beta1'], run['beta2'], run['loss'], run['loss_reduction']) == (.9, .99, 'charbonnier', 'sum')
+        assert (run['beta1'], run['beta2'], run['loss'], run['loss_reduction']) == (.9, .99) + (
+            ('l1', 'mean') if name == 'edvr_m_g1' else ('charbonnier', 'sum'))
+        assert run['deform_groups'] == (1 if name == 'edvr_m_g1' else 8)
         assert run['with_tsa'] is ('stage1' not in name)
         assert run['with_predeblur'] is ('blur' in name) and run['hr_in'] is ('deblur' in name)
         assert run['tsa_only_steps'] == (50000 if 'stage2' in name else 0)

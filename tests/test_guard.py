@@ -127,6 +127,11 @@ def test_no_checkpoint_between_bad_steps(train):
     assert saved == [0, 5, 6]   # 3 was bad, 4 too
 
 
+def test_a_run_whose_updates_were_all_skipped_is_an_error(train):
+    with raises_facts(UserError, 'all 3 updates', 'skipped', 'loss is not finite', '--learning_rate'):
+        train(spoiled_at(1, 9), steps=3, save_every=3)
+
+
 def test_rollback_with_a_lower_offset_rate_then_on_to_the_end(train, capsys, monkeypatch):
     given, make = [], training_run.make_model_fn
     monkeypatch.setattr(training_run, 'make_model_fn', lambda *args: given.append(args[3]) or make(*args))

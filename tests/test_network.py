@@ -215,6 +215,22 @@ def test_parameters(options, count):
         assert any(variable.op.name.startswith('edvr/fusion/') for variable in variables)
 
 
+@pytest.mark.parametrize('size', [(4, 6), (5, 3), (1, 2)])
+def test_the_gradient_of_the_maximum_has_the_bits_of_tensorflow(size):
+    """Without MirrorPadGrad, which Ascend's AI Core does not have."""
+    values = np.random.RandomState(0).randn(2, *size, 3).astype(np.float32)
+    with tf.Graph().as_default() as graph, unoptimized_session() as run:
+        x = tf.constant(values)
+        ours = layers.max_pool(x)
+        cotangent = tf.constant(np.random.RandomState(1).randn(*ours.shape.as_list()).astype(np.float32))
+        gradient, = tf.gradients(ours, [x], cotangent)
+        assert not [op for op in graph.get_operations() if op.type == 'MirrorPadGrad']
+        theirs = tf.nn.max_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], 'SYMMETRIC'), 3, 2, 'VALID')
+        wanted, = tf.gradients(theirs, [x], cotangent)
+        for one, other in (run.run([ours, theirs]), run.run([gradient, wanted])):
+            np.testing.assert_array_equal(one, other)
+
+
 def training_graph(num_frames, recompute=False, as_forward=False, channels=8):
     config = ModelConfig(**dict(TINY, channels=channels, num_frames=num_frames))
     lq = tf.placeholder(tf.uint8, [2, num_frames, 8, 8, 3])

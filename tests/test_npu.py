@@ -10,7 +10,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import test_deform_conv
 import tiny_training
-from facts import raises_facts
+from facts import check_facts, raises_facts
 from helpers import TINY, smooth_frames, tiny_checkpoint
 from npu_fixtures import DOUBLE, forget_bridge, needs_adapter, needs_tf1, no_job, npu  # noqa: F401 fixtures
 from training_runs import PROGRAM, environment
@@ -217,7 +217,7 @@ def test_a_newer_precision_mode_replaces_the_older(npu, tmp_path):  # noqa: F811
 
 
 def test_the_prefix_follows_tensorflow():
-    assert adapter.prefix() == ('npu_device.compat.v1' if tf.__version__.startswith('2.6.') else 'npu_bridge')
+    assert adapter.prefix() == ('npu_bridge' if tf.__version__.startswith('1.') else 'npu_device.compat.v1')
 
 
 @needs_adapter
@@ -314,32 +314,101 @@ def test_deformable_convolution_equals_the_portable_one(npu):  # noqa: F811
 
 
 @needs_adapter
+@pytest.mark.parametrize('way', ['split', 'whole'])
 @pytest.mark.parametrize('kind', ['borders', 'whole', 'zero'])
-def test_derivatives_at_whole_pixels_are_those_of_the_portable_one(npu, kind):  # noqa: F811
-    """At -1, 0, size - 1, size and between, on both axes: right-hand derivatives, by which training starts."""
+def test_derivatives_at_whole_pixels_are_those_of_the_portable_one(npu, monkeypatch, kind, way):  # noqa: F811
+    """At 0, size - 1, size and between, on both axes: right-hand derivatives, by which training starts.
+
+    At exactly -1 the offset gradient of the vendor's kernels is 0, that of stock operations is not.
+    """
     inputs = test_deform_conv.make_inputs((2, 4, 5, 4, 3, 2, 3), kind)
     cotangent = np.random.RandomState(1).randn(2, 4, 5, 3)
+    monkeypatch.setattr(test_deform_conv, 'ops_of',
+                        lambda impl: device_of(NPU.replace(kernels=impl, npu_dcn=way)).ops())
     ours, portable = (test_deform_conv.run(inputs, 2, cotangent=cotangent, impl=impl) for impl in ('npu', 'tf'))
+    at_minus_1 = points_at_minus_1(inputs[1], 2)
+    assert not ours[2][at_minus_1].any() and (kind == 'whole' or np.abs(portable[2][at_minus_1]).max() > .1)
+    portable[2] = np.where(at_minus_1, 0, portable[2])
     assert np.abs(portable[2]).max() > .1
     for name, one, other in zip(['y', 'x', 'offset', 'mask', 'weight', 'bias'], ours, portable):
         np.testing.assert_allclose(one, other, atol=1e-4 * np.abs(other).max(), err_msg=name)
 
 
+def points_at_minus_1(offset, groups):
+    """Which elements of `offset` [N, H, W, 2*G*9] belong to a point with a coordinate of exactly -1."""
+    N, H, W, _ = offset.shape
+    dx, dy = np.split(offset.astype(np.float32).reshape(N, H, W, 2 * groups, 9), 2, axis=3)
+    taps = np.arange(3) - 1
+    px = dx + np.arange(W)[:, None, None] + np.tile(taps, 3)
+    py = dy + np.arange(H)[:, None, None, None] + np.repeat(taps, 3)
+    found = np.logical_or(px == -1, py == -1).reshape(N, H, W, groups * 9)
+    return np.concatenate([found, found], axis=-1)
+
+
+@needs_adapter
+@pytest.mark.parametrize('way, forward', [('split', 2), ('whole', 1), ('auto', 1)])
+def test_calls_of_the_operator(npu, monkeypatch, way, forward):  # noqa: F811
+    """A call for each group where that is asked for; the gradient is one call of all groups. 4 channels are too few."""
+    with tf.Graph().as_default():
+        inputs = [tf.placeholder(tf.float32, [1, 5, 6, channels]) for channels in (4, 36, 18)]
+        y = device_of(NPU.replace(npu_dcn=way)).ops().deform_conv2d(*inputs, tf.zeros([3, 3, 4, 3]), None, 2)
+        needed = operations_before([tensor.op for tensor in [y] + tf.gradients(y, inputs)])
+        calls = [op.get_attr('deformable_groups') for op in needed if op.type == 'DeformableOffsets']
+        assert calls == [2 // forward] * forward
+        assert [op.get_attr('deformable_groups') for op in needed if op.type == 'DeformableOffsetsGrad'] == [2]
+
+
+def operations_before(operations):
+    found, todo = set(operations), list(operations)
+    while todo:
+        for other in [tensor.op for tensor in todo[-1].inputs] + list(todo.pop().control_inputs):
+            if other not in found:
+                found.add(other)
+                todo.append(other)
+    return found
+
+
+@needs_adapter
+def test_the_benchmark_runs_on_the_device(npu, run_program):  # noqa: F811
+    done = run_program('edvr.benchmark', '--device=npu', '--what=dcn,step,restore', '--npu_dcn=split', '--seconds=0',
+                       '--repeats=1', '--channels=8', '--deform_groups=2', '--num_frames=1', '--batch_size=1',
+                       '--num_extract_block=1', '--num_reconstruct_block=1', '--patch_size=8', '--frame_size=8x12',
+                       '--dcn_size=1x8x8', env=dict(PYTHONPATH=DOUBLE))
+    assert done.returncode == 0, done.stderr
+    check_facts(done.stdout, 'dcn forward npu', 'dcn training npu', 'step npu', 'restore npu', '2 calls of one group',
+                 'on the AI CPU', '20 cores x 8 channels = 160')
+
+
+@needs_adapter
+def test_a_graph_that_stays_on_the_host_is_one_line(npu, monkeypatch, tmp_path):  # noqa: F811
+    monkeypatch.setenv('NPU_DOUBLE_EMPTY_KERNELS', '1')
+    with raises_facts(UserError, 'DeformableOffsets', 'on the host', 'set_env.sh', 'npu-smi'):
+        train(tmp_path / 'run')
+    with Restorer(tiny_checkpoint(tmp_path), device='npu') as restorer, raises_facts(
+            UserError, 'DeformableOffsets', 'set_env.sh'):
+        restorer.restore(smooth_frames(3, 12, 24))
+
+
+def test_a_time_out_of_the_ai_cpu_is_explained():
+    text = device_of(NPU).explain(RuntimeError('E30008: AI CPU task timed out'))
+    assert all(fact in text for fact in ('E30008', 'AI CPU', '--npu_option=op_execute_timeout', '--shuffle_buffer'))
+    assert device_of(NPU).explain(RuntimeError('another')) == ''
+
+
 @needs_adapter
 def test_features_wider_than_the_operator_takes_are_refused(npu):  # noqa: F811
     with tf.Graph().as_default():
-        x, offset, mask = (tf.zeros([1, 1, 1366, channels]) for channels in (2, 18, 9))
+        x, offsets = (tf.zeros([1, 1, 1366, channels]) for channels in (2, 27))
         with raises_facts(UserError, 'features', 1366, 1365, '--tile=640'):
-            adapter.deformable_conv2d(x, offset, mask, tf.zeros([3, 3, 2, 2]), 1)
+            adapter.sample(x, offsets, 3, 1)
 
 
 @needs_adapter
 @pytest.mark.parametrize('offsets, text', [
-    ((2, None, None, 36), 'needs static height and width'), ((2, 4, 6, 36), r'must be \[N, H, W, 54\]')])
+    ((2, None, None, 54), 'needs static height and width'), ((2, 4, 6, 54), r'must be \[N, H, W, 54\]')])
 def test_operator_shapes_are_checked_while_building(npu, offsets, text):  # noqa: F811
     with tf.Graph().as_default(), pytest.raises(ValueError, match=text):
-        adapter.deformable_conv2d(tf.zeros([2, 5, 6, 4]), tf.placeholder(tf.float32, offsets),
-                                      tf.placeholder(tf.float32, offsets[:3] + (18,)), tf.zeros([3, 3, 4, 3]), 2)
+        adapter.sample(tf.zeros([2, 5, 6, 4]), tf.placeholder(tf.float32, offsets), 3, 2)
 
 
 @needs_adapter
@@ -568,7 +637,7 @@ def test_half_precision_of_a_summed_loss_is_refused(npu, tmp_path):  # noqa: F81
 
 @pytest.mark.skipif(not tf.__version__.startswith('2.6'), reason='for the adapter of TensorFlow 2.6')
 def test_loss_scale_of_tensorflow_2_6_is_refused(npu):  # noqa: F811
-    with raises_facts(UserError, '--loss_scale=dynamic', 'TensorFlow 2.6', 'no loss scaling'):
+    with raises_facts(UserError, '--loss_scale=dynamic', 'TensorFlow 2', 'no loss scaling'):
         check(NPU.replace(loss_scale='dynamic'))
 
 

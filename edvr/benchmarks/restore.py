@@ -94,6 +94,7 @@ def untrained_restorer(model: ModelConfig, runtime: RuntimeConfig, impl: str, **
     with tempfile.TemporaryDirectory() as folder:
         _random_checkpoint(folder, model)
         return Restorer(folder, kernels=impl, device=runtime.device, intra_op_threads=runtime.intra_op_threads,
+                        npu_dcn=runtime.npu_dcn, soc_version=runtime.soc_version,
                         **options)
 
 

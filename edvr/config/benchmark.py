@@ -13,7 +13,8 @@ class BenchmarkConfig(Config):
 
     TITLE = 'benchmark'
 
-    what: str = option('step', 'what to measure. input: reading --data_dir; step: a training step; '
+    what: Tuple[str, ...] = option(('step',), 'what to measure, one or more. input: reading --data_dir; step: a '
+                       'training step; '
                        'restore: a clip, per frame, window by window and with kept features; tiles: large frames '
                        'in the tiles of --tile=auto; dcn: the deformable convolution alone, forward and with '
                        'gradients; all: each of them, in one table',
@@ -37,6 +38,8 @@ class BenchmarkConfig(Config):
                                        'more time')
 
     def problems(self) -> Iterator[str]:
+        if not self.what or ('all' in self.what and len(self.what) > 1):
+            yield 'what is %r; it must be all, or one or more of the others' % ','.join(self.what)
         for name, count in (('frame_size', 2), ('dcn_size', 3)):
             try:
                 valid = len(sizes(getattr(self, name))) == count
@@ -51,10 +54,11 @@ class BenchmarkConfig(Config):
             valid = False
         if not valid:
             yield 'tiled is %r; each item must be HxW:GB, positive numbers such as 540x960:2' % ','.join(self.tiled)
-        allowed = ('native', 'tf', 'npu', 'cuda') + (('torchvision',) if self.what == 'dcn' else ())
+        allowed = ('native', 'tf', 'npu', 'cuda') + (('torchvision',) if self.what == ('dcn',) else ())
         for name in self.compare:
             if name not in allowed:
-                yield '--compare has %r; with --what=%s it may have %s' % (name, self.what, ', '.join(allowed))
+                yield '--compare has %r; with --what=%s it may have %s' % (
+                    name, ','.join(self.what), ', '.join(allowed))
 
     def tiled_cases(self) -> List[Tuple[int, int, float]]:
         """Returns the cases of `tiled`: height and width in pixels, memory in GB.

@@ -5,7 +5,7 @@ from typing import Iterator, List, NamedTuple
 
 from data_tools.base import paths
 from data_tools.base.config import Config, option
-from edvr.config.npu import PRECISION_MODES
+from edvr.config.npu import NPU_DCN, PRECISION_MODES
 
 OPEN = -1   # a dimension that is not fixed
 
@@ -80,6 +80,9 @@ class ExportConfig(InterfaceConfig):
                           'of Ascend, for conversion by atc', choices=('tf', 'npu'), former='dcn_impl')
     half: bool = option(False, 'with --format=onnx: weights and values in float16, for GPUs; the input and the output '
                         'keep their types')
+    npu_dcn: str = option('auto', 'with --kernels=npu: how deformable convolutions of several groups run: whole (one '
+                          'call), split (a call for each group), auto (split where AI Core of --soc_version then takes '
+                          'it)', choices=NPU_DCN)
     use_ema: bool = option(True, 'take the moving average of the weights where the checkpoint has one')
     soc_version: str = option('', 'chip of the atc command, such as Ascend910B1; without it no command is printed. '
                               'With --kernels=npu one whose AI Core has the operator: Ascend310P* (310P), Ascend910* '

@@ -14,6 +14,10 @@ PRECISION_MODES = ('allow_fp32_to_fp16', 'force_fp16', 'force_fp32', 'cube_fp16i
                    'must_keep_origin_dtype')
 PRECISION_MODES_V2 = ('fp16', 'origin', 'cube_fp16in_fp32out', 'mixed_float16', 'mixed_bfloat16')
 
+HALF_MODES = ('force_fp16', 'fp16', 'allow_mix_precision', 'allow_mix_precision_fp16', 'allow_mix_precision_bf16',
+              'mixed_float16', 'mixed_bfloat16')   # those that may compute sampling in 16 bits
+NPU_DCN = ('auto', 'split', 'whole')
+
 option = functools.partial(config.option, devices=('npu',), may_change=True)
 
 
@@ -25,7 +29,7 @@ class NpuConfig(Config):
 
     precision_mode: str = option('allow_fp32_to_fp16', 'on NPU: how float32 operations run. allow_fp32_to_fp16: '
                                                        'float32 where the operator has it, else float16; '
-                                                       'force_fp16: always float16 (fastest); '
+                                                       'force_fp16: float16 where the operator has both (fastest); '
                                                        'allow_mix_precision: float16 where it is safe, use with '
                                                        '--loss_scale; must_keep_origin_dtype: never convert (an '
                                                        'operator without float32 fails); the others need a card and '
@@ -34,6 +38,12 @@ class NpuConfig(Config):
     precision_mode_v2: str = option('', 'on NPU, adapters of 2023 and later: the newer names of the precision modes; '
                                         'one given here is used instead of --precision_mode',
                                     choices=('',) + PRECISION_MODES_V2, may_change=False)
+    npu_dcn: str = option('auto', 'on NPU: how deformable convolutions of several groups run: whole (one call, which '
+                                  'AI Core does not take before the Ascend 950, so it runs on the AI CPU), split (a '
+                                  'call for each group, of all channels), auto (split where AI Core then takes it)',
+                          choices=NPU_DCN)
+    soc_version: str = option('', 'on NPU: the chip, such as Ascend910B1, for --npu_dcn=auto; empty asks npu-smi',
+                              local=True)
     modify_mixlist: str = option('', 'on NPU: JSON file that moves operators between the lists of '
                                      '--precision_mode=allow_mix_precision', path='input')
     op_precision_mode: str = option('', 'on NPU: INI file with the precision of single operators',
@@ -61,8 +71,9 @@ class NpuConfig(Config):
                                      'takes hours, later ones are faster; empty is off')
     aoe_mode: str = option('', 'on NPU: tuning by the adapters since September 2021: 1 (subgraphs) or 2 (operators); '
                                'the first run takes hours; empty is off', choices=('', '1', '2'))
-    op_select_implmode: str = option('', 'on NPU: high_precision or high_performance operator variants; empty '
-                                         'leaves the choice to the runtime',
+    op_select_implmode: str = option('', 'on NPU: high_precision or high_performance variants of the operators in '
+                                         "CANN's lists; with _for_all of all operators that have them; empty leaves "
+                                         'the choice to the runtime',
                                      choices=('', 'high_precision', 'high_performance',
                                               'high_precision_for_all', 'high_performance_for_all'))
     enable_exception_dump: int = option(-1, "on NPU: what the adapter writes when an operator fails: 0 nothing, 1 its "

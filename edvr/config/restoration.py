@@ -8,6 +8,7 @@ from data_tools.media.config import MadeLqConfig, ShotConfig
 from data_tools.media.windows import FILLS
 from edvr.config.metrics import METRICS
 from edvr.config.model import ModelConfig
+from edvr.config.npu import NPU_DCN
 from edvr.devices import DEVICES, KERNELS
 
 AUTO = 'auto'
@@ -46,6 +47,11 @@ class RestoreConfig(Config):
     kernels: str = option('auto', 'operators that compute the network: npu, native (compiled for CPUs), tf (stock '
                           'operations; an exported graph unchanged), auto (the fastest available)',
                           choices=('auto',) + KERNELS, former='dcn_impl')
+    npu_dcn: str = option('auto', 'on NPU: how deformable convolutions of several groups run: whole (one call, on the '
+                          'AI CPU), split (a call for each group), auto (split where AI Core then takes it)',
+                          choices=NPU_DCN, devices=('npu',))
+    soc_version: str = option('', 'on NPU: the chip, such as Ascend910B1, for --npu_dcn=auto; empty asks npu-smi',
+                              devices=('npu',))
     exact: bool = option(False, "compute all convolutions by the definition; without, the compiled operators take "
                          "Winograd's way where it is faster, within 1e-5 of the same values in [0, 1]")
     compute: str = option('float32', 'precision of the products: float32; bf16 (bfloat16 factors, float32 sums) is '

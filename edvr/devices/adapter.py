@@ -1,7 +1,7 @@
 """The TensorFlow adapter of Ascend CANN. Only this module imports it, if an NPU is requested.
 
-The adapter is npu_bridge for TensorFlow 1.15; for TensorFlow 2.6 the same modules are below npu_device.compat.v1,
-without loss scaling.
+The adapter is npu_bridge for TensorFlow 1.15; for TensorFlow 2 (2.6 and 2.13 have one) the same modules are in
+npu_device.compat.v1, without loss scaling.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from data_tools.base.errors import UserError
 from edvr.devices import adapter_options
 from edvr.graph_mode import tf
-from edvr.ops.ascend_nodes import MAX_WIDTH
+from edvr.ops.ascend_nodes import MAX_WIDTH, OPERATOR
 
 if TYPE_CHECKING:
     from edvr.config import RuntimeConfig
@@ -38,7 +38,7 @@ _SAME_NAMES = ('modify_mixlist', 'op_precision_mode', 'hccl_timeout', 'graph_mem
 
 def prefix() -> str:
     """Returns the package below which the adapter of this TensorFlow has its modules."""
-    return 'npu_device.compat.v1' if tf.__version__.startswith('2.6.') else 'npu_bridge'
+    return 'npu_bridge' if tf.__version__.startswith('1.') else 'npu_device.compat.v1'
 
 
 @functools.lru_cache(maxsize=None)
@@ -58,7 +58,7 @@ def _bridge(module: str, name: str) -> Any:
     except Exception as error:   # a half-installed adapter fails in many ways, all of which end here
         raise UserError(
             '--device=npu needs %s of %s, which does not load: %s: %s. It comes with the TensorFlow adapter of Ascend '
-            'CANN, for TensorFlow 1.15 with Python 3.7 or TensorFlow 2.6 with Python 3.7 to 3.9 (here: Python %d.%d, '
+            'CANN, for TensorFlow 1.15 with Python 3.7, 2.6 with Python 3.7 to 3.9, or 2.13 (here: Python %d.%d, '
             'TensorFlow %s): install it and source its set_env.sh, or choose --device=gpu or --device=cpu'
             % ((name, module, type(error).__name__, _one_line(error)) + sys.version_info[:2] + (tf.__version__,))
         ) from error
@@ -82,7 +82,7 @@ def require(config: RuntimeConfig | None = None) -> None:
         return
     if config.loss_scale != 'off':
         if prefix() != 'npu_bridge':
-            raise UserError('--loss_scale=%s: the adapter of TensorFlow 2.6 has no loss scaling for Estimators '
+            raise UserError('--loss_scale=%s: the adapter of TensorFlow 2 has no loss scaling for Estimators '
                             '(npu_device.compat.v1 comes without NPULossScaleOptimizer): use --loss_scale=off with a '
                             'precision mode that needs none, such as --precision_mode=allow_fp32_to_fp16, or '
                             'TensorFlow 1.15' % config.loss_scale)
@@ -92,7 +92,7 @@ def require(config: RuntimeConfig | None = None) -> None:
 
 
 def release() -> str:
-    """Returns the release of the adapter, from the arguments of its NPURunConfig."""
+    """Returns the release of the adapter that the arguments of its NPURunConfig show; its __version__ is constant."""
     return adapter_options.release_of(adapter_options.defaults_of(_bridge(_CONFIG, 'NPURunConfig')))
 
 
@@ -241,31 +241,38 @@ class SameStepHook(tf.train.SessionRunHook):
                 % (step, lowest, highest))
 
 
-def deformable_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor, deform_groups: int,
-                      name: str | None = None) -> tf.Tensor:
-    """Adds the Ascend operator as the network uses it: 3x3 or other odd kernel, stride 1, SAME size, no bias.
+def sample(x: tf.Tensor, offsets: tf.Tensor, kernel: int, deform_groups: int) -> tf.Tensor:
+    """Adds the Ascend operator as the network uses it: odd kernel, stride 1, SAME size.
 
     Args:
       x: float32 or float16 [N, H, W, C]; H and W static.
-      offset: [N, H, W, 2 * G * K], all dx, then all dy, each group-major; K kernel points row-major.
-      mask: [N, H, W, G * K], used unchanged.
-      weight: variable or tensor [kh, kw, C, C_out], kh * kw = K.
+      offsets: [N, H, W, 3*G*K*K], all dx, then all dy, then all masks, each group-major; the K*K kernel points
+        row-major. Masks are used unchanged.
+      kernel: K.
       deform_groups: G.
     Returns:
-      [N, H, W, C_out], dtype of x.
+      [N, K*H, K*W, C], dtype of x: the samples, to be convolved with a stride of K.
     Raises:
-      UserError: without npu_bridge, or wider than the operator takes; ValueError: sizes that the device could not run.
+      UserError: without the adapter, or wider than the operator takes; ValueError: sizes that the device could not run.
     """
-    offsets = tf.concat([offset, mask], axis=-1)
-    kh, kw = weight.shape.as_list()[:2]
-    _check_offsets(x, offsets, kh * kw * deform_groups * 3)
-    if offsets.shape.as_list()[2] > MAX_WIDTH // kw:
+    _check_offsets(x, offsets, 3 * deform_groups * kernel ** 2)
+    if offsets.shape.as_list()[2] > MAX_WIDTH // kernel:
         raise UserError('features of %d pixels of width: the Ascend operator takes at most %d (%d / kernel width %d); '
-                        'restore in tiles (--tile=640)' % (offsets.shape.as_list()[2], MAX_WIDTH // kw, MAX_WIDTH, kw))
+                        'restore in tiles (--tile=640)'
+                        % (offsets.shape.as_list()[2], MAX_WIDTH // kernel, MAX_WIDTH, kernel))
+    pad = kernel // 2
+    # the adapter has no function for the operator alone; the convolution that it adds is never run
+    weight = tf.zeros([kernel, kernel, x.shape.as_list()[-1], 1], x.dtype)
     # a new list at each call, because the operator's wrapper writes into it
-    return _bridge(_CUBE, 'deformable_conv2d')(
-        x, weight, offsets, strides=[1, 1, 1, 1], pads=(kh // 2, kh // 2, kw // 2, kw // 2), data_format='NHWC',
-        dilations=(1, 1, 1, 1), groups=1, deformable_groups=int(deform_groups), modulated=True, name=name)
+    result = _bridge(_CUBE, 'deformable_conv2d')(
+        x, weight, offsets, strides=[1, 1, 1, 1], pads=(pad, pad, pad, pad), data_format='NHWC',
+        dilations=(1, 1, 1, 1), groups=1, deformable_groups=int(deform_groups), modulated=True)
+    sampled = result.op.inputs[0]
+    if sampled.op.type != OPERATOR:
+        raise UserError('deformable_conv2d of the installed adapter is not %s and a convolution, but ends in %s of %s: '
+                        'use --kernels=tf, or another release of the adapter'
+                        % (OPERATOR, result.op.type, sampled.op.type))
+    return sampled
 
 
 def _check_offsets(x: tf.Tensor, offsets: tf.Tensor, channels: int) -> None:

@@ -19,7 +19,7 @@ from edvr.launch.plan import Plan
 from edvr.launch.relaunch import LAUNCHED
 
 if TYPE_CHECKING:
-    from edvr.config import RanksConfig, RuntimeConfig
+    from edvr.config import ModelConfig, RanksConfig, RuntimeConfig
     from edvr.config.host import HostConfig
     from edvr.graph_mode import tf
     from edvr.ops.stock import StockOps
@@ -155,6 +155,18 @@ class Device(abc.ABC):
     @abc.abstractmethod
     def require(self) -> None:
         """Raises UserError if the device is absent: TensorFlow would compute elsewhere without a message."""
+
+    def placement(self, model: ModelConfig) -> list[str]:
+        """Returns lines that say on which part of the device operations of a network run, if that matters."""
+        return []
+
+    def versions(self) -> dict[str, str]:
+        """Returns {name: version} of software of the device that no module states."""
+        return {}
+
+    def explain(self, error: Exception) -> str:
+        """Returns what a failure of a session of the device means and its remedy; '' if it is unknown."""
+        return ''
 
     # graphs and sessions
 

@@ -7,19 +7,20 @@ import os
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, Sequence
 
 from data_tools.base.errors import UserError
-from edvr.devices import npu_environment
+from edvr.devices import npu_chips, npu_environment
 from edvr.devices.base import Device, Presence
 from edvr.devices.startup_checks import failures
 from edvr.launch import npu_cards, npu_plan
 
 if TYPE_CHECKING:
-    from edvr.config import RanksConfig
+    from edvr.config import ModelConfig, RanksConfig
     from edvr.config.host import HostConfig
     from edvr.graph_mode import tf
     from edvr.launch.plan import Plan
     from edvr.ops.stock import StockOps
 
-ADAPTERS = ('npu_bridge', 'npu_device')   # the adapters of TensorFlow 1.15 and of TensorFlow 2.6
+ADAPTERS = ('npu_bridge', 'npu_device')   # the adapters of TensorFlow 1.15 and of TensorFlow 2
+OPERATOR = 'DeformableOffsets'
 # the options that let every operation compute in float16
 _ALL_FLOAT16 = {'precision_mode': 'force_fp16', 'precision_mode_v2': 'fp16'}
 
@@ -124,12 +125,46 @@ class NpuDevice(Device):
         from edvr.devices import adapter
         adapter.require()
 
+    def versions(self) -> dict[str, str]:
+        from edvr.devices import adapter
+        return {'adapter release, at least': adapter.release()}
+
+    def explain(self, error: Exception) -> str:
+        text = str(error)
+        if 'Missing 0-th output' in text and OPERATOR in text:
+            return ('the adapter left the graph on the host, where its operator %s computes nothing: source set_env.sh '
+                    'of CANN in this shell and check the card with npu-smi info' % OPERATOR)
+        if 'E30008' in text:
+            return ('an operator on the AI CPU timed out (E30008), as when the first batches take long: give '
+                    '--npu_option=op_execute_timeout=SECONDS (adapters since r1.7.0), or a smaller --shuffle_buffer')
+        return ''
+
     def ops(self, compute: str | None = None) -> StockOps:
         if self.kernels != 'npu':
             return super().ops(compute)
         from edvr.devices import adapter
         from edvr.ops.ascend import AscendOps
-        return AscendOps(adapter.deformable_conv2d, self.full_precision_scope)
+        return AscendOps(adapter.sample, self._splits, self.full_precision_scope)
+
+    def placement(self, model: ModelConfig) -> list[str]:
+        from edvr.config.model import NETWORKS
+        if self.kernels != 'npu' or not NETWORKS[model.network].is_deformable:
+            return []
+        return [npu_chips.describe(self.config.npu_dcn, self._chip, model.channels, model.deform_groups, False,
+                                      self._half)]
+
+    def _splits(self, channels: int, groups: int, open_batch: bool) -> bool:
+        return npu_chips.place(self.config.npu_dcn, self._chip, channels, groups, open_batch, self._half).split
+
+    @property
+    def _chip(self) -> npu_chips.Chip:
+        return npu_chips.find(self.config.soc_version or npu_cards.chip())
+
+    @property
+    def _half(self) -> bool:
+        """Returns whether the options may let the operator compute in float16."""
+        from edvr.config.npu import HALF_MODES
+        return (self.config.precision_mode_v2 or self.config.precision_mode) in HALF_MODES
 
     def session_config(self) -> tf.ConfigProto:
         from edvr.devices import adapter

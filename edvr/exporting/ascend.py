@@ -9,6 +9,8 @@ from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
 from edvr.config.export import OPEN, ExportConfig
 from edvr.config.model import NETWORKS
+from edvr.config.npu import HALF_MODES
+from edvr.devices import npu_chips
 from edvr.exporting import verification
 from edvr.exporting.graphs import OUTPUT, Graph
 from edvr.network import networks
@@ -63,6 +65,16 @@ def check_width(model: ModelConfig, width: int) -> None:
             % (width, ascend_nodes.MAX_WIDTH, KERNEL, limit, of_input))
 
 
+def placement(model: ModelConfig, config: ExportConfig) -> typing.Tuple[npu_chips.Placement, str, dict]:
+    """Returns how the deformable convolutions of an export run, a line about it, and JSON values about it."""
+    open_batch, half = config.interface.batch_size == OPEN, config.precision_mode in HALF_MODES
+    arguments = (config.npu_dcn, npu_chips.find(config.soc_version), model.channels, model.deform_groups, open_batch,
+                 half)
+    found, text = npu_chips.place(*arguments), npu_chips.describe(*arguments)
+    return found, text, dict(way=config.npu_dcn, calls=model.deform_groups if found.split else 1, text=text,
+                             chips=npu_chips.table(model.channels, model.deform_groups, open_batch))
+
+
 def check_nodes(graph_def: tf.GraphDef, deformable: bool = True) -> None:
     """Checks the nodes of a graph for Ascend, without running it; deformable: whether it must have the operator.
 
@@ -83,8 +95,8 @@ def check_nodes(graph_def: tf.GraphDef, deformable: bool = True) -> None:
         wrong = sorted(name for name in wanted if name not in node.attr or node.attr[name] != wanted[name])
         if wrong:
             raise UserError('%s: attributes missing or of another value: %s' % (node.name, ', '.join(wrong)))
-        layer = node.name[:node.name.rindex('/deformable_conv2d/') + 1]
-        for name in [node.input[1]] + list(nodes[node.input[1]].input[:2]):   # offsets and masks, and their parts
+        layer = re.sub(r'/deformable_conv2d(_\d+)?/[^/]*$', '/', node.name)
+        for name in [node.input[1]] + list(nodes[node.input[1]].input[:-1]):   # offsets and masks, and their parts
             if not name.startswith(layer):
                 raise UserError('%s: its offsets or masks come from another layer, %s' % (node.name, name))
 
@@ -111,7 +123,8 @@ def _common(graph_def: tf.GraphDef) -> typing.Dict[str, tf.NodeDef]:
 def run_on_host(graph_def: tf.GraphDef, feeds: typing.List[typing.Dict[str, np.ndarray]]) -> typing.List[np.ndarray]:
     """Runs a graph, with stock operations for its deformable convolutions.
 
-    A convolution whose stride equals its kernel follows each operator; the two are replaced together.
+    A convolution whose stride equals its kernel follows each operator, or the channels that are kept of an operator for
+    each group. They are replaced together.
 
     Args:
       feeds: names of inputs -> arrays of their types and shapes, for each run.
@@ -120,17 +133,21 @@ def run_on_host(graph_def: tf.GraphDef, feeds: typing.List[typing.Dict[str, np.n
     Raises:
       UserError: no such convolution follows an operator.
     """
-    operators = {node.name: node for node in graph_def.node if node.op == ascend_nodes.OPERATOR}
-    convolutions = [node for node in graph_def.node if node.op == 'Conv2D' and node.input[0] in operators]
-    if {node.input[0] for node in convolutions} != set(operators) or any(
-            list(node.attr['strides'].list.i) != [1, 3, 3, 1] or node.attr['padding'].s != b'VALID'
-            for node in convolutions):
+    nodes = {node.name: node for node in graph_def.node}
+    calls = {node.name: _calls(nodes, node) for node in graph_def.node if node.op == 'Conv2D'}
+    calls = {name: found for name, found in calls.items() if found}
+    operators = {node.name for node in graph_def.node if node.op == ascend_nodes.OPERATOR}
+    if {call.operator.name for found in calls.values() for call in found} != operators or any(
+            list(nodes[name].attr['strides'].list.i) != [1, 3, 3, 1] or nodes[name].attr['padding'].s != b'VALID'
+            for name in calls):
         raise UserError('a %s node is not followed by one convolution of stride 3' % ascend_nodes.OPERATOR)
-    replaced = {node.name for node in convolutions}
+    convolutions = [node for node in graph_def.node if node.name in calls]
+    replaced = set(calls)
+    between = {name for found in calls.values() for call in found for name in call.between}
     rounded = [node for node in graph_def.node if node.op == 'Round']   # of a graph with uint8 output
     restored, levels = (rounded[-1].input[0], 255) if rounded else (OUTPUT, 1)
     stock = tf.GraphDef(versions=graph_def.versions)
-    stock.node.extend(node for node in graph_def.node if node.name not in replaced and node.name not in operators)
+    stock.node.extend(node for node in graph_def.node if node.name not in replaced | operators | between)
     for name in replaced:
         stock.node.add(name=name, op='Placeholder').attr['dtype'].type = tf.float32.as_datatype_enum
     with tf.Graph().as_default() as graph, tf.Session() as session:
@@ -139,7 +156,7 @@ def run_on_host(graph_def: tf.GraphDef, feeds: typing.List[typing.Dict[str, np.n
         def tensor(of: str) -> tf.Tensor:
             return graph.get_tensor_by_name(of if ':' in of else of + ':0')
 
-        steps = [(tensor(node.name), _stock_pair(operators[node.input[0]], tensor, tensor(node.input[1])))
+        steps = [(tensor(node.name), _stock_product(calls[node.name], tensor, tensor(node.input[1])))
                  for node in convolutions]
         results = []
         for feed in feeds:
@@ -170,11 +187,49 @@ def compare_on_host(graph_def: tf.GraphDef, stock: tf.GraphDef, feeds: typing.Li
     return dict(max_abs_diff_to_stock_graph=difference, checked=list(CHECKED), only_on_the_device=list(DEVICE_ONLY))
 
 
-def _stock_pair(operator: tf.NodeDef, tensor: typing.Callable[[str], tf.Tensor], weight: tf.Tensor) -> tf.Tensor:
-    """Returns [N, H, W, C_out], the result of an operator and its convolution, in stock operations."""
-    G, K = operator.attr['deformable_groups'].i, operator.attr['ksize'].list.i[0]
-    offset, mask = tf.split(tensor(operator.input[1]), [2 * G * K * K, G * K * K], axis=-1)
-    return StockOps().deform_conv2d(tensor(operator.input[0]), offset, mask, weight, None, G)
+class _Call(typing.NamedTuple):
+    """An operator before a convolution.
+
+    Attributes:
+      operator: its node.
+      channels: (begin, end) of its channels that the convolution reads; None for all of them.
+      between: names of the nodes from it to the convolution.
+    """
+    operator: tf.NodeDef
+    channels: typing.Optional[typing.Tuple[int, int]]
+    between: typing.Tuple[str, ...]
+
+
+def _calls(nodes: typing.Dict[str, tf.NodeDef], convolution: tf.NodeDef) -> typing.List[_Call]:
+    """Returns the operators that a convolution reads, in the order of its channels; none for another convolution."""
+    given = nodes.get(convolution.input[0])
+    if given is None:
+        return []
+    if given.op == ascend_nodes.OPERATOR:
+        return [_Call(given, None, ())]
+    found = []
+    for name in given.input[:-1] if given.op == 'ConcatV2' else ():
+        kept = nodes.get(name)
+        if kept is None or kept.op != 'StridedSlice' or nodes[kept.input[0]].op != ascend_nodes.OPERATOR:
+            return []
+        begin, end = (int(tf.make_ndarray(nodes[limit].attr['value'].tensor)[-1]) for limit in kept.input[1:3])
+        found.append(_Call(nodes[kept.input[0]], (begin, end), (given.name, kept.name)))
+    return found
+
+
+def _stock_product(calls: typing.List[_Call], tensor: typing.Callable[[str], tf.Tensor], weight: tf.Tensor
+                   ) -> tf.Tensor:
+    """Returns [N, H, W, C_out], the result of operators and their convolution, in stock operations."""
+    products, first = [], 0
+    for operator, channels, _ in calls:
+        G, K = operator.attr['deformable_groups'].i, operator.attr['ksize'].list.i[0]
+        offset, mask = tf.split(tensor(operator.input[1]), [2 * G * K * K, G * K * K], axis=-1)
+        x = tensor(operator.input[0])
+        begin, end = channels or (0, weight.shape.as_list()[2])
+        products.append(StockOps().deform_conv2d(
+            x[..., begin:end], offset, mask, weight[:, :, first:first + end - begin], None, G))
+        first += end - begin
+    return products[0] if len(products) == 1 else tf.add_n(products)
 
 
 def atc_command(path: str, graph: Graph, config: ExportConfig) -> typing.Optional[str]:

@@ -9,6 +9,7 @@ from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import ModelConfig
 from edvr.config.export import OPEN, ExportConfig
+from edvr.config.model import NETWORKS
 from edvr.exporting import ascend, description, freezing, publishing, verification
 from edvr.exporting.formats import format_of
 from edvr.exporting.graphs import PARTS, Graph
@@ -49,6 +50,8 @@ def export(config: ExportConfig, log: typing.Callable[[str], None] = print) -> d
             facts['verification'], windows = verification.verify(loaded, prefix, config.use_ema, log, form.limits)
             feeds = [feed for batch in windows for feed in loaded.feeds(batch)] if config.kernels == 'npu' else []
         if config.kernels == 'npu':
+            if NETWORKS[model.network].is_deformable:
+                facts['npu_dcn'] = ascend.placement(model, config)[2]
             graphs, checks = _for_ascend(prefix, graphs, feeds, config, log)
             facts['verification'].update(checks)
             _write(draft, destination, graphs, config, facts)
@@ -106,7 +109,10 @@ def _for_ascend(prefix: str, stock: typing.Dict[Graph, tf.GraphDef], feeds: typi
     """
     graphs = dict(stock)   # without deformable convolutions a graph is the same for all targets
     deformable = next(graph for graph in stock if graph.ALIGNS)
-    graph_def, _ = freezing.freeze(prefix, deformable, exported_ops(), config.use_ema)
+    found, text, _ = ascend.placement(deformable.model, config)
+    if deformable.deformable:
+        log('operator    %s' % text)
+    graph_def, _ = freezing.freeze(prefix, deformable, exported_ops(lambda *sizes: found.split), config.use_ema)
     graphs[deformable] = ascend_nodes.complete(graph_def)
     for graph, graph_def in graphs.items():
         ascend.check_nodes(graph_def, graph.deformable)

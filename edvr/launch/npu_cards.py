@@ -1,4 +1,5 @@
 """The Ascend cards of this host, and the addresses of their network ports."""
+import functools
 import glob
 import os
 import re
@@ -23,6 +24,21 @@ def device_files() -> List[str]:
 def present() -> List[int]:
     """Returns the ids of the cards that the driver lists, sorted; none if it lists none (also in a container)."""
     return sorted(int(path[len(path.rstrip('0123456789')):]) for path in device_files())
+
+
+@functools.lru_cache(maxsize=None)
+def chip() -> str:
+    """Returns the name of the first card's chip as npu-smi reports it, such as 910B3; '' if there is no npu-smi."""
+    tool = shutil.which('npu-smi')
+    if not tool:
+        return ''
+    try:
+        done = subprocess.run([tool, 'info'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              universal_newlines=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ''
+    match = re.search(r'^\|\s*\d+\s+((?:Ascend)?\d{3}\w*)\s*\|', done.stdout, re.M)
+    return match.group(1) if match else ''
 
 
 def choose(count: int, ids: Sequence[int], advice: Callable[[List[int]], str]) -> List[int]:

@@ -11,37 +11,35 @@ OPERATOR = 'DeformableOffsets'
 MAX_WIDTH = 4096   # of its input times its kernel's width; documented by the vendor
 
 
-def deformable_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor, deform_groups: int
-                      ) -> tf.Tensor:
-    """Adds the operator and a convolution whose stride is its kernel, as `edvr.devices.adapter.deformable_conv2d`.
+def sample(x: tf.Tensor, offsets: tf.Tensor, kernel: int, deform_groups: int) -> tf.Tensor:
+    """Adds the operator as `edvr.devices.adapter.sample`.
 
     Args:
       x: float32 [N, H, W, C].
-      offset: float32 [N, H, W, 2*G*K*K].
-      mask: float32 [N, H, W, G*K*K].
-      weight: float32 [K, K, C, C_out].
+      offsets: float32 [N, H, W, 3*G*K*K].
+      kernel: K.
       deform_groups: G.
     Returns:
-      [N, H, W, C_out]; `complete` has to be called with the graph.
+      [N, K*H, K*W, C]; `complete` has to be called with the graph.
     Raises:
       ValueError: height or width is not static.
     """
-    K, _, C, _ = weight.shape.as_list()
-    N, H, W, _ = offset.shape.as_list()
+    N, H, W, _ = offsets.shape.as_list()
     if None in (H, W):
         raise ValueError('the offsets of the Ascend deformable convolution have shape %s; it needs static height and '
-                         'width' % offset.shape)
+                         'width' % offsets.shape)
+    K, C = kernel, x.shape.as_list()[-1]
 
     @tf.function(autograph=False)
     def placeholder_of_the_operator(x: tf.Tensor, offsets: tf.Tensor) -> tf.Tensor:
         return tf.zeros([tf.shape(x)[0], H * K, W * K, C], x.dtype) + 0. * (tf.reduce_sum(x) + tf.reduce_sum(offsets))
 
     with tf.name_scope('deformable_conv2d'):
-        sampled = placeholder_of_the_operator(x, tf.concat([offset, mask], axis=-1))
+        sampled = placeholder_of_the_operator(x, offsets)
         sampled.op._set_attr('_edvr_kernel', tf.AttrValue(i=K))
         sampled.op._set_attr('_edvr_groups', tf.AttrValue(i=deform_groups))
         sampled.set_shape([N, H * K, W * K, C])
-        return tf.nn.conv2d(sampled, weight, [1, K, K, 1], 'VALID')
+        return sampled
 
 
 def attributes(kernel: int, groups: int) -> typing.Dict[str, tf.AttrValue]:

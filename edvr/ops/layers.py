@@ -157,7 +157,27 @@ def max_pool(x: tf.Tensor) -> tf.Tensor:
 
     Replicated borders give the same maxima as borders of minus infinity: each copy's original is in the window.
     """
-    return tf.nn.max_pool2d(pad_border(x, 1, 'SYMMETRIC'), 3, 2, 'VALID')
+    with tf.get_default_graph().gradient_override_map({'MirrorPad': _BORDER_GRADIENT}):
+        padded = pad_border(x, 1, 'SYMMETRIC')
+    return tf.nn.max_pool2d(padded, 3, 2, 'VALID')
+
+
+_BORDER_GRADIENT = 'EdvrReplicatedBorder'
+
+
+@tf.RegisterGradient(_BORDER_GRADIENT)
+def _border_gradient(op: tf.Operation, dy: tf.Tensor) -> typing.List[typing.Optional[tf.Tensor]]:
+    """Adds the gradients of the copies to those of the pixels; Ascend's AI Core has no MirrorPadGrad."""
+    for axis in (1, 2):
+        sizes = shape_of(dy)
+        begin, size, after = [0] * 4, list(sizes), [[0, 0] for _ in range(4)]
+        size[axis], after[axis][1] = 1, sizes[axis] - 3
+        first = tf.pad(tf.slice(dy, begin, size), after)
+        begin[axis] = sizes[axis] - 1
+        last = tf.pad(tf.slice(dy, begin, size), [pair[::-1] for pair in after])
+        begin[axis], size[axis] = 1, sizes[axis] - 2
+        dy = tf.slice(dy, begin, size) + first + last
+    return [dy, None]
 
 
 def avg_pool(x: tf.Tensor) -> tf.Tensor:

@@ -26,7 +26,7 @@ class NetworkEngine(Engine):
     KEEPS_FEATURES = True
 
     def __init__(self, config: ModelConfig, kernels: str = 'auto', device: str = 'cpu', intra_op_threads: int = 0,
-                 compute: str = 'fast') -> None:
+                 compute: str = 'fast', **npu: typing.Any) -> None:
         """Builds the graph and loads the weights.
 
         Args:
@@ -35,11 +35,13 @@ class NetworkEngine(Engine):
           device: 'cpu', 'gpu' or 'npu'.
           intra_op_threads: 0 for one per core.
           compute: how the compiled operators compute convolutions: 'exact', 'fast' or 'bf16'.
+          npu: npu_dcn and soc_version of RuntimeConfig.
         Raises:
           UserError: 'bf16' without compiled operators or on a processor without it.
         """
         self.config = config
-        self._device = device_of(RuntimeConfig(device=device, kernels=kernels, intra_op_threads=intra_op_threads))
+        self._device = device_of(RuntimeConfig(device=device, kernels=kernels, intra_op_threads=intra_op_threads,
+                                               **npu))
         if compute == 'bf16':
             native_library.check_bfloat16(self._device.kernels)
         self._ops = self._device.ops(compute)
@@ -59,14 +61,24 @@ class NetworkEngine(Engine):
     def close(self) -> None:
         self._session.close()
 
+    def _run(self, *arguments: typing.Any) -> typing.Any:
+        """Runs the session. Raises UserError for a failure that the device explains."""
+        try:
+            return self._session.run(*arguments)
+        except tf.errors.OpError as error:
+            meaning = self._device.explain(error)
+            if not meaning:
+                raise
+            raise UserError(meaning) from error
+
     def features(self, frame: np.ndarray) -> typing.Tuple[np.ndarray, ...]:
-        return self._network(frame).features(self._session.run, _as_input(frame))
+        return self._network(frame).features(self._run, _as_input(frame))
 
     def restore(self, features: typing.Sequence[typing.Sequence[np.ndarray]], centre: np.ndarray) -> np.ndarray:
-        return self._network(centre).restore(self._session.run, features, _as_input(centre))
+        return self._network(centre).restore(self._run, features, _as_input(centre))
 
     def run(self, windows: np.ndarray) -> np.ndarray:
-        restored = [self._network(window[0]).restore_window(self._session.run, _as_input(window))
+        restored = [self._network(window[0]).restore_window(self._run, _as_input(window))
                     for window in windows]
         return restored[0][None] if len(restored) == 1 else np.stack(restored)   # one may be large: no copy
 
@@ -88,19 +100,19 @@ class CheckpointEngine(NetworkEngine):
     READS_UINT16 = True
 
     def __init__(self, path: str, kernels: str = 'auto', device: str = 'cpu', use_ema: bool = True,
-                 intra_op_threads: int = 0, compute: str = 'fast') -> None:
+                 intra_op_threads: int = 0, compute: str = 'fast', **npu: typing.Any) -> None:
         """Loads the weights.
 
         Args:
           path: training directory or checkpoint prefix.
           use_ema: whether averaged weights are taken where the checkpoint has them.
-          kernels, device, intra_op_threads, compute: arguments of `NetworkEngine`.
+          kernels, device, intra_op_threads, compute, npu: arguments of `NetworkEngine`.
         Raises:
           UserError: no complete checkpoint there, one of another architecture, or weights that are not finite.
         """
         self.path, self._use_ema = checkpoints.chosen(path), use_ema
         self.step = checkpoints.step_of(self.path)
-        super().__init__(checkpoints.load_model_config(path), kernels, device, intra_op_threads, compute)
+        super().__init__(checkpoints.load_model_config(path), kernels, device, intra_op_threads, compute, **npu)
 
     def _load(self, variables: typing.Sequence[tf.Variable]) -> None:
         names = checkpoints.restore_map(self.path, variables, self._use_ema)

@@ -33,7 +33,8 @@ def load_engine(options: RestoreConfig) -> Engine:
     if is_exported(path):
         return load_graph(path, options.kernels, options.device, options.intra_op_threads, compute,
                           options.trust_graph)
-    return CheckpointEngine(path, options.kernels, options.device, options.use_ema, options.intra_op_threads, compute)
+    return CheckpointEngine(path, options.kernels, options.device, options.use_ema, options.intra_op_threads, compute,
+                            npu_dcn=options.npu_dcn, soc_version=options.soc_version)
 
 
 class Restorer:

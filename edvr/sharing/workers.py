@@ -10,7 +10,8 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 from edvr.config.host import HostConfig
 from edvr.config.restoration import RestoreConfig
-from edvr.devices import DEVICES
+from edvr.config.runtime import RuntimeConfig
+from edvr.devices import DEVICES, device_of
 from edvr.launch import relaunch
 from edvr.launch.plan import Plan, apply
 from edvr.restore.network_info import NetworkInfo
@@ -133,6 +134,8 @@ def open_workers(plan: Plan, config: RestoreConfig,
     Raises:
       UserError: the errors of `Restorer`.
     """
+    for line in placement(config, network):
+        print(line, flush=True)
     if plan.environments:
         for note in plan.notes:
             print(note, flush=True)
@@ -148,6 +151,14 @@ def check_one_device(host: HostConfig, why: str) -> None:
     if host.num_devices > 1:
         raise UserError('--num_devices=%d with %s, which uses one device: leave one of the two out'
                         % (host.num_devices, why))
+
+
+def placement(config: RestoreConfig, network: typing.Any) -> typing.List[str]:
+    """Returns lines about where the device runs operations of a checkpoint's network, if that matters."""
+    if network.step is None:   # an exported graph has its operators
+        return []
+    return device_of(RuntimeConfig(device=config.device, kernels=config.kernels, npu_dcn=config.npu_dcn,
+                                   soc_version=config.soc_version)).placement(network.config)
 
 
 def take_one_device(device: str, host: HostConfig, why: str) -> None:

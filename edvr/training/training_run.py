@@ -19,6 +19,7 @@ from edvr.data import damage
 from edvr.data.input_pipeline import open_sets, train_dataset
 from edvr.data.mixture import Mixture
 from edvr.devices import device_of, startup_checks
+from edvr.devices.base import Device
 from edvr.launch import agreement
 from edvr.tensorboard.run_events import RunEvents
 from edvr.training import update_guard, validation_clips
@@ -89,6 +90,9 @@ class Run:
                     # a rank that does not write may be ahead of the last checkpoint, so it must not read the directory
                     break
                 self._roll_back(control.rollback)
+        if control.signal is None and control.steps and control.skipped >= control.steps:
+            raise UserError('all %d updates of this run were skipped, so nothing was trained: %s. %s' % (
+                control.steps, control.reason, update_guard.advice(control.reason)))
         if self.writes:   # the other ranks may end before the last checkpoint is written
             print(self._outcome(control.signal), flush=True)
         return 0 if control.signal is None else 128 + control.signal
@@ -137,11 +141,12 @@ class Run:
         if not self.writes:
             print('rank %d of %d; rank 0 reports' % (self.rank, self.size), flush=True)
             return
-        for note in self.notes:
+        for note in self.device.placement(self.model) + self.notes:
             print(note, flush=True)
         trained = bool(checkpoints.prefixes(self.directory))
         # the options of a run that ended before its first checkpoint are not compared: they may be why it ended
-        self.origin = provenance.describe(self.runtime.device, self.replicas, self._manifest_checksum(), self.command)
+        self.origin = provenance.describe(self.runtime.device, self.replicas, self._manifest_checksum(), self.command,
+                                          self.device.versions())
         changed, division = configuration.save_run_config(
             self.directory, self.config, self.training.override_config or not trained, self.origin)
         if changed and trained:
@@ -202,7 +207,7 @@ class Run:
         estimator = self.device.make_estimator(model_fn, self.directory, seed=self.data.seed)
         with contextlib.ExitStack() as stack:
             hook = LoopHook(self._callbacks(control, step, stack), control, self.sets)
-            with explained_failures(self.data):
+            with explained_failures(self.data, self.device):
                 self.device.train(estimator, lambda: self._dataset(step), [hook], self.training.steps)
 
     def _callbacks(self, control, step, stack):
@@ -271,11 +276,12 @@ def check_options(model: ModelConfig, data: DataConfig, training: TrainingConfig
 
 
 @contextlib.contextmanager
-def explained_failures(data: DataConfig) -> typing.Iterator[None]:
+def explained_failures(data: DataConfig, device: typing.Optional[Device] = None) -> typing.Iterator[None]:
     """Converts the errors of TensorFlow that the user can fix into UserError.
 
     Args:
       data: to find the damaged record.
+      device: to explain its failures.
     """
     try:
         yield
@@ -283,6 +289,9 @@ def explained_failures(data: DataConfig) -> typing.Iterator[None]:
         raise UserError('out of memory: raise --micro_batches (up to --batch_size), lower --patch_size, or use '
                         '--recompute_alignment (%s)' % _first_line(error)) from error
     except tf.errors.OpError as error:
+        meaning = device.explain(error) if device else ''
+        if meaning:
+            raise UserError('%s (%s)' % (meaning, _first_line(error))) from error
         damaged = damage.explain(error, data)
         if damaged:
             raise damaged from error

@@ -22,6 +22,10 @@ class Guard(Callback):
     def after_run(self, report: Report) -> None:
         values = report.values
         streak, skipped, self._skipped = values['streak'], values['skipped'] - self._skipped, values['skipped']
+        self._control.steps += report.step - report.previous
+        self._control.skipped += round(skipped)
+        if values['faults']:
+            self._control.reason = update_guard.explain(values['faults'])
         if skipped and self._prints:
             print('GUARD: step %d: %d update(s) skipped, %d in a row; %s (loss %g, gradient norm %g, |offset| %s)' % (
                 report.step, skipped, streak,

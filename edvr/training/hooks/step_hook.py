@@ -41,12 +41,15 @@ class Control:
       signal: number of the signal that ends the run, or None.
       waits: whether this process waits for other ranks and has nothing to save.
       rollback: why the run must go back to its last checkpoint, or None.
+      steps, skipped: steps of all sessions, and how many of them changed nothing.
+      reason: why the last one of these was skipped.
     """
 
     def __init__(self) -> None:
         self.signal: Optional[int] = None
         self.waits = False
         self.rollback: Optional[str] = None
+        self.steps, self.skipped, self.reason = 0, 0, ''
 
     @property
     def stopping(self) -> bool:

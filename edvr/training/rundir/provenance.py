@@ -21,17 +21,18 @@ CANN_HOMES = ('ASCEND_TOOLKIT_HOME', 'ASCEND_HOME_PATH')
 
 
 def describe(device: str, replicas: int, manifest: Optional[str],
-             command: Optional[CommandLine] = None) -> Dict[str, Any]:
+             command: Optional[CommandLine] = None, versions: Optional[Dict[str, str]] = None) -> Dict[str, Any]:
     """Describes the start of a session of a run, for JSON.
 
     Args:
       manifest: checksum of the data set's manifest, or None without one.
       command: of the program, or None if a library call trains.
+      versions: of the device, of `Device.versions`.
     Returns:
       dict; a value that cannot be found is None.
     """
     return {
-        'versions': dict(_versions(), code=revision()),
+        'versions': dict(_versions(), code=revision(), **versions or {}),
         'host': '%s, %s, %d cores' % (socket.gethostname(), platform.platform(), os.cpu_count() or 0),
         'device': '%d x %s' % (replicas, device),
         'data': manifest,

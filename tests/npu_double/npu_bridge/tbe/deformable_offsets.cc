@@ -137,6 +137,8 @@ class DeformableOffsets : public OpKernel {
                 for (int j = 0; j < 2; ++j)
                   if (where[i][j] >= 0) sums[where[i][j]] += d * mask * (i ? ly : 1 - ly) * (j ? lx : 1 - lx);
             }
+            // the kernels of 910, A2, A3 and 950 take a point at exactly -1 for one outside
+            if (py == -1 || px == -1) dpy = dpx = 0;
             if (grad_) {
               T* target = doffsets->flat<T>().data();
               target[at[0]] = static_cast<T>(dpx);
