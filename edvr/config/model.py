@@ -60,6 +60,11 @@ class ModelConfig(Config):
         return 'replicate' if self.with_predeblur else 'reflection_circle'
 
     @property
+    def is_deformable(self) -> bool:
+        """Returns whether the network has deformable convolutions."""
+        return NETWORKS[self.network].is_deformable
+
+    @property
     def upscale(self) -> int:
         """Returns output size over input size."""
         return 1 if self.hr_in else self.scale

@@ -14,8 +14,6 @@ PRECISION_MODES = ('allow_fp32_to_fp16', 'force_fp16', 'force_fp32', 'cube_fp16i
                    'must_keep_origin_dtype')
 PRECISION_MODES_V2 = ('fp16', 'origin', 'cube_fp16in_fp32out', 'mixed_float16', 'mixed_bfloat16')
 
-HALF_MODES = ('force_fp16', 'fp16', 'allow_mix_precision', 'allow_mix_precision_fp16', 'allow_mix_precision_bf16',
-              'mixed_float16', 'mixed_bfloat16')   # those that may compute sampling in 16 bits
 NPU_DCN = ('auto', 'split', 'whole')
 
 option = functools.partial(config.option, devices=('npu',), may_change=True)

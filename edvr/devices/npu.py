@@ -147,8 +147,7 @@ class NpuDevice(Device):
         return AscendOps(adapter.sample, self._splits, self.full_precision_scope)
 
     def placement(self, model: ModelConfig) -> list[str]:
-        from edvr.config.model import NETWORKS
-        if self.kernels != 'npu' or not NETWORKS[model.network].is_deformable:
+        if self.kernels != 'npu' or not model.is_deformable:
             return []
         return [npu_chips.describe(self.config.npu_dcn, self._chip, model.channels, model.deform_groups, False,
                                       self._half)]
@@ -163,8 +162,7 @@ class NpuDevice(Device):
     @property
     def _half(self) -> bool:
         """Returns whether the options may let the operator compute in float16."""
-        from edvr.config.npu import HALF_MODES
-        return (self.config.precision_mode_v2 or self.config.precision_mode) in HALF_MODES
+        return (self.config.precision_mode_v2 or self.config.precision_mode) in npu_chips.HALF_MODES
 
     def session_config(self) -> tf.ConfigProto:
         from edvr.devices import adapter

@@ -6,6 +6,9 @@ import re
 import typing
 
 MIN_CORES_CHANNELS = {False: 1024, True: 2049}   # whether the batch is open -> least AI cores x channels
+# the precision modes that may compute sampling in 16 bits
+HALF_MODES = ('force_fp16', 'fp16', 'allow_mix_precision', 'allow_mix_precision_fp16', 'allow_mix_precision_bf16',
+              'mixed_float16', 'mixed_bfloat16')
 MULTIPLE = {False: 8, True: 16}                  # whether it computes in float16 -> what channels are a multiple of
 
 

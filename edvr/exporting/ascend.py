@@ -9,7 +9,6 @@ from data_tools.base.errors import UserError
 from edvr.config import ModelConfig
 from edvr.config.export import OPEN, ExportConfig
 from edvr.config.model import NETWORKS
-from edvr.config.npu import HALF_MODES
 from edvr.devices import npu_chips
 from edvr.exporting import verification
 from edvr.exporting.graphs import OUTPUT, Graph
@@ -67,7 +66,7 @@ def check_width(model: ModelConfig, width: int) -> None:
 
 def placement(model: ModelConfig, config: ExportConfig) -> typing.Tuple[npu_chips.Placement, str, dict]:
     """Returns how the deformable convolutions of an export run, a line about it, and JSON values about it."""
-    open_batch, half = config.interface.batch_size == OPEN, config.precision_mode in HALF_MODES
+    open_batch, half = config.interface.batch_size == OPEN, config.precision_mode in npu_chips.HALF_MODES
     arguments = (config.npu_dcn, npu_chips.find(config.soc_version), model.channels, model.deform_groups, open_batch,
                  half)
     found, text = npu_chips.place(*arguments), npu_chips.describe(*arguments)

@@ -81,13 +81,10 @@ def _gradient(op: tf.Operation, gradient: tf.Tensor) -> list[tf.Tensor]:
     return stand_in(GRADIENT, [gradient, x, offsets], [x.shape, offsets.shape], op.get_attr(_GROUPS))
 
 
-def deformable_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor, deform_groups: int
-                      ) -> tf.Tensor:
-    """Adds the deformable convolution with the operator of Ascend, with gradients; see `ascend_nodes`."""
-    K, _, C, _ = weight.shape.as_list()
-    N, H, W, _ = offset.shape.as_list()
-    sampled, = stand_in(OPERATOR, [x, tf.concat([offset, mask], axis=-1)], [[N, H * K, W * K, C]], deform_groups)
-    return tf.nn.conv2d(sampled, weight, [1, K, K, 1], 'VALID')
+def sample(x: tf.Tensor, offsets: tf.Tensor, kernel: int, deform_groups: int) -> tf.Tensor:
+    """Adds the operator of Ascend with its gradient, as `edvr.devices.adapter.sample`."""
+    N, H, W, _ = offsets.shape.as_list()
+    return stand_in(OPERATOR, [x, offsets], [[N, H * kernel, W * kernel, x.shape[-1]]], deform_groups)[0]
 
 
 def nodes_of(targets: Iterable[tf.Operation]) -> list[Node]:

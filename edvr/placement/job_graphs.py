@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.config.export import InterfaceConfig
+from edvr.devices import npu_chips
 from edvr.devices.npu import NpuDevice
 from edvr.exporting.graphs import WholeGraph
 from edvr.ops.ascend import AscendOps, exported_ops
@@ -30,7 +31,7 @@ class PlannedNpu(NpuDevice):
         return 0, self._ranks
 
     def ops(self, compute: str | None = None) -> StockOps:
-        return AscendOps(graph.deformable_conv2d) if self.kernels == 'npu' else StockOps()
+        return AscendOps(graph.sample, self._splits) if self.kernels == 'npu' else StockOps()
 
     def full_precision_scope(self) -> ContextManager[Any]:
         return contextlib.nullcontext()
@@ -91,9 +92,13 @@ def training(model: ModelConfig, data: DataConfig, config: TrainingConfig, runti
         return graph.nodes_of([spec.train_op, spec.loss.op])
 
 
+def _splits_by_default(channels: int, groups: int, open_batch: bool) -> bool:
+    return npu_chips.place('auto', npu_chips.UNKNOWN, channels, groups, open_batch).split
+
+
 def export(model: ModelConfig, height: int, width: int, batch: int = 1) -> list[Node]:
     """Returns the nodes of the exported graph that `atc` converts, for frames of a size and a fixed batch."""
     whole = WholeGraph(model, InterfaceConfig(batch_size=batch, height=height, width=width))
     with tf.Graph().as_default() as built:
-        whole.build(exported_ops())
+        whole.build(exported_ops(_splits_by_default))
         return graph.nodes_of(built.get_operation_by_name(end.name) for end in whole.outputs)
