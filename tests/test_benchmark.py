@@ -212,7 +212,7 @@ def test_bad_options(tmp_path):
     with pytest.raises(ConfigError, match='dcn_size'):
         BenchmarkConfig(dcn_size='1x0x4')
     with raises_facts(ConfigError, "'torchvision'", '--what=step', 'native', 'tf', 'npu'):
-        BenchmarkConfig(what='step', compare=('torchvision',))
+        BenchmarkConfig(what=('step',), compare=('torchvision',))
     for path in (tmp_path / 'no' / 'such.json', tmp_path):
         with raises_facts(UserError, 'cannot be written', 'a file in a folder'):
             report.check_destination(str(path))
