@@ -21,7 +21,7 @@ class Chip(NamedTuple):
     memory_gb: int
 
 
-# AI cores and memory by the vendor's documents
+# AI cores of 910, 910b, 910_93, 310p, 310: read in CANN 8.1; the other cores and the memory were not read there
 FAMILIES = {
     '310': Chip('310', 'Ascend 310', 2, 8),
     '310b': Chip('310b', 'Ascend 310B', 1, 0),
