@@ -96,6 +96,9 @@ def test_frame_rate():
     assert video.frame_rate([round(i * 1001 / 24) for i in range(500)], base) == (Fraction(24000, 1001), True)
     assert video.frame_rate([i * 80 for i in range(9)], base) == (Fraction(25, 2), True)
     assert video.frame_rate([0, 40, 120, 160, 240], base) == (Fraction(50, 3), False)
+    for times in ([0, 1, 2, 4, 5], [0, 1, 3, 4, 5, 6], [0, 1, 2, 3, 5]):   # a unit as long as a frame, and a gap
+        assert not video.frame_rate(times, Fraction(1, 15))[1]
+    assert video.frame_rate(list(range(9)), Fraction(1, 15)) == (15, True)
     assert video.frame_rate([7], base) == video.frame_rate([None, None], base) == (25, True)
 
 

@@ -13,7 +13,8 @@ from test_video import make
 from data_tools.base import lock
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, packets, video
-from edvr.output import containers, joining, output_lock, segments
+from edvr.output import containers, joining, output_lock, segments, videos
+from edvr.output.clip_source import Source
 from edvr.output.timing import Timing
 from edvr.output.verification import verify
 from edvr.output.video_writer import VideoWriter
@@ -205,6 +206,15 @@ def test_a_second_restoration_on_the_same_output_is_refused(tmp_path):
                     output_lock.of_folder(str(tmp_path / 'out'), part):
                 pass
     assert os.listdir(str(tmp_path / 'out')) == []
+
+
+def test_another_rate_is_refused_if_sound_would_no_longer_fit(tmp_path):
+    info = flash_and_tone(tmp_path / 'a.mkv', 'aac')
+    source = Source('a', 12, (), None, info, info.path)
+    assert videos.chosen_rate(source, 0, True) == videos.chosen_rate(source, 25.001, True) == RATE
+    assert videos.chosen_rate(source, 50, False) == videos.chosen_rate(source._replace(video=None), 50, True) == 50
+    with raises_facts(UserError, '--fps=50', 'a.mkv', 25, '--noaudio'):
+        videos.chosen_rate(source, 50, True)
 
 
 def test_times_of_packets(tmp_path):

@@ -301,10 +301,12 @@ def frame_rate(times: typing.Sequence[typing.Any], time_base: Fraction, stated: 
     if len(times) < 2 or None in times or times[-1] <= times[0]:
         return stated or Fraction(25), True
     span, count = times[-1] - times[0], len(times) - 1
-    constant = all(abs(time - times[0] - Fraction(span * i, count)) <= Fraction(3, 2) for i, time in enumerate(times))
+    # rounding, and never more than a small part of a frame: a unit of time may be as long as a frame
+    allowed = min(Fraction(3, 2), Fraction(span, 6 * count))
+    constant = all(abs(time - times[0] - Fraction(span * i, count)) <= allowed for i, time in enumerate(times))
     if constant:
         candidates = ([stated] if stated else []) + _STANDARD_RATES
-        fitting = [rate for rate in candidates if abs(count / rate / time_base - span) <= 1]
+        fitting = [rate for rate in candidates if abs(count / rate / time_base - span) <= min(Fraction(1), allowed)]
         if fitting:
             return fitting[0], True
     return (count / (span * time_base)).limit_denominator(100000), constant

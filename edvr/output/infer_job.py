@@ -23,7 +23,7 @@ from edvr.output.containers import CONTAINERS, container_of
 from edvr.output.encoding import Encoding
 from edvr.output.folders import Settings, folder_of, write_folders
 from edvr.output.preview import places, write_preview
-from edvr.output.videos import RATE_OF_IMAGES, write_video
+from edvr.output.videos import RATE_OF_IMAGES, chosen_rate, write_video
 from edvr.restore import resize
 from edvr.restore.network_info import NetworkInfo
 from edvr.restore.restorer import Restorer
@@ -79,6 +79,8 @@ def prepare(network: typing.Any, restore_config: RestoreConfig, config: InferCon
         return InferJob(config, network, [], {}, to_video, streaming.open_input(config))
     sources = _find_sources(config, network)
     check_output(config.output, sources, to_video or config.output == PIPE)
+    if to_video:
+        chosen_rate(sources[0], config.fps, config.audio)
     # the record names the checkpoint in use: a training may have written a newer one since
     settings = settings_of(restore_config.for_network(network.config).replace(checkpoint=network.path))
     return InferJob(config, network, sources, settings, to_video)

@@ -18,6 +18,24 @@ from edvr.restore.restorer import Restorer
 from edvr.sharing import splitting
 
 RATE_OF_IMAGES = Fraction(25)
+_SAME_RATE = 1e-4   # relative difference: 29.97 stands for 30000/1001
+
+
+def chosen_rate(source: Source, fps: float, audio: bool) -> Fraction:
+    """Returns the rate to write, in frames per second; 0 for `fps` keeps that of the source.
+
+    Raises:
+      UserError: another rate than that of a video whose sound is kept, which would no longer fit.
+    """
+    rate, video = Fraction(fps).limit_denominator(1001), source.video
+    if video is None:
+        return rate or RATE_OF_IMAGES
+    if not rate or abs(rate / video.rate - 1) < _SAME_RATE:
+        return video.rate
+    if audio and video.audio:
+        raise UserError('--fps=%g would change the speed of %s, which has %.6g frames/s and sound: leave out --fps, or '
+                        'the sound with --noaudio' % (fps, video.path, video.rate))
+    return rate
 
 
 def write_video(workers: typing.Any, source: Source, path: str, settings: typing.Mapping[str, typing.Any],
@@ -42,7 +60,7 @@ def write_video(workers: typing.Any, source: Source, path: str, settings: typing
     """
     if os.path.exists(path) and not overwrite:
         raise UserError('%s exists: give another --output, or --overwrite to replace it' % path)
-    rate = Fraction(fps).limit_denominator(1001) or (source.video.rate if source.video else RATE_OF_IMAGES)
+    rate = chosen_rate(source, fps, audio)
     folder, name = os.path.split(os.path.abspath(path))
     files.make_dir(folder)
     encoder = VideoWriter(path, rate, crf, codec, source.video, audio, bits, _record(settings, source), overwrite,
