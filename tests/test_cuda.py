@@ -2,6 +2,7 @@
 
 With EDVR_GPU_TESTS=1 (`scripts/test.sh --gpu`) the values and gradients are those of a real GPU.
 """
+import locale
 import os
 import re
 import subprocess
@@ -245,6 +246,13 @@ def test_nvrtc_compiles_the_kernels_without_spills(architecture):
     print('sm_%d: %s' % (architecture, registers))
     assert len(registers) == 33 and max(registers.values()) <= 96
     assert set(re.findall(r'(\d+) bytes spill', messages)) == {'0'}
+
+
+@needs_nvrtc
+def test_compiling_leaves_the_locale():
+    before = locale.nl_langinfo(locale.CODESET)
+    cuda_library.compile_kernels(cuda_library.nvrtc(), 75)
+    assert locale.nl_langinfo(locale.CODESET) == before
 
 
 @needs_nvrtc

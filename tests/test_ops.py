@@ -11,10 +11,11 @@ from edvr.ops.ascend import AscendOps
 from edvr.ops.base import NamedLayers, Ops
 from edvr.ops.compiled import CompiledOps
 from edvr.ops.counting import CountingOps
+from edvr.ops.cuda_ops import CudaOps
 from edvr.ops.onnx import OnnxOps
 from edvr.ops.stock import StockOps
 
-BACKENDS = [StockOps, CompiledOps, AscendOps, OnnxOps, CountingOps]
+BACKENDS = [StockOps, CompiledOps, CudaOps, AscendOps, OnnxOps, CountingOps]
 TINY = dict(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=2, num_frames=3)
 VARIANTS = [{}, dict(with_tsa=False), dict(scale=2), dict(hr_in=True), dict(with_predeblur=True)]
 

@@ -4,6 +4,7 @@ It needs no CUDA toolkit. The operators are built by g++ against the installed T
 those for CPUs. NVRTC, a library in the CUDA wheels of `tensorflow[and-cuda]` and in every toolkit, compiles the kernels
 once for each kind of GPU; the cache of `native_library` keeps the result. The driver, libcuda, launches them.
 """
+import concurrent.futures
 import ctypes
 import glob
 import hashlib
@@ -77,6 +78,12 @@ def compile_kernels(compiler: ctypes.CDLL, architecture: int) -> typing.Tuple[by
     Raises:
       BuildError: with NVRTC's messages.
     """
+    # NVRTC leaves the locale C to the thread that compiles, where text is no longer UTF-8
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(_compile, compiler, architecture).result()
+
+
+def _compile(compiler: ctypes.CDLL, architecture: int) -> typing.Tuple[bytes, str]:
     newest = _newest(compiler)
     known = hasattr(compiler, 'nvrtcGetCUBIN') and architecture <= newest
     target = 'sm_%d' % architecture if known else 'compute_%d' % min(architecture, newest)
