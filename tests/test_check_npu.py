@@ -10,7 +10,7 @@ from npu_fixtures import JOB_VARIABLES, needs_tf1, no_job, npu  # noqa: F401
 
 from edvr.config import ConfigError, DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.config.placement import PlacementConfig, chip_of
-from edvr.devices import device_of
+from edvr.devices import device_of, npu_chips
 from edvr.placement import graph, job_graphs, memory, operators
 from edvr.training.model_fn import make_model_fn
 
@@ -42,10 +42,10 @@ def test_a_chip_that_the_table_lacks_is_named(name):
 @pytest.mark.parametrize('chip, channels, groups, others, fact', [
     ('910', 64, 1, {}, ''), ('910b3', 64, 1, {}, ''), ('910_93', 64, 1, {}, ''), ('310p', 128, 1, {}, ''),
     ('310p', 64, 1, {}, '512'), ('910b3', 64, 8, {}, 'deformable_groups is 8'), ('910', 60, 1, {}, 'multiples of 8'),
-    ('910', 72, 1, dict(dtype='float16'), 'multiples of 16'), ('910', 72, 1, {}, ''), ('910b3', 48, 1, {}, '960'),
+    ('910', 72, 1, dict(half=True), 'multiples of 16'), ('910', 72, 1, {}, ''), ('910b3', 48, 1, {}, '960'),
     ('910', 64, 1, dict(open_batch=True), '2048'), ('910', 72, 1, dict(open_batch=True), '')])
 def test_the_rules_of_the_operator(chip, channels, groups, others, fact):
-    reason = operators.off_ai_core(chip_of(chip), channels, groups, **others)
+    reason = npu_chips.refusal(chip_of(chip).cores, channels, groups, **dict(dict(open_batch=False), **others))
     assert bool(reason) == bool(fact)
     check_facts(reason, *filter(None, [fact]))
 

@@ -74,13 +74,24 @@ def obstacle(chip: Chip, channels: int, groups: int, open_batch: bool, half: boo
         return 'its AI Core does not have the operator'
     if chip.any_groups:
         return ''
-    if groups > 1:
-        return 'it takes one deform group a call, this one has %d' % groups
+    return refusal(chip.cores, channels, groups, open_batch, half)
+
+
+def refusal(cores: int, channels: int, groups: int, open_batch: bool, half: bool = False) -> str:
+    """Returns why an AI Core that has the operator, with one deform group a call, does not take a call; '' if it does.
+
+    Args:
+      cores: AI cores of the chip.
+      channels, groups, open_batch, half: as in `obstacle`.
+    """
+    if groups != 1:
+        return 'AI Core takes one deform group a call; deformable_groups is %d' % groups
     if channels % MULTIPLE[half]:
-        return '%d channels are no multiple of %d' % (channels, MULTIPLE[half])
-    if chip.cores * channels < MIN_CORES_CHANNELS[open_batch]:
+        return '%d channels are no multiple of %d; AI Core takes multiples of %d in %s' % (
+            channels, MULTIPLE[half], MULTIPLE[half], 'float16' if half else 'float32')
+    if cores * channels < MIN_CORES_CHANNELS[open_batch]:
         return '%d cores x %d channels = %d, below %d%s' % (
-            chip.cores, channels, chip.cores * channels, MIN_CORES_CHANNELS[open_batch],
+            cores, channels, cores * channels, MIN_CORES_CHANNELS[open_batch],
             ' for an open batch' if open_batch else '')
     return ''
 

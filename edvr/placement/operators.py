@@ -6,6 +6,7 @@ import os
 from typing import NamedTuple
 
 from edvr.config.placement import Chip
+from edvr.devices import npu_chips
 from edvr.ops.ascend_nodes import OPERATOR
 from edvr.placement.graph import GRADIENT, Node
 
@@ -26,11 +27,6 @@ _ENGINE = frozenset([
     'Const', 'ControlTrigger', 'Empty', 'ExpandDims', 'GuaranteeConst', 'Identity', 'IdentityN', 'Merge', 'NoOp',
     'Placeholder', 'PlaceholderWithDefault', 'PreventGradient', 'Rank', 'ReadVariableOp', 'Reshape', 'Shape', 'ShapeN',
     'Size', 'Squeeze', 'StopGradient', 'Switch', 'VarHandleOp', 'VarIsInitializedOp', 'VariableV2'])
-
-# of the kernels of CANN 8.1 (`check_supported`), read and never run
-CORES_TIMES_CHANNELS = 1024        # least product of AI cores and channels with which AI Core takes DeformableOffsets
-OPEN_CORES_TIMES_CHANNELS = 2048   # of an open batch, which it must exceed
-CHANNEL_MULTIPLES = {'float32': 8, 'float16': 16}
 
 
 class Place(NamedTuple):
@@ -74,30 +70,8 @@ def place_of(node: Node, chip: Chip, open_batch: bool = False) -> Place:
             return Place(OTHER_NAME, _OTHER_NAMES[operator])
         return Place(AI_CPU, 'its AI Core library has no entry')
     if operator == OPERATOR:
-        reason = off_ai_core(chip, node.channels, node.groups, open_batch)
+        reason = npu_chips.refusal(chip.cores, node.channels, node.groups, open_batch)
         return Place(AI_CPU, reason) if reason else Place(AI_CORE)
     if operator == GRADIENT and node.channels // node.groups % 8:
         return Place(AI_CPU, '%d channels a group; AI Core takes multiples of 8' % (node.channels // node.groups))
     return Place(AI_CORE)
-
-
-def off_ai_core(chip: Chip, channels: int, groups: int, open_batch: bool = False, dtype: str = 'float32') -> str:
-    """Returns the reason for which AI Core refuses DeformableOffsets, or an empty text.
-
-    Args:
-      chip: one whose AI Core library has the operator.
-      channels: C of the sampled features.
-      groups: deform groups of one call.
-      open_batch: whether the batch is not fixed.
-      dtype: a key of CHANNEL_MULTIPLES.
-    """
-    if groups != 1:
-        return 'deformable_groups is %d; AI Core takes 1 a call' % groups
-    if channels % CHANNEL_MULTIPLES[dtype]:
-        return '%d channels; AI Core takes multiples of %d in %s' % (channels, CHANNEL_MULTIPLES[dtype], dtype)
-    product = chip.cores * channels
-    if product < CORES_TIMES_CHANNELS or (open_batch and product <= OPEN_CORES_TIMES_CHANNELS):
-        return '%d AI cores x %d channels is %d; AI Core takes %s' % (
-            chip.cores, channels, product, 'more than %d with an open batch' % OPEN_CORES_TIMES_CHANNELS if open_batch
-            else 'at least %d' % CORES_TIMES_CHANNELS)
-    return ''
