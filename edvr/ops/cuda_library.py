@@ -133,26 +133,16 @@ def kernels_for(architecture: int) -> bytes:
     """Returns the compiled kernels for a kind of GPU, from the cache if it has them. Raises BuildError."""
     with open(KERNELS, 'rb') as file:
         source = file.read()
-    try:
-        native_library.make_cache()
-        compiler = nvrtc()
-        key = hashlib.sha256(source + repr((_OPTIONS, _version(compiler))).encode()).hexdigest()[:16]
-        path = os.path.join(native_library.cache_dir(), 'cuda-kernels-sm%d-%s.bin' % (architecture, key))
-        with native_library.lock(path + '.lock'):
-            if not native_library.is_valid(path):
-                print('compiling the GPU kernels for sm_%d (once; about 4 s) ...' % architecture, file=sys.stderr,
-                      flush=True)
-                partial = '%s.%d.partial' % (path, os.getpid())
-                with open(partial, 'wb') as file:
-                    file.write(compile_kernels(compiler, architecture)[0])
-                os.chmod(partial, 0o644)
-                native_library.append_digest(partial)
-                os.rename(partial, path)
-            with open(path, 'rb') as file:
-                return file.read()[:-native_library.DIGEST_BYTES]
-    except OSError as error:
-        raise BuildError('the folder of compiled kernels cannot be used: %s; set %s to one that can be written'
-                         % (error, native_library.CACHE_VARIABLE)) from error
+    compiler = nvrtc()
+    key = hashlib.sha256(source + repr((_OPTIONS, _version(compiler))).encode()).hexdigest()[:16]
+    path = os.path.join(native_library.cache_dir(), 'cuda-kernels-sm%d-%s.bin' % (architecture, key))
+
+    def write(partial: str) -> None:
+        with open(partial, 'wb') as file:
+            file.write(compile_kernels(compiler, architecture)[0])
+    native_library.keep(path, write, 'compiling the GPU kernels for sm_%d (once; about 4 s) ...' % architecture)
+    with open(path, 'rb') as file:
+        return file.read()[:-native_library.DIGEST_BYTES]
 
 
 def _version(compiler: ctypes.CDLL) -> typing.Tuple[int, int]:
@@ -180,24 +170,10 @@ def load() -> types.ModuleType:
     Raises:
       BuildError: no GPU, driver, NVRTC or compiler, or one of them fails; the first attempt of a process decides.
     """
-    if not _state:
-        try:
-            _state['module'] = _load()
-        except BuildError as error:
-            _state['failure'] = str(error)
-    if 'failure' in _state:
-        raise BuildError(_state['failure'])
-    return _state['module']
+    return native_library.first_attempt(_state, _load)
 
 
 def available() -> bool:
     """Returns whether `load` works. If not, prints the reason in one line, once per process."""
-    try:
-        load()
-    except BuildError as error:
-        if not _state.get('noticed'):
-            print("notice: no GPU operator of the deformable convolution; TensorFlow's own operations are used, which "
-                  'are slower: %s' % error, file=sys.stderr, flush=True)
-            _state['noticed'] = True
-        return False
-    return True
+    return native_library.attempt_succeeds(_state, load, 'no GPU operator of the deformable convolution; '
+                                           "TensorFlow's own operations are used, which are slower")

@@ -8,6 +8,7 @@ its own SHA-256: a truncated one would crash the process that loads it.
 import concurrent.futures
 import contextlib
 import fcntl
+import functools
 import glob
 import hashlib
 import os
@@ -155,34 +156,27 @@ def lock(path: str) -> typing.Iterator[None]:
         yield
 
 
-def _compile(compiler_path: str, path: str, library: Library) -> None:
-    """Compiles the source of a library to `path`, which appears when complete. Raises BuildError, which names the log.
+def _compile(compiler_path: str, path: str, log: str, library: Library) -> None:
+    """Compiles the source of a library to `path`; its folder takes the objects. Raises BuildError, which names the log.
 
     Each file is compiled by a process of its own, as many at a time as there are cores.
     """
-    log, flags = path[:-len('.so')] + '.log', _compile_flags(library)
-    folder, name = os.path.split(path)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=name + '.', suffix='.partial') as drafts:
-        commands, objects = [], []
-        for source in sorted(glob.glob(os.path.join(glob.escape(library.source), '*.cc'))):
-            objects.append(os.path.join(drafts, os.path.basename(source) + '.o'))
-            commands.append([compiler_path] + flags + ['-c', source, '-o', objects[-1]])
-        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            results = list(pool.map(_output_of, commands))
-        partial = os.path.join(drafts, name)
-        if not any(code for code, _ in results):
-            commands.append([compiler_path] + flags + objects + ['-o', partial] + tf.sysconfig.get_link_flags())
-            results.append(_output_of(commands[-1]))
-        with open(log, 'w') as file:
-            for command, (_, output) in zip(commands, results):
-                file.write('%s\n%s' % (' '.join(command), output))
-        failed = [code for code, _ in results if code]
-        if failed:
-            raise BuildError('%s could not compile %s (exit code %d); its messages are in %s'
-                             % (compiler_path, library.source, failed[0], log))
-        append_digest(partial)
-        os.chmod(partial, 0o755)
-        os.rename(partial, path)
+    flags, commands, objects = _compile_flags(library), [], []
+    for source in sorted(glob.glob(os.path.join(glob.escape(library.source), '*.cc'))):
+        objects.append(os.path.join(os.path.dirname(path), os.path.basename(source) + '.o'))
+        commands.append([compiler_path] + flags + ['-c', source, '-o', objects[-1]])
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        results = list(pool.map(_output_of, commands))
+    if not any(code for code, _ in results):
+        commands.append([compiler_path] + flags + objects + ['-o', path] + tf.sysconfig.get_link_flags())
+        results.append(_output_of(commands[-1]))
+    with open(log, 'w') as file:
+        for command, (_, output) in zip(commands, results):
+            file.write('%s\n%s' % (' '.join(command), output))
+    failed = [code for code, _ in results if code]
+    if failed:
+        raise BuildError('%s could not compile %s (exit code %d); its messages are in %s'
+                         % (compiler_path, library.source, failed[0], log))
 
 
 def append_digest(path: str) -> None:
@@ -192,6 +186,37 @@ def append_digest(path: str) -> None:
         file.write(digest)
         file.flush()
         os.fsync(file.fileno())
+
+
+def keep(path: str, write: typing.Callable[[str], None], notice: str, force: bool = False) -> None:
+    """Writes a file of the cache unless a valid one is there; processes that start together write it once.
+
+    Args:
+      path: in `cache_dir`; the file appears when it is complete, with its digest at the end.
+      write: function(path) that writes the content to a file of a folder that is removed afterwards.
+      notice: printed before the work.
+      force: whether to write even if the cache has it.
+    Raises:
+      BuildError: the cache cannot be written or trusted.
+    """
+    try:
+        make_cache()
+        if is_valid(path) and not force:
+            return
+        folder, name = os.path.split(path)
+        with lock(os.path.splitext(path)[0] + '.lock'):
+            if not force and is_valid(path):
+                return
+            print(notice, file=sys.stderr, flush=True)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=name + '.', suffix='.partial') as drafts:
+                partial = os.path.join(drafts, name)
+                write(partial)
+                append_digest(partial)
+                os.chmod(partial, 0o755)
+                os.rename(partial, path)
+    except OSError as error:
+        raise BuildError('the folder of compiled operators cannot be used: %s; set %s to one that can be written'
+                         % (error, CACHE_VARIABLE)) from error
 
 
 def build(force: bool = False, library: Library = CONVOLUTIONS) -> str:
@@ -210,17 +235,9 @@ def build(force: bool = False, library: Library = CONVOLUTIONS) -> str:
         raise BuildError('no C++ compiler (%s) on the PATH; install g++ or name one in CXX'
                          % (os.environ.get('CXX') or 'g++'))
     path = library_path(compiler_path, library)
-    try:
-        make_cache()
-        if is_valid(path) and not force:
-            return path
-        with lock(path[:-len('.so')] + '.lock'):
-            if force or not is_valid(path):
-                print('building the compiled %s (once; about 20 s) ...' % library.name, file=sys.stderr, flush=True)
-                _compile(compiler_path, path, library)
-    except OSError as error:
-        raise BuildError('the folder of compiled operators cannot be used: %s; set %s to one that can be written'
-                         % (error, CACHE_VARIABLE)) from error
+    log = os.path.splitext(path)[0] + '.log'
+    keep(path, functools.partial(_compile, compiler_path, log=log, library=library),
+         'building the compiled %s (once; about 20 s) ...' % library.name, force)
     return path
 
 
@@ -243,14 +260,32 @@ def load() -> types.ModuleType:
     Raises:
       BuildError: the library cannot be built or loaded; the first attempt of a process decides.
     """
-    if not _state:
+    return first_attempt(_state, load_library)
+
+
+def first_attempt(state: typing.Dict[str, typing.Any], load: typing.Callable[[], types.ModuleType]
+                  ) -> types.ModuleType:
+    """Returns what `load` returned, or raises what it raised, the first time; `state` keeps it, and is empty before."""
+    if not state:
         try:
-            _state['module'] = load_library()
+            state['module'] = load()
         except BuildError as error:
-            _state['failure'] = str(error)
-    if 'failure' in _state:
-        raise BuildError(_state['failure'])
-    return _state['module']
+            state['failure'] = str(error)
+    if 'failure' in state:
+        raise BuildError(state['failure'])
+    return state['module']
+
+
+def attempt_succeeds(state: typing.Dict[str, typing.Any], load: typing.Callable[[], typing.Any], notice: str) -> bool:
+    """Returns whether `load` works. If not, prints the notice with the reason in one line, once for a `state`."""
+    try:
+        load()
+    except BuildError as error:
+        if not state.get('noticed'):
+            print('notice: %s: %s' % (notice, error), file=sys.stderr, flush=True)
+            state['noticed'] = True
+        return False
+    return True
 
 
 def has_bfloat16() -> bool:
@@ -278,12 +313,5 @@ def check_bfloat16(kernels: str) -> None:
 
 def available() -> bool:
     """Returns whether `load` works. Builds if needed. If not, prints the reason in one line, once per process."""
-    try:
-        load()
-    except BuildError as error:
-        if not _state.get('noticed'):
-            print("notice: no compiled convolutions; TensorFlow's own operators are used, which are slower: %s" % error,
-                  file=sys.stderr, flush=True)
-            _state['noticed'] = True
-        return False
-    return True
+    return attempt_succeeds(_state, load, "no compiled convolutions; TensorFlow's own operators are used, which are "
+                                          'slower')
