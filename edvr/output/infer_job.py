@@ -23,7 +23,8 @@ from edvr.output.containers import CONTAINERS, container_of
 from edvr.output.encoding import Encoding
 from edvr.output.folders import Settings, folder_of, write_folders
 from edvr.output.preview import places, write_preview
-from edvr.output.videos import RATE_OF_IMAGES, chosen_rate, write_video
+from edvr.output.timing import RATE
+from edvr.output.videos import chosen_rate, write_video
 from edvr.restore import resize
 from edvr.restore.network_info import NetworkInfo
 from edvr.restore.restorer import Restorer
@@ -199,7 +200,7 @@ def _find_sources(config, network):
 
 def _span(source, config):
     """Returns the frames of a Source from --start to --end."""
-    first, end = (source.number_at(where, RATE_OF_IMAGES) if where else default for where, default in
+    first, end = (source.number_at(where, RATE) if where else default for where, default in
                   ((place.parse(config.start), 0), (place.parse(config.end), source.length)))
     if (first, end) == (0, source.length):
         return source

@@ -23,6 +23,7 @@ from edvr.output import output_lock, progress
 from edvr.output.background_writer import BackgroundWriter
 from edvr.output.clip_source import Source, restored_frames
 from edvr.output.pipe_writer import PipeWriter
+from edvr.output.timing import wanted_rate
 from edvr.output.video_writer import VideoWriter
 from edvr.restore.pixels import quantize
 from edvr.restore.resize import wanted
@@ -31,7 +32,6 @@ from edvr.restore.restorer import Restorer
 _STDIN, _STDOUT = 0, 1
 _NAME = '--input=-'
 _DEINTERLACE = 'yadif=mode=send_frame:deint=all'
-RATE = Fraction(25)   # where nothing states one
 
 Put = typing.Callable[[int, np.ndarray], None]
 
@@ -106,7 +106,7 @@ def _restored(restorer: Restorer, config: InferConfig, source: typing.Union[Fram
         return
     deep = restorer.reads_uint16 and source.pixel_format.bits > 8
     read = source.frames(16 if deep else 8, _DEINTERLACE if source.fields else '')
-    rate = Fraction(config.fps).limit_denominator(1001) or source.rate or RATE
+    rate = wanted_rate(config.fps, source.rate)
     first, end = (_number(place.parse(text), rate) for text in (config.start, config.end))
     even = (config.output == PIPE and config.pipe_format == Y4M) or to_video
     resize = wanted((source.height, source.width), config.outscale, config.height, config.resampler, even)
@@ -131,7 +131,7 @@ def _sink(config: InferConfig, source: typing.Union[FrameStream, Source], to_vid
     elif to_video:
         assert isinstance(source, FrameStream)
         files.make_dir(os.path.dirname(os.path.abspath(config.output)))
-        rate = Fraction(config.fps).limit_denominator(1001) or source.rate or RATE
+        rate = wanted_rate(config.fps, source.rate)
         with output_lock.of_video(config.output), \
                 VideoWriter(config.output, rate, config.crf, config.codec, bits=config.bits, resumable=False,
                             pixel_aspect=source.pixel_aspect, options=options_of(config.ffmpeg_options)) as encoder:
@@ -158,5 +158,4 @@ def _pipe(config: InferConfig, source: typing.Union[FrameStream, Source]) -> Pip
     pixels = config.raw_format
     if config.pipe_format == Y4M:
         pixels = 'yuv420p10le' if config.bits == 10 else 'yuv420p'
-    return PipeWriter(_STDOUT, Fraction(config.fps).limit_denominator(1001) or rate or RATE, config.pipe_format, pixels,
-                      aspect)
+    return PipeWriter(_STDOUT, wanted_rate(config.fps, rate), config.pipe_format, pixels, aspect)

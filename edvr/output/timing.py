@@ -5,6 +5,12 @@ from fractions import Fraction
 from data_tools.media.video import VideoInfo
 
 _MICROSECOND = Fraction(1, 1000000)
+RATE = Fraction(25)   # where nothing states one
+
+
+def wanted_rate(fps: float, own: typing.Optional[Fraction] = None) -> Fraction:
+    """Returns the rate of --fps in frames per second; for 0 that of the source, or RATE without one."""
+    return Fraction(fps).limit_denominator(1001) or own or RATE
 
 
 class Timing:

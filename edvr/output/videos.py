@@ -12,12 +12,12 @@ from edvr.output import output_lock, progress
 from edvr.output.background_writer import BackgroundWriter
 from edvr.output.clip_source import Source, put_frames, shots_record
 from edvr.output.segments import SegmentWriter
+from edvr.output.timing import wanted_rate
 from edvr.output.video_writer import VideoWriter
 from edvr.restore.pixels import quantize
 from edvr.restore.restorer import Restorer
 from edvr.sharing import splitting
 
-RATE_OF_IMAGES = Fraction(25)
 _SAME_RATE = 1e-4   # relative difference: 29.97 stands for 30000/1001
 
 
@@ -27,10 +27,11 @@ def chosen_rate(source: Source, fps: float, audio: bool) -> Fraction:
     Raises:
       UserError: another rate than that of a video whose sound is kept, which would no longer fit.
     """
-    rate, video = Fraction(fps).limit_denominator(1001), source.video
+    video = source.video
     if video is None:
-        return rate or RATE_OF_IMAGES
-    if not rate or abs(rate / video.rate - 1) < _SAME_RATE:
+        return wanted_rate(fps)
+    rate = wanted_rate(fps, video.rate)
+    if abs(rate / video.rate - 1) < _SAME_RATE:
         return video.rate
     if audio and video.audio:
         raise UserError('--fps=%g would change the speed of %s, which has %.6g frames/s and sound: leave out --fps, or '
