@@ -9,7 +9,7 @@ import typing
 
 import tensorflow.compat.v1 as tf
 
-from edvr.ops import cuda_library
+from edvr.ops import cuda_library, deform_conv
 from edvr.ops.layers import shape_of
 from edvr.ops.stock import StockOps
 
@@ -56,9 +56,7 @@ def deform_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.T
       BuildError: the operator cannot be built or loaded.
     """
     K, _, C, C_out = weight.shape.as_list()
-    # the samples are group-major, so the small kernel is permuted instead of the samples
-    kernel = tf.transpose(tf.reshape(tf.convert_to_tensor(weight), [K * K, groups, C // groups, C_out]), [1, 0, 2, 3])
-    matrix = tf.reshape(kernel, [K * K * C, C_out])
+    matrix = tf.reshape(deform_conv.group_major(weight, groups), [K * K * C, C_out])
     pieces = _pieces(x, K)
     parts = [tf.split(value, pieces) if len(pieces) > 1 else [value] for value in (x, offset, mask)]
     results = [_convolve(part, shifts, shares, matrix, groups, K, deterministic)

@@ -16,6 +16,19 @@ Letters: N batch, H W size, C channels in, G deform groups, K kernel size, P = K
 import tensorflow.compat.v1 as tf
 
 
+def group_major(weight: tf.Tensor, groups: int) -> tf.Tensor:
+    """Returns the kernel in the order of samples that are group-major: it is small, so it is permuted, not the samples.
+
+    Args:
+      weight: [K, K, C, C_out], static shape; any of its C / G consecutive input channels form a group.
+      groups: G.
+    Returns:
+      [G, P, C / G, C_out].
+    """
+    K, _, C, C_out = weight.shape.as_list()
+    return tf.transpose(tf.reshape(tf.convert_to_tensor(weight), [K * K, groups, C // groups, C_out]), [1, 0, 2, 3])
+
+
 def check(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.Tensor, groups: int) -> None:
     """Raises ValueError for arguments that do not fit each other.
 

@@ -14,6 +14,7 @@ import typing
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from edvr.ops import deform_conv
 from edvr.ops.layers import shape_of
 
 BEFORE, BEHIND = 2, 2   # zeros around the image: coordinates end up in [-2, size], and have a neighbour at size + 1
@@ -35,9 +36,7 @@ def deform_conv2d(x: tf.Tensor, offset: tf.Tensor, mask: tf.Tensor, weight: tf.T
     Returns:
       [N, H, W, C_out], dtype of x.
     """
-    K, _, C, C_out = weight.shape.as_list()
-    # the samples are group-major, so the small kernel is permuted instead of the samples
-    kernel = tf.transpose(tf.reshape(tf.convert_to_tensor(weight), [K * K, groups, C // groups, C_out]), [1, 0, 2, 3])
+    kernel = deform_conv.group_major(weight, groups)
     if x.dtype.base_dtype == tf.float32:
         return _in_pieces(x, offset, mask, kernel)
     # crop_and_resize takes float32 only; other types use one piece and TensorFlow's own gradients

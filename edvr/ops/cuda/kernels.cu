@@ -125,6 +125,11 @@ __device__ inline Place Find(const Sizes& sizes, int64_t point, const U* offset,
   return place;
 }
 
+// The share of the point that pixel i of the four around it has: top left, top right, bottom left, bottom right.
+__device__ inline float Share(const Place& place, int i) {
+  return (i / 2 ? place.down : 1.f - place.down) * (i % 2 ? place.right : 1.f - place.right);
+}
+
 // Returns the first value of a group at a pixel, or a null pointer outside the image.
 template <typename T>
 __device__ inline T* Corner(const Sizes& sizes, T* image, int row, int column, int group) {
@@ -152,13 +157,14 @@ __device__ void Sample(const Sizes& sizes, const T* x, const U* offset, const U*
     int64_t pixel;
     int group;
     const Place place = Find(sizes, point, offset, &pixel, &group);
+    const float mask_here = Read(mask[point]);
     const T* frame = x + pixel / image * image * sizes.channels;
     const T* corners[4];
     float shares[4] = {0.f, 0.f, 0.f, 0.f};
     for (int i = 0; i < 4; ++i) {
       corners[i] = place.inside ? Corner(sizes, frame, place.top + i / 2, place.left + i % 2, group) : nullptr;
       if (place.inside)
-        shares[i] = Read(mask[point]) * (i / 2 ? place.down : 1.f - place.down) * (i % 2 ? place.right : 1.f - place.right);
+        shares[i] = mask_here * Share(place, i);
     }
     T* to = columns + point * run;
     for (int c = 0; c < run; c += V) {
@@ -193,6 +199,7 @@ __device__ void SampleGrad(const Sizes& sizes, const T* x, const U* offset, cons
     int64_t pixel;
     int group;
     const Place place = Find(sizes, point, offset, &pixel, &group);
+    const float mask_here = Read(mask[point]);
     const int64_t frame = pixel / image * image * sizes.channels;
     float dots[4] = {0.f, 0.f, 0.f, 0.f};   // of each corner's values and the gradient of the samples
     if (place.inside) {
@@ -202,7 +209,7 @@ __device__ void SampleGrad(const Sizes& sizes, const T* x, const U* offset, cons
       for (int i = 0; i < 4; ++i) {
         corners[i] = Corner(sizes, x + frame, place.top + i / 2, place.left + i % 2, group);
         targets[i] = Corner(sizes, d_x + frame, place.top + i / 2, place.left + i % 2, group);
-        shares[i] = Read(mask[point]) * (i / 2 ? place.down : 1.f - place.down) * (i % 2 ? place.right : 1.f - place.right);
+        shares[i] = mask_here * Share(place, i);
       }
       for (int c = 0; c < run; c += V) {
         float gradient[V], values[V];
@@ -217,12 +224,12 @@ __device__ void SampleGrad(const Sizes& sizes, const T* x, const U* offset, cons
         }
       }
     }
-    const float share = Read(mask[point]), down = place.down, right = place.right;
+    const float down = place.down, right = place.right;
     float dx = 0.f, dy = 0.f, dm = 0.f;
     if (place.inside) {
-      dx = share * ((1.f - down) * (dots[1] - dots[0]) + down * (dots[3] - dots[2]));
-      dy = share * ((1.f - right) * (dots[2] - dots[0]) + right * (dots[3] - dots[1]));
-      dm = (1.f - down) * ((1.f - right) * dots[0] + right * dots[1]) + down * ((1.f - right) * dots[2] + right * dots[3]);
+      dx = mask_here * ((1.f - down) * (dots[1] - dots[0]) + down * (dots[3] - dots[2]));
+      dy = mask_here * ((1.f - right) * (dots[2] - dots[0]) + right * (dots[3] - dots[1]));
+      for (int i = 0; i < 4; ++i) dm += Share(place, i) * dots[i];
     }
     U* shifts = d_offset + pixel * 2 * all + (point - pixel * all);
     Write(dx, shifts);
