@@ -56,3 +56,18 @@ def campaign_of_a_test(request):
     result = campaign.Campaign(request.node.name, request.config.getoption('--faults'))
     yield result
     result.finish(request.node)
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """The prefix of the checkpoint of a tiny network, for the tests of a module."""
+    from helpers import tiny_checkpoint
+    return tiny_checkpoint(tmp_path_factory.mktemp('train'))
+
+
+@pytest.fixture(scope='module')
+def restorer(checkpoint):
+    """A Restorer of that network."""
+    from edvr.restore.restorer import Restorer
+    with Restorer(checkpoint) as restorer:
+        yield restorer

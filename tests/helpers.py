@@ -28,6 +28,17 @@ def ops_of(kernels):
     return device_of(RuntimeConfig(device=device, kernels=kernels)).ops()
 
 
+def operations_before(operations):
+    """Returns the set of the operations that must run before one of `operations`, by values or control."""
+    found, todo = set(), list(operations)
+    while todo:
+        for other in [tensor.op for tensor in todo[-1].inputs] + list(todo.pop().control_inputs):
+            if other not in found:
+                found.add(other)
+                todo.append(other)
+    return found
+
+
 def tiny_checkpoint(directory, seed=0, step=7, ema=False, **model_fields):
     """Writes a checkpoint of a tiny network as training would leave it, with offsets that really move.
 

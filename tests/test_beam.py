@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import ROOT
 from facts import raises_facts
-from helpers import smooth_frames, tiny_checkpoint
+from helpers import smooth_frames
 from packed import write_clips, write_video
 
 from data_tools.base import beam_runner, files, processes
@@ -171,11 +171,6 @@ def test_a_frame_that_does_not_decode_is_reported_in_one_line(tmp_path):
     with pytest.raises(UserError, match='^frame %s[^\n]*$' % path):
         pack.pack_set(config_of(source, tmp_path / 'set', num_shards=2, runner='DirectRunner'))
     assert not (tmp_path / 'set' / 'manifest.json').exists()
-
-
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
-    return tiny_checkpoint(tmp_path_factory.mktemp('train'))
 
 
 def test_a_corpus_is_restored_in_clips_and_stretches(checkpoint, tmp_path, capsys):

@@ -27,17 +27,6 @@ from edvr.restore.restorer import Restorer
 from edvr.sharing.workers import ThisProcess
 
 
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
-    return tiny_checkpoint(tmp_path_factory.mktemp('train'))
-
-
-@pytest.fixture(scope='module')
-def restorer(checkpoint):
-    with Restorer(checkpoint) as restorer:
-        yield restorer
-
-
 def infer(restorer, restore_config, config):
     return run(prepare(restorer, restore_config, config), ThisProcess(restorer))
 

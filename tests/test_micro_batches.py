@@ -4,6 +4,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 import tiny_training
 from facts import raises_facts
+from helpers import operations_before
 from training_runs import tensors
 
 from data_tools.base.config import ConfigError
@@ -72,19 +73,9 @@ def test_a_slice_waits_for_the_gradients_of_the_slices_before():
         batch = MicroBatches(compute, [tf.constant([1., 2., 3.])], 3)
         tf.gradients(batch.loss, [weight])
         for index in (1, 2):
-            before = operations_before(starts[index])
+            before = operations_before([starts[index]])
             assert powers[index - 1] in before and any(
                 operation.type == 'Mul' and 'power%d_grad' % (index - 1) in operation.name for operation in before)
-
-
-def operations_before(operation):
-    found, todo = set(), [operation]
-    while todo:
-        for other in [tensor.op for tensor in todo[-1].inputs] + list(todo.pop().control_inputs):
-            if other not in found:
-                found.add(other)
-                todo.append(other)
-    return found
 
 
 def test_a_loss_scale_reaches_the_gradients_inside_each_slice():

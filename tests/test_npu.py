@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 import test_deform_conv
 import tiny_training
 from facts import check_facts, raises_facts
-from helpers import TINY, smooth_frames, tiny_checkpoint
+from helpers import TINY, operations_before, smooth_frames, tiny_checkpoint
 from npu_fixtures import DOUBLE, forget_bridge, needs_adapter, needs_tf1, no_job, npu  # noqa: F401 fixtures
 from training_runs import PROGRAM, environment
 
@@ -352,20 +352,11 @@ def test_calls_of_the_operator(npu, monkeypatch, way, forward):  # noqa: F811
     with tf.Graph().as_default():
         inputs = [tf.placeholder(tf.float32, [1, 5, 6, channels]) for channels in (4, 36, 18)]
         y = device_of(NPU.replace(npu_dcn=way)).ops().deform_conv2d(*inputs, tf.zeros([3, 3, 4, 3]), None, 2)
-        needed = operations_before([tensor.op for tensor in [y] + tf.gradients(y, inputs)])
+        ends = [tensor.op for tensor in [y] + tf.gradients(y, inputs)]
+        needed = operations_before(ends).union(ends)
         calls = [op.get_attr('deformable_groups') for op in needed if op.type == 'DeformableOffsets']
         assert calls == [2 // forward] * forward
         assert [op.get_attr('deformable_groups') for op in needed if op.type == 'DeformableOffsetsGrad'] == [2]
-
-
-def operations_before(operations):
-    found, todo = set(operations), list(operations)
-    while todo:
-        for other in [tensor.op for tensor in todo[-1].inputs] + list(todo.pop().control_inputs):
-            if other not in found:
-                found.add(other)
-                todo.append(other)
-    return found
 
 
 @needs_adapter

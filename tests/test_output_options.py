@@ -5,9 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from facts import raises_facts
-from helpers import smooth_frames, tiny_checkpoint
+from helpers import smooth_frames
 from packed import write_video
-from test_infer import expected, infer, write_clip
+from test_infer import expected, restore_with_the_shared_network, write_clip  # noqa: F401
 from test_video import make
 
 from data_tools.base.errors import UserError
@@ -22,26 +22,6 @@ from edvr.output.infer_job import prepare, preview
 from edvr.output.video_writer import VideoWriter
 from edvr.restore import resize
 from edvr.restore.pixels import to_uint8
-from edvr.restore.restorer import Restorer
-
-
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
-    return tiny_checkpoint(tmp_path_factory.mktemp('train'))
-
-
-@pytest.fixture(scope='module')
-def restorer(checkpoint):
-    with Restorer(checkpoint) as restorer:
-        yield restorer
-
-
-@pytest.fixture(name='restore')
-def restore_with_the_shared_network(restorer, checkpoint):
-    def run(source, output, **options):
-        return infer(restorer, RestoreConfig(checkpoint=checkpoint),
-                     InferConfig(input=str(source), output=str(output), **options))
-    return run
 
 
 @pytest.mark.parametrize('text, frame, seconds', [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from facts import check_facts, raises_facts
-from helpers import smooth_frames, tiny_checkpoint
+from helpers import smooth_frames
 from packed import write_video
 
 from data_tools.base.errors import UserError
@@ -21,18 +21,6 @@ from edvr.config.infer import InferConfig
 from edvr.output import streaming
 from edvr.output.pipe_writer import PipeWriter
 from edvr.restore.pixels import to_uint8
-from edvr.restore.restorer import Restorer
-
-
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
-    return tiny_checkpoint(tmp_path_factory.mktemp('train'))
-
-
-@pytest.fixture(scope='module')
-def restorer(checkpoint):
-    with Restorer(checkpoint) as restorer:
-        yield restorer
 
 
 @pytest.fixture(scope='module', name='frames')
