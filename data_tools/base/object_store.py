@@ -19,7 +19,7 @@ T = TypeVar('T')
 
 
 class Entry(NamedTuple):
-    """An object.
+    """Describes an object.
 
     Attributes:
       size: bytes.
@@ -39,7 +39,7 @@ def moxing() -> Any:
 
 
 class ObjectStore:
-    """OBS through moxing."""
+    """Reads and writes OBS through moxing."""
 
     def __init__(self) -> None:
         """Loads moxing. Raises UserError if it does not load."""

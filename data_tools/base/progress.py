@@ -9,7 +9,7 @@ AUTO = 'auto'
 
 
 class _Bar(tqdm):
-    """A bar on a terminal.
+    """Shows a bar on a terminal.
 
     Attributes:
       SECONDS: between two states that are shown.
@@ -28,7 +28,7 @@ class _Bar(tqdm):
 
 
 class _Lines(_Bar):
-    """Progress as whole lines, without the control characters of bars."""
+    """Shows progress as whole lines, without the control characters of bars."""
 
     SECONDS = 30.
     shown_n: Any = None   # how much was done when the last line was printed
@@ -69,7 +69,7 @@ class _Lines(_Bar):
 
 
 class _Json(_Lines):
-    """Progress as JSON, an object a line."""
+    """Shows progress as JSON, an object a line."""
 
     SECONDS = .5
 

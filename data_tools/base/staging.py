@@ -29,7 +29,7 @@ _SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
 
 
 class Given(NamedTuple):
-    """A path that an option was given.
+    """Describes a path that an option was given.
 
     Attributes:
       option: its name.

@@ -13,7 +13,7 @@ NAME = 'index.html'
 
 
 class Panel(typing.NamedTuple):
-    """One version of a frame.
+    """Describes one version of a frame.
 
     Attributes:
       label: such as 'restored'.
@@ -29,7 +29,7 @@ class Panel(typing.NamedTuple):
 
 
 class Picture(typing.NamedTuple):
-    """The versions of a frame, all of one size.
+    """Holds the versions of a frame, all of one size.
 
     Attributes:
       clip: its name.

@@ -74,7 +74,7 @@ _GIVEN = Layout(('',), (), {'any': ('*', '*/*')})   # LQ under lq_folder
 
 
 class Place(typing.NamedTuple):
-    """The location of one side of a clip.
+    """Describes the location of one side of a clip.
 
     Attributes:
       path: a folder of images, or a video.

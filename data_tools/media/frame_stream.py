@@ -23,7 +23,7 @@ _FIELDS = {'t': 'tff', 'b': 'bff', 'm': 'auto', 'p': '', '?': ''}   # of Y4M: ff
 
 
 class PixelFormat(typing.NamedTuple):
-    """How the samples of a frame lie in memory.
+    """Describes how the samples of a frame lie in memory.
 
     Attributes:
       name: ffmpeg's.

@@ -32,7 +32,7 @@ Size = typing.Tuple[int, int]   # height, width in pixels
 
 @dataclasses.dataclass(frozen=True)
 class ImageFrames:
-    """Image files.
+    """Reads image files.
 
     Attributes:
       paths: of the files.
@@ -84,7 +84,7 @@ class ImageFrames:
 
 @dataclasses.dataclass(frozen=True)
 class VideoFrames:
-    """A span of a video.
+    """Reads a span of a video.
 
     Attributes:
       info: the properties of the video.
@@ -140,7 +140,7 @@ class VideoFrames:
 
 @dataclasses.dataclass(frozen=True)
 class DegradedFrames:
-    """Synthetic LQ, made from GT on reading.
+    """Makes synthetic LQ from GT on reading.
 
     Attributes:
       gt: the frames that it is made from.

@@ -23,7 +23,7 @@ RESIZES = ('area', 'bilinear', 'bicubic')
 
 
 class Order(typing.NamedTuple):
-    """The ranges of one of the two rounds.
+    """Holds the ranges of one of the two rounds.
 
     Attributes:
       blur: probability of a blur.
@@ -52,7 +52,7 @@ class Order(typing.NamedTuple):
 
 
 class Recipe(typing.NamedTuple):
-    """The ranges of a degradation.
+    """Holds the ranges of a degradation.
 
     Attributes:
       orders: of the two rounds.
@@ -73,7 +73,7 @@ RECIPE = Recipe(
 
 
 class Round(typing.NamedTuple):
-    """One drawn round; None leaves a stage out.
+    """Describes one drawn round; None leaves a stage out.
 
     Attributes:
       kernel: float64 [k, k], sum 1.
@@ -93,7 +93,7 @@ class Round(typing.NamedTuple):
 
 
 class Plan(typing.NamedTuple):
-    """A drawn degradation.
+    """Describes a drawn degradation.
 
     Attributes:
       rounds: the two rounds; the second resizes relative to the size of LQ, not of GT.
@@ -189,7 +189,7 @@ def bessel_j1(x: np.ndarray) -> np.ndarray:
 
 
 class Linear:
-    """Filtering with a kernel, mirrored at the borders, then resizing, for frames of one size.
+    """Filters with a kernel, mirrored at the borders, then resizes, frames of one size.
 
     Both are linear, so they are done at once: the kernel is a sum of products of a column and a row (its singular
     values), of which those below a thousandth of the largest are left out.
@@ -298,7 +298,7 @@ def _scaled(size, factor):
 
 
 class Degrader:
-    """A Plan for frames of one size; the two codecs between and after its rounds are left to the caller."""
+    """Applies a Plan to frames of one size; the two codecs between and after its rounds are left to the caller."""
 
     def __init__(self, plan: Plan, gt: Size, scale: int) -> None:
         """Computes the weights of all filters; `gt`: size of a GT frame, scale: size of GT over size of LQ."""

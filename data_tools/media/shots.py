@@ -25,7 +25,7 @@ Source = typing.Union[ImageFrames, VideoFrames]
 
 
 class ShotRule(typing.NamedTuple):
-    """The rule for splitting clips.
+    """Describes how clips are split.
 
     Attributes:
       split: whether clips are split at cuts; None splits videos only.

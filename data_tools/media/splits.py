@@ -11,7 +11,7 @@ TRAIN, HELD_OUT = (os.path.join('sets', name) for name in ('train.json', 'val.js
 
 
 class Choice(typing.NamedTuple):
-    """The choice of clips.
+    """Describes the choice of clips.
 
     Attributes:
       names: of the clips, or None for all.

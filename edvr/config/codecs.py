@@ -11,7 +11,7 @@ _HARDWARE_420 = ('yuv420p', 'p010le')
 
 
 class Codec(typing.NamedTuple):
-    """A codec of videos.
+    """Describes a codec of videos.
 
     Attributes:
       help: for --help.

@@ -3,7 +3,7 @@ import typing
 
 
 class Metric(typing.NamedTuple):
-    """A metric.
+    """Describes a metric.
 
     Attributes:
       help: for --help.

@@ -9,7 +9,7 @@ _TIME = re.compile(r'(?:(?:([0-9]{1,4}):)?([0-5]?[0-9]):([0-5]?[0-9](?:\.[0-9]{1
 
 
 class Place(typing.NamedTuple):
-    """A place; one of both is None.
+    """Holds a place; one of both is None.
 
     frame: number of a frame, from 0.
     seconds: after the first frame.

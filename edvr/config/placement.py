@@ -7,7 +7,7 @@ from data_tools.base.config import Config, ConfigError, option
 
 
 class Chip(NamedTuple):
-    """A chip, or a family of chips with the values of its smallest member.
+    """Describes a chip, or a family of chips with the values of its smallest member.
 
     Attributes:
       name: of the family in the operator table.
@@ -51,7 +51,7 @@ def chip_of(name: str) -> Chip:
 
 @dataclasses.dataclass(frozen=True)
 class PlacementConfig(Config):
-    """What is checked beside the options of the training."""
+    """Holds what is checked beside the options of the training."""
 
     TITLE = 'check'
 

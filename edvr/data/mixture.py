@@ -13,7 +13,7 @@ PERIOD = 2 ** 14   # draws until their sequence repeats; in each period the shar
 
 
 class Part(typing.NamedTuple):
-    """One set of a mixture.
+    """Describes one set of a mixture.
 
     Attributes:
       folder: of the set.
@@ -28,7 +28,7 @@ class Part(typing.NamedTuple):
 
 
 class Mixture(typing.NamedTuple):
-    """The sets of a training, at least one."""
+    """Holds the sets of a training, at least one."""
     parts: typing.Tuple[Part, ...]
 
     @classmethod
@@ -74,7 +74,7 @@ class Mixture(typing.NamedTuple):
 
 
 class Draws:
-    """An endless sequence of set numbers."""
+    """Gives an endless sequence of set numbers."""
 
     def __init__(self, sets: np.ndarray, count: int) -> None:
         self._sets, self._count = sets, count

@@ -13,7 +13,7 @@ MULTIPLE = {False: 8, True: 16}                  # whether it computes in float1
 
 
 class Chip(typing.NamedTuple):
-    """A kind of chips.
+    """Describes a kind of chips.
 
     Attributes:
       name: of the kind.
@@ -44,7 +44,7 @@ UNKNOWN = Chip('a chip that is not named, taken for one of the fewest cores that
 
 
 class Placement(typing.NamedTuple):
-    """How the deformable convolutions of a network run.
+    """Describes how the deformable convolutions of a network run.
 
     Attributes:
       split: whether each deform group is a call of its own.

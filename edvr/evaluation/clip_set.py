@@ -133,7 +133,7 @@ class _Task(typing.NamedTuple):
 
 
 class _Compared(typing.NamedTuple):
-    """The versions of one frame.
+    """Holds the versions of one frame.
 
     Attributes:
       number: of the frame in its clip.

@@ -163,7 +163,7 @@ def _measure_frame(sr, gt, lq, scale, config):
 
 
 class _Sequences:
-    """The metrics of a clip that depend on the frames before, of the network and of bicubic interpolation."""
+    """Computes the metrics of a clip that depend on the frames before, of the network and of bicubic interpolation."""
 
     def __init__(self, scale, config):
         self._scale, self._border, self._stack = scale, config.crop_border, contextlib.ExitStack()

@@ -20,7 +20,7 @@ Numbers = typing.List[typing.Optional[float]]
 
 
 class Vmaf:
-    """VMAF of a clip, by ffmpeg; a context manager."""
+    """Computes VMAF of a clip by ffmpeg; a context manager."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
@@ -80,7 +80,7 @@ class Vmaf:
 
 
 class Warp:
-    """The error of the change between two frames along the motion of the truth; a context manager.
+    """Computes the error of the change between two frames along the motion of the truth; a context manager.
 
     Blocks of 16x16 pixels of the truth are searched in the frame before, up to 18 pixels away. Both the image and the
     truth are moved so and subtracted from the next frame; the mean absolute difference of the two results, in levels of

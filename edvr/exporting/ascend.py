@@ -187,7 +187,7 @@ def compare_on_host(graph_def: tf.GraphDef, stock: tf.GraphDef, feeds: typing.Li
 
 
 class _Call(typing.NamedTuple):
-    """An operator before a convolution.
+    """Describes an operator before a convolution.
 
     Attributes:
       operator: its node.

@@ -61,7 +61,7 @@ class SavedModel(Frozen):
 
 
 class Onnx(Frozen):
-    """An ONNX file; the packages onnx and onnxruntime are optional.
+    """Writes an ONNX file; the packages onnx and onnxruntime are optional.
 
     Attributes:
       half: whether weights and values between the first and the last node are float16.

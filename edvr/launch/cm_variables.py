@@ -12,7 +12,7 @@ ALL = (*_NEEDED, 'CM_CHIEF_DEVICE', 'CM_WORKER_IP')
 
 
 class Cluster(NamedTuple):
-    """The job that the variables describe.
+    """Holds the job that the variables describe.
 
     Attributes:
       hosts: number of pods.

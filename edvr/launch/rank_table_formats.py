@@ -15,7 +15,7 @@ _ADVICE = 'scripts/rank_tables has examples and python -m edvr.rank_table makes 
 
 
 class Rank(NamedTuple):
-    """A rank of a job.
+    """Describes a rank of a job.
 
     Attributes:
       rank_id: the number of the rank in the job.
@@ -30,7 +30,7 @@ class Rank(NamedTuple):
 
 
 class Server(NamedTuple):
-    """A server of a job, which may be a pod: several pods of a node have the same server_id.
+    """Describes a server of a job, which may be a pod: several pods of a node have the same server_id.
 
     Attributes:
       ranks: its ranks.
@@ -43,7 +43,7 @@ class Server(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A rank table.
+    """Holds a rank table.
 
     Attributes:
       servers: in the order of the file.

@@ -18,7 +18,7 @@ _BITS = 62             # of a sum of integers, less its sign and one for roundin
 
 
 class CudaOps(StockOps):
-    """Stock operations, but for the deformable convolution."""
+    """Adds stock operations, but for the deformable convolution."""
 
     def __init__(self, deterministic: bool = False,
                  float32_scope: typing.Callable[[], typing.ContextManager] = contextlib.nullcontext) -> None:

@@ -34,7 +34,7 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class Library(typing.NamedTuple):
-    """A library of operators that is built on the machine that uses it.
+    """Describes a library of operators that is built on the machine that uses it.
 
     Attributes:
       name: of its file, and in messages.

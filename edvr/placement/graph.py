@@ -29,7 +29,7 @@ class Size(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A node of a graph.
+    """Describes a node of a graph.
 
     Attributes:
       name: in the graph.

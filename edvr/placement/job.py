@@ -24,7 +24,7 @@ ALL_CARDS = 8   # ranks of a host whose cards are not known here
 
 
 class Job(NamedTuple):
-    """A job that could be submitted.
+    """Describes a job that could be submitted.
 
     Attributes:
       size: number of ranks.

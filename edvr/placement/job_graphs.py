@@ -20,7 +20,7 @@ from edvr.training.model_fn import SET, make_model_fn
 
 
 class PlannedNpu(NpuDevice):
-    """An NPU whose adapter is not here: nodes take the place of its operators, and the graph is never run."""
+    """Stands for an NPU whose adapter is not here: nodes take the place of its operators, and no graph is run."""
 
     def __init__(self, config: RuntimeConfig, size: int) -> None:
         """Sets the options, and the number of ranks of the job."""

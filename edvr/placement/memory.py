@@ -24,7 +24,7 @@ class Memory(NamedTuple):
 
 
 class BatchMemory:
-    """The memory of a step for any batch, from the same graph for the batches 1 and 2."""
+    """Estimates the memory of a step for any batch, from the same graph for the batches 1 and 2."""
 
     def __init__(self, one: Sequence[Node], two: Sequence[Node]) -> None:
         """Takes the nodes of the graph with a batch of 1 and of 2; raises ValueError if they are different graphs."""

@@ -30,7 +30,7 @@ _ENGINE = frozenset([
 
 
 class Place(NamedTuple):
-    """The place of an operator.
+    """Describes the place of an operator.
 
     Attributes:
       place: one of PLACES.

@@ -19,7 +19,7 @@ Gradients = typing.Sequence[typing.Tuple[tf.Tensor, tf.Variable]]
 
 
 class GatedAdam(tf.train.AdamOptimizer):
-    """Adam (arXiv 1412.6980) as PyTorch computes it, with the slots and checkpoint names of tf.train.AdamOptimizer.
+    """Computes Adam (arXiv 1412.6980) as PyTorch does, with the slots and checkpoint names of tf.train.AdamOptimizer.
 
     Epsilon is added after the bias correction. Variables that are frozen at first have moments of 0 until they train,
     and their bias correction counts from there, as in PyTorch, whose optimizer has no state for them before.

@@ -20,7 +20,7 @@ OVERFLOW_ADVICE = ('Overflow in float16 does not come from the learning rate: us
 
 
 class Verdict(typing.NamedTuple):
-    """The decision on the update of a step: float32 tensors [].
+    """Holds the decision on the update of a step: float32 tensors [].
 
     Attributes:
       gate: 1 for a good step, else 0.

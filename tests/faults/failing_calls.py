@@ -20,7 +20,7 @@ _COUNTERS = struct.Struct('=7Q')   # of each kind, and of the calls that failed
 
 
 def missing():
-    """Why no library can be built here; empty if it can."""
+    """Returns why no library can be built here; empty if it can."""
     return '' if shutil.which('g++') else 'g++ is not installed'
 
 

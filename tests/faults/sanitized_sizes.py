@@ -16,7 +16,7 @@ SIZES, POINTS = range(1, 21), 9
 
 
 class Case:
-    """An operator of one set of attributes and its gradients.
+    """Describes an operator of one set of attributes and its gradients.
 
     Attributes:
       ends: what is run.

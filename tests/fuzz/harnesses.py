@@ -17,7 +17,7 @@ from data_tools.base.errors import UserError
 
 
 class Harness(typing.NamedTuple):
-    """A reader.
+    """Describes a reader.
 
     Attributes:
       read: function(bytes).
@@ -31,7 +31,7 @@ class Harness(typing.NamedTuple):
 
 @functools.lru_cache(maxsize=None)
 def folder():
-    """A folder for the files of this process; nobody removes it when the process dies."""
+    """Returns a folder for the files of this process; nobody removes it when the process dies."""
     return tempfile.mkdtemp(prefix='edvr-fuzz-')
 
 
@@ -54,7 +54,7 @@ def window(tile=0):
 
 
 def record(data):
-    """With its checksum corrected, as somebody who writes records on purpose would do."""
+    """Reads a record with its checksum corrected, as somebody who writes records on purpose would do."""
     import zlib
 
     from data_tools.record import record_format
@@ -118,7 +118,7 @@ def manifest_seeds():
 
 @functools.lru_cache(maxsize=None)
 def packed_job():
-    """The job of a set of one clip."""
+    """Returns the job of a set of one clip."""
     from data_tools.media import images
     from data_tools.packing import job as packing_job
     from data_tools.packing import pack
@@ -141,7 +141,7 @@ def job(data):
 
 
 def sidecar(data):
-    """The file beside a shard of an unfinished set."""
+    """Reads the file beside a shard of an unfinished set."""
     from data_tools.packing import shard_writer
     path = shard_writer.part_path(folder(), 0, JOB)
     with open(path, 'wb') as file:
