@@ -192,6 +192,26 @@ def test_upsample_refuses_wrong_shapes():
 
 
 @needs_compiler
+@pytest.mark.parametrize('dtype, accuracy', [(np.float64, 1e-12), (np.float32, 1e-5)])
+@pytest.mark.parametrize('depth, units, repeats', [(1, 1, 1), (37, 3, 2), (128, 9, 5)])
+def test_register_block(dtype, accuracy, depth, units, repeats):
+    rng = np.random.RandomState(0)
+    a, b = rng.rand(2, depth).astype(dtype)
+    with tf.Graph().as_default(), tf.Session() as session:
+        y = session.run(native_ops.register_block(tf.constant(a), tf.constant(b), units, repeats))
+    assert y.ndim == 3 and len(y) == units and y.dtype == dtype
+    np.testing.assert_allclose(y, repeats * np.dot(a.astype(np.float64), b), rtol=accuracy)
+
+
+@needs_compiler
+def test_register_block_refuses_vectors_of_two_lengths():
+    with tf.Graph().as_default(), tf.Session() as session:
+        a, b = (tf.placeholder_with_default(np.zeros(size, np.float32), None) for size in (4, 5))
+        with raises_facts(tf.errors.InvalidArgumentError, 'register_block', '[4]', '[5]'):
+            session.run(native_ops.register_block(a, b, 1, 1))
+
+
+@needs_compiler
 def test_dynamic_shapes_and_empty_batch():
     values = inputs(8)
     with tf.Graph().as_default(), tf.Session() as session:

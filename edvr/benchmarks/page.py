@@ -11,6 +11,7 @@ PAGE = 'README.md'
 _SVG = {'svg.fonttype': 'none', 'svg.hashsalt': 'edvr', 'font.size': 9, 'font.family': 'sans-serif'}
 _COLUMNS = (('what', 'what', '%s'), ('implementation', 'implementation', '%s'), ('shape', 'shape', '%s'),
             ('ms', 'ms', '%.1f'), ('bound_ms', 'bound, ms', '%.1f'), ('share_of_peak', 'share of the peak', '%.0f %%'),
+            ('share_of_product', 'share of the fastest product', '%.0f %%'),
             ('ms_cached', 'ms, features kept', '%.1f'), ('tiles', 'tiles', '%s'),
             ('cpu_s_per_megapixel', 'CPU s a megapixel', '%.1f'), ('samples_per_s', 'samples/s', '%.1f'),
             ('peak_rss_mb', 'peak memory, MB', '%.0f'))
@@ -58,8 +59,10 @@ def _read(path):
             row['ms'] = row.pop('ms_per_frame', row.get('ms'))
             if 'ms_per_frame_cached' in row:
                 row['ms_cached'] = row.pop('ms_per_frame_cached')
-            if 'share_of_peak' in row:
-                row['share_of_peak'] *= 100
+            if 'share_of_peak' in row and 'share_of_product' not in row:   # of a version that knew products only
+                row['share_of_product'] = row.pop('share_of_peak')
+            for key in {'share_of_peak', 'share_of_product'} & set(row):
+                row[key] *= 100
         return dict(machine=dict(content['machine']), results=content['results'])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError('%s is no result file of edvr.benchmark --json (%s: %s): remove it or make it again'
@@ -69,8 +72,10 @@ def _read(path):
 def _page(runs, plots):
     lines = ['# Benchmarks', '', 'Made by `python -m edvr.benchmark_page` of the JSON files in this folder, which '
              '`python -m edvr.benchmark --json=...` writes.',
-             'The peak is the fastest float32 matrix product of the same run ('
-             'TensorFlow, NumPy or the compiled operators); the bound is the time at that peak.', '']
+             'The fastest product is that of large float32 matrices in the same run (TensorFlow, NumPy or the '
+             'compiled operators).', 'The peak is the register block of the compiled operators with data in the '
+             'first-level cache, or that product where it is faster or there is no compiler.',
+             'The bound is the time at the peak; in files without a share of the peak, at the fastest product.', '']
     for title, file in plots:
         lines += ['![%s](%s)' % (title, file), '']
     for name, run in runs:
@@ -87,11 +92,12 @@ def _page(runs, plots):
 
 
 def _peaks(rows):
-    """Returns the range of the peaks of each library, as lines; none where nothing is compared with a peak."""
+    """Returns the range of the peaks and products of each library, as lines; none where nothing is compared."""
     peaks: typing.Dict[str, typing.List[int]] = {}
     for row in rows:
-        if 'matmul_peak_of' in row:
-            peaks.setdefault(row['matmul_peak_of'], []).append(round(row['matmul_peak_gflops']))
+        for gflops, library in (('matmul_peak_gflops', 'matmul_peak_of'), ('product_gflops', 'product_of')):
+            if library in row:
+                peaks.setdefault(row[library], []).append(round(row[gflops]))
     texts = ['%s GFLOP/s by %s' % (' to '.join('%d' % gflops for gflops in sorted({min(found), max(found)})), library)
              for library, found in sorted(peaks.items())]
     return ['Peaks: %s.' % ', '.join(texts), ''] if texts else []

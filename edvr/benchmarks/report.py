@@ -8,9 +8,10 @@ COLUMNS = (('ms', '%.1f ms'), ('ms_per_frame', '%.1f ms per frame'),
            ('ms_per_frame_cached', '%.1f ms with kept features'), ('samples_per_s', '%.2f samples/s'),
            ('tiles', '%s'), ('cpu_s_per_megapixel', '%.1f CPU s a megapixel'),
            ('gflops', '%.1f GFLOP/s'), ('matmul_peak_gflops', 'peak %.1f'), ('matmul_peak_of', 'by %s'),
-           ('share_of_peak', '%.0f%%'), ('bound_ms', 'bound %.1f ms'), ('bound_ms_cached', 'and %.1f ms'),
+           ('share_of_peak', '%.0f%%'), ('product_gflops', 'product %.1f'), ('product_of', 'by %s'),
+           ('share_of_product', '%.0f%%'), ('bound_ms', 'bound %.1f ms'), ('bound_ms_cached', 'and %.1f ms'),
            ('bare_ms', 'bare %.1f ms'), ('overhead', 'overhead %.1f%%'), ('peak_rss_mb', 'peak memory %.0f MB'))
-PERCENT = ('share_of_peak', 'overhead')
+PERCENT = ('share_of_peak', 'share_of_product', 'overhead')
 
 
 def describe(result: Dict[str, Any]) -> str:

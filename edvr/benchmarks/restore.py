@@ -52,7 +52,7 @@ def _ways(impl):
 def _both(benchmark, model, runtime, impl, compute):
     result, cached = (measure.in_child(_measure, benchmark, model, runtime, impl, compute, kept,
                                        threads=runtime.intra_op_threads) for kept in (False, True))
-    for name in ('ms_per_frame', 'gflops', 'share_of_peak', 'bound_ms', 'peak_rss_mb'):
+    for name in ('ms_per_frame', 'gflops', 'share_of_peak', 'share_of_product', 'bound_ms', 'peak_rss_mb'):
         result[name + '_cached'] = cached[name]
     return result
 

@@ -103,6 +103,19 @@ def conv_weight_gradient(x: tf.Tensor, grad: tf.Tensor, kernel_size: typing.Sequ
     return load().edvr_conv_weight_grad(x, grad, kernel_size=list(kernel_size), compute=compute)
 
 
+def register_block(a: tf.Tensor, b: tf.Tensor, units: int, repeats: int) -> tf.Tensor:
+    """Computes the register block of the matrix product again and again, to measure the processor.
+
+    Args:
+      a, b: float32 or float64 [depth]; all rows of the left matrix are a, all columns of the right one b.
+      units: number of results, which are divided among the threads.
+      repeats: number of products that a unit adds up.
+    Returns:
+      [units, rows, columns] of the block; every value is repeats * (a . b).
+    """
+    return load().edvr_register_block(a, b, units=units, repeats=repeats)
+
+
 def upsample(x: tf.Tensor, factor: int, gain: float = 1.0) -> tf.Tensor:
     """Returns `layers.upsample` in one pass, with its gradient.
 
