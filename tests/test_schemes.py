@@ -70,7 +70,7 @@ def test_a_scheme_that_no_tensorflow_reads(run_program, program, option, path):
     ('edvr.evaluate', '--checkpoint'), ('edvr.evaluate', '--json'), ('edvr.export', '--output'),
     ('edvr.export_weights', '--checkpoint'), ('edvr.import_weights', '--output_dir'), ('edvr.demo', '--output_dir'),
     ('data_tools.make_lq', '--output_dir'), ('data_tools.make_sample_clips', '--output_dir'),
-    ('data_tools.download_reds', '--root_dir')])
+    ('data_tools.download_reds', '--root_dir'), ('edvr.benchmark_page', '--input_dir')])
 @pytest.mark.parametrize('scheme', ['s3', 'gs'])
 def test_an_option_that_takes_local_paths(run_program, tmp_path, program, option, scheme):
     """Nothing is written into a folder named after the scheme."""
@@ -80,4 +80,18 @@ def test_an_option_that_takes_local_paths(run_program, tmp_path, program, option
     path = '%s://bucket/path%s' % (scheme, suffix)
     done = run_program(program, '%s=%s' % (option, path), *others, cwd=str(tmp_path))
     check_error(done, '%s=%s' % (option, path), 'path of this machine', 'obs://')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('scheme', ['http', 'obs'])
+def test_an_option_that_takes_only_a_folder_of_this_machine(run_program, tmp_path, scheme):
+    scratch = '--scratch_dir=%s://bucket/path' % scheme
+    done = run_program('data_tools.make_tfrecords', '--data_dir=clips', '--output_dir=set', scratch, cwd=str(tmp_path))
+    check_error(done, scratch, 'path of this machine')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name', ['other://bucket/x.safetensors', 'http://host/x.pth'])
+def test_weights_at_an_address(run_program, tmp_path, name):
+    check_error(run_program('edvr.import_weights', '--from=' + name, '--output_dir=%s' % (tmp_path / 'model')), name)
     assert not list(tmp_path.iterdir())

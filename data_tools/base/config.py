@@ -46,8 +46,9 @@ def option(default: Any, help: str, choices: Optional[Sequence[Any]] = None, low
       local: whether it may differ between the ranks of a job, as a path or a number of threads of their hosts.
       counts_steps: whether it is a number of training steps, which must be a multiple of the loops of the device.
       adapter: arguments of the Ascend adapter that the program sets from this option.
-      path: whether it is a path, and its use: 'input', 'checkpoint' (also the prefix of one), 'output', or 'derived'
-        (an output that is by default beside an input); it may be obs://, see `data_tools.base.staging`.
+      path: whether it is a path, and its use: 'input', 'checkpoint' (also the prefix of one), 'output', 'derived' (an
+        output that is by default beside an input) or 'local' (of this machine). All but the last may be obs://, see
+        `data_tools.base.staging`.
       gfile: whether the path may be one of TensorFlow's file systems, such as gs://.
       pipe: whether the value PIPE means data on standard output; the program then prints to standard error.
     """

@@ -135,8 +135,10 @@ def read_bytes(path: str) -> bytes:
     try:
         with open_regular(path) as file:
             return bytes(file.read())
-    except OSError as error:
-        raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
+    except Exception as error:
+        if isinstance(error, OSError) or _is_tensorflow_error(error):
+            raise UserError('%s: cannot be read: %s' % (path, getattr(error, 'strerror', None) or error)) from None
+        raise
 
 
 def open_file(path: str, mode: str) -> IO:

@@ -18,8 +18,8 @@ from data_tools.base import files, interrupts, lock, mirror, program
 from data_tools.base.errors import UserError
 from data_tools.base.object_store import SCHEME, ObjectStore
 
-# the uses of paths; a checkpoint may be a prefix, a derived output is by default beside an input
-INPUT, CHECKPOINT, OUTPUT, DERIVED = 'input', 'checkpoint', 'output', 'derived'
+# the uses of paths; a checkpoint may be a prefix, a derived output is by default beside an input, local ones are not copied
+INPUT, CHECKPOINT, OUTPUT, DERIVED, LOCAL = 'input', 'checkpoint', 'output', 'derived', 'local'
 INPUTS = (INPUT, CHECKPOINT)
 CACHE_DIR = '/cache'             # the local disk of ModelArts
 COPIES = 'EDVR_COPIES'           # in the environment of the process that works on copies: their paths, by os.pathsep
@@ -34,7 +34,7 @@ class Given(NamedTuple):
     Attributes:
       option: its name.
       path: its value.
-      use: INPUT, CHECKPOINT, OUTPUT or DERIVED.
+      use: INPUT, CHECKPOINT, OUTPUT, DERIVED or LOCAL.
       gfile: whether the option also takes paths of TensorFlow's file systems.
     """
     option: str
@@ -60,7 +60,10 @@ def require_readable(given: Sequence[Given]) -> None:
         if copied and each.use == DERIVED and not each.path:
             raise UserError('--%s is not given, and would be in the copy of --%s=%s: give it, as a local path or obs://'
                             % (each.option, copied[0].option, copied[0].path))
-        if each.scheme and each.path.startswith(SCHEME):
+        if each.scheme and each.use == LOCAL:
+            raise UserError('--%s=%s: this option takes a path of this machine only: give a folder here'
+                            % (each.option, each.path))
+        if each.path.startswith(SCHEME):
             _parts(each)
         elif each.scheme and not each.gfile:
             raise UserError('--%s=%s: this option takes a path of this machine, or obs:// where moxing is installed; '

@@ -58,7 +58,8 @@ class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
     shard_range: str = option('', 'FIRST:END, pack only these shards (END not included); for several hosts')
     merge_manifests: bool = option(False, 'write the manifest of a set whose shards several hosts have packed')
     scratch_dir: str = option('', 'folder for decoded frames while packing (all of LQ, and GT of videos); default '
-                              'inside output_dir, or the temporary folder if that is remote')
+                              'inside output_dir, or the temporary folder if that is remote',
+                              path='local')
     scratch_gb: float = option(0., 'GB that decoded frames may take in scratch_dir; 0: the free space. With too '
                                'little, videos are decoded several times, each time for some of the shards', low=0)
     update: bool = option(False, 'pack clips of a complete set again if their source has changed (for an unfinished '

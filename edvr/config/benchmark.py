@@ -80,7 +80,8 @@ class PageConfig(Config):
 
     TITLE = 'benchmark page'
 
-    input_dir: str = option('benchmarks', 'folder of the JSON files; the page is written there too')
+    input_dir: str = option('benchmarks', 'folder of the JSON files; the page is written there too',
+                            path='output')
 
 
 def sizes(text: str) -> Tuple[int, ...]:
