@@ -7,6 +7,8 @@ import time
 
 from conftest import ROOT
 
+from data_tools.base import interrupts
+
 LAUNCHER = '''
 import sys
 from edvr.launch import processes
@@ -47,3 +49,10 @@ def test_ranks_end_when_their_launcher_is_killed(tmp_path):
         for pid in pids:
             if not ended(pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+def test_a_child_whose_parent_has_ended_before_it_could_be_bound_does_nothing(monkeypatch):
+    command = [sys.executable, '-c', 'print("runs")']
+    runs = subprocess.run(interrupts.bound(command), stdout=subprocess.PIPE, check=True).stdout
+    monkeypatch.setattr(os, 'getpid', lambda: 1)
+    assert runs == b'runs\n' and not subprocess.run(interrupts.bound(command), stdout=subprocess.PIPE).stdout

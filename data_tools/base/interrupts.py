@@ -1,12 +1,23 @@
 """Signals that end a program, as an exception: `with` and `finally` blocks end processes and remove partial files."""
 import contextlib
-import ctypes
+import os
 import signal
+import sys
 import threading
-from typing import Any, Iterator, Tuple
+from typing import Any, Collection, Iterator, List, Tuple
 
-_LIBC = ctypes.CDLL(None)   # not loaded between fork and exec
-_PR_SET_PDEATHSIG = 1
+# 1 is PR_SET_PDEATHSIG; the parent may have ended before it was set
+_BOUND = '''
+import ctypes, os, signal, sys
+parent, cores, *command = sys.argv[1:]
+libc = ctypes.CDLL(None)
+if hasattr(libc, 'prctl'):
+    libc.prctl(1, signal.SIGKILL)
+if os.getppid() == int(parent):
+    if cores:
+        os.sched_setaffinity(0, map(int, cores.split(',')))
+    os.execvp(command[0], command)
+'''
 
 
 class Stopped(KeyboardInterrupt):
@@ -26,10 +37,15 @@ def hangup() -> Tuple[int, ...]:
     return () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
 
 
-def die_with_parent() -> None:
-    """Lets SIGKILL end this process when its parent ends; for the `preexec_fn` of a child."""
-    if hasattr(_LIBC, 'prctl'):
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def bound(command: List[str], cores: Collection[int] = ()) -> List[str]:
+    """Returns a command that becomes `command`, for a child which SIGKILL ends when this process ends.
+
+    A `preexec_fn` would do the same, but is not safe in a process with threads.
+
+    Args:
+      cores: those that it may use; empty for all that this process may use.
+    """
+    return [sys.executable, '-I', '-S', '-c', _BOUND, str(os.getpid()), ','.join(map(str, cores))] + command
 
 
 @contextlib.contextmanager

@@ -164,8 +164,7 @@ def _supervise(command: List[str], environment: Dict[str, str], mirrors: Dict[st
     copier = threading.Thread(target=_copy_back, args=(mirrors, ended), daemon=True)
     with interrupts.raised(signal.SIGINT, signal.SIGTERM, *interrupts.hangup()):
         # a separate session: Ctrl-C reaches this process only
-        child = subprocess.Popen(command, env=environment, start_new_session=True,
-                                 preexec_fn=interrupts.die_with_parent)
+        child = subprocess.Popen(interrupts.bound(command), env=environment, start_new_session=True)
         try:
             copier.start()
             code = child.wait()

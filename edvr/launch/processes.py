@@ -84,15 +84,11 @@ class _Rank:
             self._begin = file.tell()   # behind the lines of earlier runs
         except OSError as error:
             raise UserError('the log %s cannot be written: %s' % (log, error.strerror)) from None
-
-        def prepare() -> None:
-            interrupts.die_with_parent()   # any end of the launcher ends its processes
-            if cores:
-                os.sched_setaffinity(0, cores)
-
-        # a separate session: Ctrl-C reaches only the launcher, which ends the ranks in order
-        self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                         stderr=subprocess.STDOUT, preexec_fn=prepare, start_new_session=True)
+        # any end of the launcher ends its processes; in a separate session Ctrl-C reaches only the launcher, which
+        # ends them in order
+        self._process = subprocess.Popen(interrupts.bound(command, cores or ()), env=environment,
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                         start_new_session=True)
         self._reader = threading.Thread(target=self._copy, args=(self._process.stdout, file, show), daemon=True)
         self._reader.start()
 
