@@ -104,3 +104,14 @@ def test_what_cannot_be_shown(tmp_path):
         inspection.look(config, DataConfig(data_dir=''))
     with pytest.raises(UserError, match='no clips of GT frames found'):
         inspection.look(config.replace(source=str(tmp_path)), DataConfig(data_dir=''))
+
+
+def test_lq_is_shown_only_where_there_is_no_gt(tmp_path):
+    """LQ in place of GT that cannot be read would hide the damage."""
+    config = InspectConfig(output_dir=str(tmp_path / 'out'), source=write_clips(tmp_path / 'clips', (2,)))
+    path = tmp_path / 'clips' / 'truth' / '000' / '00000000.png'
+    path.write_bytes(path.read_bytes()[:20])
+    with raises_facts(UserError, path):
+        inspection.look(config, DataConfig(data_dir=''))
+    shutil.rmtree(str(tmp_path / 'clips' / 'truth'))
+    assert inspection.look(config, DataConfig(data_dir=''))[1] == ['000: 0-1, 2 frames, 16x12']

@@ -20,6 +20,10 @@ _NOT_OURS = ('thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r', '__macosx', 'n
              '@recently-snapshot', '#recycle', '#snapshot', '~snapshot')
 
 
+class NothingFoundError(UserError):
+    """No clip with the sides that are searched; what is there can be read."""
+
+
 class Layout(typing.NamedTuple):
     """One way to lay out a data set.
 
@@ -150,7 +154,8 @@ def find(root: str, scale: int, need_gt: bool, need_lq: bool, lq_folder: str = '
       need_gt, need_lq: the sides to find.
       lq_folder: the folder with the LQ of each clip, under the root or anywhere; '' finds it by the layout.
     Raises:
-      UserError: nothing found, one clip in two places.
+      NothingFoundError: no clip has these sides.
+      UserError: a folder cannot be read, one clip is in two places.
     """
     if lmdb_source.is_lmdb(root):
         return _find_lmdb(root, need_gt, need_lq, lq_folder)
@@ -176,7 +181,7 @@ def find(root: str, scale: int, need_gt: bool, need_lq: bool, lq_folder: str = '
             half = found
     if half is not None:
         return half
-    raise UserError(_nothing_found(root, scale, wanted, layouts))
+    raise NothingFoundError(_nothing_found(root, scale, wanted, layouts))
 
 
 def _find_lmdb(root, need_gt, need_lq, lq_folder):

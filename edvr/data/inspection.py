@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import clips, contact_sheet
+from data_tools.media.dataset_layouts import NothingFoundError
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import Decoder
 from data_tools.media.shots import ShotRule
@@ -69,10 +70,10 @@ def source_clips(config: InspectConfig) -> typing.List[clips.Clip]:
     options: typing.Dict[str, typing.Any] = dict(scale=config.scale, shots=ShotRule.from_config(config))
     try:
         return clips.find_clips(config.source, need_lq=False, **options)
-    except UserError as error:
+    except NothingFoundError as error:
         try:
             return clips.find_clips(config.source, need_gt=False, **options)
-        except UserError:
+        except NothingFoundError:
             raise error from None
 
 
