@@ -18,7 +18,7 @@ from data_tools.base import files, interrupts, lock, mirror, program
 from data_tools.base.errors import UserError
 from data_tools.base.object_store import SCHEME, ObjectStore
 
-# the uses of paths; a checkpoint may be a prefix, a derived output is by default beside an input, local ones are not copied
+# the uses of paths: a checkpoint may be a prefix, a derived output is by default beside an input, local is never copied
 INPUT, CHECKPOINT, OUTPUT, DERIVED, LOCAL = 'input', 'checkpoint', 'output', 'derived', 'local'
 INPUTS = (INPUT, CHECKPOINT)
 CACHE_DIR = '/cache'             # the local disk of ModelArts
