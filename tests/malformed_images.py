@@ -65,7 +65,7 @@ def bmp(width, height):
     return data[:18] + struct.pack('<ii', width, height) + data[26:]
 
 
-# what both `image_size` and `read_image` refuse: {what: (bytes, pattern of the error)}
+# what both `read_header` and `read_image` refuse: {what: (bytes, pattern of the error)}
 REFUSED = {
     '16-bit grey PNG': (saved(RGB[..., 0].astype(np.uint16) * 256), '16 bits a channel.*8-bit'),
     '16-bit RGB PNG': (png(1, 1, [b'abcdef'], bits=16), '16 bits a channel'),

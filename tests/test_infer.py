@@ -94,9 +94,9 @@ def test_an_interrupted_run_continues_and_reads_only_the_neighbours(restorer, re
         os.remove(str(tmp_path / 'out' / ('%03d.png' % index)))
     read = []
 
-    def counting(path):
+    def counting(path, *options):
         read.append(int(os.path.basename(path)[:3]))
-        return read_image(path)
+        return read_image(path, *options)
     monkeypatch.setattr(frames, 'read_image', counting)
     assert restore(tmp_path / 'clip', tmp_path / 'out') == 9 - first
     assert read == list(range(max(0, first - 2), 9))   # T = 3: the last frame's window may reach back two

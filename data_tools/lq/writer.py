@@ -92,5 +92,5 @@ def write_clip(clip: clips.Clip, folder: str, first: int) -> None:
     """Writes the LQ frames of a Clip from number `first` on."""
     files.remove_partials(folder)
     for name, frame in zip(_names(clip)[first:], clip.lq.read(first)):
-        write_png(os.path.join(folder, name), frame)
+        write_png(os.path.join(folder, name), frame, profile=clip.profile)
         worker_pool.report(1, frame.nbytes)

@@ -14,7 +14,7 @@ import typing
 from data_tools.base import files, paths
 from data_tools.base.errors import UserError
 from data_tools.base.progress import progress_bar
-from data_tools.media import dataset_layouts, lmdb_source, video_scan
+from data_tools.media import dataset_layouts, icc, lmdb_source, video_scan
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import DegradedFrames, ImageFrames, Side, VideoFrames
 from data_tools.media.image_folder import frame_numbers, natural_key, open_folder
@@ -57,6 +57,12 @@ class Clip(typing.NamedTuple):
     def main(self) -> Side:
         """Returns the requested side; GT if both were requested."""
         return self.gt or self.lq
+
+    @property
+    def profile(self) -> bytes:
+        """Returns the ICC profile that its values have in RGB images, b'' for none or several."""
+        usable = self.main.profiles.usable() if isinstance(self.main, ImageFrames) else []
+        return usable[0] if len(usable) == 1 and icc.can_be_kept(usable[0]) else b''
 
     def fingerprint(self) -> str:
         """Returns the fingerprint of the files that the clip consists of."""
@@ -116,6 +122,7 @@ def find_clips(root: str, scale: int = 4, need_gt: bool = True, need_lq: bool = 
             print(describe(name, clip.shots))
         every.append(_degraded(clip, degradation) if degradation else clip)
     _tell_cropped(every)
+    _tell_profiles(every)
     return [piece for clip in every for piece in split_clip(clip)] if split else every
 
 
@@ -278,6 +285,18 @@ def _tell_cropped(clips):
     for (before, after), names in cropped.items():
         print('note: GT of %dx%d (height x width) is cropped to %dx%d at the right and at the bottom, in %d clips: %s'
               % (before + after + (len(names), _few(names))))
+
+
+def _tell_profiles(clips):
+    differ = []
+    for clip in clips:
+        if isinstance(clip.lq, ImageFrames) and isinstance(clip.gt, ImageFrames):
+            lq, gt = (set(side.profiles.usable()) for side in (clip.lq, clip.gt))
+            if lq and gt and lq != gt:
+                differ.append(clip.name)
+    if differ:
+        print('note: LQ and GT have different ICC profiles, and their values are used as they are, in %d clips: %s'
+              % (len(differ), _few(differ)))
 
 
 def split_clip(clip: Clip) -> typing.Iterator[Clip]:

@@ -23,9 +23,9 @@ class Panel(typing.NamedTuple):
     png: bytes
 
     @classmethod
-    def of(cls, label: str, image: np.ndarray) -> 'Panel':
-        """Returns the Panel of an image, uint8 [H, W, 3]."""
-        return cls(label, encode_png(image))
+    def of(cls, label: str, image: np.ndarray, profile: bytes = b'') -> 'Panel':
+        """Returns the Panel of an image, uint8 [H, W, 3], with an ICC profile unless that is empty."""
+        return cls(label, encode_png(image, profile=profile))
 
 
 class Picture(typing.NamedTuple):

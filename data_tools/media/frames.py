@@ -22,7 +22,7 @@ import typing
 import numpy as np
 
 from data_tools.base.errors import UserError
-from data_tools.media import fingerprint, video
+from data_tools.media import fingerprint, icc, video
 from data_tools.media.degradation import Degradation, Frames
 from data_tools.media.images import read_image
 from data_tools.media.lmdb_source import LmdbFrames
@@ -38,10 +38,14 @@ class ImageFrames:
       paths: of the files.
       file_size: of the images.
       size: of their upper left part, which is read.
+      profiles: their ICC profiles.
+      to_srgb: convert by these profiles to sRGB.
     """
     paths: typing.Tuple[str, ...]
     file_size: Size
     size: Size
+    profiles: icc.Found = icc.NONE
+    to_srgb: bool = False
 
     direct = True
 
@@ -58,7 +62,7 @@ class ImageFrames:
 
     def frame(self, index: int) -> np.ndarray:
         """Reads uint8 [H, W, 3]. Raises UserError naming the file if it does not decode, or has changed its size."""
-        frame = read_image(self.paths[index])
+        frame = read_image(self.paths[index], self.to_srgb)
         if frame.shape[:2] != self.file_size:
             raise UserError('%s is %dx%d, the first frame of its clip %dx%d (height x width); all frames of a clip '
                             'must have one size' % ((self.paths[index],) + frame.shape[:2] + self.file_size))

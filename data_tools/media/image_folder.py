@@ -7,23 +7,26 @@ import typing
 from data_tools.base.errors import UserError
 from data_tools.media.dataset_layouts import IMAGE_SUFFIXES, entries, is_folder, is_image
 from data_tools.media.frames import ImageFrames
-from data_tools.media.images import image_size
+from data_tools.media.icc import Found
+from data_tools.media.images import read_header
 
 
 def open_folder(folder: str, allow_gaps: bool = False) -> ImageFrames:
     """Returns the frames of a folder, after reading the headers of all files.
 
     Raises:
-      UserError: the errors of `list_frames` and `image_size`, or frames of two sizes.
+      UserError: the errors of `list_frames` and `read_header`, or frames of two sizes.
     """
     paths = list_frames(folder, allow_gaps)
-    size = image_size(paths[0])
+    size, profile = read_header(paths[0])
+    profiles = {profile: paths[0]}
     for path in paths[1:]:
-        other = image_size(path)
+        other, profile = read_header(path)
+        profiles.setdefault(profile, path)
         if other != size:
             raise UserError('%s is %dx%d but %s is %dx%d (height x width); all frames of a clip must have one size: '
                             'split the clip' % ((paths[0],) + size + (path,) + other))
-    return ImageFrames(paths, size, size)
+    return ImageFrames(paths, size, size, Found(profiles))
 
 
 def list_frames(folder: str, allow_gaps: bool = False) -> typing.Tuple[str, ...]:

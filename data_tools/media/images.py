@@ -7,31 +7,45 @@ from PIL import Image, UnidentifiedImageError
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
-from data_tools.media import image_checks
+from data_tools.media import icc, image_checks
 
 
-def image_size(path: str) -> typing.Tuple[int, int]:
-    """Reads the height and the width in pixels from the file's header alone: no pixel is decoded.
+class Header(typing.NamedTuple):
+    """What an image file states before its pixels.
+
+    Attributes:
+      size: height and width, pixels.
+      profile: the ICC profile, see `icc`; b'' for none.
+    """
+    size: typing.Tuple[int, int]
+    profile: bytes
+
+
+def read_header(path: str) -> Header:
+    """Reads the header of a file: no pixel is decoded.
 
     Raises:
       UserError: names the path; raised for everything that `read_image` refuses and that the header shows.
     """
     try:
         with files.open_regular(path) as file, _open(file, path) as image:
-            return image.height, image.width
+            return Header((image.height, image.width), icc.embedded(image))
     except UserError:
         raise
     except Exception as error:
         raise _unreadable(path, error) from error
 
 
-def read_image(path: str) -> np.ndarray:
+def read_image(path: str, to_srgb: bool = False) -> np.ndarray:
     """Reads a frame as uint8 [H, W, 3], RGB.
 
     PNG, JPEG, BMP, TIFF and WebP are read, independent of the file's name. Grey, black-and-white, palette and
     interlaced images are converted (no value changes), and so are images with an alpha channel that is opaque
     everywhere.
 
+    Args:
+      path: of the file.
+      to_srgb: convert colours by an embedded ICC profile to sRGB; else values stay as they are.
     Raises:
       UserError: names the path of a file that is missing, not regular, truncated, damaged or not an image; for
         more than 8 bits a channel, several images in one file (animations, pages), transparency and an EXIF orientation
@@ -49,10 +63,10 @@ def read_image(path: str) -> np.ndarray:
         raise
     except Exception as error:
         raise _unreadable(path, error) from error
-    return decode_image(data, path)
+    return decode_image(data, path, to_srgb)
 
 
-def decode_image(data: bytes, path: str) -> np.ndarray:
+def decode_image(data: bytes, path: str, to_srgb: bool = False) -> np.ndarray:
     """Decodes the bytes of a file as `read_image` does, with its errors; `path` is for the error only."""
     try:
         with _open(io.BytesIO(data), path) as image:
@@ -61,7 +75,11 @@ def decode_image(data: bytes, path: str) -> np.ndarray:
                 raise ValueError(damage)
             image.load()
             _refuse(path, image_checks.orientation_refusal(image))
-            return _to_rgb(image, path)
+            profile = icc.embedded(image) if to_srgb else b''
+            image = _without_alpha(image, path)
+            if profile and not icc.problem(profile):
+                image = icc.to_srgb(image, profile)
+            return np.ascontiguousarray(np.asarray(image if image.mode == 'RGB' else image.convert('RGB')))
     except UserError:
         raise
     except Exception as error:   # Pillow raises OSError, SyntaxError, struct.error, zlib.error ... on broken files
@@ -96,27 +114,26 @@ def _unreadable(path, error):
     return UserError('cannot read frame %s: %s; replace or remove it' % (path, text))
 
 
-def _to_rgb(image, path):
+def _without_alpha(image, path):
     if image.mode in ('LA', 'RGBA', 'PA') or 'transparency' in image.info:
         image = image.convert('RGBA')
         lowest = image.getextrema()[3][0]
         if lowest < 255:
             raise UserError('frame %s is transparent in places (lowest alpha %d of 255): flatten it onto a background '
                             'first' % (path, lowest))
-    array = np.asarray(image if image.mode == 'RGB' else image.convert('RGB'))
-    return np.ascontiguousarray(array)
+    return image
 
 
-def write_png(path: str, image: np.ndarray, compress_level: int = 6) -> None:
-    """Writes uint8 [H, W, 3] as PNG, atomically. Raises UserError when it cannot be written."""
+def write_png(path: str, image: np.ndarray, compress_level: int = 6, profile: bytes = b'') -> None:
+    """Writes uint8 [H, W, 3] as PNG, atomically, with an ICC profile. Raises UserError when it cannot be written."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError('a frame must be uint8 [H, W, 3], not %s %s' % (image.dtype, list(image.shape)))
-    files.write_bytes(path, encode_png(image, compress_level))
+    files.write_bytes(path, encode_png(image, compress_level, profile))
 
 
-def encode_png(image: np.ndarray, compress_level: int = 6) -> bytes:
-    """Encodes uint8 [H, W, 3] as the bytes of a PNG file."""
+def encode_png(image: np.ndarray, compress_level: int = 6, profile: bytes = b'') -> bytes:
+    """Encodes uint8 [H, W, 3] as the bytes of a PNG file, with an ICC profile unless that is empty."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, 'PNG', compress_level=compress_level)
+    Image.fromarray(image).save(buffer, 'PNG', compress_level=compress_level, icc_profile=profile)
     return buffer.getvalue()

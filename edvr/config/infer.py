@@ -10,6 +10,7 @@ from data_tools.base.errors import UserError
 from data_tools.base.progress import AUTO, KINDS
 from data_tools.media.config import ShotConfig
 from data_tools.media.frame_stream import PIXEL_FORMATS, RAW, Y4M
+from data_tools.media.icc import KEEP, SRGB
 from data_tools.media.video import TONEMAPS
 from edvr.config import place
 from edvr.config.codecs import CODECS, OPTIONS, options_of
@@ -61,6 +62,8 @@ class InferConfig(BeamConfig, ShotConfig):
                                'videos are refused')
     tonemap: str = option('', 'restore HDR video (PQ, HLG) as SDR (BT.709), by this curve of ffmpeg: %s; empty refuses '
                           'HDR' % ', '.join(TONEMAPS), choices=('',) + TONEMAPS)
+    icc: str = option(KEEP, 'images with an ICC profile: keep writes their values with the profile (PNG only), srgb '
+                      'converts them to sRGB', choices=(KEEP, SRGB))
     preview: int = option(0, 'write this many comparison pictures (input enlarged | restored), and index.html, a '
                           'page to compare them with a slider, into the folder '
                           'OUTPUT_preview, print an estimate of time and size for the whole, and end; 0 restores all',

@@ -114,8 +114,8 @@ def evaluate(workers: typing.Any, clips: typing.Sequence[Clip], config: Evaluate
 
 def _shown(result, compared):
     """Returns the pictures of a clip for the page."""
-    return [comparison_page.Picture(result.name, frame.frame, [comparison_page.Panel.of(*panel)
-                                                               for panel in frame.panels[1:]],
+    return [comparison_page.Picture(result.name, frame.frame, [comparison_page.Panel.of(label, image, frame.profile)
+                                                               for label, image in frame.panels[1:]],
                                     report.numbers_of(result.frames[frame.number])) for frame in compared]
 
 
@@ -139,10 +139,12 @@ class _Compared(typing.NamedTuple):
       number: of the frame in its clip.
       frame: its name.
       panels: label and image of each version.
+      profile: the ICC profile of their values, b'' for none.
     """
     number: int
     frame: str
     panels: typing.List[typing.Tuple[str, np.ndarray]]
+    profile: bytes = b''
 
 
 def _evaluate(restorer, task, progress):
@@ -211,5 +213,6 @@ def _compare(clip, index, lq, sr, gt, numbers, restorer, config):
     panels = list(zip(captions, [lq, enlarge(lq, restorer.config.upscale), pixels.to_uint8(sr), gt]))
     frame = clip.gt.name(index)
     if config.comparison_dir:
-        write_png(os.path.join(config.comparison_dir, '%s_%s.png' % (clip.name, frame)), side_by_side(panels))
-    return _Compared(index, frame, panels)
+        write_png(os.path.join(config.comparison_dir, '%s_%s.png' % (clip.name, frame)), side_by_side(panels),
+                  profile=clip.profile)
+    return _Compared(index, frame, panels, clip.profile)

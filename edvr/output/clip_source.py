@@ -1,7 +1,9 @@
 """The clips to restore, folders of images and videos in every layout of data_tools.media.clips, and their frames."""
 import bisect
 import contextlib
+import dataclasses
 import functools
+import hashlib
 import itertools
 import math
 import os
@@ -12,9 +14,9 @@ import numpy as np
 
 from data_tools.base.errors import UserError
 from data_tools.media import clips as clip_folders
-from data_tools.media import video
+from data_tools.media import icc, video
 from data_tools.media.dataset_layouts import is_image
-from data_tools.media.frames import VideoFrames
+from data_tools.media.frames import ImageFrames, VideoFrames
 from data_tools.media.read_ahead import read_ahead
 from data_tools.media.shots import ShotRule, covering
 from data_tools.media.video_scan import Scanner
@@ -36,6 +38,8 @@ class Source(typing.NamedTuple):
     size: (height, width) of the frames.
     first: number in the whole clip of the first frame; its neighbours before and after it are read, not restored.
     resize: the size of restored frames; None for that of the network.
+    profile: the ICC profile of the frames, see `icc`; b'' for sRGB.
+    converted: names of the profiles from which frames are converted to sRGB.
     """
     name: str
     length: int
@@ -47,6 +51,13 @@ class Source(typing.NamedTuple):
     size: typing.Tuple[int, int] = (1, 1)
     first: int = 0
     resize: typing.Optional[Resize] = None
+    profile: bytes = b''
+    converted: typing.Tuple[str, ...] = ()
+
+    @property
+    def kept_profile(self) -> bytes:
+        """Returns the ICC profile that restored images keep, b'' for none."""
+        return self.profile if self.profile and icc.can_be_kept(self.profile) else b''
 
     def span(self, first: int, end: int) -> 'Source':
         """Returns the Source of the frames `first` to `end` (not included); its windows reach beyond them.
@@ -75,7 +86,7 @@ class Source(typing.NamedTuple):
 def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]] = None, allow_gaps: bool = False,
          allow_damaged: bool = False, progress: typing.Optional[typing.Callable[[int], None]] = None,
          shots: typing.Optional[ShotRule] = None, deinterlace: bool = False, deep: bool = False,
-         tonemap: str = '') -> typing.List[Source]:
+         tonemap: str = '', colours: str = icc.KEEP) -> typing.List[Source]:
     """Finds the clips at a path.
 
     Args:
@@ -90,6 +101,7 @@ def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]]
       deinterlace: make whole frames of interlaced videos; without it they are an error.
       deep: read videos of more than 8 bits as uint16.
       tonemap: see `video.inspect`.
+      colours: `icc.KEEP` keeps the values of images, `icc.SRGB` converts them by their ICC profiles.
     Returns:
       list of Source, not empty.
     Raises:
@@ -102,11 +114,20 @@ def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]]
     found = clip_folders.find_clips(path, scale, need_gt=False, clips=clips, allow_gaps=allow_gaps,
                                     shots=ShotRule() if shots is None else shots, split=False,
                                     scanner=Scanner('', allow_damaged, progress, tonemap))
-    return [_source(clip, deinterlace, deep) for clip in found]
+    for note in sorted({note for clip in found if isinstance(clip.lq, ImageFrames)
+                        for note in clip.lq.profiles.notes()}):
+        print('note: ' + note)
+    return [_source(clip, deinterlace, deep, colours) for clip in found]
 
 
-def _source(clip, deinterlace, deep):
-    frames = clip.lq
+def _source(clip, deinterlace, deep, colours):
+    frames, profile = clip.lq, b''
+    converted: typing.Tuple[str, ...] = ()
+    if isinstance(frames, ImageFrames) and colours == icc.SRGB:
+        converted = tuple(icc.name_of(found) for found in frames.profiles.usable() if not icc.is_srgb(found))
+        frames = dataclasses.replace(frames, to_srgb=bool(converted))
+    elif isinstance(frames, ImageFrames):
+        profile = frames.profiles.common()
     info = frames.info if isinstance(frames, VideoFrames) else None
     if info and info.interlaced and not deinterlace:
         raise UserError('%s is interlaced: each frame combines fields of two moments; restore it with --deinterlace'
@@ -122,7 +143,7 @@ def _source(clip, deinterlace, deep):
     if info:
         read = functools.partial(_read_video, frames, 16 if deep and info.bits > 8 else 8, info.interlaced)
     return Source(clip.name, clip.length, names, read, info, frames.path, covering(clip.shots, clip.length),
-                  frames.size)
+                  frames.size, profile=profile, converted=converted)
 
 
 def _read_later(read, first, start):
@@ -190,4 +211,8 @@ def shots_record(source: Source) -> typing.Dict[str, typing.Any]:
         record['tonemap'] = source.video.tonemap
     if source.first:
         record['first'] = source.first
+    if source.kept_profile:
+        record['icc'] = hashlib.sha256(source.kept_profile).hexdigest()[:16]
+    elif source.converted:
+        record['icc'] = icc.SRGB
     return record

@@ -60,7 +60,7 @@ def open_folders(sources: typing.Iterable[Source], output: str, settings: Settin
                  overwrite: bool) -> typing.List[PngFolder]:
     """Opens the folder of each source. Raises UserError, see `PngFolder`."""
     return [PngFolder(folder_of(output, source, alone), source.names,
-                      dict(settings, frames=source.length, **shots_record(source)), overwrite)
+                      dict(settings, frames=source.length, **shots_record(source)), overwrite, source.kept_profile)
             for source in sources]
 
 

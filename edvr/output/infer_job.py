@@ -9,7 +9,7 @@ import typing
 from data_tools.base import beam_options, files
 from data_tools.base.config import PIPE
 from data_tools.base.errors import UserError
-from data_tools.media import comparison_page, splits, video
+from data_tools.media import comparison_page, icc, splits, video
 from data_tools.media.frame_stream import PIXEL_FORMATS, Y4M, FrameStream
 from data_tools.media.shots import ShotRule
 from edvr import checkpoints
@@ -178,7 +178,8 @@ def _find_sources(config, network):
         sources = clip_source.find(config.input, network.config.upscale, names, config.allow_gaps,
                                    config.allow_damaged, lambda count: bar.update(count - bar.n),
                                    ShotRule.from_config(config), config.deinterlace, network.reads_uint16,
-                                   config.tonemap)
+                                   config.tonemap, config.icc)
+    _print_profiles(sources, config)
     if names and reason:
         print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     sources = [_span(source, config) for source in sources]
@@ -196,6 +197,24 @@ def _find_sources(config, network):
         print('note: %s has %d bits a channel (%s) and the output 8%s'
               % (config.input, info.bits, info.pixel_format, '' if _is_folder(config) else '; --bits=10 keeps more'))
     return sources
+
+
+def _print_profiles(sources, config):
+    """Prints what happens to the ICC profiles of images, a line for each of them."""
+    lines: typing.Dict[str, typing.List[str]] = {}
+    for source in sources:
+        if source.converted:
+            text = "converted to sRGB from the ICC profile '%s'" % "', '".join(source.converted)
+        elif source.kept_profile and _is_folder(config):
+            text = "the ICC profile '%s' is kept in the written PNG; --icc=srgb converts" % icc.name_of(source.profile)
+        elif source.profile and not icc.is_srgb(source.profile):
+            text = ("the ICC profile '%s' cannot be kept in %s, so colours look different; --icc=srgb converts"
+                    % (icc.name_of(source.profile), 'an RGB image' if _is_folder(config) else config.output))
+        else:
+            continue
+        lines.setdefault(text, []).append(source.name)
+    for text, names in lines.items():
+        print('note: %s: %s' % (', '.join(names[:4]) + (', ... %d clips' % len(names) if len(names) > 4 else ''), text))
 
 
 def _span(source, config):

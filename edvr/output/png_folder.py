@@ -23,16 +23,18 @@ class PngFolder:
     RECORD = '.restoration.json'
 
     def __init__(self, folder: str, names: typing.Sequence[str], settings: typing.Mapping[str, typing.Any],
-                 overwrite: bool = False) -> None:
+                 overwrite: bool = False, profile: bytes = b'') -> None:
         """
         Args:
           folder: made if absent.
           names: file names of all frames, without suffix.
           settings: JSON values on which the frames depend.
           overwrite: remove existing frames.
+          profile: the ICC profile of the frames, b'' for none.
         Raises:
           UserError: the folder cannot be written, or has frames of these names with other or unknown settings.
         """
+        self._profile = profile
         self.folder, self._paths = folder, [os.path.join(folder, name + '.png') for name in names]
         files.make_dir(folder)
         files.remove_partials(folder)
@@ -52,7 +54,7 @@ class PngFolder:
 
     def write(self, index: int, sr: np.ndarray) -> None:
         """Writes frame number `index`, float [H, W, 3] in [0, 1]."""
-        write_png(self._paths[index], to_uint8(sr))
+        write_png(self._paths[index], to_uint8(sr), profile=self._profile)
 
     def _check(self, record, settings):
         present = next((path for path in self._paths if os.path.exists(path)), None)

@@ -47,12 +47,13 @@ def write_preview(restorer: Restorer, source: Source, count: int, output: str, c
         if source.resize:
             enlarged = to_uint8(source.resize.apply(enlarged / np.float32(255)))
         write_png(os.path.join(folder, source.names[index] + '.png'),
-                  side_by_side([('input, bicubic', enlarged), ('restored', restored[0])]))
+                  side_by_side([('input, bicubic', enlarged), ('restored', restored[0])]), profile=source.kept_profile)
         seconds.append(times[-1])
         sizes.append(_size(restored, output, codec, crf, options))
         height, width = restored[0].shape[:2]
         pages.append(comparison_page.Picture(source.name, source.names[index], [
-            comparison_page.Panel.of('input, bicubic', enlarged), comparison_page.Panel.of('restored', restored[0])],
+            comparison_page.Panel.of(label, image, source.kept_profile)
+            for label, image in (('input, bicubic', enlarged), ('restored', restored[0]))],
             [('input', '%d x %d' % source.size[::-1]), ('restored', '%d x %d' % (width, height)),
              ('time', '%.2f s a frame' % times[-1]), ('size', 'about %.3g kB a frame' % (sizes[-1] / 1e3))]))
     comparison_page.write(os.path.join(folder, comparison_page.NAME), 'Preview of ' + source.name, pages)
