@@ -21,14 +21,16 @@ def test_events_are_there_at_once(tmp_path):
     folder = str(tmp_path / 'a' / 'b')
     with RunEvents(folder, 7) as events:
         events.text(7, 'configuration', '| a | b |')
-        events.scalars(8, {'loss': 2., 'a/b': .5})
+        events.scalars(8, {'watch_data/share/a/b': .5, 'train/loss': 2.})
         events.image(9, 'picture', image)
         version, start, text, scalars, picture = read(folder)[0]
     assert version.file_version == 'brain.Event:2'
     assert (start.session_log.status, start.step) == (tf.SessionLog.START, 8)   # later points of before are hidden
     assert text.summary.value[0].metadata.plugin_data.plugin_name == 'text'
     assert text.summary.value[0].tensor.string_val[0] == b'| a | b |'
-    assert [(value.tag, value.simple_value) for value in scalars.summary.value] == [('a/b', .5), ('loss', 2.)]
+    assert [(value.tag, value.simple_value) for value in scalars.summary.value] == [
+        ('train/loss', 2.), ('watch_data/share/a/b', .5)]
+    assert all(value.metadata.summary_description for value in scalars.summary.value)
     assert (scalars.step, picture.step) == (8, 9) and scalars.wall_time > 1.6e9
     with tf.Graph().as_default(), tf.Session() as session:
         encoded = picture.summary.value[0].image.encoded_image_string

@@ -1,4 +1,5 @@
 """The exact log line, its arithmetic, the curves, and steps in loops."""
+import json
 import time
 
 import numpy as np
@@ -6,9 +7,10 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from edvr.config import TrainingConfig
-from edvr.tensorboard.run_events import RunEvents
+from edvr.tensorboard.run_record import RunRecord
 from edvr.training.hooks import input_wait
 from edvr.training.hooks.log_line import LogLine, describe_wait
+from edvr.training.hooks.pace import DeviceHours
 from edvr.training.hooks.step_hook import Callback, Control, LoopHook, Report, reached
 from edvr.training.hooks.summaries import Curves
 from edvr.training.model_fn import DATA_WAIT, STEP_KEY, WATCHED, WATCHED_KEY
@@ -28,8 +30,13 @@ class Clock:
         return self.now
 
 
+def hours():
+    """12.5 hours of devices, which stand still."""
+    return DeviceHours(8, 12.5, Clock())
+
+
 def log(config, reports, batch=4, clock=None):
-    part = LogLine(config, batch, 'raise --this', clock or Clock())
+    part = LogLine(config, batch, 'raise --this', hours(), clock or Clock())
     part.start(None, 0)
     for each in reports:
         part.after_run(each)
@@ -38,12 +45,12 @@ def log(config, reports, batch=4, clock=None):
 def test_line_to_the_letter(capsys):
     log(TrainingConfig(steps=620, log_every=20), [report(step) for step in range(1, 21)])
     assert capsys.readouterr().out == (
-        '2026-01-31 08:34:46 Step:20, lr:0.00040000, loss:9476.21899544, time:209.62ms, fps:19.08, eta:0:00:00, '
-        'input-bound 3%, psnr:27.31dB, |offset| l3:0.01 l2:0.12 l1:1.50 cas:12.00\n')
+        '2026-01-31 08:34:46 Step:20, lr:0.00040000, loss:9476.21899544, time:209.62ms, fps:19.08, eta:0 s, '
+        'device-hours:12.50, input-bound 3%, psnr:27.31dB, |offset| l3:0.01 l2:0.12 l1:1.50 cas:12.00\n')
 
 
 def test_the_sum_of_the_loss_is_explained_once(capsys):
-    part = LogLine(TrainingConfig(log_every=5), 4, '', Clock(), values_in_loss=1572864)
+    part = LogLine(TrainingConfig(log_every=5), 4, '', hours(), Clock(), values_in_loss=1572864)
     part.start(None, 0)
     for step in range(1, 11):
         part.after_run(report(step))
@@ -59,25 +66,25 @@ def test_sets_in_log_and_curves(tmp_path, capsys):
     reports = [report(step, **values) for step, values in enumerate(steps, 1)]
     log(TrainingConfig(log_every=2), reports)
     assert capsys.readouterr().out.endswith(', sets A:25% 0.40000 B:75% 0.20000\n')
-    with RunEvents(str(tmp_path), 0) as writer:
-        curves = Curves(TrainingConfig(summary_every=1), 4, 1000, writer)
+    with RunRecord(str(tmp_path), 0) as record:
+        curves = Curves(TrainingConfig(summary_every=1), 4, 1000, record, hours())
         for each in reports:
             curves.after_run(each)
-    _, first, _, last = events(tmp_path)
-    assert first[1]['data/share/A'] == .75 and first[1]['data/loss_per_pixel/B'] == pytest.approx(.2)
-    assert last[1]['data/share/B'] == 0 and 'data/loss_per_pixel/B' not in last[1]
+    _, _, first, _, last = events(tmp_path / 'training')
+    assert first[1]['watch_data/share/A'] == .75 and first[1]['watch_data/loss_per_pixel/B'] == pytest.approx(.2)
+    assert last[1]['watch_data/share/B'] == 0 and 'watch_data/loss_per_pixel/B' not in last[1]
 
 
 def test_eta_counts_pauses_and_the_first_run_counts_not(capsys):
     clock = Clock()
-    part = LogLine(TrainingConfig(steps=110, log_every=5), 4, '', clock)
+    part = LogLine(TrainingConfig(steps=110, log_every=5), 4, '', hours(), clock)
     part.start(None, 0)
     for step in range(1, 11):
         part.after_run(report(step, seconds=60. if step == 1 else .1))
         clock.now += 2.   # of which .1 are steps: the rest went by saving
     first, second = capsys.readouterr().out.splitlines()
-    assert 'time:100.00ms, fps:40.00, eta:0:03:30' in first
-    assert 'eta:0:03:20' in second
+    assert 'time:100.00ms, fps:40.00, eta:3 min 30 s,' in first
+    assert 'eta:3 min 20 s,' in second
 
 
 def test_advice_when_data_are_slow_and_honesty_when_not_measured(capsys):
@@ -120,24 +127,29 @@ def events(folder):
 
 
 def test_curves(tmp_path):
-    with RunEvents(str(tmp_path), 7) as writer:
-        writer.text(7, 'configuration', '| a | b |')
-        writer.image(7, 'validation/1_lq', np.zeros([4, 6, 3], np.uint8))
-        curves = Curves(TrainingConfig(summary_every=2), 4, 1000, writer)
+    with RunRecord(str(tmp_path), 7) as record:
+        record.text(7, 'configuration', '| a | b |')
+        record.image(7, 'validation/sample', np.zeros([4, 6, 3], np.uint8))
+        curves = Curves(TrainingConfig(summary_every=2), 4, 1000, record, hours())
         for step in (8, 9, 10):
             curves.after_run(report(step, seconds=.2, data_wait=.05))
         curves.after_run(report(12, 10, seconds=.2, data_wait=-1.))
-    start, text, image, first, second, third = events(tmp_path)
+    start, _, text, image, first, second, third = events(tmp_path / 'training')
     assert start == (8, tf.SessionLog.START)   # what an earlier session wrote from step 8 on is hidden
     assert text[1]['configuration'].tensor.string_val == [b'| a | b |']
     assert text[1]['configuration'].metadata.plugin_data.plugin_name == 'text'
-    assert (image[1]['validation/1_lq'].image.width, image[1]['validation/1_lq'].image.height) == (6, 4)
+    assert (image[1]['validation/sample'].image.width, image[1]['validation/sample'].image.height) == (6, 4)
     assert [first[0], second[0], third[0]] == [8, 10, 12]
     assert second[1] == pytest.approx({
         'train/loss': 9476.219, 'train/loss_per_pixel': 9.476219, 'train/psnr': 27.314, 'train/learning_rate': 4e-4,
-        'train/gradient_norm': 0., 'guard/skipped_updates': 0., 'speed/samples_per_second': 20., 'speed/step_ms': 200.,
-        'speed/data_wait_share': .25, 'offset/l3': .011, 'offset/l2': .12, 'offset/l1': 1.5, 'offset/cas': 12.})
-    assert 'speed/data_wait_share' not in third[1] and len(third[1]) == len(second[1]) - 1
+        'watch_update/gradient_norm': 0., 'watch_update/skipped': 0., 'watch_speed/samples_per_second': 20.,
+        'watch_speed/step_ms': 200., 'watch_speed/device_hours': 12.5, 'watch_input/data_wait_share': .25,
+        'watch_offset/l3': .011, 'watch_offset/l2': .12, 'watch_offset/l1': 1.5, 'watch_offset/cas': 12.})
+    assert 'watch_input/data_wait_share' not in third[1] and len(third[1]) == len(second[1]) - 1
+    with open(str(tmp_path / 'scalars.jsonl')) as file:
+        points = [json.loads(line) for line in file]
+    assert [point['step'] for point in points] == [8, 10, 12] and points[1].pop('time') > 1.6e9
+    assert points[1] == pytest.approx(dict(second[1], step=10))
 
 
 def test_loop_hook_hands_over_steps_and_ends_the_session():

@@ -492,9 +492,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tiny, tmp_path, uninterrupted
     found = train(tmp_path, runtime, **recipe)
     assert [found.pop(name) for name in ('loss_scale', 'good_steps', 'bad_steps')] == [32, 1, 0]
     assert_same(found, weights(uninterrupted), rtol=1e-5, atol=1e-7)
-    scales = {event.step: value.simple_value for path in tmp_path.glob('events*')
+    scales = {event.step: value.simple_value for path in tmp_path.glob('training/events*')
               for event in tf.train.summary_iterator(str(path)) for value in event.summary.value
-              if value.tag == 'train/loss_scale'}
+              if value.tag == 'watch_update/loss_scale'}
     assert scales and set(scales.values()) <= {16, 32} and scales[max(scales)] == 32
 
 
@@ -657,7 +657,7 @@ def test_two_ranks_are_one_with_the_whole_batch_and_rank_0_alone_writes(
     found = weights(run)
     assert [found.pop(name) for name in ('loss_scale', 'good_steps', 'bad_steps')] == [32, 1, 0]
     assert_same(found, weights(uninterrupted), rtol=1e-4, atol=1e-6)
-    assert len([name for name in os.listdir(str(run)) if name.startswith('events')]) == 1
+    assert len(os.listdir(str(run / 'training'))) == 1
     assert 'saved' in (tmp_path / 'logs' / 'rank_0.log').read_text()
     quiet = (tmp_path / 'logs' / 'rank_1.log').read_text()
     assert 'saved' not in quiet and 'Step:' not in quiet

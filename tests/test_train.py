@@ -50,15 +50,17 @@ def test_command_line(tmp_path, folder, run_program):
     with open(os.path.join(folder, 'manifest.json'), 'rb') as file:
         assert session['data'] == hashlib.sha256(file.read()).hexdigest()
     assert checkpoints.load_model_config(directory).channels == 8
-    values = {(value.tag, event.step): value for path in tmp_path.glob('whole/events*')
+    values = {(value.tag, event.step): value for path in tmp_path.glob('whole/training/events*')
               for event in tf.train.summary_iterator(str(path)) for value in event.summary.value}
     tags = {tag for tag, _ in values}
-    assert {'configuration', 'origin', 'train/loss', 'train/psnr', 'offset/l1', 'speed/samples_per_second'} <= tags
+    assert {'configuration', 'origin', 'train/loss', 'train/psnr', 'watch_offset/l1',
+            'watch_speed/samples_per_second', 'custom_scalars__config__', '_hparams_/experiment',
+            '_hparams_/session_end_info'} <= tags
     assert values['_hparams_/session_start_info', 0].metadata.plugin_data.plugin_name == 'hparams'
     assert b'--ema_decay=0.9' in values['origin', 0].tensor.string_val[0]
     assert values['train/psnr', 1].metadata.summary_description.startswith('PSNR in dB of the training crops')
     assert not values['train/psnr', 2].metadata.summary_description   # once is enough
-    assert values['train/ema_decay', 4].simple_value == pytest.approx(4 / 13)   # of the update after three others
+    assert values['watch_update/ema_decay', 4].simple_value == pytest.approx(4 / 13)   # after three others
     # without its last checkpoint it is a run that was killed after step 2
     for path in tmp_path.glob('whole/model.ckpt-4*'):
         path.unlink()
@@ -77,13 +79,13 @@ def test_sets_with_weights(folder, tmp_path, monkeypatch, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if 'Step:' in line]
     found = [re.search(r', sets set:(\d+)% (\S+) other:(\d+)% (\S+)$', line).groups() for line in lines]
     assert len(found) == 4 and all(int(share) + int(rest) == 100 for share, _, rest, _ in found)
-    values = {(value.tag, event.step): value.simple_value for path in tmp_path.glob('run/events*')
+    values = {(value.tag, event.step): value.simple_value for path in tmp_path.glob('run/training/events*')
               for event in tf.train.summary_iterator(str(path)) for value in event.summary.value}
     for step in range(1, 5):
-        parts = [values['data/share/' + name, step] * values.get(('data/loss_per_pixel/' + name, step), 0.)
+        parts = [values['watch_data/share/' + name, step] * values.get(('watch_data/loss_per_pixel/' + name, step), 0.)
                  for name in ('set', 'other')]
         assert sum(parts) == pytest.approx(values['train/loss_per_pixel', step], rel=1e-4)
-    assert sum(values['data/share/other', step] for step in range(1, 5)) > 2
+    assert sum(values['watch_data/share/other', step] for step in range(1, 5)) > 2
     with open(str(tmp_path / 'run' / 'config.json')) as file:
         config = json.load(file)
     assert config['data']['data_dir'] == sets and len(config['sessions'][0]['data']) == 64

@@ -1,5 +1,6 @@
 """Validation during training: PSNR as evaluation computes it, the best checkpoint, pictures, at the right steps."""
 import dataclasses
+import json
 import re
 
 import numpy as np
@@ -23,7 +24,7 @@ from edvr.config import TrainingConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.evaluation import clip_set, measure
 from edvr.restore.restorer import Restorer
-from edvr.tensorboard.run_events import RunEvents
+from edvr.tensorboard.run_record import RunRecord
 from edvr.training.hooks import checkpoint_saver
 from edvr.training.hooks.validation import Validation
 from edvr.training.rundir import run_state
@@ -49,8 +50,8 @@ def test_validation(tmp_path, clips, capsys):
     config = TrainingConfig(model_dir=str(directory), val_dir='x', save_every=10, eval_every=20, image_every=20,
                             eval_frames=2)
     store = checkpoint_saver.CheckpointStore(str(directory), 9, 0., run_state.RunState(str(directory)))
-    with RunEvents(str(tmp_path / 'events'), 0) as events, RunEvents(str(tmp_path / 'bicubic'), 0) as bicubic:
-        validation = Validation(clips, config, 'cpu', events, bicubic, store)
+    with RunRecord(str(tmp_path), 0) as record:
+        validation = Validation(clips, config, 'cpu', record, store)
         for step in (10, 20, 30):   # only the second is a multiple
             validation(prefix, step, step - 10)
     assert 'validation: step 20, 2 frames of 1 clips, PSNR %.4f dB (best), bicubic %.4f dB' % (
@@ -61,14 +62,16 @@ def test_validation(tmp_path, clips, capsys):
     assert line.tag == 'validation/psnr' and line.simple_value == pytest.approx(numbers['bicubic_psnr'], abs=1e-4)
     assert line.metadata.summary_description.startswith('PSNR in dB of the validation clips')
     found = {}
-    for event in tf.train.summary_iterator(str(next((tmp_path / 'events').glob('events*')))):
+    for event in tf.train.summary_iterator(str(next((tmp_path / 'training').glob('events*')))):
         for value in event.summary.value:
             found[value.tag, event.step] = value
-    assert sorted(found) == [('validation/1_lq', 20), ('validation/2_bicubic', 20), ('validation/3_edvr', 20),
-                             ('validation/4_gt', 20), ('validation/psnr', 20)]
-    assert found['validation/psnr', 20].simple_value == pytest.approx(expected, abs=1e-4)
-    sizes = [(found[key].image.height, found[key].image.width) for key in sorted(found)]
-    assert sizes == [(8, 12), (32, 48), (32, 48), (32, 48), (0, 0)]
+    names = ['validation/psnr', 'validation/psnr_best', 'validation/sample']
+    assert sorted(found)[1:] == [(name, 20) for name in names]
+    assert [found[name, 20].simple_value for name in names[:2]] == pytest.approx([expected] * 2, abs=1e-4)
+    assert (found[names[2], 20].image.height, found[names[2], 20].image.width) == (16 + 32, 3 * 48)
+    with open(str(tmp_path / 'scalars.jsonl')) as file:
+        point, = map(json.loads, file)
+    assert point['validation/psnr_bicubic'] == pytest.approx(numbers['bicubic_psnr'], abs=1e-4)
 
 
 def test_lq_of_validation_clips_is_made_as_that_of_the_training_set(tmp_path):

@@ -19,10 +19,11 @@ from edvr.benchmarks.step import train_op
 from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.data.input_pipeline import train_dataset
 from edvr.devices import device_of
-from edvr.tensorboard.run_events import RunEvents
+from edvr.tensorboard.run_record import RunRecord
 from edvr.training.hooks import input_wait
 from edvr.training.hooks.guard_hook import Guard
 from edvr.training.hooks.log_line import LogLine
+from edvr.training.hooks.pace import DeviceHours
 from edvr.training.hooks.step_hook import Control, LoopHook
 from edvr.training.hooks.summaries import Curves
 from edvr.training.model_fn import make_model_fn
@@ -78,8 +79,10 @@ def _whole(model, data, device, recompute):
                               recompute_alignment=recompute)
     control, batch = Control(), data.batch_size
     with contextlib.ExitStack() as stack:
-        events = stack.enter_context(RunEvents(stack.enter_context(tempfile.TemporaryDirectory()), 0))
-        parts = [Guard(training, control), LogLine(training, batch, ''), Curves(training, batch, 1, events)]
+        record = stack.enter_context(RunRecord(stack.enter_context(tempfile.TemporaryDirectory()), 0))
+        hours = DeviceHours(device.num_replicas())
+        parts = [Guard(training, control), LogLine(training, batch, '', hours),
+                 Curves(training, batch, 1, record, hours)]
         stack.enter_context(tf.Graph().as_default())
         dataset = train_dataset(data.replace(input='null'), model.num_frames, model.upscale, batch)
         iterator = tf.data.make_initializable_iterator(input_wait.timed(dataset))

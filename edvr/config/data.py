@@ -27,9 +27,9 @@ class DataConfig(Config):
                                 'their gradients: the same step in the memory of one slice. Must divide batch_size',
                                 low=1, common=True, may_change=True)
     patch_size: int = option(64, 'side of a training crop in LQ pixels; GT crops are scale times larger', low=4,
-                             common=True)
+                             common=True, compared=True)
     seed: int = option(0, 'seed of the order of samples, and of crops, flips and noise', low=0, high=2 ** 31 - 1,
-                       adapter=('tf_random_seed',))
+                       adapter=('tf_random_seed',), compared=True)
     deterministic: bool = option(False, 'make the samples of a step depend only on seed, step and the whole batch of '
                                  'all devices, also after a resume with another number of devices; slower: each '
                                  'device reads all records and decodes its share', common=True)

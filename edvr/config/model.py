@@ -31,15 +31,17 @@ class ModelConfig(Config):
                'L': dict(channels=128, num_reconstruct_block=40)}
 
     network: str = option('edvr', 'the network: ' + ', '.join(
-        '%s (%s)' % (name, kind.help) for name, kind in NETWORKS.items()), choices=tuple(NETWORKS), common=True)
+        '%s (%s)' % (name, kind.help) for name, kind in NETWORKS.items()), choices=tuple(NETWORKS), common=True,
+                          compared=True)
     num_frames: int = option(5, 'frames in a window (T), odd; the centre one is restored', low=1, common=True)
     scale: int = option(4, 'upscaling factor; with hr_in the input already has the output size', choices=(2, 3, 4),
                         common=True)
-    channels: int = option(64, 'feature channels (C)', low=1)
+    channels: int = option(64, 'feature channels (C)', low=1, compared=True)
     deform_groups: int = option(8, 'groups of the deformable convolutions (G); must divide channels', low=1)
     num_extract_block: int = option(5, 'residual blocks of the feature extraction', low=0)
-    num_reconstruct_block: int = option(10, 'residual blocks of the reconstruction', low=0)
-    with_tsa: bool = option(True, 'temporal and spatial attention in the fusion; without it a 1x1 convolution fuses')
+    num_reconstruct_block: int = option(10, 'residual blocks of the reconstruction', low=0, compared=True)
+    with_tsa: bool = option(True, 'temporal and spatial attention in the fusion; without it a 1x1 convolution fuses',
+                            compared=True)
     with_predeblur: bool = option(False, 'predeblur module in front, for blurred input')
     hr_in: bool = option(False, 'input frames already have the output size (deblurring, denoising): no upscaling')
 

@@ -14,9 +14,9 @@ class RecipeConfig(Config):
     TITLE = 'recipe'
 
     steps: int = option(600000, 'updates in total, counted over all resumes of the run', low=1, common=True,
-                        may_change=True, counts_steps=True)
+                        may_change=True, counts_steps=True, compared=True)
     loss: str = option('charbonnier', 'distance between restored and true frame: %s' % ', '.join(
-        '%s (%s)' % (name, loss.help) for name, loss in LOSSES.items()), choices=tuple(LOSSES))
+        '%s (%s)' % (name, loss.help) for name, loss in LOSSES.items()), choices=tuple(LOSSES), compared=True)
     loss_reduction: str = option('sum', 'over pixels, channels and the whole batch: sum (the published recipe; the '
                                  'loss looks huge, see the PSNR beside it) or mean', choices=tuple(REDUCTIONS))
     charbonnier_epsilon: float = option(EPSILON, 'added under the root of charbonnier; 1e-6 is a usual one for losses '
@@ -43,15 +43,16 @@ class OptimizerConfig(Config):
 
     TITLE = 'optimizer'
 
-    learning_rate: float = option(4e-4, 'the highest learning rate of the schedule', low=0., common=True)
+    learning_rate: float = option(4e-4, 'the highest learning rate of the schedule', low=0., common=True, compared=True)
     beta1: float = option(.9, 'Adam: decay of the mean gradient', low=0., high=.9999)
     beta2: float = option(.99, 'Adam: decay of the mean squared gradient', low=0., high=.999999)
     adam_epsilon: float = option(1e-8, 'Adam: added to the root of the mean squared gradient, after its '
                                  'bias correction', low=1e-30)
     clip_norm: float = option(0., 'scale the gradients down to this global norm where it is larger; 0 is off. With '
-                              '--loss_reduction=sum norms are thousands: look at train/gradient_norm first', low=0.)
+                              '--loss_reduction=sum norms are thousands: look at watch_update/gradient_norm first',
+                              low=0.)
     offset_rate: float = option(1., 'factor on the learning rate of the convolutions that compute the DCN offsets; '
-                                '0.1 to 0.5 helps when offsets grow without bound', low=0.)
+                                '0.1 to 0.5 helps when offsets grow without bound', low=0., compared=True)
     warmup_steps: int = option(0, 'updates at the start over which the learning rate rises linearly', low=0)
     cosine_periods: Tuple[int, ...] = option((), 'length in updates of each cosine from --learning_rate down to '
                                              '--learning_rate_min; empty is one over all --steps; after the last the '
@@ -62,7 +63,7 @@ class OptimizerConfig(Config):
     ema_decay: float = option(0., 'decay of a moving average of the weights, such as 0.999; evaluation and export then '
                               'use the average. 0 is off. The decay rises to this value: min(decay, (1 + step) / '
                               '(10 + step))',
-                              low=0., high=.999999, common=True)
+                              low=0., high=.999999, common=True, compared=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,7 @@ class WatchConfig(Config):
                              may_change=True, counts_steps=True)
     eval_frames: int = option(10, 'frames of each validation clip to restore, from its start; 0 means all', low=0,
                               may_change=True)
-    image_every: int = option(0, 'updates between pictures (LQ, bicubic, restored, GT) of a validation window in '
+    image_every: int = option(0, 'updates between pictures (input, restored, truth) of a validation frame in '
                               'TensorBoard, at checkpoints too; 0 is off', low=0, may_change=True, counts_steps=True)
 
 

@@ -1,5 +1,4 @@
 """A restoration from its configuration: finds the clips, checks the output, writes folders or a video."""
-import datetime
 import hashlib
 import os
 import re
@@ -8,6 +7,7 @@ import typing
 
 from data_tools.base import beam_options, files
 from data_tools.base.config import PIPE
+from data_tools.base.durations import duration
 from data_tools.base.errors import UserError
 from data_tools.media import comparison_page, icc, splits, video
 from data_tools.media.frame_stream import PIXEL_FORMATS, Y4M, FrameStream
@@ -121,7 +121,7 @@ def preview(job: InferJob, restorer: Restorer) -> None:
     print('%d comparison pictures, and a page to compare them: %s'
           % (len(places(source.length, config.preview)), os.path.join(folder, comparison_page.NAME)))
     print('estimate for %d frames like these: %.2f s a frame, %s in all, about %.3g MB'
-          % (frames, seconds, datetime.timedelta(seconds=round(seconds * frames)), size * frames / 1e6))
+          % (frames, seconds, duration(seconds * frames), size * frames / 1e6))
 
 
 def run_with_beam(restore_config: RestoreConfig, config: InferConfig) -> int:

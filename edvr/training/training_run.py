@@ -21,13 +21,14 @@ from edvr.data.mixture import Mixture
 from edvr.devices import device_of, startup_checks
 from edvr.devices.base import Device
 from edvr.launch import agreement
-from edvr.tensorboard.run_events import RunEvents
+from edvr.tensorboard.run_record import RunRecord
 from edvr.training import update_guard, validation_clips
 from edvr.training.hooks import checkpoint_saver, input_wait, signals
 from edvr.training.hooks.guard_hook import Guard
 from edvr.training.hooks.log_line import LogLine
+from edvr.training.hooks.pace import DeviceHours
 from edvr.training.hooks.step_hook import Control, LoopHook
-from edvr.training.hooks.summaries import Curves
+from edvr.training.hooks.summaries import Curves, End
 from edvr.training.hooks.validation import Validation
 from edvr.training.model_fn import make_model_fn
 from edvr.training.rundir import configuration, provenance, run_state
@@ -214,24 +215,21 @@ class Run:
         skips = Guard(self.training, control, self.writes)
         if not self.writes:
             return [skips]
-        events = stack.enter_context(RunEvents(self.directory, step))
-        events.text(step, 'configuration', _as_table(self.config))
-        events.text(step, 'origin', provenance.as_text(self.origin))
-        events.hparams(step, configuration.hparams(self.config), os.path.basename(os.path.abspath(self.directory)))
+        record = stack.enter_context(RunRecord(self.directory, step))
+        record.text(step, 'configuration', _as_table(self.config))
+        record.text(step, 'origin', provenance.as_text(self.origin))
+        record.hparams(step, configuration.hparams(self.config), os.path.basename(os.path.abspath(self.directory)))
         batch = self.data.batch_size * self.replicas
         patch = self.data.patch_size * self.model.upscale
         values = batch * patch * patch * 3 if self.training.loss_reduction == 'sum' else 1
+        hours = DeviceHours(self.replicas, record.last.get('watch_speed/device_hours') or 0.)
         store = checkpoint_saver.CheckpointStore(
             self.directory, self.training.keep_last, self.training.keep_every_hours, self.state)
-        listeners = []
-        if self.val_clips:
-            # a separate run of TensorBoard, so that both lines appear in one chart
-            bicubic = stack.enter_context(RunEvents(os.path.join(self.directory, 'bicubic'), step))
-            listeners.append(Validation(self.val_clips, self.training, self.device.VALIDATION_DEVICE, events, bicubic,
-                                        store))
-        return [skips, LogLine(self.training, batch, DATA_ADVICE, values_in_loss=values),
-                Curves(self.training, batch, values, events, self.runtime),
-                checkpoint_saver.Checkpoints(self.training, control, store, listeners)]
+        listeners = [Validation(self.val_clips, self.training, self.device.VALIDATION_DEVICE, record, store)
+                     ] if self.val_clips else []
+        return [skips, LogLine(self.training, batch, DATA_ADVICE, hours, values_in_loss=values),
+                Curves(self.training, batch, values, record, hours, self.runtime),
+                checkpoint_saver.Checkpoints(self.training, control, store, listeners), End(self.training, record)]
 
     def _dataset(self, step):
         # after a rollback the batches are others: the same batches would cause the same fault again

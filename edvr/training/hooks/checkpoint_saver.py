@@ -1,4 +1,5 @@
 """Checkpoints of a run: written completely or not at all, a number of them kept, and the best one by validation."""
+import math
 import os
 import shutil
 import sys
@@ -77,6 +78,11 @@ class CheckpointStore:
         checkpoints.keep_only(prefix, os.path.join(self._directory, BEST))
         self._state.set_best(checkpoints.step_of(prefix), psnr)
         return True
+
+    @property
+    def best_psnr(self) -> float:
+        """Returns the highest validation PSNR so far, dB; -inf before the first validation."""
+        return self._state.best['psnr'] if self._state.best else -math.inf
 
 
 def _move(source: str, target: str) -> None:

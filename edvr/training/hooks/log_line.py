@@ -5,8 +5,9 @@ from typing import Callable, Optional
 
 import tensorflow.compat.v1 as tf
 
+from data_tools.base.durations import duration
 from edvr.config import TrainingConfig
-from edvr.training.hooks.pace import Interval
+from edvr.training.hooks.pace import DeviceHours, Interval
 from edvr.training.hooks.step_hook import Callback, Report, reached
 from edvr.training.model_fn import offsets_of
 
@@ -16,17 +17,18 @@ MUCH = .1   # share of the time above which the log line advises on waiting for 
 class LogLine(Callback):
     """Prints a line every `log_every` steps."""
 
-    def __init__(self, config: TrainingConfig, batch: int, advice: str,
+    def __init__(self, config: TrainingConfig, batch: int, advice: str, hours: DeviceHours,
                  clock: Callable[[], float] = time.time, values_in_loss: int = 1) -> None:
         """Prepares the line.
 
         Args:
           batch: samples in a step, over all devices.
           advice: the options to change when training waits for data.
+          hours: of the devices.
           clock: returns the seconds since 1970.
           values_in_loss: number of terms of a summed loss; 1 for a mean.
         """
-        self._config, self._advice, self._clock = config, advice, clock
+        self._config, self._advice, self._hours, self._clock = config, advice, hours, clock
         self._interval, self._values = Interval(batch), values_in_loss
 
     def start(self, session: 'tf.Session', step: int) -> None:
@@ -48,22 +50,24 @@ class LogLine(Callback):
 
     def _line(self, report: Report) -> str:
         values, interval = report.values, self._interval
-        line = '%s Step:%d, lr:%.8f, loss:%.8f, time:%.2fms, fps:%.2f, eta:%s, %s, psnr:%.2fdB, |offset| %s' % (
+        line = '%s Step:%d, lr:%.8f, loss:%.8f, time:%.2fms, fps:%.2f, eta:%s, device-hours:%.2f' % (
             datetime.datetime.fromtimestamp(self._clock()).strftime('%Y-%m-%d %H:%M:%S'), report.step,
             values['learning_rate'], values['loss'], interval.step_seconds * 1e3, interval.samples_per_second,
-            self._eta(report), describe_wait(interval.wait_share, self._advice), values['psnr'],
+            duration(self._eta(report)), self._hours())
+        line += ', %s, psnr:%.2fdB, |offset| %s' % (
+            describe_wait(interval.wait_share, self._advice), values['psnr'],
             ' '.join('%s:%.2f' % offset for offset in offsets_of(values).items()) or 'none')
         skipped, self._skipped = values['skipped'] - self._skipped, values['skipped']
         sets = ' '.join('%s:%.0f%% %.5f' % (name, 100 * share, loss) for name, (share, loss) in interval.sets.items())
         return line + (', sets ' + sets if sets else '') + (', skipped:%d' % skipped if skipped else '')
 
-    def _eta(self, report: Report) -> datetime.timedelta:
-        """Returns the remaining time by the average pace since the session began, with checkpoints and validation."""
+    def _eta(self, report: Report) -> float:
+        """Returns the remaining seconds by the pace since the session began, with checkpoints and validation."""
         if self._first_run or report.step == self._since[1]:
             pace = self._interval.step_seconds
         else:
             pace = (self._clock() - self._since[0]) / (report.step - self._since[1])
-        return datetime.timedelta(seconds=round(pace * max(0, self._config.steps - report.step)))
+        return pace * max(0, self._config.steps - report.step)
 
 
 def describe_wait(share: Optional[float], advice: str) -> str:

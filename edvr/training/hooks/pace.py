@@ -1,5 +1,6 @@
-"""The speed of the steps since the last report, and the sets that their samples are of."""
-from typing import Dict, Optional, Tuple
+"""The speed of the steps since the last report, the sets that their samples are of, and the hours of the devices."""
+import time
+from typing import Callable, Dict, Optional, Tuple
 
 from edvr.training.hooks.step_hook import Report
 from edvr.training.model_fn import DATA_WAIT, LOSS, SHARE
@@ -55,3 +56,21 @@ class Interval:
         total = sum(shares.values())
         return {name: (share / total, self._sets[LOSS + name] / share if share else float('nan'))
                 for name, share in shares.items()}
+
+
+class DeviceHours:
+    """Counts the hours of all devices of a run together."""
+
+    def __init__(self, devices: int, before: float = 0., clock: Callable[[], float] = time.time) -> None:
+        """Begins to count.
+
+        Args:
+          devices: of the job, all of which are occupied.
+          before: hours of earlier sessions.
+          clock: returns the seconds since 1970.
+        """
+        self._devices, self._before, self._clock, self._began = devices, before, clock, clock()
+
+    def __call__(self) -> float:
+        """Returns the hours until now."""
+        return self._before + self._devices * (self._clock() - self._began) / 3600.

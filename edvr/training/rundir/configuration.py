@@ -1,11 +1,13 @@
 """`config.json` of a training directory: the resolved options, compared whenever the run is continued."""
+import dataclasses
 import os
 from typing import Any, Dict, List, Optional, Tuple, Type
 
 from data_tools.base import files, schema
-from data_tools.base.config import Config, names_with
+from data_tools.base.config import Config, element_type, names_with
 from data_tools.base.errors import UserError
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.tensorboard.hparams import HParam
 
 CONFIG_FILE = 'config.json'
 CONFIG = schema.Record(
@@ -45,13 +47,15 @@ def shared(config: Options) -> Dict[str, Any]:
             for name, value in config[topic].items() if name not in names_with('local', TOPICS[topic])}
 
 
-def hparams(config: Options) -> Dict[str, Any]:
-    """Returns {option: bool, number or str} of the hyperparameters that TensorBoard shows."""
-    values = {name: value for topic in ('model', 'data', 'training') for name, value in config[topic].items()
-              if name not in names_with('local', TOPICS[topic]) | names_with('may_change', TOPICS[topic])}
-    values.update(steps=config['training']['steps'], whole_batch=_whole_batch(config),
-                  device=config['runtime']['device'])
-    return {name: ','.join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
+def hparams(config: Options) -> Dict[str, HParam]:
+    """Returns {option: value} of the options that TensorBoard compares runs by, of the type of the option."""
+    values: Dict[str, HParam] = {}
+    for topic in ('training', 'data', 'model'):
+        for field in dataclasses.fields(TOPICS[topic]):
+            if field.metadata['compared']:
+                value = config[topic][field.name]
+                values[field.name] = float(value) if element_type(field) in (int, float) else value
+    return dict(values, whole_batch=float(_whole_batch(config)))
 
 
 def differences(old: Options, new: Options) -> List[str]:
