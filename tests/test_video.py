@@ -9,7 +9,7 @@ import pytest
 from facts import raises_facts
 
 from data_tools.base.errors import UserError
-from data_tools.media import ffmpeg, video
+from data_tools.media import ffmpeg, frame_times, video
 from edvr.output.video_writer import VideoWriter
 
 PATCHES = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [128, 128, 128], [200, 100, 50],
@@ -91,15 +91,28 @@ def test_a_variable_rate_becomes_its_average(tmp_path):
 
 def test_frame_rate():
     base = Fraction(1, 1000)
-    assert video.frame_rate([0, 33, 67, 100, 133], base) == (30, True)   # milliseconds round
-    assert video.frame_rate([0, 33, 67, 100, 133], base, Fraction(30000, 1001)) == (Fraction(30000, 1001), True)
-    assert video.frame_rate([round(i * 1001 / 24) for i in range(500)], base) == (Fraction(24000, 1001), True)
-    assert video.frame_rate([i * 80 for i in range(9)], base) == (Fraction(25, 2), True)
-    assert video.frame_rate([0, 40, 120, 160, 240], base) == (Fraction(50, 3), False)
+    assert frame_times.frame_rate([0, 33, 67, 100, 133], base) == (30, True)   # milliseconds round
+    assert frame_times.frame_rate([0, 33, 67, 100, 133], base, Fraction(30000, 1001)) == (Fraction(30000, 1001), True)
+    assert frame_times.frame_rate([round(i * 1001 / 24) for i in range(500)], base) == (Fraction(24000, 1001), True)
+    assert frame_times.frame_rate([i * 80 for i in range(9)], base) == (Fraction(25, 2), True)
+    assert frame_times.frame_rate([0, 40, 120, 160, 240], base) == (Fraction(50, 3), False)
     for times in ([0, 1, 2, 4, 5], [0, 1, 3, 4, 5, 6], [0, 1, 2, 3, 5]):   # a unit as long as a frame, and a gap
-        assert not video.frame_rate(times, Fraction(1, 15))[1]
-    assert video.frame_rate(list(range(9)), Fraction(1, 15)) == (15, True)
-    assert video.frame_rate([7], base) == video.frame_rate([None, None], base) == (25, True)
+        assert not frame_times.frame_rate(times, Fraction(1, 15))[1]
+    assert frame_times.frame_rate(list(range(9)), Fraction(1, 15)) == (15, True)
+    assert frame_times.frame_rate([7], base) == frame_times.frame_rate([None, None], base) == (25, True)
+    assert frame_times.frame_rate([7], base, last=Fraction(2)) == (Fraction(1, 2), True)
+    even = [0, 40, 80, 120]
+    assert frame_times.frame_rate(even, base, last=Fraction(1, 25)) == (25, True)
+    assert frame_times.frame_rate(even, base, last=Fraction(1, 2)) == (25, False)
+
+
+def test_times_that_can_be_written():
+    assert frame_times.writable([5, 45, 125], Fraction(1, 1000)) == ([5, 45, 125], Fraction(1, 1000))
+    times, unit = frame_times.writable([0, 1, 3], Fraction(1, 15))   # a start is not rounded to 1/15 s
+    assert [time * unit for time in times] == [0, Fraction(1, 15), Fraction(3, 15)] and unit <= Fraction(1, 1000)
+    times, unit = frame_times.writable([0, 40, 40, 30, 80], Fraction(1, 1000))
+    assert [float(time * unit) for time in times] == pytest.approx([0, .04, .04, .04, .08], abs=1e-4)
+    assert times == sorted(set(times)) and times[-1] * unit == Fraction(80, 1000)   # the last one has not moved
 
 
 def test_depth_and_hdr(tmp_path):

@@ -15,8 +15,6 @@ from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, packets, video
 from edvr.output import containers, joining, output_lock, segments, videos
 from edvr.output.clip_source import Source
-from edvr.output.timing import Timing
-from edvr.output.verification import verify
 from edvr.output.video_writer import VideoWriter
 
 FLASH = 6   # the frame that turns white when the tone begins
@@ -28,12 +26,14 @@ def flash_and_tone(path, codec, variable=False, *arguments):
     chosen = ",select='not(eq(mod(n,4),1))'" if variable else ''
     length = 16 if variable else 12
     moment = 8 / 25 if variable else FLASH / 25   # frame 8 of 16 is frame 6 of those chosen
+    # ffmpeg 4.2 shifts only the first frames of Matroska by the delay of sound that begins at zero
+    later = ['-output_ts_offset', '0.1'] if str(path).endswith(('.mkv', '.webm')) else []
     subprocess.run(ffmpeg.command(
         '-loglevel', 'error', '-y', '-f', 'lavfi', '-i', 'color=black:size=64x48:rate=25:duration=%g' % (length / 25),
         '-f', 'lavfi', '-i', "aevalsrc='0.8*gte(t,%g)*sin(2000*t)':duration=%g:sample_rate=48000"
         % (moment, length / 25), *arguments, '-vf',
         "drawbox=c=white:t=fill:enable='gte(t,%g)'%s" % (moment - .01, chosen), *ffmpeg.each_frame(),
-        '-pix_fmt', 'yuv420p', '-c:a', codec, str(path)), check=True)
+        '-pix_fmt', 'yuv420p', '-c:a', codec, *later, str(path)), check=True)
     return video.inspect(str(path))
 
 
@@ -139,17 +139,6 @@ def test_overwrite_removes_segments_of_other_settings_only(tmp_path):
             raise KeyboardInterrupt
 
 
-def test_verification_reports_what_differs(tmp_path):
-    source = flash_and_tone(tmp_path / 'a.mp4', 'aac')
-    plan = containers.plan(source, containers.CONTAINERS['.mp4'])
-    verify(source.path, 12, Timing(RATE), source, plan)
-    for total, timing, text in ((13, Timing(RATE), 'has 12 frames instead of 13'),
-                                (12, Timing(Fraction(24)), r'frame 1 of the written video is shown 0\.0017 s earlier'),
-                                (12, Timing(RATE, .1), r'audio aac \(stream 1\) starts 0\.1000 s later')):
-        with pytest.raises(UserError, match=text):
-            verify(source.path, total, timing, source, plan)
-
-
 def test_streams_chapters_and_metadata_are_kept_or_reported(tmp_path):
     (tmp_path / 'a.srt').write_text('1\n00:00:00,100 --> 00:00:00,300\nhello\n')
     (tmp_path / 'meta').write_text(';FFMETADATA1\ntitle=A title\nreel=7\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\n'
@@ -181,17 +170,6 @@ def test_pcm_is_copied_into_mov(tmp_path):
     assert containers.plan(source, containers.CONTAINERS['.mp4'], audio=False).streams == []
 
 
-def test_a_first_frame_that_lasts_too_long_is_a_constant_rate():
-    """As ffmpeg 4.2 writes Matroska with AAC: the frames encoded first lie 23 ms early."""
-    times = [0, 56, 90, 123, 133, 190, 223, 257, 290, 323, 357, 390]
-    repaired = video._repaired(times)
-    assert repaired == [23, 56, 90, 123, 156, 190, 223, 257, 290, 323, 357, 390]
-    assert video.frame_rate(repaired, Fraction(1, 1000), Fraction(30000, 1001)) == (Fraction(30000, 1001), True)
-    variable = [0, 40, 120, 160, 200, 300, 340, 380, 420, 500]
-    assert video._repaired(variable) == variable
-    assert video._repaired([0, 40, 40, 30, 80]) == [0, 40, 41, 42, 80]
-
-
 def test_a_second_restoration_on_the_same_output_is_refused(tmp_path):
     with output_lock.of_video(str(tmp_path / 'a.mp4')):
         name = lock.holder(str(tmp_path / '.a.mp4.lock'))
@@ -219,9 +197,11 @@ def test_another_rate_is_refused_if_sound_would_no_longer_fit(tmp_path):
 
 def test_times_of_packets(tmp_path):
     path = make(tmp_path / 'a.mp4', '-pix_fmt', 'yuv420p', frames=5)
-    assert packets.video_times(path) == [Fraction(index, 25) for index in range(5)]
-    assert packets.first_decoding_time(path) == pytest.approx(-.08)
-    with pytest.raises(UserError, match=r'cannot read .*a\.mp4'):   # no audio
-        packets.audio_starts(path)
-    with pytest.raises(UserError, match=r'cannot read .*absent\.mp4'):
-        packets.video_times(str(tmp_path / 'absent.mp4'))
+    found = packets.read(path, [0])
+    assert [time for time, *_ in found.tracks[0].shown()] == [Fraction(index, 25) for index in range(5)]
+    assert (found.tracks[0].end, found.start, found.duration, found.chapters) == (Fraction(1, 5), 0, Fraction(1, 5), [])
+    assert 'mp4' in found.container.split(',')
+    with raises_facts(UserError, 'cannot read', path):   # no such stream
+        packets.read(path, [1])
+    with raises_facts(UserError, 'cannot read', str(tmp_path / 'absent.mp4')):
+        packets.read(str(tmp_path / 'absent.mp4'), [0])

@@ -35,12 +35,8 @@ def source_times() -> typing.Tuple[str, ...]:
     return ('-enc_time_base', '-1' if _version() < (6, 1) else 'demux')
 
 
-def shifts_late() -> bool:
-    """Returns whether Matroska files need a given shift.
-
-    Old versions notice that streams start before zero, as AAC does, only after the first packets are written, and shift
-    just the later ones.
-    """
+def misreads_durations() -> bool:
+    """Returns whether ffmpeg reads durations in MP4 wrongly: of the last frame after a start, and of VP9."""
     return _version() < (5, 1)
 
 
@@ -95,6 +91,26 @@ DEMUXERS = {
     'mpegvideo': ('.m1v', '.m2v', '.mpv'), 'mpegts': ('.ts', '.mts', '.m2ts', '.m2t', '.tp', '.trp', '.tod'),
     'asf': ('.wmv', '.asf'), 'flv': ('.flv',), 'gif': ('.gif',), 'yuv4mpegpipe': ('.y4m',), 'ogg': ('.ogv', '.ogm'),
     'mxf': ('.mxf',)}
+_CLOCKS = ('mpegts', 'mpeg', 'ogg')   # their times may be those of a clock that leaps, as between broadcasts
+
+
+def has_clock(container: str) -> bool:
+    """Returns whether the times in a container, by ffmpeg's names, may be those of a clock that leaps."""
+    return not set(container.split(',')).isdisjoint(_CLOCKS)
+
+
+def times(own: bool, number: int = 0) -> typing.Tuple[typing.Sequence[str], typing.Sequence[str]]:
+    """Returns the options, before the input and after the output, by which times are those in a file, or repaired.
+
+    Repaired times are counted from the earliest stream that is read: so a second output, to nowhere, reads all.
+
+    Args:
+      own: whether times are those in the file.
+      number: of the input.
+    """
+    if own:
+        return ('-copyts',), ()
+    return (), ('-map', '%d:v?' % number, '-map', '%d:a?' % number, '-c', 'copy', '-f', 'null', '-')
 
 
 def source(path: str) -> typing.Tuple[str, ...]:

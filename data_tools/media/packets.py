@@ -1,4 +1,4 @@
-"""Times of the packets in a video file, read without decoding."""
+"""Times of the packets in a video file, its chapters and its duration, read without decoding."""
 import re
 import typing
 from fractions import Fraction
@@ -6,78 +6,149 @@ from fractions import Fraction
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
 
+COPIED = ('-c', 'copy')
+_DISCARDED = 4   # flag of a packet
+_UNKNOWN = 2 ** 62   # of a time
+_CHAPTER = re.compile(r'^\[info\] +Chapter #0:\d+: start (-?[\d.]+), end (-?[\d.]+)', re.M)
+_CONTAINER = re.compile(r'^\[info\] Input #0, (.*), from ', re.M)
+_DURATION = re.compile(r'^\[info\] +Duration: (?:(\d+):(\d+):([\d.]+)|N/A)(?:, start: (-?[\d.]+))?', re.M)
 
-def video_times(path: str) -> typing.List[Fraction]:
-    """Reads the times at which the frames of the first video stream are shown, in seconds, sorted.
 
-    Raises:
-      UserError: ffmpeg cannot read the file, or a packet has no time.
+class Track(typing.NamedTuple):
+    """The packets of a stream that are shown, those without a time left out, in the order of the file.
+
+    Attributes:
+      unit: seconds of a unit of time.
+      times: when each is shown, in units.
+      durations: for how long, in units; 0 if unknown.
+      sizes: bytes.
+      untimed: for each packet without a time, the packets before it that have one.
+      hidden: times of packets that are decoded and not shown, as those before the start of an edit list.
     """
-    times = [time for _, time, _ in _read(path, '-copyts', '-map', '0:v:0', '-c', 'copy')]
-    if None in times:
-        raise UserError('%s: packet %d of its video has no time' % (path, times.index(None)))
-    return sorted(times)
+    unit: Fraction
+    times: typing.List[int]
+    durations: typing.List[int]
+    sizes: typing.List[int]
+    untimed: typing.List[int]
+    hidden: typing.List[int]
+
+    @property
+    def start(self) -> Fraction:
+        """Returns the earliest time in seconds."""
+        return min(self.times) * self.unit
+
+    @property
+    def end(self) -> Fraction:
+        """Returns the latest end in seconds."""
+        return max(time + duration for time, duration in zip(self.times, self.durations)) * self.unit
+
+    def shown(self) -> typing.List[typing.Tuple[Fraction, Fraction, int]]:
+        """Returns (time in seconds, duration in seconds, bytes) of each packet, in the order of the times."""
+        return [(time * self.unit, duration * self.unit, size)
+                for time, duration, size in sorted(zip(self.times, self.durations, self.sizes))]
 
 
-def first_decoding_time(path: str) -> float:
-    """Reads the decoding time of the first video packet, in seconds after the start of the file: at most 0.
+class Packets(typing.NamedTuple):
+    """What a file holds, and when; all times in seconds.
 
-    Raises:
-      UserError: ffmpeg cannot read the file, or it has no video packets.
+    Attributes:
+      tracks: of the streams that were asked for, in that order.
+      chapters: (start, end) of each.
+      start: of the file, by ffmpeg.
+      duration: that the file states, rounded to 0.01; None if it states none.
+      ends: when streams of Matroska end, by a tag of theirs, {number in the file: seconds}.
+      container: ffmpeg's names of the format.
     """
-    for _, _, time in _read(path, '-copyts', '-map', '0:v:0', '-c', 'copy', '-frames:v', '1'):
-        return float(time or 0)
-    raise UserError('%s has no video packets' % path)
+    tracks: typing.List[Track]
+    chapters: typing.List[typing.Tuple[Fraction, Fraction]]
+    start: Fraction
+    duration: typing.Optional[Fraction]
+    ends: typing.Dict[int, Fraction]
+    container: str
+
+    @property
+    def last_duration(self) -> typing.Optional[Fraction]:
+        """Returns for how many seconds the last packet of the first track is shown, as MP4 and GIF state it, or None.
+
+        Old versions of ffmpeg take another value for it if the track has a start.
+        """
+        shown = self.tracks[0].shown()
+        if not shown or not (self.container.startswith('mov') or self.container == 'gif'):
+            return None
+        return None if shown[0][0] > 0 and ffmpeg.misreads_durations() else shown[-1][1]
 
 
-def audio_starts(path: str, decoded: bool = False, absolute: bool = False) -> typing.Dict[int, float]:
-    """Reads when the audio streams of a file start.
+def read(path: str, streams: typing.Sequence[typing.Union[int, str]], own_times: bool = True,
+         options: typing.Sequence[str] = COPIED) -> Packets:
+    """Reads the packets of streams.
 
     Args:
       path: of the file.
-      decoded: whether the first decoded sample counts (without what decoders leave out), else the first packet.
-      absolute: whether times are those in the file, as of `video_times`, else seconds after the start of the file, as
-        `VideoInfo.start`.
-    Returns:
-      {number among the audio streams: seconds}. Streams without packets in the first 20 s are absent.
+      streams: numbers of streams in the file, or ffmpeg's specifiers of one stream each.
+      own_times: whether times are those in the file; else they are counted from its start, and leaps of its clock are
+        repaired, as ffmpeg does for files that are read from a broadcast.
+      options: of the output; with a codec of audio the packets are those of decoded sound.
     Raises:
-      UserError: ffmpeg cannot read the file, or it has no audio.
+      UserError: ffmpeg cannot read the file, or it lacks one of the streams.
     """
-    starts = {}
-    codec = ['-c:a', 'pcm_s16le'] if decoded else ['-c', 'copy']
-    for stream, time, _ in _read(path, *(['-copyts'] if absolute else []), '-map', '0:a?', '-vn', '-sn', '-dn', *codec,
-                                 '-t', '20'):
-        if stream not in starts and time is not None:
-            starts[stream] = float(time)
-    return starts
-
-
-def _read(path, *arguments):
-    """Reads [(output stream, pts, dts)], the times in seconds, None for unknown ones."""
-    before = [argument for argument in arguments if argument == '-copyts']
-    after = [argument for argument in arguments if argument != '-copyts']
-    output = ffmpeg.output('-loglevel', 'error', *before, *ffmpeg.source(path), *after,
-                           *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
+    maps = [argument for stream in streams for argument in ('-map', '0:%s' % stream)]
+    before, after = ffmpeg.times(own_times)
+    output = ffmpeg.output('-loglevel', 'repeat+level+info', '-nostats', *before, *ffmpeg.source(path), *maps, *options,
+                           *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1', *after)
     try:
-        found = _parsed(output.data.decode('ascii', 'replace'))
+        tracks = _tracks(output.data.decode('ascii', 'replace'))
     except (ValueError, KeyError, ZeroDivisionError) as error:
         raise UserError('cannot read %s: ffmpeg lists its packets in an unknown way (%s)' % (path, error)) from None
-    if output.code and not found:
-        raise UserError('cannot read %s: %s' % (path, output.failure()))
+    if output.code and not any(track.times for track in tracks):
+        reasons = re.findall(r'^.*\[(?:error|fatal)\] (.+)', output.log, re.M)
+        raise UserError('cannot read %s: %s' % (path, reasons[0] if reasons else output.failure()))
+    return _described(output.log.split('Output #0')[0], tracks, own_times)
+
+
+def _described(said: str, tracks: typing.List[Track], own_times: bool) -> Packets:
+    """Returns the Packets of a file that ffmpeg describes."""
+    container, match = _CONTAINER.search(said), _DURATION.search(said)
+    begin = Fraction(match.group(4) or 0) if match else Fraction(0)
+    zero = Fraction(0) if own_times else begin
+    return Packets(tracks, [(Fraction(one) - zero, Fraction(other) - zero) for one, other in _CHAPTER.findall(said)],
+                   begin, _seconds(*match.groups()[:3]) if match and match.group(1) else None, _ends(said),
+                   container.group(1) if container else '')
+
+
+def _seconds(hours: str, minutes: str, seconds: str) -> Fraction:
+    return 3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)
+
+
+def _ends(said: str) -> typing.Dict[int, Fraction]:
+    found: typing.Dict[int, Fraction] = {}
+    number = None
+    for line in said.splitlines():
+        match = re.match(r'\[info\] +Stream #0:(\d+)', line)
+        number = int(match.group(1)) if match else number
+        match = re.match(r'\[info\] +DURATION +: (\d+):(\d+):(\d+\.\d+)$', line)
+        if match and number is not None:
+            found[number] = _seconds(*match.groups())
     return found
 
 
-def _parsed(text: str) -> typing.List[typing.Tuple[typing.Any, ...]]:
-    units: typing.Dict[int, Fraction] = {}
-    found: typing.List[typing.Tuple[typing.Any, ...]] = []
+def _tracks(text: str) -> typing.List[Track]:
+    """Returns the Tracks in a list of ffmpeg. Raises ValueError, KeyError or ZeroDivisionError for another text."""
+    found: typing.Dict[int, Track] = {}
     for line in text.splitlines():
         match = re.match(r'#tb (\d+): (\S+)', line)
         if match:
-            units[int(match.group(1))] = Fraction(match.group(2))
+            found[int(match.group(1))] = Track(Fraction(match.group(2)), [], [], [], [], [])
         elif not line.startswith('#'):
-            stream, dts, pts = line.split(',')[:3]
-            unit = units[int(stream)]
-            found.append((int(stream),) + tuple(
-                int(time) * unit if re.match(r'-?\d+$', time.strip()) and abs(int(time)) < 2 ** 62 else None
-                for time in (pts, dts)))
-    return found
+            number, _, time, duration, size = (int(word) for word in line.split(',')[:5])
+            track = found[number]
+            flags = re.search(r', F=0x(\w+)', line)
+            if abs(time) >= _UNKNOWN:
+                track.untimed.append(len(track.times))
+                continue
+            if flags and int(flags.group(1), 16) & _DISCARDED:
+                track.hidden.append(time)
+                continue
+            track.times.append(time)
+            track.durations.append(max(duration, 0))
+            track.sizes.append(size)
+    return [found[number] for number in sorted(found)]

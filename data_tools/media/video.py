@@ -15,14 +15,11 @@ from fractions import Fraction
 import numpy as np
 
 from data_tools.base.errors import UserError
-from data_tools.media import ffmpeg
+from data_tools.media import ffmpeg, frame_times, packets
 
 SUFFIXES = sum(ffmpeg.DEMUXERS.values(), ())
 
-_STANDARD_RATES = [Fraction(n) for n in (1, 2, 5, 6, 8, 10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
-    Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
 Progress = typing.Optional[typing.Callable[[int], typing.Any]]
-_REORDERED = 16   # frames that an encoder may reorder
 _HDR = {'smpte2084': 'PQ', 'arib-std-b67': 'HLG'}
 TONEMAPS = ('hable', 'mobius', 'reinhard')   # of ffmpeg's filter
 _TO_SDR = ('zscale=tin=%s:min=%s:pin=2020:rin=%s:t=linear:p=709:m=gbr:npl=100,format=gbrpf32le,'
@@ -50,7 +47,7 @@ class VideoInfo(typing.NamedTuple):
       num_frames: frames that decode.
       rate: frames per second, on average.
       constant_rate: whether the rate is constant.
-      start: seconds before the first frame.
+      start: the time of the first frame in seconds.
       time_base: seconds of a unit of time.
       times: the time of each frame in units after the first; empty if the rate is constant.
       matrix: 'bt709', 'bt601', 'bt2020' or None for RGB.
@@ -62,6 +59,9 @@ class VideoInfo(typing.NamedTuple):
       chapters: their number.
       curve: transfer curve of HDR by ffmpeg's name, '' for SDR.
       tonemap: how HDR is made SDR, one of TONEMAPS; '' for SDR.
+      container: ffmpeg's names of its format.
+      last: seconds for which the last frame is shown; None if the file does not state it.
+      own_times: whether times are those in the file, see `packets.read`.
     """
     path: str
     height: int
@@ -81,6 +81,14 @@ class VideoInfo(typing.NamedTuple):
     chapters: int
     curve: str = ''
     tonemap: str = ''
+    container: str = ''
+    last: typing.Optional[Fraction] = None
+    own_times: bool = True
+
+    @property
+    def film(self) -> int:
+        """Returns the number of the stream that holds the frames."""
+        return [kind for kind, _ in self.streams].index('video')
 
     @property
     def audio(self) -> typing.Tuple[str, ...]:
@@ -108,15 +116,24 @@ def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, t
     if not os.path.isfile(path):
         raise UserError('%s: no such file' % path)
     first = _first_frame(path, tonemap)
-    time_base, times, errors = _scan(path, progress)
+    time_base, times, errors = _scan(path, True, progress)
+    own_times = not ffmpeg.has_clock(first['container']) or not frame_times.leaps(times, time_base)
+    if not own_times:
+        time_base, times, errors = _scan(path, False, progress)
     if errors and not allow_damaged:
         raise UserError('%s is damaged or cut: only %d frames decode: %s; repair it, or restore those frames with '
                         '--allow_damaged' % (path, len(times), errors[0]))
-    times = _repaired(times)
-    rate, constant = frame_rate(times, time_base, first.pop('stated_rate'))
-    return VideoInfo(path=path, num_frames=len(times), rate=rate, constant_rate=constant, time_base=time_base,
-                     times=() if constant else tuple(time - times[0] for time in times),
-                     start=float((times[0] or 0) * time_base), **first)
+    stated, unit = first.pop('stated_rate'), time_base
+    rate, constant = frame_times.frame_rate(times, unit, stated)
+    info = VideoInfo(path=path, num_frames=len(times), rate=rate, constant_rate=constant, time_base=unit, times=(),
+                     start=float((times[0] or 0) * unit), own_times=own_times, **first)
+    last = _last_duration(info, None if times[-1] is None else times[-1] * unit)
+    if last:
+        rate, constant = frame_times.frame_rate(times, unit, stated, last)
+    if not constant:
+        times, unit = frame_times.writable(times, unit)
+    return info._replace(rate=rate, constant_rate=constant, time_base=unit, last=last,
+                         times=() if constant else tuple(time - times[0] for time in times))
 
 
 def stated_frames(path: str) -> int:
@@ -197,6 +214,7 @@ def _first_frame(path, tonemap):
                 pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
                 interlaced=fields in 'TB', streams=_streams(said),
                 chapters=len(re.findall(r'Chapter #0:\d+', _of_input(said))), curve=curve, tonemap=tonemap,
+                container=container,
                 stated_rate=Fraction(*rate) if all(rate) else None)
 
 
@@ -233,11 +251,12 @@ def _reason(errors):
     return errors[0] if errors else ''
 
 
-def _scan(path, progress):
+def _scan(path, own_times, progress):
     """Decodes everything: (Fraction, unit of times in seconds; list of the frames' times, None if unknown; errors)."""
     time_base, times = Fraction(1), []
-    arguments = ffmpeg.command('-loglevel', 'repeat+level+error', *ffmpeg.source(path), '-map', '0:v:0',
-                               *ffmpeg.each_frame(), *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1')
+    before, after = ffmpeg.times(own_times)
+    arguments = ffmpeg.command('-loglevel', 'repeat+level+error', *before, *ffmpeg.source(path), '-map', '0:v:0',
+                               *ffmpeg.each_frame(), *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1', *after)
     with tempfile.TemporaryFile() as log, ffmpeg.decoding(arguments, subprocess.PIPE, stderr=log) as (process, done):
         assert process.stdout is not None
         for line in process.stdout:
@@ -262,54 +281,27 @@ def _errors(said):
     return [re.sub(r'\[[^\]]*\] *', '', line) for line in lines]
 
 
-def _repaired(times):
-    """Returns the times without two defects of files.
+def _last_duration(info, last_time):
+    """Returns for how many seconds the last frame, shown at `last_time`, is shown; None if the file does not state it.
 
-    Old versions of ffmpeg, writing Matroska with AAC, shift all streams, but notice that they have to only after the
-    first packets; so a few of the first frames lie a little early between others at a constant distance. And times
-    that do not increase cannot be written again.
+    MP4 and GIF have a duration for each frame. Matroska has the end of each track, as a tag.
     """
-    if None in times:
-        return times
-    length, late = len(times), min(_REORDERED, len(times) // 2)
-    if length >= 8 and times[-1] > times[late]:
-        distance = Fraction(times[-1] - times[late], length - 1 - late)
-        off = [time - (times[-1] - distance * (length - 1 - i)) for i, time in enumerate(times)]
-        early = [i for i in range(length) if abs(off[i]) > 2]
-        if early and early[0] == 0 and early[-1] < late and off[0] < 0 and all(
-                abs(off[i] - off[0]) <= 2 for i in early):
-            times = [time - round(off[0]) if i in early else time for i, time in enumerate(times)]
-    increasing: typing.List[int] = []
-    for time in times:
-        increasing.append(max(time, increasing[-1] + 1) if increasing else time)
-    return increasing
-
-
-def frame_rate(times: typing.Sequence[typing.Any], time_base: Fraction, stated: typing.Optional[Fraction] = None
-               ) -> typing.Tuple[Fraction, bool]:
-    """Returns the average rate of frames, and whether it is constant.
-
-    Args:
-      times: time of each frame in units of `time_base`; None for unknown ones.
-      time_base: seconds of a unit.
-      stated: the rate that the file states; None for no such statement.
-    Returns:
-      (frames per second, whether the rate is constant). The stated rate, or a usual one, that differs from the average
-      by no more than the rounding of the times, is taken for it; a single frame, or frames without times, get the
-      stated or 25.
-    """
-    if len(times) < 2 or None in times or times[-1] <= times[0]:
-        return stated or Fraction(25), True
-    span, count = times[-1] - times[0], len(times) - 1
-    # rounding, and never more than a small part of a frame: a unit of time may be as long as a frame
-    allowed = min(Fraction(3, 2), Fraction(span, 6 * count))
-    constant = all(abs(time - times[0] - Fraction(span * i, count)) <= allowed for i, time in enumerate(times))
-    if constant:
-        candidates = ([stated] if stated else []) + _STANDARD_RATES
-        fitting = [rate for rate in candidates if abs(count / rate / time_base - span) <= min(Fraction(1), allowed)]
-        if fitting:
-            return fitting[0], True
-    return (count / (span * time_base)).limit_denominator(100000), constant
+    matroska = info.container.startswith('matroska')
+    if last_time is None or not (matroska or info.container.startswith('mov') or info.container == 'gif'):
+        return None
+    try:
+        found = packets.read(info.path, [info.film], info.own_times)
+    except UserError:
+        return None
+    track, frame = found.tracks[0], 1 / info.rate
+    if not track.times or abs(max(track.times) * track.unit - last_time) > track.unit:   # the last one does not decode
+        return None
+    if matroska:
+        last = found.ends.get(info.film, Fraction(0)) - last_time
+        # some programs count the end from the start of the track
+        return last if last > Fraction(3, 2) * frame + max(track.start, Fraction(0)) else None
+    last = found.last_duration
+    return last if last and last > frame / 2 else None
 
 
 def matrix_of(pixel_format: str, space: str, height: int, width: int) -> typing.Optional[str]:

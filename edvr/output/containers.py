@@ -30,13 +30,41 @@ CONTAINERS = {
                       'subrip', True),
     '.webm': Container('webm', 'libvpx-vp9', ('opus', 'vorbis'), 'libopus', ('webvtt',), 'webvtt', False)}
 
-Plan = collections.namedtuple('Plan', 'streams encoded lost')
-Plan.__doc__ = """How each stream of a source except its picture is written.
 
-streams: list of (index in the source, kind, codec, encoder: 'copy' or ffmpeg's name), in the order of the output.
-encoded: list of str, streams that change their codec, for messages.
-lost: list of str, streams that do not fit, for messages.
-"""
+class Stream(typing.NamedTuple):
+    """How a stream is written.
+
+    Attributes:
+      number: in the source.
+      kind: 'audio', 'subtitle' or 'attachment'.
+      codec: of the source.
+      encoder: 'copy' or ffmpeg's name.
+    """
+    number: int
+    kind: str
+    codec: str
+    encoder: str
+
+    def __str__(self) -> str:
+        return '%s %s (stream %d)' % (self.kind, self.codec, self.number)
+
+
+class Plan(typing.NamedTuple):
+    """How each stream of a source except its picture is written.
+
+    Attributes:
+      streams: in the order of the output.
+      encoded: streams that change their codec, for messages.
+      lost: streams that do not fit, for messages.
+    """
+    streams: typing.List[Stream]
+    encoded: typing.List[str]
+    lost: typing.List[str]
+
+    @property
+    def timed(self) -> typing.List[Stream]:
+        """Returns the sound and the subtitles."""
+        return [stream for stream in self.streams if stream.kind in ('audio', 'subtitle')]
 
 
 def container_of(path: str) -> Container:
@@ -67,9 +95,10 @@ def plan(source: typing.Optional[VideoInfo], container: Container, audio: bool =
         if encoder is None:
             result.lost.append('%s %s (stream %d)' % (kind, codec, index))
             continue
-        result.streams.append((index, kind, codec, encoder))
+        stream = Stream(index, kind, codec, encoder)
+        result.streams.append(stream)
         if encoder != 'copy':
-            result.encoded.append('%s %s (stream %d)' % (kind, codec, index))
+            result.encoded.append(str(stream))
     return result
 
 

@@ -16,10 +16,21 @@ _LIST = 'list.txt'
 _NOT_COPIED = ('major_brand', 'minor_version', 'compatible_brands', 'encoder')
 _LETTER = {'audio': 'a', 'subtitle': 's', 'attachment': 't'}
 _PRIMING = 0.05   # seconds that encoders of audio may begin before zero, at most
+_HIDDEN = 0.1     # seconds of copied sound that is decoded and not heard, at most
+_LATEST = 10.     # seconds; players show black until the start of an MP4, so a later one is that of a clock
+
+
+def read_source(source: typing.Optional[VideoInfo], plan: typing.Optional[Plan]) -> typing.Optional[packets.Packets]:
+    """Reads the packets of a source: of its film, then of the sound and subtitles of a Plan, in its order."""
+    if source is None:
+        return None
+    streams = [source.film] + [stream.number for stream in plan.timed] if plan else [source.film]
+    return packets.read(source.path, streams, source.own_times)
 
 
 def join(folder: SegmentFolder, total: int, timing: Timing, target: str, container: Container,
-         source: typing.Optional[VideoInfo] = None, plan: typing.Optional[Plan] = None) -> None:
+         source: typing.Optional[VideoInfo] = None, plan: typing.Optional[Plan] = None,
+         original: typing.Optional[packets.Packets] = None) -> None:
     """Joins segments.
 
     Args:
@@ -30,15 +41,18 @@ def join(folder: SegmentFolder, total: int, timing: Timing, target: str, contain
       container: its kind.
       source: the video whose other streams are added, or None.
       plan: how these are written.
+      original: what `read_source` has read; needed with a source.
     Raises:
       UserError: ffmpeg fails.
     """
     listing = os.path.join(folder.path, _LIST)
     files.write_bytes(listing, _concat_list(folder, total, timing).encode('utf-8'))
-    arguments = ['-loglevel', 'error', '-y', '-itsoffset', '%.6f' % timing.start, '-f', 'concat', '-safe', '0',
-                 '-i', ffmpeg.file_name(listing)]
+    shift = _shift(timing, container, source, plan, original) if source else 0.
+    before, after = ffmpeg.times(source is None or source.own_times, 1)
+    arguments = ['-loglevel', 'error', '-y', *before, '-itsoffset', '%.6f' % (timing.start + shift),
+                 '-f', 'concat', '-safe', '0', '-i', ffmpeg.file_name(listing)]
     if source:
-        arguments += ffmpeg.source(source.path)
+        arguments += ['-itsoffset', '%.6f' % shift, *ffmpeg.source(source.path)]
     arguments += ['-map', '0:v:0', '-c:v', 'copy']
     if plan:
         arguments += _streams(plan)
@@ -48,9 +62,10 @@ def join(folder: SegmentFolder, total: int, timing: Timing, target: str, contain
             arguments += ['-metadata', key + '=']
     if container.muxer in ('mp4', 'mov'):
         arguments += ['-movflags', '+faststart']
-    elif ffmpeg.shifts_late():
-        arguments += ['-output_ts_offset', '%.6f' % _shift(folder, timing, source, plan)]
-    output = ffmpeg.output(*arguments, *ffmpeg.reproducible(), '-f', container.muxer, ffmpeg.file_name(target))
+    else:
+        arguments += ['-copypriorss:a', '0']   # hidden sound would be heard
+    output = ffmpeg.output(*arguments, *ffmpeg.reproducible(), '-f', container.muxer, ffmpeg.file_name(target),
+                           *after)
     if output.code:
         raise UserError('cannot write %s: %s' % (target, output.failure()))
 
@@ -74,29 +89,51 @@ def _concat_list(folder, total, timing):
     lines, number = ['ffconcat version 1.0'], 0
     while folder.bounds(number, total)[0] < total:
         first, end = folder.bounds(number, total)
-        duration = timing.microseconds(end) - timing.microseconds(first)
+        begin = timing.microseconds(first)
         lines += ['file %s' % os.path.basename(folder.file(number)),
-                  'duration %d.%06d' % divmod(duration, 1000000)]
+                  'duration %s' % _microseconds(timing.microseconds(end) - begin)]
+        if not timing.constant:   # the segment repeats its last frame where that ends
+            lines.append('outpoint %s' % _microseconds(
+                (timing.microseconds(end - 1) + timing.microseconds(end)) // 2 - begin))
         number += 1
     return '\n'.join(lines) + '\n'
+
+
+def _microseconds(count):
+    return '%d.%06d' % divmod(count, 1000000)
 
 
 def _streams(plan):
     arguments: typing.List[str] = []
     counts: typing.Dict[str, int] = {}
-    for index, kind, _, encoder in plan.streams:
-        letter = _LETTER[kind]
+    for stream in plan.streams:
+        letter = _LETTER[stream.kind]
         number = counts[letter] = counts.get(letter, -1) + 1
-        arguments += ['-map', '1:%d' % index, '-c:%s:%d' % (letter, number), encoder]
+        arguments += ['-map', '1:%d' % stream.number, '-c:%s:%d' % (letter, number), stream.encoder]
     return arguments
 
 
-def _shift(folder, timing, source, plan):
-    """Returns the seconds by which all streams are delayed so that no time is below zero."""
-    lowest = timing.start + packets.first_decoding_time(folder.file(0))
-    audio = [stream for stream in plan.streams if stream[1] == 'audio'] if plan else []
-    if audio:
-        lowest = min([lowest] + list(packets.audio_starts(source.path).values()))
-    if any(encoder != 'copy' for *_, encoder in audio):
-        lowest = min(lowest, 0) - _PRIMING
-    return max(0., -lowest)
+def _shift(timing, container, source, plan, original):
+    """Returns the seconds that are added to all times of a source.
+
+    A file keeps its start, if that is no clock's, unless a time lies before zero, which Matroska cannot hold, and MP4
+    for sound only: players skip it.
+    """
+    matroska = container.muxer not in ('mp4', 'mov')
+    starts = [timing.start]
+    for stream, track in zip(plan.timed if plan else (), original.tracks[1:]):
+        if not track.times:
+            continue
+        start = float(track.start)
+        if stream.kind == 'audio' and matroska:
+            start = min([start] + [time for time in (float(time * track.unit) for time in track.hidden)
+                                   if time > start - _HIDDEN])
+            start -= _PRIMING if stream.encoder != 'copy' else 0
+        elif stream.kind == 'audio' and -_PRIMING < start < 0:
+            continue
+        starts.append(start)
+    first = min(starts)
+    if source.container.startswith(('matroska', 'mov')) and (matroska or first <= _LATEST):
+        return max(0., -first)
+    # ffmpeg 4.2 corrects a shift of exactly the start of a broadcast by the start of the streams that are copied
+    return -first + (1e-6 if ffmpeg.has_clock(source.container) else 0)

@@ -158,6 +158,7 @@ class SegmentEncoder:
           pixel_aspect: width of a pixel relative to its height.
         """
         self._path, self._shape, self._timing, self._first = path, shape, timing, first
+        self._last: typing.Optional[memoryview] = None
         self._encoding, self._pixel_aspect = encoding, pixel_aspect
         self._extra = [size % 2 if encoding.even else 0 for size in shape[:2]]
         self._stack = contextlib.ExitStack()
@@ -182,14 +183,20 @@ class SegmentEncoder:
         height, width = self._extra
         if height or width:
             frame = np.pad(frame, [(0, height), (0, width), (0, 0)], 'edge')
+        self._last = np.ascontiguousarray(frame).data.cast('B')
+        self._send(self._last)
+
+    def _send(self, data):
         try:
-            self._process.stdin.write(np.ascontiguousarray(frame).data.cast('B'))
+            self._process.stdin.write(data)
         except OSError:   # ffmpeg has ended; its log contains the reason
             self._process.wait()
             raise UserError(self._failure()) from None
 
     def _finish(self, kind, error, trace):
         if kind is None:
+            if self._last and not self._timing.constant:   # where it ends: encoders take the begin of frames only
+                self._send(self._last)
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
             if self._process.wait():
@@ -204,7 +211,7 @@ class SegmentEncoder:
             filters += ',setsar=%d/%d' % (aspect.numerator, aspect.denominator)
         times = []
         if not timing.constant:
-            filters = _at_times(timing, self._first, FRAMES) + ',' + filters
+            filters = _at_times(timing, self._first, FRAMES + 1) + ',' + filters
             times = ['-enc_time_base', '%d/%d' % (timing.unit.numerator, timing.unit.denominator),
                      '-video_track_timescale', str(timing.unit.denominator),
                      '-use_editlist', '0']   # an edit list could end before the last frame, whose duration is unknown

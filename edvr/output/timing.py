@@ -24,15 +24,17 @@ class Timing:
     """
 
     def __init__(self, rate: typing.Union[Fraction, int], start: float = 0., times: typing.Tuple[int, ...] = (),
-                 unit: typing.Optional[Fraction] = None) -> None:
+                 unit: typing.Optional[Fraction] = None, last: typing.Optional[Fraction] = None) -> None:
         """
         Args:
           rate: frames per second.
           start: seconds.
           times: the time of each frame in units after the first; empty for a constant rate.
           unit: seconds; needed with `times`.
+          last: seconds for which the last frame is shown; None for the average duration.
         """
         self.rate, self.start, self._times = Fraction(rate), start, times
+        self._last = last or 1 / self.rate
         self.constant = not times
         self.unit = unit if times and unit else 1 / self.rate
 
@@ -43,15 +45,15 @@ class Timing:
             return cls(rate)
         if source.constant_rate or rate != source.rate:
             return cls(rate, source.start)
-        return cls(rate, source.start, source.times, source.time_base)
+        return cls(rate, source.start, source.times, source.time_base, source.last)
 
     def units(self, index: int) -> int:
-        """Returns the time of a frame after the first, in units; after the last frame, one average duration later."""
+        """Returns the time of a frame after the first, in units; of the one behind the last, when that ends."""
         if self.constant:
             return index
         if index < len(self._times):
             return self._times[index]
-        return self._times[-1] + max(1, round(1 / self.rate / self.unit))
+        return self._times[-1] + max(1, round(self._last / self.unit))
 
     def seconds(self, index: int) -> Fraction:
         """Returns the time of a frame after the first in seconds."""

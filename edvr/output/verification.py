@@ -1,54 +1,215 @@
 """Compares a written video with its source before it gets its name."""
 import typing
+from fractions import Fraction
 
 from data_tools.base.errors import UserError
-from data_tools.media import packets
+from data_tools.media import ffmpeg, frame_times, packets
 from data_tools.media.video import VideoInfo
-from edvr.output.containers import Plan
+from edvr.output.containers import Plan, Stream
 from edvr.output.timing import Timing
 
-_PICTURE = 0.0015   # seconds; Matroska and WebM round times to 0.001
-_COPIED = 0.01      # of sound against picture: old versions of ffmpeg lose the delay of Opus, 0.0065
-_ENCODED = 0.03     # where audio is encoded again: about one of its frames
+# seconds
+_PICTURE = 0.0015   # Matroska and WebM round times to 0.001
+_COPIED = 0.01      # old versions of ffmpeg lose the delay of Opus, 0.0065
+_ENCODED = 0.03     # sound that is encoded again: about one of its frames
+_HIDDEN = 0.1       # sound that the source hides before its start, and Matroska cannot
+_END = 0.06         # containers state the part of the last frame of sound that is heard, or do not
+_TEXT = 0.02        # formats of subtitles round times to 0.01
+_START = 0.06       # a start that is shifted less, because of the first frame of sound, is no difference
+_EMPTY = 2          # bytes of a subtitle in MP4 that shows nothing
+
+_Span = typing.Tuple[float, float]
 
 
 def verify(path: str, total: int, timing: Timing, source: typing.Optional[VideoInfo] = None,
-           plan: typing.Optional[Plan] = None) -> None:
-    """Compares the number of frames, their times and the starts of the sound with the expected ones.
+           plan: typing.Optional[Plan] = None, original: typing.Optional[packets.Packets] = None) -> typing.List[str]:
+    """Compares the times of all frames, of sound, subtitles and chapters, after the first frame, with the source's.
 
     Args:
       path: the written file.
       total: frames.
-      timing: their times.
-      source: the video whose sound was copied, or None.
+      timing: the times of frames without a source, or whose source has other packets than frames.
+      source: the video whose streams were added, or None.
       plan: how its streams were written.
+      original: the packets of the source, see `joining.read_source`.
+    Returns:
+      what the container cannot hold as the source has it, a line each.
     Raises:
-      UserError: the first difference.
+      UserError: the first difference that must not be.
     """
-    times = packets.video_times(path)
-    if len(times) != total:
-        raise UserError('the written video has %d frames instead of %d' % (len(times), total))
-    for index, time in enumerate(times):
-        off = float(time - times[0] - timing.seconds(index))
-        if abs(off) > _PICTURE:
+    streams = plan.timed if source and plan else []
+    places = [1 + plan.streams.index(stream) for stream in streams] if plan else []
+    written = packets.read(path, [0] + places)
+    film = written.tracks[0].shown()
+    if len(film) != total:
+        raise UserError('the written video has %d frames instead of %d' % (len(film), total))
+    zero = film[0][0]
+    expected, begin, allowed = _expected_frames(total, timing, source, original)
+    _verify_frames([time - zero for time, *_ in film], expected, allowed)
+    stated = timing.constant or bool(source and source.last)
+    differences = list(_verify_end(written, film, expected[-1], timing.seconds(total) - timing.seconds(total - 1),
+                                   allowed, stated))
+    if not (source and plan and original):
+        return differences
+    differences += _start_difference(source, original, written)
+    sounds = [(stream, before, after) for stream, before, after in zip(streams, original.tracks[1:], written.tracks[1:])
+              if stream.kind == 'audio']
+    for stream, before, after in sounds:
+        _verify_sound(stream, before, after, begin, zero)
+    _verify_decoded(path, source, [stream for stream, *_ in sounds], places, begin, zero)
+    for stream, before, after in zip(streams, original.tracks[1:], written.tracks[1:]):
+        if stream.kind == 'subtitle':
+            differences += _verify_subtitles(stream, _spans(before, begin), _spans(after, zero))
+    if source.chapters:
+        differences += _verify_chapters(original.chapters, written.chapters, float(begin), float(zero))
+    return differences
+
+
+def _expected_frames(total, timing, source, original):
+    """Returns the times after the first frame, the time of that in the source, and the tolerance; all in seconds."""
+    allowed = Fraction(_PICTURE)
+    times, begin = [timing.seconds(index) for index in range(total)], Fraction(timing.start)
+    if source and original and timing.rate == source.rate:
+        track = original.tracks[0]
+        shown = [time for time, *_ in track.shown()]
+        if len(shown) == total and not track.untimed and abs(shown[0] - begin) <= track.unit:
+            times, begin = [time - shown[0] for time in shown], shown[0]
+        if timing.constant:
+            allowed += frame_times.tolerance(timing.rate, track.unit)
+    return times, begin, allowed
+
+
+def _verify_frames(times, expected, allowed):
+    for index, (time, other) in enumerate(zip(times, expected)):
+        off = time - other
+        if abs(off) > allowed:
             raise UserError('frame %d of the written video is shown %.4f s %s than it should be'
                             % (index, abs(off), 'later' if off > 0 else 'earlier'))
-    if source and plan:
-        _verify_sound(path, float(times[0]), timing, source, plan)
 
 
-def _verify_sound(path, picture, timing, source, plan):
-    audio = [stream for stream in plan.streams if stream[1] == 'audio']
-    order = [index for index, (kind, _) in enumerate(source.streams) if kind == 'audio']
-    for decoded in {encoder != 'copy' for *_, encoder in audio}:
-        before, after = packets.audio_starts(source.path, decoded), packets.audio_starts(path, decoded, absolute=True)
-        for number, (index, _, codec, encoder) in enumerate(audio):
-            there = before.get(order.index(index))
-            if (encoder != 'copy') != decoded or there is None:
+def _verify_end(written, film, begin, last, allowed, stated):
+    """Raises UserError if the last frame ends at another time; yields a text if that is the ffmpeg's fault.
+
+    Args:
+      written: Packets.
+      film: the frames in it.
+      begin: the time of the last frame after the first.
+      last: for how long that is shown, all in seconds.
+      allowed: the tolerance.
+      stated: whether the source states `last`.
+    """
+    matroska = written.container.startswith('matroska') and written.duration is not None
+    if matroska:   # states only when everything has ended, to 0.01 s
+        ends = [track.end for track in written.tracks[1:] if track.times] + [film[0][0] + begin + last]
+        off, allowed = written.duration - max(ends), allowed + Fraction(_END)
+    elif written.last_duration is not None:
+        off = film[-1][0] - film[0][0] + written.last_duration - begin - last
+    else:
+        return
+    if abs(off) <= allowed + (0 if stated else last):
+        return
+    text = 'the last frame of the written video is shown for %.3f s instead of %.3f s' % (last + off, last)
+    if not (matroska and ffmpeg.misreads_durations()):
+        raise UserError(text)
+    yield text
+
+
+def _start_difference(source, original, written):
+    """Yields a text if the source starts at another time."""
+    before, after = (min(track.start for track in found.tracks if track.times) for found in (original, written))
+    before += 0 if source.own_times else original.start
+    if abs(before - after) > _START:
+        yield 'its times begin at %.3f s, those of %s at %.3f s; all distances are kept' % (after, source.path, before)
+
+
+def _verify_sound(stream, before, after, begin, zero):
+    if not before.times:
+        return
+    if not after.times:
+        raise UserError('%s is missing in the written video' % stream)
+    if stream.encoder == 'copy':
+        early = _HIDDEN if before.hidden else 0.
+        _check(stream, 'starts', (after.start - zero) - (before.start - begin), -_COPIED - early, _COPIED)
+        there, expected = (track.shown() for track in (after, before))
+        if len(there) == len(expected) and not early:
+            for (time, *_), (other, *_) in zip(there, expected):
+                _check(stream, 'at %.3f s of the source is heard' % other, (time - zero) - (other - begin), -_COPIED,
+                       _COPIED)
+        _check(stream, 'ends', (after.end - zero) - (before.end - begin), -_END, _END)
+
+
+def _check(what, does, off, lowest, highest):
+    off = float(off)
+    if not lowest <= off <= highest:
+        raise UserError('%s %s %.4f s %s against the picture than in the source'
+                        % (what, does, abs(off), 'later' if off > 0 else 'earlier'))
+
+
+def _verify_decoded(path, source, streams, places, begin, zero):
+    """Compares the first and last samples of sound that was encoded again: encoders begin before the first."""
+    again = [(stream, place) for stream, place in zip(streams, places) if stream.encoder != 'copy']
+    if not again:
+        return
+    decoded = ('-c:a', 'pcm_s16le')
+    before = packets.read(source.path, [stream.number for stream, _ in again], source.own_times, decoded).tracks
+    after = packets.read(path, [place for _, place in again], options=decoded).tracks
+    for (stream, _), one, other in zip(again, before, after):
+        if one.times and not other.times:
+            raise UserError('%s is missing in the written video' % stream)
+        if one.times:
+            _check(stream, 'starts', (other.start - zero) - (one.start - begin), -_ENCODED, _ENCODED)
+            _check(stream, 'ends', (other.end - zero) - (one.end - begin), -_END, _END)
+
+
+def _spans(track: packets.Track, zero: Fraction) -> typing.List[_Span]:
+    """Returns (start, end) of the subtitles of a track that show something, in seconds after the first frame."""
+    return [(float(time - zero), float(time + duration - zero)) for time, duration, size in track.shown()
+            if size > _EMPTY]
+
+
+def _verify_subtitles(stream: Stream, before: typing.List[_Span], after: typing.List[_Span]) -> typing.Iterator[str]:
+    """Raises UserError for a subtitle that has moved, or is missing; yields what a conversion leaves out."""
+    left = list(after)
+    missing = shortened = 0
+    latest = -1e9
+    overlaps = []
+    for start, end in before:   # where one begins before another has ended
+        overlaps.append(start < latest)
+        latest = max(latest, end)
+    for index, (start, end) in enumerate(before):
+        near = [span for span in left if abs(span[0] - start) <= _TEXT]
+        if not near:
+            missing += 1
+            continue
+        found = min(near, key=lambda span: abs(span[1] - end))
+        left.remove(found)
+        if end > start and abs(found[1] - end) > _TEXT:
+            if found[1] < end and any(overlaps[index + 1:index + 2]):
+                shortened += 1
                 continue
-            if number not in after:
-                raise UserError('audio %s (stream %d) is missing in the written video' % (codec, index))
-            off = (after[number] - picture) - (there - timing.start)
-            if abs(off) > (_ENCODED if decoded else _COPIED):
-                raise UserError('audio %s (stream %d) starts %.4f s %s against the picture than in the source'
-                                % (codec, index, abs(off), 'later' if off > 0 else 'earlier'))
+            raise UserError('the subtitle of %s at %.3f s after the first frame ends at %.3f s instead of %.3f s'
+                            % (stream, start, found[1], end))
+    if left:
+        raise UserError('a subtitle of %s is shown %.3f s after the first frame, where the source has none'
+                        % (stream, left[0][0]))
+    if missing and stream.encoder == 'copy':
+        raise UserError('%d of %d subtitles of %s are missing in the written video' % (missing, len(before), stream))
+    if missing:
+        yield '%d of %d subtitles of %s have no text that %s can hold' % (missing, len(before), stream, stream.encoder)
+    if shortened:
+        yield ('%d of %d subtitles of %s overlap; each ends where the next begins' % (shortened, len(before), stream))
+
+
+def _verify_chapters(before, after, begin, zero):
+    """Raises UserError for a chapter that has moved, or is missing; yields what MP4 cannot hold."""
+    if len(before) != len(after):
+        raise UserError('the written video has %d chapters instead of %d' % (len(after), len(before)))
+    for index, ((start, _), (other, _)) in enumerate(zip(before, after)):
+        off = (float(other) - zero) - (float(start) - begin)
+        if abs(off) <= _TEXT:
+            continue
+        if index or other:
+            raise UserError('chapter %d of the written video starts %.3f s %s than in the source'
+                            % (index + 1, abs(off), 'later' if off > 0 else 'earlier'))
+        yield 'its first chapter begins at the start of the file, %.3f s %s than in the source' % (
+            abs(off), 'later' if off > 0 else 'earlier')

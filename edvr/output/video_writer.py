@@ -24,6 +24,7 @@ class VideoWriter:
       plan: containers.Plan, how the streams of the source are written.
       first: int, index of the first frame to write; known inside the block.
       lost_metadata: list of str, keys of the source's metadata that the file lacks; known after the block.
+      differences: list of str, other differences from the source, see `verification.verify`; known after the block.
     """
 
     def __init__(self, path: str, rate: typing.Union[Fraction, int], crf: int = 18, codec: str = 'auto',
@@ -62,6 +63,7 @@ class VideoWriter:
         self._resumable = resumable
         self._pixel_aspect = pixel_aspect or (source.pixel_aspect if source else Fraction(1))
         self.lost_metadata: typing.List[str] = []
+        self.differences: typing.List[str] = []
 
     def __enter__(self) -> 'VideoWriter':
         if not self._resumable:
@@ -106,9 +108,11 @@ class VideoWriter:
             raise UserError('%s: no frames to write' % self.path)
         try:
             with files.atomic_path(self.path) as partial:
-                joining.join(self._folder, total, self._timing, partial, self._container, self._source, self.plan)
+                original = joining.read_source(self._source, self.plan)
+                joining.join(self._folder, total, self._timing, partial, self._container, self._source, self.plan,
+                             original)
                 self.lost_metadata = joining.lost_metadata(self._source, partial)
-                verify(partial, total, self._timing, self._source, self.plan)
+                self.differences = verify(partial, total, self._timing, self._source, self.plan, original)
         except UserError as error:
             raise UserError('%s: %s; its segments are kept in %s: the same command joins them again; remove that '
                             'folder to start over' % (self.path, error, self._folder.path)) from error

@@ -79,6 +79,8 @@ def write_video(workers: typing.Any, source: Source, path: str, settings: typing
                 for _ in workers.do(_write_ranges, [[_VideoRange(source, first, end, encoder.segments(first), bits)
                                                      for _, first, end in share] for share in shares], bar):
                     pass
+        for text in encoder.differences:
+            print('note: %s: %s' % (path, text))
         if encoder.lost_metadata:
             print('note: %s cannot hold this metadata of the input: %s'
                   % (os.path.splitext(path)[1], ', '.join(encoder.lost_metadata)))

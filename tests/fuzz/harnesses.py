@@ -189,8 +189,8 @@ def packets(data):
     from data_tools.media import ffmpeg
     from data_tools.media import packets as module
     with mock.patch.object(ffmpeg, 'output', lambda *arguments: ffmpeg.Output(0, data, '')):
-        module.video_times('x.mp4')
-        module.audio_starts('x.mp4')
+        for track in module.read('x.mp4', [0]).tracks:
+            track.shown()
 
 
 def safetensors(data):

@@ -58,4 +58,4 @@ def _checked(data):
 def test_an_unknown_list_of_packets_is_an_error(monkeypatch, text):
     monkeypatch.setattr(ffmpeg, 'output', lambda *arguments: ffmpeg.Output(0, text.encode(), ''))
     with pytest.raises(harnesses.UserError, match=r'x\.mp4.*unknown way'):
-        packets.video_times('x.mp4')
+        packets.read('x.mp4', [0])
