@@ -1,22 +1,25 @@
 #!/usr/bin/env bash
 # Runs the linter, the type checker and the whole test suite on TensorFlow 1.15 and on 2.15, each in a separate environment in .venvs/.
-#   bash scripts/test.sh [--torch] [--beam] [--gpu] [--tensorflow=1.15|2.6|2.15] [pytest arguments]
+#   bash scripts/test.sh [--torch] [--beam] [--spark] [--gpu] [--tensorflow=1.15|2.6|2.15] [pytest arguments]
 # --tensorflow=2.6 runs the whole suite on TensorFlow 2.6.5, which is also for Ascend hosts (Python 3.8).
 # pytest arguments: --faults runs the whole fault campaign (hours) instead of a part; with it, --long_run=0.1 runs a tenth
 # of the long run, which is an hour of training and 20,000 frames; -k NAME runs some tests; ...
 # --torch also installs PyTorch beside TensorFlow 2.15, for the tests that compare with it (otherwise they are skipped).
 # --beam also installs Apache Beam beside each TensorFlow, for the tests of --runner (otherwise most are skipped).
+# --spark also installs Apache Beam, its runner for Spark and pyspark beside TensorFlow 2.15, for tests/test_spark.py, which
+# needs Java (otherwise it is skipped).
 # --gpu runs the tests of the GPU operator, and nothing else, on a GPU of this host (TensorFlow 2.15 with its CUDA wheels).
 # A TensorFlow without a working interpreter is reported and skipped; with CI=true it is a failure.
 set -u
 cd "$(dirname "$0")/.." || exit
 . scripts/environment.sh
 
-with_torch='' with_beam='' with_gpu='' tensorflows='1.15 2.15'
+with_torch='' with_beam='' with_spark='' with_gpu='' tensorflows='1.15 2.15'
 while :; do
     case "${1:-}" in
         --torch) with_torch=1 ;;
         --beam) with_beam=1 ;;
+        --spark) with_spark=1 with_beam=1 ;;
         --gpu) with_gpu=1 tensorflows=2.15 ;;
         --tensorflow=*) tensorflows=${1#*=} ;;
         *) break ;;
@@ -48,6 +51,11 @@ for tensorflow in $tensorflows; do
         set -- tests/test_cuda.py "$@"
     fi
     (make_environment "$environment" "$python" "${requirements[@]}") || { status=1; failed=$((failed + 1)); continue; }
+    if [ -n "$with_spark" ] && [ "$tensorflow" = 2.15 ]; then
+        # no dependencies: the runner asks for one old version of Beam
+        "$environment/bin/python" -m pip install --quiet --no-deps -r tests/requirements-spark.txt ||
+            { status=1; failed=$((failed + 1)); continue; }
+    fi
     if [ "$ran" = 0 ] && [ -z "$with_gpu" ]; then
         "$environment/bin/ruff" check . || { status=1; failed=$((failed + 1)); }
         # TensorFlow 2.6 needs versions of packages that mypy does not take

@@ -83,6 +83,40 @@ def test_a_killed_worker_process_changes_nothing(source, local, tmp_path):
     assert processes.descendants('sdk_worker_main') == []
 
 
+# a runner of Beam given as a class, as a runner from elsewhere: it gets GroupByKey for Reshuffle
+OTHER_RUNNER = 'apache_beam.runners.direct.direct_runner.BundleBasedDirectRunner'
+
+
+def test_a_runner_that_is_given_as_a_class(source, local, checkpoint, tmp_path):
+    pack.pack_set(config_of(source, tmp_path / 'set', runner=OTHER_RUNNER))
+    assert digests(tmp_path / 'set') == local
+    os.makedirs(str(tmp_path / 'in' / '000'))
+    for index, frame in enumerate(smooth_frames(3, 14, 18)):
+        images.write_png(str(tmp_path / 'in' / '000' / ('%03d.png' % index)), frame)
+    config = InferConfig(input=str(tmp_path / 'in'), output=str(tmp_path / 'out'), stretch=2, runner=OTHER_RUNNER)
+    assert run_with_beam(RestoreConfig(checkpoint=checkpoint, device='cpu'), config) == 3
+    assert [name for name in sorted(digests(tmp_path / 'out')) if name.endswith('.png')] == [
+        '000/%03d.png' % index for index in range(3)]
+
+
+@pytest.mark.parametrize('steps, spread', [('DirectRunner', 'Reshuffle'), (OTHER_RUNNER, 'GroupByKey')])
+def test_only_runners_given_as_a_class_lack_reshuffle(steps, spread):
+    import apache_beam as beam
+    pipeline = beam.Pipeline(runner=OTHER_RUNNER)
+    beam_runner.spread(pipeline | beam.Create(range(3)), 'spread', steps)
+    names = []
+
+    class Visitor(beam.pipeline.PipelineVisitor):
+        def enter_composite_transform(self, node):
+            names.append(type(node.transform).__name__)
+
+        def visit_transform(self, node):
+            names.append(type(node.transform).__name__)
+
+    pipeline.visit(Visitor())
+    assert spread in names and ('Reshuffle' in names) == (spread == 'Reshuffle')
+
+
 def test_videos_in_rounds_and_a_range_of_shards(tmp_path, capsys):
     """GT of videos goes through the scratch, where there is room for it only in rounds."""
     for number in range(2):

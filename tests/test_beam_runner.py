@@ -57,6 +57,8 @@ def test_beam_is_imported_only_when_a_runner_is_given():
 
 @pytest.mark.parametrize('values, text', [
     (dict(runner='StormRunner'), 'runner is .StormRunner.; it must be one of DirectRunner, FlinkRunner, '),
+    (dict(runner='a module.Runner'), 'runner is .a module.Runner.; .* a class such as package.module.Runner'),
+    (dict(runner='package..Runner'), 'runner is .package..Runner.; '),
     (dict(beam_options='--x=1'), 'beam_options are given without --runner'),
 ])
 def test_wrong_runners(values, text):
@@ -82,6 +84,17 @@ def test_wrong_options_of_beam(text, error):
     pytest.importorskip('apache_beam', reason='Apache Beam is not installed (scripts/test.sh --beam)')
     with pytest.raises(UserError, match=error):
         beam_options.parse(BeamConfig(runner='DirectRunner', beam_options=text))
+
+
+@pytest.mark.parametrize('runner, facts', [
+    ('no_such_module.Runner', ['no_such_module.Runner', 'No module named']),
+    ('apache_beam.NoSuchRunner', ['apache_beam.NoSuchRunner', 'NoSuchRunner']),
+    ('data_tools.base.beam_config.BeamConfig', ['no runner', 'apache_beam.runners.runner.PipelineRunner']),
+    ('data_tools.base.files.make_dir', ['no runner', 'apache_beam.runners.runner.PipelineRunner'])])
+def test_classes_that_are_no_runner(runner, facts):
+    pytest.importorskip('apache_beam', reason='Apache Beam is not installed (scripts/test.sh --beam)')
+    with raises_facts(UserError, '--runner=' + runner, *facts):
+        beam_options.parse(BeamConfig(runner=runner))
 
 
 def test_the_options_in_the_documents_are_options_of_this_beam():

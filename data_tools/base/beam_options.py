@@ -4,6 +4,7 @@ Functions import Beam when they are called, so programs work without Beam if --r
 """
 import contextlib
 import functools
+import importlib
 import io
 import logging
 import os
@@ -11,7 +12,7 @@ import shlex
 from typing import Any, Callable, Iterator, List
 
 from data_tools.base import files
-from data_tools.base.beam_config import BeamConfig
+from data_tools.base.beam_config import BeamConfig, is_class
 from data_tools.base.errors import UserError
 
 INSTALL = "pip install 'edvr[beam]', in a checkout pip install '.[beam]'"
@@ -95,15 +96,22 @@ def quiet(level: int = logging.ERROR) -> Iterator[None]:
 
 
 def new_runner(name: str) -> Any:
-    """Makes a runner of Beam from its name. Raises UserError if it cannot be loaded."""
+    """Makes a runner from its name or class. Raises UserError if it cannot be loaded, or is no runner of Beam."""
     import apache_beam
-    from apache_beam.runners.runner import create_runner
+    from apache_beam.runners.runner import PipelineRunner, create_runner
     try:
         with quiet():
-            return create_runner(_CLASSES.get(name, name))
+            if not is_class(name):
+                return create_runner(_CLASSES.get(name, name))
+            module, _, attribute = name.rpartition('.')
+            found = getattr(importlib.import_module(module), attribute)
+            if isinstance(found, type) and issubclass(found, PipelineRunner):
+                return found()
     except Exception as error:   # a missing package causes errors of many kinds
-        raise UserError('--runner=%s cannot be loaded by Apache Beam %s: %s'
-                        % (name, apache_beam.__version__, error)) from None
+        raise UserError('--runner=%s cannot be loaded by Apache Beam %s: %s: %s'
+                        % (name, apache_beam.__version__, type(error).__name__, error)) from None
+    raise UserError('--runner=%s is no runner of Apache Beam: give a class derived from '
+                    'apache_beam.runners.runner.PipelineRunner' % name)
 
 
 def absolute(path: str) -> str:

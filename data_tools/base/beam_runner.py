@@ -11,7 +11,7 @@ import zlib
 from typing import Any, Callable, Counter, Dict, Optional, Tuple
 
 from data_tools.base import beam_options, processes
-from data_tools.base.beam_config import BeamConfig
+from data_tools.base.beam_config import BeamConfig, is_class
 from data_tools.base.errors import UserError
 from data_tools.base.progress import progress_bar
 
@@ -38,6 +38,28 @@ class Packed:
     def get(self) -> Any:
         """Returns the value."""
         return pickle.loads(zlib.decompress(self._data))
+
+
+def spread(numbers: Any, name: str, runner: str) -> Any:
+    """Distributes elements among the workers.
+
+    Reshuffle does this best, but it needs timestamps, which runners outside Beam may lack. With these, each element is
+    a group of its own: all runners have GroupByKey.
+
+    Args:
+      numbers: a PCollection of int, each once.
+      name: of the step.
+      runner: of the config.
+    Returns:
+      the PCollection.
+    """
+    import apache_beam as beam
+    if not is_class(runner):
+        return numbers | name >> beam.Reshuffle()
+    return (numbers
+            | name + ', keys' >> beam.Map(lambda number: (number, None))
+            | name >> beam.GroupByKey()
+            | name + ', elements' >> beam.Map(lambda group: group[0]))
 
 
 def run(config: BeamConfig, build: Callable[[Any], None], counter: Tuple[str, str], total: int, title: str,

@@ -56,8 +56,8 @@ def run(config: PackConfig, rounds: typing.List[Round], sizes: typing.List[typin
             name = 'round %d: ' % number if len(rounds) > 1 else ''
             packed = beam_runner.Packed(one)
             if one.groups:
-                stage = _each(stage, name + 'decode', len(one.groups), _Decode(packed))
-            stage = _each(stage, name + 'pack', len(one.tasks), _Pack(packed))
+                stage = _each(stage, name + 'decode', len(one.groups), _Decode(packed), config.runner)
+            stage = _each(stage, name + 'pack', len(one.tasks), _Pack(packed), config.runner)
         stage | 'manifest' >> beam.ParDo(_Finish(config.output_dir, sizes, job))
 
     windows = sum(len(task.windows) for one in rounds for task in one.tasks)
@@ -67,11 +67,10 @@ def run(config: PackConfig, rounds: typing.List[Round], sizes: typing.List[typin
                                                               for name, value in sorted(counters.items()))))
 
 
-def _each(stage, name, count, work):
+def _each(stage, name, count, work, runner):
     """Applies `work`, a DoFn, to the numbers below `count` on any worker; yields one element after all are done."""
-    return (stage
-            | name + ', numbers' >> beam.ParDo(_Numbers(count))
-            | name + ', spread' >> beam.Reshuffle()
+    numbers = stage | name + ', numbers' >> beam.ParDo(_Numbers(count))
+    return (beam_runner.spread(numbers, name + ', spread', runner)
             | name >> beam.ParDo(work)
             | name + ', together' >> beam.GroupByKey())
 

@@ -59,7 +59,7 @@ def write_folders(sources: typing.List[Source], settings: Settings, alone: bool,
         count = sum(end - first for _, missing in lacking for first, end in missing)
         if ranges:
             corpus = beam_runner.Packed(Corpus(sources, folders, ranges, restore_config, config.writers))
-            counters = beam_runner.run(config, lambda pipeline: _build(pipeline, corpus, len(ranges)),
+            counters = beam_runner.run(config, lambda pipeline: _build(pipeline, corpus, len(ranges), config.runner),
                                        (_COUNTERS, 'frames'), count, 'restoring', 'frame')
             loaded = counters.get('networks_loaded')   # some runners have no counters
             print('%d pieces of %d clips%s' % (
@@ -68,11 +68,9 @@ def write_folders(sources: typing.List[Source], settings: Settings, alone: bool,
     return count
 
 
-def _build(pipeline, corpus, count):
-    (pipeline
-     | 'numbers' >> beam.Create(range(count))
-     | 'spread' >> beam.Reshuffle()
-     | 'restore' >> beam.ParDo(_WriteRange(corpus)))
+def _build(pipeline, corpus, count, runner):
+    numbers = pipeline | 'numbers' >> beam.Create(range(count))
+    beam_runner.spread(numbers, 'spread', runner) | 'restore' >> beam.ParDo(_WriteRange(corpus))
 
 
 class _Loaded:
