@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Writes tests/locked-tf*.txt: the packages of the tested environments in .venvs/ with versions and SHA-256.
+# Writes the packages of the tested environments in .venvs/ with versions and SHA-256: tests/locked-tf*.txt, and those that
+# programs need, without the tests, for the images of the Dockerfile: requirements/locked-cpu.txt and locked-gpu.txt.
 #   bash scripts/lock.sh [1.15 | 2.15]        after `bash scripts/test.sh`, which makes the environments
 # The files are of x86-64 Linux, as the hashes are those of its wheels: pip install --require-hashes -r FILE
 # environment.sh keeps to the ranges, which also serve aarch64 and the TensorFlow of Ascend hosts.
@@ -7,14 +8,14 @@ set -eu
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-for tensorflow in "${@:-1.15 2.15}"; do
-    for version in $tensorflow; do
-        python=.venvs/tf$version/bin/python
-        [ -x "$python" ] || { echo "error: $python is missing: bash scripts/test.sh --tensorflow=$version makes it" >&2; exit 1; }
-        "$python" -m pip freeze --all | grep -E '^[A-Za-z0-9_.-]+==' > "$folder/versions.txt"
-        "$python" -m pip install --quiet --dry-run --ignore-installed --report "$folder/report.json" -c "$folder/versions.txt" \
-            -r requirements.txt -r requirements/tf.txt -r tests/requirements.txt
-        "$python" - "$folder/report.json" > "$folder/locked.txt" <<'END'
+
+# lock PYTHON FILE ARGUMENT...: writes FILE, the packages that pip installs with these arguments, in versions.txt's versions
+lock() {
+    local python=$1 file=$2
+    shift 2
+    "$python" -m pip install --quiet --dry-run --ignore-installed --report "$folder/report.json" \
+        -c "$folder/versions.txt" "$@"
+    "$python" - "$folder/report.json" > "$folder/locked.txt" <<'END'
 import json
 import platform
 import sys
@@ -26,7 +27,20 @@ for item in sorted(found, key=lambda item: item['metadata']['name'].lower()):
     print('%s==%s --hash=sha256:%s' % (item['metadata']['name'].lower(), item['metadata']['version'],
                                        item['download_info']['archive_info']['hashes']['sha256']))
 END
-        mv "$folder/locked.txt" "tests/locked-tf$version.txt"
-        echo "tests/locked-tf$version.txt: $(grep -c == "tests/locked-tf$version.txt") packages"
+    mv "$folder/locked.txt" "$file"
+    echo "$file: $(grep -c == "$file") packages"
+}
+
+for tensorflow in "${@:-1.15 2.15}"; do
+    for version in $tensorflow; do
+        python=.venvs/tf$version/bin/python
+        [ -x "$python" ] || { echo "error: $python is missing: bash scripts/test.sh --tensorflow=$version makes it" >&2; exit 1; }
+        "$python" -m pip freeze --all | grep -E '^[A-Za-z0-9_.-]+==' > "$folder/versions.txt"
+        lock "$python" "tests/locked-tf$version.txt" -r requirements.txt -r requirements/tf.txt -r tests/requirements.txt
+        if [ "$version" = 2.15 ]; then
+            programs=(-r requirements.txt -r requirements/tf.txt -r requirements/lmdb.txt)
+            lock "$python" requirements/locked-cpu.txt "${programs[@]}"
+            lock "$python" requirements/locked-gpu.txt "${programs[@]}" 'tensorflow[and-cuda]'
+        fi
     done
 done

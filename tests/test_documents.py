@@ -16,7 +16,7 @@ FOREIGN = """
     flink_master parallelism environment_type environment_config job_endpoint project region temp_location
     sdk_container_image disk_size_gb
     force_reinstall no_deps install_for_all system_site_packages gpu wheel_dir pyproject output_reproducible seconds
-    require_hashes
+    require_hashes spark master conf build_arg rm gpus shm_size
     onnx stronglyTyped minShapes optShapes maxShapes saveEngine"""
 MADE = {'benchmarks/MACHINE.json'}   # files that the documents tell to make
 DOCUMENTS = sorted(os.path.relpath(path, ROOT) for pattern in ('*.md', 'docs/*.md')
