@@ -15,7 +15,7 @@ from npu_fixtures import no_job  # noqa: F401 fixture
 
 from data_tools.base.errors import UserError
 from edvr.config import ConfigError, RanksConfig, RuntimeConfig
-from edvr.devices import device_of
+from edvr.devices import device_of, npu_chips
 from edvr.launch import addresses, agreement, npu_cards, processes, rank_table, relaunch, rendezvous
 
 HCCN_CONF = ''.join('address_%d=192.168.100.%d\n' % (card, 101 + card) for card in range(4))
@@ -93,6 +93,57 @@ def test_addresses_of_cards_by_hccn_tool(tmp_path, monkeypatch):
     assert [rank.device_ip for rank in rank_table.read(str(tmp_path / 'rank_table.json'))] == [
         '10.20.0.0', '10.20.0.1', '10.20.0.2']
     check_facts(refused('npu', 0, tmp_path), 'no address', 'card 3', '0, 1, 2', 'hccn_tool -i 3 -ip -s')
+
+
+# the table of npu-smi; `second` is the line of a chip
+SMI = '''+-----------------------------------------------------------------------------+
+| npu-smi 25.2.0                   Version: 25.2.0                            |
++---------------------------+---------------+---------------------------------+
+| NPU   Name                | Health        | Power(W)    Temp(C)             |
+| Chip  %s              | Bus-Id        | AICore(%%)   Memory-Usage(MB)    |
++===========================+===============+=================================+
+| %s   %s               | OK            | 67.3        43                  |
+| 0     %s                   | 0000:C1:00.0  | 0           839  / 15170        |
++===========================+===============+=================================+
+| 7     910B9               | OK            | 67.3        43                  |
+'''
+
+
+@pytest.fixture
+def smi(tmp_path, monkeypatch):
+    """Makes an npu-smi of a shell script."""
+    monkeypatch.setenv('PATH', str(tmp_path))
+
+    def make(script):
+        (tmp_path / 'npu-smi').write_text('#!/bin/sh\n' + script)
+        (tmp_path / 'npu-smi').chmod(0o755)
+    npu_cards.chip.cache_clear()
+    yield make
+    npu_cards.chip.cache_clear()
+
+
+@pytest.mark.parametrize('name, kind, phy_id', [
+    ('310', 'Ascend 310', ''), ('310P3', 'Ascend 310P', ''), ('310B4', 'Ascend 310B', ''), ('910A', 'Ascend 910', ''),
+    ('910ProB', 'Ascend 910, 30 cores', ''), ('910B1', 'Atlas A2, 910B1', ''),
+    ('910B2', 'Atlas A2, 910B2', ''), ('910B3', 'Atlas A2, 910B3', ''), ('910B4', 'Atlas A2', ''),
+    ('910_9391', 'Atlas A3', '110'), ('Ascend910', 'Atlas A3', '110')])
+@pytest.mark.parametrize('number', [0, 12])
+def test_the_chip_by_npu_smi(smi, name, kind, phy_id, number):
+    smi('[ "$*" = info ] || exit 1\n/bin/cat <<END\n%sEND\n' % (
+        SMI % ('Phy-ID' if phy_id else '', number, name, phy_id)))
+    assert npu_chips.find(npu_cards.chip()).name == kind
+
+
+@pytest.mark.parametrize('script', [
+    None, 'echo "dcmi module initialize failed. ret is -8005"; exit 8', 'printf "\\377\\376 | 0 | 910B1 |"',
+    'echo "| 0     910B1      | OK"; exit 1', 'echo "| 0     unknown      | OK            |"', 'exit 0',
+    '/bin/sleep 60\necho "| 0     910B1      | OK"'])
+def test_an_npu_smi_that_names_no_chip(smi, monkeypatch, script):
+    """Also one that hangs, with a process of its own that keeps its output open."""
+    monkeypatch.setattr(npu_cards, 'TOOL_SECONDS', .3)
+    if script is not None:
+        smi(script)
+    assert npu_cards.chip() == ''
 
 
 def test_a_card_without_an_address(host):

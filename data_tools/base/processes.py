@@ -1,8 +1,35 @@
-"""The descendants of this process, from /proc."""
+"""Programs that answer a question, and the descendants of this process, from /proc."""
 import contextlib
 import os
 import signal
-from typing import Dict, Iterable, List
+import subprocess
+import tempfile
+from typing import Dict, Iterable, List, Optional, Sequence
+
+
+def answer(arguments: Sequence[str], seconds: float) -> Optional[str]:
+    """Returns what a program prints, on standard error too; None if it does not start, fails, or does not end in time.
+
+    Args:
+      arguments: of the program, its path first.
+      seconds: after which it, and what it has started, is killed.
+    """
+    with tempfile.TemporaryFile() as output:   # the end of a pipe could be held by a process that the program has left
+        try:
+            process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                                       start_new_session=True)
+        except OSError:
+            return None
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):   # a driver may hold it
+                process.wait(1)
+            return None
+        output.seek(0)
+        return None if code else output.read().decode(errors='replace')
 
 
 def descendants(text: str) -> List[int]:

@@ -4,9 +4,9 @@ import glob
 import os
 import re
 import shutil
-import subprocess
 from typing import Callable, Dict, List, Sequence
 
+from data_tools.base import processes
 from data_tools.base.errors import UserError
 from edvr.launch import rank_table
 from edvr.launch.plan import plural
@@ -14,6 +14,8 @@ from edvr.launch.plan import plural
 NPU_FILES = '/dev/davinci[0-9]*'
 HCCN_CONF = '/etc/hccn.conf'
 HCCN_TOOL = '/usr/local/Ascend/driver/tools/hccn_tool'
+TOOL_SECONDS = 30   # for npu-smi and hccn_tool, which a driver without a working card may hold
+SMI_NAMES = {'Ascend910': '910_93'}   # npu-smi names the chips of Atlas A3 so; other names (910B3) are those of atc
 
 
 def device_files() -> List[str]:
@@ -28,17 +30,11 @@ def present() -> List[int]:
 
 @functools.lru_cache(maxsize=None)
 def chip() -> str:
-    """Returns the name of the first card's chip as npu-smi reports it, such as 910B3; '' if there is no npu-smi."""
+    """Returns the chip of the first card by npu-smi, named as for atc, such as 910B3; '' if it names none."""
     tool = shutil.which('npu-smi')
-    if not tool:
-        return ''
-    try:
-        done = subprocess.run([tool, 'info'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              universal_newlines=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return ''
-    match = re.search(r'^\|\s*\d+\s+((?:Ascend)?\d{3}\w*)\s*\|', done.stdout, re.M)
-    return match.group(1) if match else ''
+    text = processes.answer([tool, 'info'], TOOL_SECONDS) if tool else None
+    match = re.search(r'^\|\s*\d+\s+((?:Ascend)?\d{3}\w*)\s*\|', text or '', re.M)
+    return SMI_NAMES.get(match.group(1), match.group(1)) if match else ''
 
 
 def choose(count: int, ids: Sequence[int], advice: Callable[[List[int]], str]) -> List[int]:
@@ -90,9 +86,8 @@ def _ask(ids: List[int]) -> Dict[int, str]:
                         'hccn_tool: write a rank table (python -m edvr.rank_table) and set RANK_TABLE_FILE' % HCCN_CONF)
     found = {}
     for card in ids:
-        done = subprocess.run([tool, '-i', str(card), '-ip', '-g'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              universal_newlines=True)
-        match = re.search(r'ipaddr:\s*(\S+)', done.stdout)
-        if done.returncode == 0 and match:
+        text = processes.answer([tool, '-i', str(card), '-ip', '-g'], TOOL_SECONDS)
+        match = re.search(r'ipaddr:\s*(\S+)', text or '')
+        if match:
             found[card] = match.group(1)
     return found
