@@ -9,7 +9,7 @@ import time
 
 import pytest
 from conftest import ROOT
-from facts import raises_facts
+from facts import check_facts, raises_facts
 from helpers import smooth_frames
 from packed import write_clips, write_video
 
@@ -225,8 +225,8 @@ def test_a_corpus_is_restored_in_clips_and_stretches(checkpoint, tmp_path, capsy
     os.remove(str(tmp_path / 'beam' / '000' / '004.png'))   # of the stretch from 3 to 6
     assert run_with_beam(restoring, config) == 1
     assert '1 pieces of 1 clips' in capsys.readouterr().out
-    assert run_with_beam(restoring, config) == 0
-    assert 'nothing to do' in capsys.readouterr().out
+    assert run_with_beam(restoring.replace(device='npu', soc_version='Ascend310P3'), config) == 0
+    check_facts(capsys.readouterr().out, 'nothing to do', 'deformable convolutions on Ascend 310P')
     assert digests(tmp_path / 'beam') == digests(tmp_path / 'local')
     with raises_facts(UserError, '--runner', 'folders', '--output=', 'video'):
         run_with_beam(restoring, config.replace(output=str(tmp_path / 'a.mp4')))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from conftest import FAULTS, ROOT
-from facts import raises_facts
+from facts import check_facts, raises_facts
 from helpers import smooth_frames, tiny_checkpoint
 from npu_fixtures import no_job  # noqa: F401 fixture
 from test_video import make
@@ -23,7 +23,8 @@ from edvr.config.infer import InferConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.devices import DEVICES
 from edvr.evaluation import clip_set
-from edvr.launch import npu_cards
+from edvr.launch import npu_cards, relaunch
+from edvr.launch.plan import Plan
 from edvr.output import clip_source, infer_job, segments, video_writer
 from edvr.restore.network_info import NetworkInfo
 from edvr.restore.restorer import Restorer
@@ -312,6 +313,23 @@ def test_an_evaluation_by_two_processes_has_the_same_numbers(restorer, network, 
     lines = done.stdout.splitlines()
     for clip in one['clips']:
         assert 'Video %s PSNR = %.4f, SSIM = %.6f' % (clip['name'], clip['edvr_psnr'], clip['edvr_ssim']) in lines
+
+
+def test_where_the_operator_of_ascend_runs_is_printed_once_and_workers_get_the_options(network, monkeypatch, capsys):
+    commands = []
+    monkeypatch.setattr(relaunch, 'run_together', lambda command, *args, **kwargs: commands.append(command) or 3)
+    monkeypatch.setattr(sys, 'argv', ['infer', '--npu_dcn=whole', '--soc_version=Ascend310P3'])
+    config = RestoreConfig(checkpoint=network, device='npu', npu_dcn='whole', soc_version='Ascend310P3')
+    found = NetworkInfo.at(network)
+    with pytest.raises(SystemExit), workers.open_workers(Plan({0: {}, 1: {}}, {}, []), config, found) as opened:
+        list(opened.do(len, [[1], [2]], type('Bar', (), dict(n=0))()))
+    output = capsys.readouterr().out
+    assert output.count('deformable convolutions on') == 1
+    check_facts(output, 'Ascend 310P', 'AI CPU', '--npu_dcn=whole')
+    assert {'--npu_dcn=whole', '--soc_version=Ascend310P3', '--device=npu'} < set(commands[0])
+    for others in (config.replace(kernels='tf'), RestoreConfig(checkpoint=network)):
+        workers.print_placement(others, found)
+    assert capsys.readouterr().out == ''
 
 
 def test_facts_of_a_network_without_loading_it(restorer, network):

@@ -99,7 +99,7 @@ def test_follow_skips_a_damaged_checkpoint_and_ends_at_the_step(steps, tmp_path,
 
     class RefusesStep2:
         """A Restorer that refuses step 2."""
-        config = checkpoints.load_model_config(steps)
+        config, step = checkpoints.load_model_config(steps), 1
 
         def __init__(self, options, checkpoint):
             if checkpoint.endswith('-2'):
@@ -115,7 +115,8 @@ def test_follow_skips_a_damaged_checkpoint_and_ends_at_the_step(steps, tmp_path,
     monkeypatch.setattr(watch, 'Restorer', RefusesStep2)
     numbers = iter([20., 21.])
     follower = watch.follow(
-        RestoreConfig(checkpoint=str(tmp_path)), EvaluateConfig(watch=True, watch_until_step=3),
+        RestoreConfig(checkpoint=str(tmp_path), device='npu', soc_version='Ascend310P3'),
+        EvaluateConfig(watch=True, watch_until_step=3),
         lambda config, scale: ['clip'],
         lambda restorer, clips: [measure.ClipResult('clip', [{'edvr_psnr': next(numbers)}], [1.])])
     assert restored == ['1', '3']
@@ -124,6 +125,7 @@ def test_follow_skips_a_damaged_checkpoint_and_ends_at_the_step(steps, tmp_path,
     captured = capsys.readouterr()
     assert 'error: values that are not finite' in captured.err
     check_facts(captured.out, '3 checkpoints', 'best: step 3', 'PSNR = 21.0000')
+    assert captured.out.count('deformable convolutions on Ascend 310P') == 1
 
 
 def test_wrong_data_end_the_watch(steps, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from edvr import checkpoints
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
 from edvr.evaluation import measure
 from edvr.restore.restorer import Restorer
+from edvr.sharing import workers
 from edvr.tensorboard.event_writer import EventWriter
 
 
@@ -114,6 +115,8 @@ def _evaluate_one(watch, prefix, restore_config, config, load_clips, evaluate, c
     print('\n%s' % prefix, flush=True)
     try:
         with Restorer(restore_config, checkpoint=prefix) as restorer:
+            if clips is None:
+                workers.print_placement(restore_config, restorer)
             clips = clips or load_clips(config, restorer.config.upscale)
             results = evaluate(restorer, clips)
     except UserError as error:

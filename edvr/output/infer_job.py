@@ -28,6 +28,7 @@ from edvr.output.videos import chosen_rate, write_video
 from edvr.restore import resize
 from edvr.restore.network_info import NetworkInfo
 from edvr.restore.restorer import Restorer
+from edvr.sharing.workers import print_placement
 
 
 class InferJob(typing.NamedTuple):
@@ -138,6 +139,7 @@ def run_with_beam(restore_config: RestoreConfig, config: InferConfig) -> int:
     beam_options.parse(config)
     config = config.replace(input=beam_options.absolute(config.input), output=beam_options.absolute(config.output))
     network = NetworkInfo.at(beam_options.absolute(restore_config.checkpoint), restore_config.trust_graph)
+    print_placement(restore_config, network)
     restore_config = restore_config.replace(checkpoint=network.path)   # not a newer one that a training writes
     job, started = prepare(network, restore_config, config), time.time()
     from edvr.output import beam_folders  # needs Beam

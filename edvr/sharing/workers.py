@@ -134,8 +134,7 @@ def open_workers(plan: Plan, config: RestoreConfig,
     Raises:
       UserError: the errors of `Restorer`.
     """
-    for line in placement(config, network):
-        print(line, flush=True)
+    print_placement(config, network)
     if plan.environments:
         for note in plan.notes:
             print(note, flush=True)
@@ -153,12 +152,14 @@ def check_one_device(host: HostConfig, why: str) -> None:
                         % (host.num_devices, why))
 
 
-def placement(config: RestoreConfig, network: typing.Any) -> typing.List[str]:
-    """Returns lines about where the device runs operations of a checkpoint's network, if that matters."""
+def print_placement(config: RestoreConfig, network: typing.Any) -> None:
+    """Prints where the device runs operations of a network, if that matters; network: NetworkInfo or Restorer."""
     if network.step is None:   # an exported graph has its operators
-        return []
-    return device_of(RuntimeConfig(device=config.device, kernels=config.kernels, npu_dcn=config.npu_dcn,
-                                   soc_version=config.soc_version)).placement(network.config)
+        return
+    device = device_of(RuntimeConfig(device=config.device, kernels=config.kernels, npu_dcn=config.npu_dcn,
+                                     soc_version=config.soc_version))
+    for line in device.placement(network.config):
+        print(line, flush=True)
 
 
 def take_one_device(device: str, host: HostConfig, why: str) -> None:
