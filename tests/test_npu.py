@@ -1,8 +1,10 @@
 """The Ascend path: the calls of npu_bridge, the errors without it, and whole training runs on its test double."""
 import importlib
+import json
 import os
 import re
 import sys
+import zlib
 
 import numpy as np
 import preloaded
@@ -11,7 +13,7 @@ import tensorflow.compat.v1 as tf
 import test_deform_conv
 import tiny_training
 from facts import check_facts, raises_facts
-from helpers import TINY, operations_before, smooth_frames, tiny_checkpoint
+from helpers import TINY, operations_before, session, smooth_frames, tiny_checkpoint
 from npu_fixtures import DOUBLE, forget_bridge, needs_adapter, needs_tf1, no_job, npu  # noqa: F401 fixtures
 from training_runs import PROGRAM, environment
 
@@ -438,10 +440,31 @@ def assert_same(one, other, **tolerance):
         np.testing.assert_allclose(one[name], other[name], err_msg=name, **tolerance)
 
 
+@pytest.mark.parametrize('device, size, rank', [('cpu', 1, 0)] + [
+    pytest.param('npu', size, rank, marks=needs_adapter) for size, rank in ((1, 0), (2, 0), (2, 1), (8, 7))])
+def test_initial_weights_are_the_same_everywhere(npu, monkeypatch, device, size, rank):  # noqa: F811
+    """Those of the real network, on every device, rank and TensorFlow, before rank 0 sends its own to the others."""
+    monkeypatch.setenv('RANK_SIZE', str(size))
+    monkeypatch.setenv('RANK_ID', str(rank))
+    with tf.Graph().as_default(), session() as running:
+        tf.set_random_seed(10)
+        tf.train.create_global_step()
+        function = model_fn.make_model_fn(ModelConfig(**TINY), TrainingConfig(), device_of(NPU.replace(device=device)))
+        function({'lq': tf.zeros([1, 3, 8, 8, 3], tf.uint8)}, tf.zeros([1, 32, 32, 3], tf.uint8),
+                 tf.estimator.ModeKeys.TRAIN)
+        variables = sorted(tf.trainable_variables(), key=lambda variable: variable.op.name)
+        running.run([variable.initializer for variable in variables])
+        values = running.run(variables)
+    assert zlib.crc32(b''.join(value.tobytes() for value in values)) == 3787921824
+
+
 @needs_adapter
-def test_one_rank_trains(npu, tmp_path):  # noqa: F811
-    """The real network, with the adapter's operator."""
+def test_one_rank_trains(npu, monkeypatch, tmp_path):  # noqa: F811
+    """The real network, with the adapter's operator; the release of the adapter is recorded."""
+    monkeypatch.setenv('NPU_DOUBLE_RELEASE', 'r1.15.0')
     found = train(tmp_path)
+    begun, = json.loads((tmp_path / 'config.json').read_text())['sessions']
+    assert begun['versions']['adapter release, at least'] == 'r1.15.0'
     assert found['global_step'] == 4
     assert {'beta1_power'} < set(found) and not [name for name in found if name.startswith('npu_runconfig')]
     start = tf.train.load_checkpoint(os.path.join(str(tmp_path), 'model.ckpt-0'))
@@ -626,8 +649,9 @@ def test_half_precision_of_a_summed_loss_is_refused(npu, tmp_path):  # noqa: F81
             train(tmp_path, NPU.replace(**changes))
 
 
-@pytest.mark.skipif(not tf.__version__.startswith('2.6'), reason='for the adapter of TensorFlow 2.6')
-def test_loss_scale_of_tensorflow_2_6_is_refused(npu):  # noqa: F811
+@pytest.mark.skipif(tf.__version__.startswith('1.'), reason='for the adapters of TensorFlow 2')
+@needs_adapter
+def test_loss_scale_of_tensorflow_2_is_refused(npu):  # noqa: F811
     with raises_facts(UserError, '--loss_scale=dynamic', 'TensorFlow 2', 'no loss scaling'):
         check(NPU.replace(loss_scale='dynamic'))
 

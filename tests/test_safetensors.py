@@ -6,11 +6,14 @@ import struct
 import numpy as np
 import pytest
 from facts import check_error, raises_facts
+from helpers import smooth_frames, tiny_checkpoint
 from test_torch_weights import make_state
 
 from data_tools.base.errors import UserError
+from edvr import checkpoints
 from edvr.pytorch import safetensors_file
 from edvr.pytorch import weights as weights_files
+from edvr.restore.restorer import Restorer
 
 # written by the package safetensors 0.8.0: a is float32 [2, 2], b is float16 [3], c is a scalar int64
 FOREIGN = (b'\xc8\0\0\0\0\0\0\0{"__metadata__":{"format":"pt"},"c":{"dtype":"I64","shape":[],"data_offsets":[0,8]},'
@@ -116,6 +119,24 @@ def test_weights_of_no_network_make_no_directory(tmp_path, change, facts):
     with raises_facts(UserError, 'x.safetensors', *facts):
         weights_files.import_weights(str(tmp_path / 'x.safetensors'), str(tmp_path / 'model'))
     assert not (tmp_path / 'model').exists()
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_a_network_of_one_deform_group_goes_out_and_comes_back_with_its_frames(tmp_path, suffix):
+    """That of flags/edvr_m_g1.cfg, but for its size."""
+    if suffix == '.pth':
+        pytest.importorskip('torch')
+    first, path, second = tiny_checkpoint(tmp_path / 'first', deform_groups=1), str(tmp_path / ('x' + suffix)), str(
+        tmp_path / 'second')
+    weights_files.export_weights(first, path)
+    _, config, _ = weights_files.import_weights(path, second)
+    assert config.deform_groups == 1 and config == checkpoints.load_model_config(first)
+    frames = smooth_frames(2, 8, 12)
+    restored = []
+    for checkpoint in (first, second):
+        with Restorer(checkpoint, kernels='tf') as restorer:
+            restored.append(restorer.restore(frames, np.float32))
+    np.testing.assert_array_equal(*restored)
 
 
 def test_programs_need_no_torch(run_program, tmp_path):

@@ -15,7 +15,7 @@ from edvr.pytorch import weights as weights_files
 
 TINY = dict(num_frames=3, channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=2)
 VARIANTS = [{}, dict(with_tsa=False), dict(with_predeblur=True), dict(with_predeblur=True, hr_in=True),
-            dict(hr_in=True), dict(scale=2), dict(scale=3), dict(num_frames=5, deform_groups=8)]
+            dict(hr_in=True), dict(scale=2), dict(scale=3), dict(num_frames=5, deform_groups=8), dict(deform_groups=1)]
 
 # Keys as the three families publish them, each beside the reference's of the same layer
 FIRST_RELEASE = {
