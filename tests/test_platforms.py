@@ -127,6 +127,7 @@ def test_a_group_of_another_size_than_the_job(tmp_path, monkeypatch):
     path = written(tmp_path / 'hccl.json', OPERATOR)
     monkeypatch.setenv('POD_IP', '172.16.9.1')
     check_facts(refused('npu', 8, rank_table=path), '--num_devices=8', '2 cards', '--num_devices=2 --batch_size=16')
+    check_facts(refused('npu', 1, rank_table=path), '--num_devices=1', '2 cards', '--num_devices=2 --batch_size=2')
     monkeypatch.setenv('RANK_SIZE', '16')
     check_facts(refused('npu', 2, rank_table=path), 'RANK_SIZE is 16', '4 cards', 'unset RANK_SIZE')
 

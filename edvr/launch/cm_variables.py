@@ -51,8 +51,8 @@ def read(count: int, batch_size: int) -> Cluster | None:
                         'those of each pod times the pods, which CM_RANK counts from 0; %s'
                         % (size, devices, place, advice))
     if count not in (0, devices):
-        raise UserError('--num_devices=%d, but CM_LOCAL_WORKER gives %s to this host; the same whole batch is %s' % (
-            count, plan.plural(devices, 'card'), plan.equal_recipe(count, devices, batch_size)))
+        raise UserError('--num_devices=%d, but CM_LOCAL_WORKER gives %s to this host; %s' % (
+            count, plan.plural(devices, 'card'), plan.all_devices(count, devices, batch_size)))
     return Cluster(size // devices, place, devices, (os.environ['CM_CHIEF_IP'], port),
                    os.environ.get('CM_WORKER_IP', ''))
 

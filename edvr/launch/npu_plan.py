@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Sequence
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
@@ -126,20 +126,34 @@ def _read_table(path: str, count: int, ranks: RanksConfig, batch_size: int) -> t
     table = rank_table.load(path, 0. if ranks.rank_table and not os.path.exists(path) else ranks.start_timeout)
     server = _this_server(table, ranks.this_host, path)
     local = list(server.ranks)
-    if count not in (0, len(local)):
-        raise UserError('--num_devices=%d, but the rank table %s gives %s to this host (%s); the same whole batch is %s'
-                        % (count, path, plural(len(local), 'card'), server.names[-1],
-                           plan.equal_recipe(count, len(local), batch_size)))
-    size = os.environ.get('RANK_SIZE', '')
-    if size.isdigit() and int(size) != len(table.ranks):
-        raise UserError('RANK_SIZE is %s, but the rank table %s has %s: unset RANK_SIZE, or give the table of this job'
-                        % (size, path, plural(len(table.ranks), 'card')))
+    check_sizes(table, [server], path, count, batch_size)
     present = npu_cards.present()
     absent = [rank.device_id for rank in local if present and rank.device_id not in present]
     if absent:
         raise UserError('the rank table %s gives card %s to this host (%s), which has %s'
                         % (path, ', '.join(map(str, absent)), server.names[-1], ', '.join(map(str, present))))
     return table, local, _address_of(table.first)
+
+
+def check_sizes(table: Table, servers: Sequence[Server], path: str, count: int, batch_size: int) -> None:
+    """Raises UserError if a rank table has another number of cards than the options or the environment.
+
+    Args:
+      table: the rank table at `path`.
+      servers: those to compare with `count`.
+      count: --num_devices; 0 means all.
+      batch_size: samples per step on each card, for advice.
+    """
+    for server in servers:
+        cards = len(server.ranks)
+        if count not in (0, cards):
+            raise UserError('--num_devices=%d, but the rank table %s gives %s to the host %s; %s'
+                            % (count, path, plural(cards, 'card'), server.names[-1],
+                               plan.all_devices(count, cards, batch_size)))
+    size = os.environ.get('RANK_SIZE', '')
+    if size.isdigit() and int(size) != len(table.ranks):
+        raise UserError('RANK_SIZE is %s, but the rank table %s has %s: unset RANK_SIZE, or give the table of this job'
+                        % (size, path, plural(len(table.ranks), 'card')))
 
 
 def _this_server(table: Table, named: str, path: str) -> Server:

@@ -65,6 +65,15 @@ def equal_recipe(asked: int, found: int, batch_size: int) -> str:
     return '--num_devices=%d --batch_size=%d' % (count, whole // count)
 
 
+def all_devices(asked: int, found: int, batch_size: int) -> str:
+    """Returns the advice for a training that has to use all `found` devices; arguments are those of `equal_recipe`."""
+    whole = asked * batch_size
+    if whole % found:
+        return 'give --num_devices=%d and a --batch_size for each, since %d samples cannot be shared equally' % (
+            found, whole)
+    return 'the same whole batch is --num_devices=%d --batch_size=%d' % (found, whole // found)
+
+
 def fewer(found: int) -> str:
     """Returns the advice for a restoration that requests more than the `found` devices of the host."""
     return 'give --num_devices=%d, or 0 for all' % found
