@@ -36,7 +36,7 @@ def main() -> None:
     from edvr.benchmarks import machine, report
     if benchmark.json:
         report.check_destination(benchmark.json)   # before minutes of measuring
-    for line in device_of(runtime).placement(model):
+    for line in device_of(runtime).placement(model, training=bool({'dcn', 'step', 'all'} & set(benchmark.what))):
         print(line, flush=True)
     results = [result for subject in benchmark.what for result in
                importlib.import_module('edvr.benchmarks.' + subject).run(benchmark, model, data, runtime)]

@@ -43,7 +43,8 @@ def main() -> None:
 
 def run() -> None:
     """Runs the program."""
-    flags.run(main, *CONFIGS, auto=DEVICE)
+    # a job is checked without its data and its directory, wherever they are
+    flags.run(main, *CONFIGS, auto=DEVICE, opened=[PlacementConfig, RanksConfig])
 
 
 if __name__ == '__main__':

@@ -18,13 +18,14 @@ FLAGFILES: Optional[str] = next((path for path in (os.path.join(_HERE, 'flagfile
                                  if os.path.isdir(path)), None)
 
 
-def run(main: Callable[[], Optional[int]], *classes: Type[Config], auto: Optional[str] = None) -> None:
+def run(main: Callable[[], Optional[int]], *classes: Type[Config], auto: Optional[str] = None, **options: Any) -> None:
     """Runs a program as `data_tools.base.flags.run`, with malloc tuned before TensorFlow allocates.
 
     Args:
       main: returns None or an exit code.
       *classes: their fields are the flags.
       auto: the device that --device=auto means; None is that of this host.
+      **options: `opened` and `inputs` of `data_tools.base.flags.run`.
     """
     def with_device(function: Callable[..., List[Any]]) -> Callable[..., List[Any]]:
         def call(*given: Type[Config]) -> List[Any]:
@@ -34,7 +35,8 @@ def run(main: Callable[[], Optional[int]], *classes: Type[Config], auto: Optiona
         return call
 
     host_memory.tune_malloc()
-    flags.run(main, *classes, build_all=with_device(build_all), notes=with_device(_notes), flagfiles=FLAGFILES)
+    flags.run(main, *classes, build_all=with_device(build_all), notes=with_device(_notes), flagfiles=FLAGFILES,
+              **options)
 
 
 def build(cls: Type[Config]) -> Any:

@@ -9,8 +9,9 @@ from facts import check_error, check_facts, raises_facts
 from npu_fixtures import JOB_VARIABLES, needs_tf1, no_job, npu  # noqa: F401
 
 from edvr.config import ConfigError, DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.config.placement import PlacementConfig, chip_of
+from edvr.config.placement import PlacementConfig
 from edvr.devices import device_of, npu_chips
+from edvr.devices.npu_chips import UNKNOWN, listed
 from edvr.placement import graph, job_graphs, memory, operators
 from edvr.training.model_fn import make_model_fn
 
@@ -21,33 +22,15 @@ RUNTIME = RuntimeConfig(device='npu')
 
 
 @functools.lru_cache(maxsize=None)
-def training(batch=1, size=2, config=TRAINING, runtime=RUNTIME, micro_batches=1, **model):
-    return job_graphs.training(ModelConfig(**dict(TINY, **model)), DATA, config, runtime, size, batch, micro_batches)
+def training(batch=1, size=2, config=TRAINING, runtime=RUNTIME, micro_batches=1, chip=UNKNOWN, **model):
+    return job_graphs.training(ModelConfig(**dict(TINY, **model)), DATA, config,
+                               job_graphs.PlannedNpu(runtime, size, chip), batch, micro_batches)
 
 
-def test_chips_by_family_and_by_name():
-    for name, family, cores in (('910b', '910b', 20), ('Ascend910B1', '910b', 24), ('ascend910b4', '910b', 20),
-                                ('Ascend910A', '910', 32), ('910ProB', '910', 32), ('Ascend910_9391', '910_93', 24),
-                                ('Ascend310P3', '310p', 8), ('310', '310', 2)):
-        chip = chip_of(name)
-        assert (chip.name, chip.cores) == (family, cores)
-
-
-@pytest.mark.parametrize('name', ['', '950', 'Ascend950PR', 'a100', '910c', '31'])
-def test_a_chip_that_the_table_lacks_is_named(name):
-    with raises_facts(ConfigError, repr(name), '910b', '310p', 'Ascend910B3'):
-        chip_of(name)
-
-
-@pytest.mark.parametrize('chip, channels, groups, others, fact', [
-    ('910', 64, 1, {}, ''), ('910b3', 64, 1, {}, ''), ('910_93', 64, 1, {}, ''), ('310p', 128, 1, {}, ''),
-    ('310p', 64, 1, {}, '512'), ('910b3', 64, 8, {}, 'deformable_groups is 8'), ('910', 60, 1, {}, 'multiples of 8'),
-    ('910', 72, 1, dict(half=True), 'multiples of 16'), ('910', 72, 1, {}, ''), ('910b3', 48, 1, {}, '960'),
-    ('910', 64, 1, dict(open_batch=True), '2048'), ('910', 72, 1, dict(open_batch=True), '')])
-def test_the_rules_of_the_operator(chip, channels, groups, others, fact):
-    reason = npu_chips.refusal(chip_of(chip).cores, channels, groups, **dict(dict(open_batch=False), **others))
-    assert bool(reason) == bool(fact)
-    check_facts(reason, *filter(None, [fact]))
+def test_the_tables_of_chips_and_of_operators_agree():
+    for operator, field in ((graph.OPERATOR, 'forward'), (graph.GRADIENT, 'backward')):
+        assert operators.table()[operator] == {chip.family for chip in npu_chips.CHIPS
+                                               if chip.family and getattr(chip, field)}
 
 
 def test_places_follow_the_table_of_the_chip():
@@ -62,7 +45,7 @@ def test_places_follow_the_table_of_the_chip():
                                   ('PyFunc', '910b', operators.HOST), ('Range', '910', operators.CONSTANT),
                                   ('Mul', '910', operators.CONSTANT), ('Placeholder', '910', operators.ENGINE),
                                   ('HcomAllReduce', '910', operators.COLLECTIVE)):
-        assert operators.place_of(nodes[operator], chip_of(chip)).place == place, operator
+        assert operators.place_of(nodes[operator], listed(chip)).place == place, operator
 
 
 def test_the_step_has_the_operator_and_its_gradient():
@@ -72,9 +55,11 @@ def test_the_step_has_the_operator_and_its_gradient():
     count = collections.Counter(node.operator for node in nodes)
     assert count['DeformableOffsets'] == count['DeformableOffsetsGrad'] == 4
     assert count['HcomAllReduce'] == count['ApplyAdam'] + 1   # and one of loss, PSNR and offsets
-    chip = chip_of('910')
+    chip = listed('910')
     check_facts(operators.place_of(sampled[0], chip).reason, 'deformable_groups is 2')
-    assert operators.place_of(sampled[0]._replace(groups=1, channels=32), chip).place == operators.AI_CORE
+    for channels, half, place in ((32, False, operators.AI_CORE), (40, False, operators.AI_CORE),
+                                  (40, True, operators.AI_CPU)):
+        assert operators.place_of(sampled[0]._replace(groups=1, channels=channels), chip, half).place == place
     gradient = next(node for node in nodes if node.operator == graph.GRADIENT)
     assert operators.place_of(gradient, chip).place == operators.AI_CORE
     assert operators.place_of(gradient._replace(groups=4), chip).place == operators.AI_CPU   # 4 channels a group
@@ -101,11 +86,35 @@ def test_the_step_is_that_of_the_adapter(npu):  # noqa: F811
 
 
 def test_the_export_has_its_operators():
-    nodes = job_graphs.export(ModelConfig(**TINY), 32, 48)
-    sampled = [node for node in nodes if node.operator == graph.OPERATOR]
-    assert len(sampled) == 4 and {(node.groups, node.channels) for node in sampled} == {(2, 16)}
-    chip = chip_of('910b')
-    assert operators.HOST not in {operators.place_of(node, chip).place for node in nodes}
+    for splits, calls, groups in ((False, 4, 2), (True, 8, 1)):
+        nodes = job_graphs.export(ModelConfig(**TINY), 32, 48, splits)
+        sampled = [node for node in nodes if node.operator == graph.OPERATOR]
+        assert len(sampled) == calls and {(node.groups, node.channels) for node in sampled} == {(groups, 16)}
+        assert operators.HOST not in {operators.place_of(node, listed('910b')).place for node in nodes}
+
+
+@pytest.mark.parametrize('size', [1, 2])
+@pytest.mark.parametrize('scale, chip', [('dynamic', '910'), ('dynamic', '910b'), ('fixed', '910'), ('fixed', '910b')])
+def test_the_operators_of_loss_scaling(scale, chip, size):
+    """Where values saturate, the flag of the device, added over the ranks; in INF/NaN mode a look at each gradient."""
+    runtime, chip = RUNTIME.replace(loss_scale=scale), listed(chip)
+    plain, nodes = (collections.Counter(node.operator for node in found) for found in (
+        training(size=size), training(size=size, runtime=runtime, chip=chip)))
+    flags = [nodes[name] for name in ('NpuAllocFloatStatus', 'NpuGetFloatStatus', 'NpuClearFloatStatus')]
+    assert flags == ([1, 1, 1] if chip.saturates else [0, 0, 0])
+    assert nodes['HcomAllReduce'] - plain['HcomAllReduce'] == (size > 1 and chip.saturates)
+    looks = nodes['IsFinite'] - plain['IsFinite'] - 2 * (scale == 'dynamic')   # that of each new scale
+    assert looks == (0 if chip.saturates else plain['ApplyAdam'])
+    assert nodes['VariableV2'] - plain['VariableV2'] >= 3 * (scale == 'dynamic')
+    found = training(size=size, runtime=runtime, chip=chip)
+    assert {node.operator for node in found if operators.place_of(node, chip).place == operators.HOST} == set()
+
+
+def test_loss_scaling_takes_little_memory():
+    """The branches in which updates are skipped do not store the gradients again."""
+    plain, scaled = training(), training(runtime=RUNTIME.replace(loss_scale='dynamic'), chip=listed('910'))
+    one, other = (memory.BatchMemory(nodes, nodes).of(1).live for nodes in (plain, scaled))
+    assert .98 * one < other < 1.02 * one
 
 
 def test_memory_by_hand():
@@ -143,7 +152,7 @@ def test_graphs_of_another_network_are_not_mixed():
 
 
 @pytest.mark.parametrize('values, facts', [
-    (dict(chips=('910b', 'h100')), ['h100', '910_93']), (dict(chips=()), ['chips', '910b']),
+    (dict(chips=('910b', 'h100')), ["'h100'", '910_93', '310p', 'Ascend910B3']), (dict(chips=('',)), ["''", '910b']),
     (dict(frame_size=(180,)), ['frame_size', '180', 'height and width'])])
 def test_wrong_options_of_the_check(values, facts):
     with raises_facts(ConfigError, *facts):
@@ -173,19 +182,37 @@ def test_the_page_and_its_json(check, tmp_path):
     table = write_table(tmp_path / 'table.json', 4)
     done = check('--flagfile=8p', '--num_devices=4', '--rank_table=%s' % table, '--chips=910b3,310p', '--batch_size=4',
                  '--micro_batches=2', '--frame_size=32,48', '--json=report.json', '--npu_deterministic',
-                 '--data_dir=absent')
+                 '--data_dir=absent', '--channels=64')
     assert done.returncode == 0, done.stderr
     check_facts(done.stdout, '4 ranks on 1 server', table, 'batch 4 x 4 = 16', '--micro_batches=2',
-                '--npu_deterministic', 'r1.12.0',
-                'not on this host: absent', '4 DeformableOffsets on AI CPU', 'deformable_groups is 2', 'never seen',
-                'memory of a step in GB, estimated')
+                '--npu_deterministic', 'r1.12.0', 'not on this host: absent', 'never seen',
+                'memory of a step in GB, estimated', '20 AI cores (read)', '64 GB a card (general knowledge)',
+                # --npu_dcn=auto is decided for each chip
+                'Atlas A2, 910B3: 2 calls of one group', 'on AI Core', 'Ascend 310P: one call of 2 groups',
+                '4 DeformableOffsets on AI CPU', '8 cores x 64 channels = 512')
     assert len(done.stdout.splitlines()) < 60
     report = json.loads((tmp_path / 'report.json').read_text())
     step = report['graphs']['training step']['chips']
-    assert step['310p']['places'][operators.AI_CPU] >= step['910b3']['places'][operators.AI_CPU] + 4   # the gradient
-    assert sum(step['310p']['places'].values()) == report['graphs']['training step']['nodes']
-    assert [row['slices'] for row in report['memory']] == [1, 2, 4] and report['chips']['910b3']['memory_gb'] == 64
+    assert step['310p']['places'][operators.AI_CPU] >= step['910b3']['places'].get(operators.AI_CPU, 0) + 8
+    for found in step.values():
+        assert sum(found['places'].values()) == found['nodes']
+    assert step['310p']['nodes'] < step['910b3']['nodes'] and report['chips']['910b3']['memory_gb'] == 64
+    assert report['chips']['910b3']['cores_known'] == 'read'
+    assert [(row['chips'], row['slices']) for row in report['memory']] == [
+        ([chip], slices) for chip in ('910b3', '310p') for slices in (1, 2, 4)]
     assert report['memory'][0]['fits'] == {'910b3': True} and report['job']['size'] == 4
+
+
+@pytest.mark.parametrize('scheme', ['obs', 's3'])
+def test_data_and_directory_elsewhere_are_neither_reached_nor_copied(check, tmp_path, scheme):
+    """Without moxing and without a server. A chip of --soc_version is the one that is checked, with its modes."""
+    done = check(*['--%s=%s://bucket/x' % (name, scheme) for name in ('data_dir', 'model_dir', 'init_from', 'val_dir')],
+                 '--soc_version=Ascend910B1', '--precision_mode=force_fp16', '--loss_reduction=mean', '--channels=72',
+                 '--json=report.json', '--cache_dir=%s' % tmp_path, '--eval_every=5000')
+    assert done.returncode == 0, done.stderr
+    check_facts(done.stdout, 'not on this host: %s://bucket/x' % scheme, 'multiple of 16', 'float16')
+    assert list(json.loads((tmp_path / 'report.json').read_text())['chips']) == ['Ascend910B1']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['report.json']
 
 
 @pytest.mark.parametrize('arguments, env, facts', [
@@ -198,7 +225,9 @@ def test_the_page_and_its_json(check, tmp_path):
     (['--steps=10', '--iterations_per_loop=4'], {}, ['--steps=10', '--iterations_per_loop=4', 12]),
     (['--rank_table=absent.json', '--num_devices=2'], {}, ['absent.json', 'cannot be read']),
     (['--num_devices=2'], dict(RANK_TABLE_FILE='cut.json'), ['cut.json', 'cannot be read']),
-    (['--num_devices=2', '--rank_table=3.json'], {}, ['--num_devices=2', '3.json', '3 cards']),
+    (['--num_devices=2', '--batch_size=6', '--rank_table=3.json'], {}, [
+        '--num_devices=2', '3.json', '3 cards', 'the same whole batch is --num_devices=3 --batch_size=4']),
+    (['--num_devices=3', '--rank_table=3.json'], dict(RANK_SIZE='4'), ['RANK_SIZE is 4', '3.json', '3 cards']),
     (['--num_devices=3', '--rank_table=writing.json'], {}, ['writing.json', 'initializing', 'completed']),
     (['--num_devices=3', '--rank_table=3.json'], dict(LOCAL_CHECKPOINT_DIR='/x'), ['LOCAL_CHECKPOINT_DIR', '/x']),
     ([], dict(RANK_ID='2', RANK_SIZE='2'), ['RANK_ID', 2]),

@@ -1,13 +1,16 @@
 """Where a chip runs the operator of the deformable convolutions: the rules of AI Core, and what auto makes of them."""
 import pytest
+from facts import check_facts
 
-from edvr.devices import npu_chips
-from edvr.devices.npu_chips import describe, find, obstacle, place, table
+from edvr.config import ModelConfig, RuntimeConfig
+from edvr.devices import device_of, npu_chips
+from edvr.devices.npu_chips import describe, find, gradient_obstacle, listed, obstacle, place, table
 
 
 @pytest.mark.parametrize('name, kind, cores', [
-    ('Ascend910A', 'Ascend 910', 32), ('Ascend910B', 'Ascend 910, 30 cores', 30), ('ascend910b1', 'Atlas A2', 24),
-    ('910B3', 'Atlas A2, 20 cores', 20), ('Ascend910_9391', 'Atlas A3', 24), ('Ascend310P3', 'Ascend 310P', 8),
+    ('Ascend910A', 'Ascend 910', 32), ('Ascend910B', 'Ascend 910, 30 cores', 30),
+    ('ascend910b1', 'Atlas A2, 910B1', 24), ('910B3', 'Atlas A2, 910B3', 20), ('Ascend910B4', 'Atlas A2', 20),
+    ('Ascend910_9391', 'Atlas A3', 24), ('Ascend310P3', 'Ascend 310P', 8),
     ('Ascend310', 'Ascend 310', 2), ('Ascend310B4', 'Ascend 310B', 1), ('Ascend950PR_9589', 'Ascend 950', 1)])
 def test_chips_by_name(name, kind, cores):
     assert (find(name).name, find(name).cores) == (kind, cores)
@@ -16,6 +19,34 @@ def test_chips_by_name(name, kind, cores):
 @pytest.mark.parametrize('name', ['', 'Ascend910', 'nonsense'])
 def test_other_names_are_unknown(name):
     assert find(name) is npu_chips.UNKNOWN
+
+
+@pytest.mark.parametrize('name, family, cores', [
+    ('910b', '910b', 20), ('Ascend910B1', '910b', 24), ('Ascend910B', '910', 30), ('910', '910', 32),
+    ('310p', '310p', 8), (' 910_93', '910_93', 24), ('310', '310', 2), ('310b', '310b', 1)])
+def test_chips_of_the_operator_table_by_family_and_by_name(name, family, cores):
+    assert (listed(name).family, listed(name).cores) == (family, cores)
+
+
+@pytest.mark.parametrize('name', ['', '950', 'Ascend950PR', 'a100', '910c', '31'])
+def test_chips_that_the_operator_table_lacks(name):
+    assert listed(name) is npu_chips.UNKNOWN
+
+
+@pytest.mark.parametrize('chip, channels, groups, text', [
+    ('910A', 64, 8, ''), ('910A', 64, 16, '4 channels a group'), ('310P3', 64, 1, 'does not have the gradient'),
+    ('950A', 64, 16, '')])
+def test_rules_of_the_gradient(chip, channels, groups, text):
+    found = gradient_obstacle(find(chip), channels, groups)
+    assert text in found and bool(text) == bool(found)
+
+
+def test_a_training_is_shown_where_the_gradients_run():
+    model = ModelConfig(channels=128)
+    for chip, lines in (('Ascend910A', 1), ('Ascend310P3', 2)):
+        device = device_of(RuntimeConfig(device='npu', soc_version=chip))
+        assert len(device.placement(model, training=True)) == lines and len(device.placement(model)) == 1
+    check_facts(device.placement(model, training=True)[1], 'gradients', 'AI CPU')
 
 
 @pytest.mark.parametrize('chip, channels, groups, open_batch, half, text', [

@@ -139,15 +139,17 @@ def _as_flag(field: Field, value: Any) -> str:
     return '--%s=%s' % (field.name, ','.join(map(str, value)) if isinstance(value, tuple) else value)
 
 
-def _paths(*classes: Type[Config]) -> List[staging.Given]:
+def _paths(inputs: Sequence[str], *classes: Type[Config]) -> List[staging.Given]:
     """Returns the paths that options have."""
-    return [staging.Given(field.name, FLAGS[field.name].value or '', field.metadata['path'], field.metadata['gfile'])
+    return [staging.Given(name, FLAGS[name].value or '', staging.INPUT, False) for name in inputs] + [
+            staging.Given(field.name, FLAGS[field.name].value or '', field.metadata['path'], field.metadata['gfile'])
             for cls in classes for field in dataclasses.fields(cls) if field.metadata['path']]
 
 
 def run(main: Callable[[], Optional[int]], *classes: Type[Config],
         build_all: Callable[..., List[Any]] = build_all, notes: Callable[..., List[str]] = used_defaults,
-        flagfiles: Optional[str] = None) -> None:
+        flagfiles: Optional[str] = None, opened: Optional[Sequence[Type[Config]]] = None,
+        inputs: Sequence[str] = ()) -> None:
     """Runs a program whose flags are the fields of `classes`; see `program.run`.
 
     Args:
@@ -155,20 +157,22 @@ def run(main: Callable[[], Optional[int]], *classes: Type[Config],
       build_all: function(*classes) -> configurations, for --print_config.
       notes: function(*classes) -> lines to print before `main` runs.
       flagfiles: folder of flagfiles that are known by their names; or None.
+      opened: those of `classes` whose paths the program opens; None is all. Others are neither reached nor copied.
+      inputs: names of flags, beside those of `classes`, that are paths to read.
     """
     define(*classes)
     flags.DEFINE_bool(PRINT_CONFIG, False, 'print the configuration and end', module_name=PRINT_CONFIG)
-    if any(field.metadata['path'] for cls in classes for field in dataclasses.fields(cls)):
+    if inputs or any(field.metadata['path'] for cls in classes for field in dataclasses.fields(cls)):
         flags.DEFINE_string(CACHE_DIR, staging.CACHE_DIR, 'folder for copies of obs://', module_name=PRINT_CONFIG)
 
     def start() -> Optional[int]:
         if FLAGS[PRINT_CONFIG].value:
             print(as_flagfile(build_all(*classes)))
             return 0
-        given = _paths(*classes)
+        given = _paths(inputs, *classes if opened is None else opened)
         if any(each.scheme for each in given):
             build_all(*classes)   # wrong options are reported before anything is copied
-            staging.require_readable(given)
+            staging.require_readable(given, FLAGS.runner if 'runner' in FLAGS else '')
         if any(each.path.startswith(staging.SCHEME) for each in given):
             return staging.run(given, FLAGS[CACHE_DIR].value)
         piped = any(field.metadata['pipe'] and FLAGS[field.name].value == PIPE for field in fields)

@@ -49,14 +49,19 @@ class Given(NamedTuple):
         return match.group(1).lower() if match else ''
 
 
-def require_readable(given: Sequence[Given]) -> None:
+def require_readable(given: Sequence[Given], runner: str = '') -> None:
     """Raises UserError for the first path that neither TensorFlow nor moxing can reach, or whose default would be lost.
 
     Args:
       given: the paths of all options.
+      runner: of Apache Beam, whose machines do not have the copies of this one.
     """
     copied = [each for each in given if each.path.startswith(SCHEME) and each.use in INPUTS]
     for each in given:
+        if runner and each.path.startswith(SCHEME):
+            raise UserError('--runner=%s with --%s=%s: obs:// is copied to this machine, and the machines of Apache '
+                            'Beam do not have the copy; mount the bucket, or copy it to a disk that all share, and '
+                            'give that path' % (runner, each.option, each.path))
         if copied and each.use == DERIVED and not each.path:
             raise UserError('--%s is not given, and would be in the copy of --%s=%s: give it, as a local path or obs://'
                             % (each.option, copied[0].option, copied[0].path))
@@ -192,6 +197,12 @@ def _copy_back(mirrors: Dict[str, mirror.Mirror], ended: threading.Event) -> Non
                 each.sync()
             except UserError as error:   # the next time may be better, and the last one is not silent
                 print('warning: %s; trying again' % error, file=sys.stderr, flush=True)
+
+
+def original(path: str) -> str:
+    """Returns the obs:// path of which an input is the copy, in any --cache_dir; other paths are returned unchanged."""
+    _, found, rest = path.partition('/%s/in/' % _FOLDER)
+    return SCHEME + rest if found else path
 
 
 def is_copy(path: str) -> bool:

@@ -156,8 +156,13 @@ class Device(abc.ABC):
     def require(self) -> None:
         """Raises UserError if the device is absent: TensorFlow would compute elsewhere without a message."""
 
-    def placement(self, model: ModelConfig) -> list[str]:
-        """Returns lines that say on which part of the device operations of a network run, if that matters."""
+    def placement(self, model: ModelConfig, training: bool = False) -> list[str]:
+        """Returns lines that say on which part of the device operations of a network run, if that matters.
+
+        Args:
+          model: the network.
+          training: whether gradients are computed too.
+        """
         return []
 
     def versions(self) -> dict[str, str]:

@@ -146,21 +146,24 @@ class NpuDevice(Device):
         from edvr.ops.ascend import AscendOps
         return AscendOps(adapter.sample, self._splits, self.full_precision_scope)
 
-    def placement(self, model: ModelConfig) -> list[str]:
+    def placement(self, model: ModelConfig, training: bool = False) -> list[str]:
         if self.kernels != 'npu' or not model.is_deformable:
             return []
-        return [npu_chips.describe(self.config.npu_dcn, self._chip, model.channels, model.deform_groups, False,
-                                      self._half)]
+        lines = [npu_chips.describe(self.config.npu_dcn, self.chip, model.channels, model.deform_groups, False,
+                                    self.half)]
+        reason = npu_chips.gradient_obstacle(self.chip, model.channels, model.deform_groups) if training else ''
+        return lines + (['their gradients: on the AI CPU, which is slow: %s' % reason] if reason else [])
 
     def _splits(self, channels: int, groups: int, open_batch: bool) -> bool:
-        return npu_chips.place(self.config.npu_dcn, self._chip, channels, groups, open_batch, self._half).split
+        return npu_chips.place(self.config.npu_dcn, self.chip, channels, groups, open_batch, self.half).split
 
     @property
-    def _chip(self) -> npu_chips.Chip:
+    def chip(self) -> npu_chips.Chip:
+        """Returns the chip by --soc_version, else by npu-smi."""
         return npu_chips.find(self.config.soc_version or npu_cards.chip())
 
     @property
-    def _half(self) -> bool:
+    def half(self) -> bool:
         """Returns whether the options may let the operator compute in float16."""
         return (self.config.precision_mode_v2 or self.config.precision_mode) in npu_chips.HALF_MODES
 

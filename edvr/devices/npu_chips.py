@@ -1,6 +1,7 @@
 """Where Ascend chips run the operator of the deformable convolutions: a table of chips, the rules of the operator.
 
-They are those of CANN 8.1 and of the kernels of 2021, read and never run (docs/ascend.md).
+They are those of CANN 8.1 and of the kernels of 2021, read and never run (docs/ascend.md). The memory of the cards, and
+the cores where `cores_read` is false, are general knowledge.
 """
 import re
 import typing
@@ -17,30 +18,40 @@ class Chip(typing.NamedTuple):
 
     Attributes:
       name: of the kind.
+      family: its name in the operator table of CANN 8.1; '' if the table lacks it.
       pattern: regular expression of the names of its chips, as atc takes them.
       cores: AI cores; the fewest of the kind.
+      memory_gb: memory of a card; the least of the kind, 0 if it depends on the card.
       forward, backward: whether its AI Core has the operator, and the operator's gradient.
       any_groups: whether the operator takes several deform groups and any number of channels.
+      saturates: whether values that overflow saturate, and a flag of the device shows it; else they become Inf and NaN.
+      cores_read: whether the cores were read in CANN 8.1.
     """
     name: str
+    family: str
     pattern: str
     cores: int
+    memory_gb: int = 0
     forward: bool = True
     backward: bool = True
     any_groups: bool = False
+    saturates: bool = False
+    cores_read: bool = True
 
 
-CHIPS = (
-    Chip('Ascend 310', r'310', 2, forward=False, backward=False),
-    Chip('Ascend 310B', r'310B\w*', 1, forward=False, backward=False),
-    Chip('Ascend 310P', r'310P\w*', 8, backward=False),
-    Chip('Ascend 910', r'910(A|ProA|PremiumA)', 32),
-    Chip('Ascend 910, 30 cores', r'910(B|ProB)', 30),
-    Chip('Atlas A2', r'910B[12]\w*', 24),
-    Chip('Atlas A2, 20 cores', r'910B\w+', 20),
-    Chip('Atlas A3', r'910_93\w*', 24),
-    Chip('Ascend 950', r'950\w*', 1, any_groups=True))
-UNKNOWN = Chip('a chip that is not named, taken for one of the fewest cores that trains', '', 20)
+CHIPS = (   # a name is that of the first pattern that it matches
+    Chip('Ascend 310', '310', r'310', 2, 8, forward=False, backward=False, saturates=True),
+    Chip('Ascend 310B', '310b', r'310B\w*', 1, forward=False, backward=False, saturates=True, cores_read=False),
+    Chip('Ascend 310P', '310p', r'310P\w*', 8, backward=False, saturates=True),
+    Chip('Ascend 910', '910', r'910(A|ProA|PremiumA)', 32, 32, saturates=True),
+    Chip('Ascend 910, 30 cores', '910', r'910(B|ProB)', 30, 32, saturates=True),
+    Chip('Atlas A2, 910B1', '910b', r'910B1\w*', 24, 64),
+    Chip('Atlas A2, 910B2', '910b', r'910B2\w*', 24, 64, cores_read=False),
+    Chip('Atlas A2, 910B3', '910b', r'910B3\w*', 20, 64),
+    Chip('Atlas A2', '910b', r'910B\w+', 20, 32),
+    Chip('Atlas A3', '910_93', r'910_93\w*', 24, 64),
+    Chip('Ascend 950', '', r'950\w*', 1, any_groups=True, cores_read=False))
+UNKNOWN = Chip('a chip that is not known, taken for one of the fewest cores that trains', '', '', 20)
 
 
 class Placement(typing.NamedTuple):
@@ -60,6 +71,16 @@ def find(name: str) -> Chip:
     return next((chip for chip in CHIPS if re.fullmatch(chip.pattern, short, re.IGNORECASE)), UNKNOWN)
 
 
+# family in the operator table -> its chip with the fewest cores; of 910 that which most cards have
+FAMILIES = {chip.family: chip for chip in map(find, ('310', '310B', '310P', '910A', '910B4', '910_93'))}
+
+
+def listed(name: str) -> Chip:
+    """Returns a chip of the operator table by its family or its name, such as 910b or Ascend910B3; else UNKNOWN."""
+    found = FAMILIES.get(name.strip().lower()) or find(name.strip())
+    return found if found.family else UNKNOWN
+
+
 def obstacle(chip: Chip, channels: int, groups: int, open_batch: bool, half: bool = False) -> str:
     """Returns why the AI Core of a chip does not take a call of the operator; '' if it does.
 
@@ -74,25 +95,24 @@ def obstacle(chip: Chip, channels: int, groups: int, open_batch: bool, half: boo
         return 'its AI Core does not have the operator'
     if chip.any_groups:
         return ''
-    return refusal(chip.cores, channels, groups, open_batch, half)
-
-
-def refusal(cores: int, channels: int, groups: int, open_batch: bool, half: bool = False) -> str:
-    """Returns why an AI Core that has the operator, with one deform group a call, does not take a call; '' if it does.
-
-    Args:
-      cores: AI cores of the chip.
-      channels, groups, open_batch, half: as in `obstacle`.
-    """
     if groups != 1:
         return 'AI Core takes one deform group a call; deformable_groups is %d' % groups
     if channels % MULTIPLE[half]:
         return '%d channels are no multiple of %d; AI Core takes multiples of %d in %s' % (
             channels, MULTIPLE[half], MULTIPLE[half], 'float16' if half else 'float32')
-    if cores * channels < MIN_CORES_CHANNELS[open_batch]:
+    if chip.cores * channels < MIN_CORES_CHANNELS[open_batch]:
         return '%d cores x %d channels = %d, below %d%s' % (
-            cores, channels, cores * channels, MIN_CORES_CHANNELS[open_batch],
+            chip.cores, channels, chip.cores * channels, MIN_CORES_CHANNELS[open_batch],
             ' for an open batch' if open_batch else '')
+    return ''
+
+
+def gradient_obstacle(chip: Chip, channels: int, groups: int) -> str:
+    """Returns why the AI Core of a chip does not take the gradient of the operator; '' if it does."""
+    if not chip.backward:
+        return 'its AI Core does not have the gradient of the operator'
+    if not chip.any_groups and channels // groups % MULTIPLE[False]:
+        return '%d channels a group; AI Core takes multiples of %d' % (channels // groups, MULTIPLE[False])
     return ''
 
 

@@ -17,7 +17,6 @@ from edvr.ops import ascend_nodes
 from edvr.ops.stock import StockOps
 
 KERNEL = 3              # width of the network's deformable convolutions
-WITHOUT_OPERATOR = r'Ascend310(B\w*)?'   # chips whose AI Core lacks it; not those of Ascend310P
 LIMIT = 1e-5            # difference from the same network in stock operations
 CHECKED = ('the same weights give the values of the checkpoint through stock operations',
            'nodes, wiring and constants outside the deformable convolutions equal those of the stock graph',
@@ -41,7 +40,7 @@ _DCN = ('/dcn_pack/', '/cas_dcnpack/')   # scopes of the deformable convolutions
 
 def check_chip(model: ModelConfig, soc_version: str) -> None:
     """Raises UserError for a chip that lacks the operator of the network; soc_version: empty if it is not chosen."""
-    if NETWORKS[model.network].is_deformable and re.fullmatch(WITHOUT_OPERATOR, soc_version, re.IGNORECASE):
+    if NETWORKS[model.network].is_deformable and not npu_chips.find(soc_version).forward:
         raise UserError(
             '--soc_version=%s: the AI Core of Ascend310 and Ascend310B* has no %s; choose a chip that has it: '
             'Ascend310P*, Ascend910*, Ascend910B* (Atlas A2), Ascend910_93* (Atlas A3), Ascend950*'

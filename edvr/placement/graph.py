@@ -13,7 +13,8 @@ CHANNEL_BLOCK = 16   # the device's layout NC1HWC0 stores channels in blocks of 
 _STAND_IN, _GROUPS = '_edvr_operator', '_edvr_groups'   # attributes of a node that takes the place of an operator
 _OVERRIDE = 'EdvrPlacedOperator'
 # results that are their first input under another shape or name
-_ALIASES = frozenset(['ExpandDims', 'Identity', 'IdentityN', 'PreventGradient', 'Reshape', 'Squeeze', 'StopGradient'])
+_ALIASES = frozenset(['ExpandDims', 'Identity', 'IdentityN', 'Merge', 'PreventGradient', 'Reshape', 'Squeeze',
+                      'StopGradient', 'Switch'])
 _STORED = frozenset(['Const', 'VarHandleOp', 'Variable', 'VariableV2'])
 
 
@@ -57,12 +58,13 @@ def stand_in(operator: str, inputs: Sequence[tf.Tensor], shapes: Sequence, group
 
     Args:
       operator: its type on the device.
-      inputs: tensors; the results have the type of the first.
+      inputs: tensors; the results have the type of the first, or float32.
       shapes: of the results.
       groups: of DeformableOffsets.
     """
     with tf.get_default_graph().gradient_override_map({'PyFunc': _OVERRIDE}):
-        results = tf.numpy_function(_never, list(inputs), [inputs[0].dtype] * len(shapes), name=operator)
+        dtype = inputs[0].dtype if inputs else tf.float32
+        results = tf.numpy_function(_never, list(inputs), [dtype] * len(shapes), name=operator)
     results = [results] if isinstance(results, tf.Tensor) else list(results)
     for result, shape in zip(results, shapes):
         result.set_shape(shape)
@@ -88,22 +90,41 @@ def sample(x: tf.Tensor, offsets: tf.Tensor, kernel: int, deform_groups: int) ->
 
 
 def nodes_of(targets: Iterable[tf.Operation]) -> list[Node]:
-    """Returns the nodes that `targets` need, in the order in which they were added: forward, then backward."""
+    """Returns the nodes that `targets` need, in the order in which they were added: forward, then backward.
+
+    Nodes that control flow inserts before a node are added after it; they come before it here.
+    """
     wanted, waiting = set(), list(targets)
     graph = waiting[0].graph
     while waiting:
         op = waiting.pop()
         if op not in wanted:
             wanted.add(op)
-            waiting += [tensor.op for tensor in op.inputs] + list(op.control_inputs)
+            waiting += _before(op)
     constant: set[tf.Operation] = set()
     nodes = []
-    for op in graph.get_operations():
-        if op in wanted:
-            if _is_constant(op, constant):
-                constant.add(op)
-            nodes.append(_node(op, op in constant))
+    for op in _sorted(op for op in graph.get_operations() if op in wanted):
+        if _is_constant(op, constant):
+            constant.add(op)
+        nodes.append(_node(op, op in constant))
     return nodes
+
+
+def _before(op: tf.Operation) -> list[tf.Operation]:
+    return [tensor.op for tensor in op.inputs] + list(op.control_inputs)
+
+
+def _sorted(operations: Iterable[tf.Operation]) -> list[tf.Operation]:
+    """Returns operations, each after those that it needs but for the next round of a loop, and else in their order."""
+    found: dict[tf.Operation, None] = {}
+    for operation in operations:
+        waiting = [operation]
+        while waiting:
+            missing = [op for op in _before(waiting[-1]) if op not in found and op.type != 'NextIteration']
+            if not missing:
+                found[waiting.pop()] = None
+            waiting += missing
+    return list(found)
 
 
 def _is_constant(op: tf.Operation, constant: set[tf.Operation]) -> bool:

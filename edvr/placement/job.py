@@ -49,7 +49,7 @@ def check(model: ModelConfig, data: DataConfig, training: TrainingConfig, runtim
     found: list[str] = []
     size, about_ranks = 1, ''
     try:
-        size, about_ranks = _ranks(runtime, ranks)
+        size, about_ranks = _ranks(runtime, ranks, data.batch_size)
     except UserError as error:
         found.append(str(error))
     device = PlannedNpu(runtime, size)
@@ -65,7 +65,7 @@ def check(model: ModelConfig, data: DataConfig, training: TrainingConfig, runtim
     return Job(size, about_ranks, 'complete for rank 0, as the launcher sets it', about_adapter, about_data)
 
 
-def _ranks(runtime: RuntimeConfig, ranks: RanksConfig) -> tuple[int, str]:
+def _ranks(runtime: RuntimeConfig, ranks: RanksConfig, batch_size: int) -> tuple[int, str]:
     """Returns the number of ranks and a line about them; changes the environment to that of rank 0."""
     if PlannedNpu.RANK_VARIABLE in os.environ:
         rank, size = npu_environment.rank_and_size()
@@ -76,10 +76,7 @@ def _ranks(runtime: RuntimeConfig, ranks: RanksConfig) -> tuple[int, str]:
     path = npu_plan.table_of(runtime.num_devices, ranks)
     if path:
         table = rank_table.load(path)
-        for server in table.servers:
-            if runtime.num_devices not in (0, len(server.ranks)):
-                raise UserError('--num_devices=%d, but the rank table %s gives %s to %s'
-                                % (runtime.num_devices, path, plan.plural(len(server.ranks), 'card'), server.names[-1]))
+        npu_plan.check_sizes(table, table.servers, path, runtime.num_devices, batch_size)
         size, servers = len(table.ranks), len(table.servers)
         text = '%s on %s, by the rank table %s' % (plan.plural(size, 'rank'), plan.plural(servers, 'server'), path)
         card = table.ranks[0].device_id
@@ -102,9 +99,9 @@ def _data(model: ModelConfig, data: DataConfig, size: int, found: list[str]) -> 
     """Returns a line about the data; appends its problems."""
     if data.input != 'tfrecords':
         return '--input=%s' % data.input
-    absent = [folder for folder, _ in data.sets if not files.is_remote(folder) and not os.path.isdir(folder)]
+    absent = [folder for folder, _ in data.sets if files.is_remote(folder) or not os.path.isdir(folder)]
     if absent:
-        return 'not on this host: %s' % ', '.join(absent)
+        return 'not looked at, for it is not on this host: %s' % ', '.join(absent)
     wrong = failures(functools.partial(open_sets, data, model.num_frames, model.upscale, size))
     found += wrong
     return 'the manifest fits the network and %s' % plan.plural(size, 'rank')

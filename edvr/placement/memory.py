@@ -59,7 +59,7 @@ def _peak(sizes: dict[str, int], nodes: Sequence[Node]) -> int:
             if node.is_stored:
                 owner[name] = ''
             elif node.is_alias and node.inputs:
-                owner[name] = owner[node.inputs[min(number, len(node.inputs) - 1)]]
+                owner[name] = owner[node.inputs[number if node.operator == 'IdentityN' else 0]]
             else:
                 owner[name] = name
     last = {}

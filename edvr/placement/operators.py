@@ -5,8 +5,8 @@ import functools
 import os
 from typing import NamedTuple
 
-from edvr.config.placement import Chip
 from edvr.devices import npu_chips
+from edvr.devices.npu_chips import Chip
 from edvr.ops.ascend_nodes import OPERATOR
 from edvr.placement.graph import GRADIENT, Node
 
@@ -16,12 +16,14 @@ AI_CORE, AI_CPU, OTHER_NAME, ENGINE, COLLECTIVE, CONSTANT, HOST = PLACES = (
 MEANINGS = {   # place -> meaning, and how it is known
     AI_CORE: 'the AI Core library of the chip has an entry of this name (read)',
     AI_CPU: 'CANN takes it, AI Core does not (read); slow if it is large',
-    OTHER_NAME: 'in the library under another name (read for Mean; Sum, Max, Min, Prod by analogy): probably AI Core',
+    OTHER_NAME: 'in the library under another name (read for Mean; the others by analogy): probably AI Core',
     ENGINE: 'no computation: the local engine of the graph engine lists it (read)',
     COLLECTIVE: 'exchange between ranks',
     CONSTANT: 'depends on constants and static shapes only: folded before the start',
     HOST: 'CANN does not list it: the adapter leaves it on the host, which splits the graph'}
-_OTHER_NAMES = {'Mean': 'ReduceMean', 'Sum': 'ReduceSum', 'Max': 'ReduceMax', 'Min': 'ReduceMin', 'Prod': 'ReduceProd'}
+_OTHER_NAMES = {'Mean': 'ReduceMean', 'Sum': 'ReduceSum', 'Max': 'ReduceMax', 'Min': 'ReduceMin', 'Prod': 'ReduceProd',
+                'All': 'ReduceAll', 'NpuAllocFloatStatus': 'NPUAllocFloatStatus',
+                'NpuGetFloatStatus': 'NPUGetFloatStatus', 'NpuClearFloatStatus': 'NPUClearFloatStatus'}
 # those of the sources of the graph engine, compiler/engines/local_engine, that training graphs or exports can contain
 _ENGINE = frozenset([
     'Const', 'ControlTrigger', 'Empty', 'ExpandDims', 'GuaranteeConst', 'Identity', 'IdentityN', 'Merge', 'NoOp',
@@ -48,13 +50,13 @@ def table() -> dict[str, frozenset[str]]:
     return {name: frozenset(filter(None, chips.split(','))) for name, chips in rows}
 
 
-def place_of(node: Node, chip: Chip, open_batch: bool = False) -> Place:
+def place_of(node: Node, chip: Chip, half: bool = False) -> Place:
     """Returns where a node runs on a chip.
 
     Args:
-      node: of a training graph or of an export.
-      chip: from `chip_of`.
-      open_batch: whether the batch of the graph is not fixed.
+      node: of a training graph or of an export, with a fixed batch.
+      chip: one that has a family.
+      half: whether the options may let it compute in float16.
     """
     operator = node.operator
     if operator not in table():
@@ -65,13 +67,14 @@ def place_of(node: Node, chip: Chip, open_batch: bool = False) -> Place:
         return Place(COLLECTIVE)
     if node.is_constant:
         return Place(CONSTANT)
-    if chip.name not in table()[operator]:
+    if chip.family not in table()[operator]:
         if operator in _OTHER_NAMES:
             return Place(OTHER_NAME, _OTHER_NAMES[operator])
         return Place(AI_CPU, 'its AI Core library has no entry')
     if operator == OPERATOR:
-        reason = npu_chips.refusal(chip.cores, node.channels, node.groups, open_batch)
-        return Place(AI_CPU, reason) if reason else Place(AI_CORE)
-    if operator == GRADIENT and node.channels // node.groups % 8:
-        return Place(AI_CPU, '%d channels a group; AI Core takes multiples of 8' % (node.channels // node.groups))
-    return Place(AI_CORE)
+        reason = npu_chips.obstacle(chip, node.channels, node.groups, False, half)
+    elif operator == GRADIENT:
+        reason = npu_chips.gradient_obstacle(chip, node.channels, node.groups)
+    else:
+        reason = ''
+    return Place(AI_CPU, reason) if reason else Place(AI_CORE)

@@ -6,13 +6,17 @@ from typing import Any, Iterator, Sequence
 
 import numpy as np
 
+from data_tools.base.errors import UserError
 from data_tools.base.version import __version__
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
-from edvr.config.placement import Chip, PlacementConfig, chip_of
+from edvr.config.placement import PlacementConfig
+from edvr.devices import npu_chips
+from edvr.devices.npu_chips import Chip
 from edvr.network import networks
 from edvr.placement import job_graphs, operators
 from edvr.placement.graph import Node
 from edvr.placement.job import Job
+from edvr.placement.job_graphs import PlannedNpu
 from edvr.placement.memory import BatchMemory
 
 SOURCE = 'operators of CANN 8.1.RC1 and rules of its kernels, read in an installed one'
@@ -20,6 +24,8 @@ NEVER_SEEN = ('a card, the graph engine or atc with these graphs', 'speed', 'mem
               'newer CANN releases, whose operators may differ')
 _SHOWN = (operators.AI_CPU, operators.HOST, operators.OTHER_NAME)
 _GB = 1e9
+READ, ASSUMED = 'read', 'general knowledge'
+DEFAULT_CHIPS = ('910', '910b', '910_93')
 
 
 def make(job: Job, model: ModelConfig, data: DataConfig, training: TrainingConfig, runtime: RuntimeConfig,
@@ -31,26 +37,55 @@ def make(job: Job, model: ModelConfig, data: DataConfig, training: TrainingConfi
       model, data, training, runtime: the options of the job.
       config: chips, and the size of exported frames.
     """
-    one, two = (job_graphs.training(model, data, training, runtime, job.size, batch) for batch in (1, 2))
     height, width = config.frame_size
-    graphs = {'training step': one, 'export %dx%d' % (height, width): job_graphs.export(model, height, width)}
-    chips = {name: chip_of(name) for name in config.chips}
+    step, export = 'training step', 'export %dx%d' % (height, width)
+    graphs: dict[str, dict[str, Any]] = {step: {}, export: {}}
+    devices = {name: PlannedNpu(runtime, job.size, chip) for name, chip in _chips(config, runtime).items()}
+    memory: list[dict[str, Any]] = []
+    for (splits, _), names in _variants(devices, model).items():
+        one, two = (job_graphs.training(model, data, training, devices[names[0]], batch) for batch in (1, 2))
+        memory += _memory(BatchMemory(one, two), model, data, {name: devices[name].chip for name in names})
+        for graph, nodes in ((step, one), (export, job_graphs.export(model, height, width, splits))):
+            for name in names:
+                graphs[graph][name] = dict(nodes=len(nodes), **_placed(nodes, devices[name]))
     return dict(
         version=__version__, source=SOURCE, never_seen=list(NEVER_SEEN), meanings=operators.MEANINGS,
         job=dict(job._asdict(), batch_size=data.batch_size, micro_batches=data.micro_batches,
                  whole_batch=data.batch_size * job.size, patch_size=data.patch_size, channels=model.channels,
                  deform_groups=model.deform_groups),
-        chips={name: chip._asdict() for name, chip in chips.items()},
-        graphs={name: dict(nodes=len(nodes), chips={key: _placed(nodes, chip) for key, chip in chips.items()})
-                for name, nodes in graphs.items()},
-        memory=_memory(BatchMemory(one, two), model, data, chips))
+        chips={name: _about(device.chip, device.placement(model, training=True)) for name, device in devices.items()},
+        graphs={name: dict(chips={key: found[key] for key in devices}) for name, found in graphs.items()},
+        memory=memory)
 
 
-def _placed(nodes: Sequence[Node], chip: Chip) -> dict[str, Any]:
+def _chips(config: PlacementConfig, runtime: RuntimeConfig) -> dict[str, Chip]:
+    """Returns {name: chip} of the chips to check. Raises UserError if the table of operators lacks that of the job."""
+    names = config.chips or ((runtime.soc_version,) if runtime.soc_version else DEFAULT_CHIPS)
+    found = {name: npu_chips.listed(name) for name in names}
+    if not all(chip.family for chip in found.values()):
+        raise UserError('--soc_version=%s: the operators of CANN 8.1 do not list this chip; give --chips, such as '
+                        '--chips=%s' % (runtime.soc_version, ','.join(DEFAULT_CHIPS)))
+    return found
+
+
+def _variants(devices: dict[str, PlannedNpu], model: ModelConfig) -> dict[tuple[bool, bool], list[str]]:
+    """Returns {what of a chip its graphs depend on: names of the chips that have the same graphs}."""
+    found: dict[tuple[bool, bool], list[str]] = {}
+    for name, device in devices.items():
+        found.setdefault(device.variant(model), []).append(name)
+    return found
+
+
+def _about(chip: Chip, deformable: list[str]) -> dict[str, Any]:
+    return dict(name=chip.name, family=chip.family, cores=chip.cores, cores_known=READ if chip.cores_read else ASSUMED,
+                memory_gb=chip.memory_gb, memory_known=ASSUMED, deformable=deformable)
+
+
+def _placed(nodes: Sequence[Node], device: PlannedNpu) -> dict[str, Any]:
     places: collections.Counter = collections.Counter()
     details: collections.Counter = collections.Counter()
     for node in nodes:
-        place, reason = operators.place_of(node, chip)
+        place, reason = operators.place_of(node, device.chip, device.half)
         places[place] += 1
         if place in _SHOWN:
             details[node.operator, place, reason] += 1
@@ -60,13 +95,14 @@ def _placed(nodes: Sequence[Node], chip: Chip) -> dict[str, Any]:
 
 
 def _memory(of: BatchMemory, model: ModelConfig, data: DataConfig, chips: dict[str, Chip]) -> list[dict[str, Any]]:
-    """Returns the memory of a step for each number of slices that divides the batch."""
+    """Returns the memory of a step on chips with the same graphs, for each number of slices that divides the batch."""
     weights = 4 * sum(int(np.prod(shape)) for shape in networks.variable_shapes(model).values())
     rows = []
     for count in (count for count in range(1, data.batch_size + 1) if data.batch_size % count == 0):
         memory = of.of(data.batch_size // count)
         total = memory.stored + memory.padded + (weights if count > 1 else 0)   # the sums of the gradients
-        rows.append(dict(slices=count, samples=data.batch_size // count, variables=memory.stored, tensors=memory.live,
+        rows.append(dict(chips=list(chips), slices=count, samples=data.batch_size // count,
+                         variables=memory.stored, tensors=memory.live,
                          padded=memory.padded, total=total,
                          fits={name: total < chip.memory_gb * _GB for name, chip in chips.items() if chip.memory_gb}))
     return rows
@@ -83,9 +119,16 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         job['batch_size'], job['size'], job['whole_batch'], job['patch_size'], job['channels'], job['deform_groups'])
     for name in ('ranks', 'environment', 'adapter', 'data'):
         yield '%-12s %s' % (name, job[name])
+    yield ''
+    for name, chip in report['chips'].items():
+        memory = '%d GB a card (%s)' % (chip['memory_gb'], chip['memory_known']) if chip['memory_gb'] else \
+            'memory depends on the card'
+        yield '%-12s %s: %d AI cores (%s), %s' % (name, chip['name'], chip['cores'], chip['cores_known'], memory)
+        yield from chip['deformable']
     for name, graph in report['graphs'].items():
         yield ''
-        yield '%s: %d nodes' % (name, graph['nodes'])
+        yield '%s: %s nodes' % (name, ' or '.join(dict.fromkeys(
+            str(placed['nodes']) for placed in graph['chips'].values())))
         yield '  %-10s%s' % ('chip', ''.join('%14s' % place for place in operators.PLACES))
         for chip, placed in graph['chips'].items():
             yield '  %-10s%s' % (chip, ''.join('%14d' % placed['places'].get(place, 0) for place in operators.PLACES))
@@ -96,6 +139,8 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         report['memory'][0]['variables'] / _GB)
     yield '  %-8s%10s%10s%10s%10s' % ('slices', 'samples', 'tensors', 'padded', 'total')
     for row in report['memory']:
+        if row['slices'] == 1 and len(row['chips']) < len(report['chips']):
+            yield '  %s:' % ', '.join(row['chips'])
         small = [name for name, fits in row['fits'].items() if not fits]
         yield '  %-8d%10d%10.2f%10.2f%10.2f%s' % (
             row['slices'], row['samples'], row['tensors'] / _GB, row['padded'] / _GB, row['total'] / _GB,

@@ -142,7 +142,7 @@ class Run:
         if not self.writes:
             print('rank %d of %d; rank 0 reports' % (self.rank, self.size), flush=True)
             return
-        for note in self.device.placement(self.model) + self.notes:
+        for note in self.device.placement(self.model, training=True) + self.notes:
             print(note, flush=True)
         trained = bool(checkpoints.prefixes(self.directory))
         # the options of a run that ended before its first checkpoint are not compared: they may be why it ended
