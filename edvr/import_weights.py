@@ -49,7 +49,7 @@ def main() -> None:
 def run() -> None:
     """Runs the program."""
     absl_flags.DEFINE_string('from', None, 'PyTorch checkpoint (.pth), or .safetensors', module_name=ImportConfig.TITLE)
-    flags.run(main, ImportConfig)
+    flags.run(main, ImportConfig, inputs=['from'])
 
 
 if __name__ == '__main__':

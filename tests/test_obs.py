@@ -5,17 +5,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import tiny_training
 import training_runs
 from conftest import ROOT
 from facts import check_error, check_facts, raises_facts
+from test_torch_weights import make_state
 
 from data_tools.base import mirror, object_store
 from data_tools.base.errors import UserError
 from data_tools.base.object_store import ObjectStore
+from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
 from edvr.network import networks
+from edvr.pytorch import safetensors_file
+from edvr.training.rundir import configuration
 from edvr.training.training_run import Run
 
 DOUBLE = os.path.join(ROOT, 'tests', 'moxing_double')
@@ -245,11 +250,12 @@ def training(obs, cache, steps, **variables):
 
 
 def test_training_continues_on_another_machine(obs, tmp_path):
-    """Copies are cut, listings are late; the first machine is stopped by SIGTERM."""
+    """Copies are cut, listings are late; the first machine is stopped by SIGTERM, the second is killed while it copies.
+    """
     tiny_training.make_set(obs / 'set')
     for path in (obs / 'set').iterdir():
         os.utime(str(path), (1, 1))
-    for machine in ('first', 'second'):
+    for machine in ('first', 'second', 'third'):
         (tmp_path / machine).mkdir()
     first = training(obs, tmp_path / 'first', 200, MOXING_DOUBLE_FAULTS='cut', TINY_TRAINING_SLEEP='.05')
     lines = []
@@ -263,14 +269,45 @@ def test_training_continues_on_another_machine(obs, tmp_path):
     saved = int((run / 'checkpoint').read_text().split('"')[1].split('-')[1])
     assert saved >= 4 and (run / 'config.json').exists() and not (run / 'lock').exists()
     shutil.rmtree(str(tmp_path / 'first'))
-    second = training(obs, tmp_path / 'second', saved + 2, MOXING_DOUBLE_FAULTS='late')
-    output = second.communicate(timeout=120)[0]
-    assert second.returncode == 0, output
+    second = training(obs, tmp_path / 'second', saved + 1, MOXING_DOUBLE_HOLD='model.ckpt-%d.index' % (saved + 1))
+    try:
+        deadline = time.monotonic() + 120
+        while second.poll() is None and 'held model.ckpt-%d.index' % (saved + 1) not in log(obs):
+            assert time.monotonic() < deadline
+            time.sleep(.05)
+        second.kill()
+        output = second.communicate(timeout=120)[0]
+    finally:
+        second.kill()
+    assert second.returncode == -signal.SIGKILL and 'trained %d steps' % (saved + 1) in output, output
+    assert (run / ('model.ckpt-%d.data-00000-of-00001' % (saved + 1))).exists()   # half of a checkpoint is in OBS
+    shutil.rmtree(str(tmp_path / 'second'))
+    third = training(obs, tmp_path / 'third', saved + 2, MOXING_DOUBLE_FAULTS='late')
+    output = third.communicate(timeout=120)[0]
+    assert third.returncode == 0, output
     check_facts(output, 'at step %d' % saved, 'trained %d steps' % (saved + 2))
     assert 'model.ckpt-%d' % (saved + 2) in (run / 'checkpoint').read_text()
     log_lines = log(obs)
     assert max(index for index, line in enumerate(log_lines) if line == 'put checkpoint') > max(
         index for index, line in enumerate(log_lines) if line.endswith('.index') and line.startswith('put'))
+
+
+def test_the_cache_is_no_part_of_the_configuration():
+    """A run that begins from weights in OBS continues with another --cache_dir."""
+    configs = [configuration.resolved(ModelConfig(), DataConfig(), TrainingConfig(
+        init_from='%s/edvr_copies/in/bucket/first/model.ckpt-7' % cache), RuntimeConfig(), 1)
+        for cache in ('/cache', '/mnt/edvr_copies')]
+    assert configs[0]['training']['init_from'] == 'obs://bucket/first/model.ckpt-7'
+    assert configuration.differences(*configs) == []
+
+
+def test_weights_are_imported_from_obs(obs, run_program, tmp_path):
+    state, _ = make_state()
+    safetensors_file.save(str(obs / 'x.safetensors'), state)
+    done = run_program('edvr.import_weights', '--from=obs://bucket/x.safetensors', '--output_dir=obs://bucket/model',
+                       '--cache_dir=%s' % tmp_path, env=dict(PYTHONPATH=DOUBLE))
+    assert done.returncode == 0, done.stderr
+    assert {'model.json', 'checkpoint', 'model.ckpt-0.index'} < set(contents(obs / 'model'))
 
 
 def test_outputs_are_copied_back_although_the_boot_file_is_elsewhere(obs, tmp_path):
@@ -339,7 +376,18 @@ def test_a_rollback_ends_a_job_whose_hosts_do_not_see_the_checkpoints(obs, tmp_p
     ('edvr.train', ['--model_dir=obs://bucket/../../etc'], ['--model_dir=obs://bucket/../../etc', 'obs://BUCKET/NAME']),
     ('edvr.train', ['--model_dir=obs://bucket'], ['--model_dir=obs://bucket', 'obs://BUCKET/NAME']),
     ('edvr.export', ['--checkpoint=obs://bucket/run'], ['--output is not given', '--checkpoint=obs://bucket/run']),
-    ('data_tools.make_tfrecords', ['--data_dir=obs://bucket/clips'], ['--output_dir is not given'])])
+    ('data_tools.make_tfrecords', ['--data_dir=obs://bucket/clips'], ['--output_dir is not given']),
+    ('edvr.import_weights', ['--from=obs://bucket/x.pth', '--output_dir=x'], ['obs://', 'moxing']),
+    ('edvr.import_weights', ['--from=s3://bucket/x.pth', '--output_dir=x'], ['--from=s3://bucket/x.pth', 'obs://']),
+    # what is never copied
+    ('edvr.train', ['--device=npu', '--dump_path=obs://bucket/x'], ['--dump_path=obs://bucket/x', 'this machine']),
+    ('edvr.train', ['--device=npu', '--op_compiler_cache_dir=obs://bucket/x'], ['--op_compiler_cache_dir=obs://bucket/x']),
+    ('data_tools.make_tfrecords', ['--scratch_dir=s3://bucket/x'], ['--scratch_dir=s3://bucket/x', 'this machine']),
+    # the machines of Beam have no copy
+    ('edvr.infer', ['--runner=SparkRunner', '--input=obs://bucket/in'], ['--runner=SparkRunner', '--input=obs://bucket/in',
+                                                                         'mount']),
+    ('data_tools.make_tfrecords', ['--runner=DirectRunner', '--data_dir=x', '--output_dir=obs://bucket/set'],
+     ['--runner=DirectRunner', '--output_dir=obs://bucket/set'])])
 def test_obs_that_cannot_be(run_program, program, arguments, facts):
     check_error(run_program(program, *arguments), *facts)
 

@@ -64,7 +64,7 @@ class NpuConfig(Config):
                                              'and overwrite), disable; empty leaves the choice to the runtime. '
                                              'Enable to start faster',
                                          choices=('', 'enable', 'force', 'disable'))
-    op_compiler_cache_dir: str = option('', 'on NPU: directory of that cache', local=True, path='output')
+    op_compiler_cache_dir: str = option('', 'on NPU: directory of that cache', local=True, path='local')
     auto_tune_mode: str = option('', 'on NPU, adapters before 2023: operator tuning, such as RL,GA; the first run '
                                      'takes hours, later ones are faster; empty is off')
     aoe_mode: str = option('', 'on NPU: tuning by the adapters since September 2021: 1 (subgraphs) or 2 (operators); '
@@ -83,7 +83,7 @@ class NpuConfig(Config):
     npu_option: Tuple[str, ...] = option((), 'on NPU: NAME=VALUE for any other argument of NPURunConfig, such as '
                                              'op_debug_level=1; give it once for each', repeated=True)
     dump_path: str = option('', 'on NPU: existing directory for the tensors of --dump_step; empty is off (it '
-                                'costs much speed and disk)', local=True, adapter=('dump_config',), path='output')
+                                'costs much speed and disk)', local=True, adapter=('dump_config',), path='local')
     dump_step: str = option('', 'on NPU: steps to dump, such as 0|5|10-20; empty with --dump_path means every step')
     dump_mode: str = option('output', 'on NPU: which tensors to dump', choices=('input', 'output', 'all'))
 

@@ -3,7 +3,7 @@ import dataclasses
 import os
 from typing import Any, Dict, List, Optional, Tuple, Type
 
-from data_tools.base import files, schema
+from data_tools.base import files, schema, staging
 from data_tools.base.config import Config, element_type, names_with
 from data_tools.base.errors import UserError
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
@@ -31,7 +31,8 @@ def resolved(model: ModelConfig, data: DataConfig, training: TrainingConfig, run
     values = {'model': model.to_dict(), 'data': data.to_dict(), 'training': training.to_dict(),
               'runtime': runtime.to_dict(), 'job': {'ranks': ranks, 'replicas': replicas or ranks}}
     # the default period is `steps`, which may change between sessions; the schedule may not
-    values['training'].update(cosine_periods=training.periods, restart_weights=training.weights)
+    values['training'].update(cosine_periods=training.periods, restart_weights=training.weights,
+                              init_from=staging.original(training.init_from))   # wherever the copy is
     return _plain(values)
 
 

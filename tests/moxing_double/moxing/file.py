@@ -5,7 +5,8 @@ MOXING_DOUBLE_FAULTS names what goes wrong, separated by commas; each is what us
   error    the first call of each function for each path raises what the service answers
   late     a listing lacks objects that are younger than an hour; exists, stat and copy see them
   stuck    every upload fails
-Each process begins anew. MOXING_DOUBLE_LOG is a file to which each upload and removal adds a line.
+Each process begins anew. MOXING_DOUBLE_LOG is a file to which each upload and removal adds a line. An upload whose name
+ends in MOXING_DOUBLE_HOLD does not end: it adds the line 'held', and no object.
 """
 import os
 import shutil
@@ -66,6 +67,9 @@ def copy(src_url, dst_url):
     if upload:
         if 'stuck' in _faults():
             raise ObsError('[ErrorCode]InternalError [Status]500 on %s' % dst_url)
+        if os.environ.get('MOXING_DOUBLE_HOLD') and dst_url.endswith(os.environ['MOXING_DOUBLE_HOLD']):
+            _log('held', dst_url)
+            time.sleep(120)
         os.makedirs(os.path.dirname(target), exist_ok=True)
     if 'cut' in _faults() and _first('cut', src_url) and os.path.getsize(source) > 1:
         with open(source, 'rb') as whole:
