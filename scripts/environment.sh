@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Finds a Python that works, and makes a virtual environment with one of the TensorFlows. The other scripts source it.
-# Python 3.7 has TensorFlow 1.15 (for Ascend), 3.8 has TensorFlow 2.6 (also for Ascend), 3.9 to 3.11 have TensorFlow 2.15.
+# Python 3.7 has TensorFlow 1.15 (for Ascend), 3.8 has TensorFlow 2.6 (also for Ascend), 3.9 to 3.11 have TensorFlow 2.15
+# and 2.13 (also for Ascend).
 # The TensorFlow of an Ascend host is kept.
 
 say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
@@ -50,7 +51,7 @@ host_tensorflow() {
 # has_cards: succeeds on a host with Ascend cards.
 has_cards() { compgen -G '/dev/davinci[0-9]*' >/dev/null; }
 
-# python_for TENSORFLOW: prints the interpreter for '1.15', '2.6' or '2.15'; on failure prints the reason to stderr.
+# python_for TENSORFLOW: prints the interpreter for '1.15', '2.6', '2.13' or '2.15'; on failure prints the reason to stderr.
 python_for() {
     local python
     case "$1" in
@@ -67,7 +68,9 @@ python_for() {
                 echo "TensorFlow 2.15 needs Python 3.9, 3.10 or 3.11, and none that works was found$(too_new)" >&2
                 return 1
             fi ;;
-        *) die "TensorFlow $1 is not one of 1.15, 2.6, 2.15" ;;
+        2.13)
+            python=$(find_python 3.9 3.10 3.11) || { echo "TensorFlow 2.13 needs Python 3.9, 3.10 or 3.11, and none that works was found" >&2; return 1; } ;;
+        *) die "TensorFlow $1 is not one of 1.15, 2.6, 2.13, 2.15" ;;
     esac
     echo "$python"
 }

@@ -13,7 +13,7 @@ JOB_VARIABLES = ('JOB_ID', 'RANK_SIZE', 'RANK_ID', 'DEVICE_ID', 'ASCEND_DEVICE_I
                  'NPU_DOUBLE_RELEASE', 'NPU_DOUBLE_OVERFLOW', 'NPU_DOUBLE_EMPTY_KERNELS')
 needs_tf1 = pytest.mark.skipif(not tf.__version__.startswith('1.15'),
                                reason='npu_bridge, and so its test double, exists for TensorFlow 1.15 only')
-needs_adapter = pytest.mark.skipif(not tf.__version__.startswith(('1.15', '2.6')),
+needs_adapter = pytest.mark.skipif(not tf.__version__.startswith(('1.15', '2.6', '2.13')),
                                    reason='no adapter, and so no test double, exists for this TensorFlow')
 
 

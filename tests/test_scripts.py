@@ -88,7 +88,7 @@ def test_the_demonstration_says_what_to_install(bash, tmp_path):
 
 
 def test_a_tensorflow_there_is_not(bash):
-    check_error(bash('python_for 2.16'), 'TensorFlow 2.16', 1.15, 2.6, 2.15)
+    check_error(bash('python_for 2.16'), 'TensorFlow 2.16', 1.15, 2.6, 2.13, 2.15)
 
 
 # an interpreter whose TensorFlow has the version in the file `here`, and in the environments that it makes the one in
