@@ -319,6 +319,13 @@ def test_a_record_that_was_another_for_a_while(source, tmp_path):
     assert 'record 2 of %s is damaged (it is sound now' % path in str(damage.explain(raised.value, config))
 
 
+def test_a_shard_that_could_not_be_read_for_a_moment_is_named(source, tmp_path):
+    folder = pack(source, tmp_path / 'set', num_shards=2)
+    path = sorted(glob.glob(os.path.join(folder, '*.tfrecord')))[1]
+    error = tf.errors.UnknownError(None, None, '%s; Input/output error\n\t [[node IteratorGetNext]]' % path)
+    check_facts(str(damage.explain(error, _config(folder))), path, 'Input/output error', 'check the disk')
+
+
 def test_skipping_everything_is_an_error(source, tmp_path):
     folder = pack(source, tmp_path / 'set', num_shards=2)
     for path in glob.glob(os.path.join(folder, '*.tfrecord')):

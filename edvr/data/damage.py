@@ -149,7 +149,7 @@ def explain(error: tf.errors.OpError, config: DataConfig) -> typing.Optional[Use
                 index, problem = _problem_at(part.folder, part.manifest, shard, int(offset.group(1)))
                 if problem:
                     return _damaged(part.folder, shard, index, problem)
-    return _unlike_manifest(mixture)
+    return _unlike_manifest(mixture) or _unreadable(mixture, text)
 
 
 def _unlike_manifest(mixture):
@@ -159,6 +159,18 @@ def _unlike_manifest(mixture):
             for index, _, _, problem in itertools.islice(checked_records(part.folder, part.manifest, shard), 1):
                 if problem:
                     return _damaged(part.folder, shard, index, problem)
+    return None
+
+
+def _unreadable(mixture, text):
+    """Returns the UserError of a shard that could not be read for a moment: it can be now."""
+    for part in mixture.parts:
+        for shard in part.manifest.shards:
+            path = os.path.join(part.folder, shard.name)
+            found = re.search(re.escape(path) + '; ([^\n]*)', text)
+            if found:
+                return UserError('%s could not be read (%s), and can be now: check the disk or the network behind it, '
+                                 'and start again' % (path, found.group(1).strip()))
     return None
 
 
