@@ -1,6 +1,5 @@
 """A reader finds the old export or the new one, whatever fails or is killed while files are replaced."""
 import os
-import shutil
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -63,6 +62,10 @@ def interfere(monkeypatch, first, last, act):
     return calls
 
 
+def drafts(folder):
+    return [name for name in os.listdir(str(folder)) if name.startswith(description.DRAFT)]
+
+
 def fail():
     raise PermissionError(13, 'Permission denied')
 
@@ -88,6 +91,7 @@ def test_a_move_that_fails_leaves_the_old_export(tmp_path, monkeypatch, kind, po
     def act():
         raise error(13, 'Permission denied')
 
+    monkeypatch.setattr(files, 'exchange', lambda *paths: False)   # as on a file system that cannot
     calls = interfere(monkeypatch, position, position, act)
     with pytest.raises(UserError if error is PermissionError else error):
         replace(tmp_path, kind)
@@ -110,33 +114,74 @@ def test_moves_that_fail_for_good_leave_a_whole_export_and_name_the_folder(tmp_p
     interfere(monkeypatch, position, 99, fail)
     with pytest.raises(publishing.UnfinishedError) as error:
         replace(tmp_path, kind)
-    folder, = [name for name in os.listdir(str(tmp_path)) if name.startswith(description.DRAFT)]
+    folder, = drafts(tmp_path)
     assert folder in str(error.value)
     assert mark_of(files_of(tmp_path, kind)) == ('old' if position == 1 else 'new')
+
+
+def in_a_child(action):
+    """Calls `action()` in a process that it has to end with exit code 9."""
+    child = os.fork()
+    if not child:
+        try:
+            action()
+        finally:
+            os._exit(1)
+    assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 9
+
+
+def die(*unused):
+    os._exit(9)
 
 
 @pytest.mark.parametrize('undoing', [False, True])
 @pytest.mark.parametrize('kind', ['frozen', 'parts'])
 def test_a_killed_process_leaves_a_whole_export(tmp_path, monkeypatch, kind, undoing):
-    """Killed at each move in turn, and at each move of undoing the last one."""
+    """Killed at each move in turn, and at each move of undoing the last one. The next export removes its draft."""
     place = files_of(tmp_path, kind)
     moves = len(place.entries)
     for position in range(1, moves + 1):
         write(place, 'old', kind)
-        child = os.fork()
-        if not child:
-            killed = moves - 1 + position if undoing else position
-            interfere(monkeypatch, killed, killed, lambda: os._exit(9))
+
+        def replace_and_die(killed=moves - 1 + position if undoing else position):
+            interfere(monkeypatch, killed, killed, die)
             if undoing:
                 interfere(monkeypatch, moves, moves, fail)
-            try:
-                replace(tmp_path, kind)
-            finally:
-                os._exit(1)
-        assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 9
+            replace(tmp_path, kind)
+        in_a_child(replace_and_die)
         assert mark_of(place) == ('new' if (position > 1) != undoing else 'old')
-        draft, = [name for name in os.listdir(str(tmp_path)) if name.startswith(description.DRAFT)]
-        shutil.rmtree(str(tmp_path / draft))
+        assert len(drafts(tmp_path)) == 1
+        replace(tmp_path, kind)
+        assert mark_of(place) == 'new' and not drafts(tmp_path)
+
+
+@pytest.mark.parametrize('exchanged', [False, True])
+def test_a_killed_process_leaves_a_whole_saved_model(tmp_path, monkeypatch, exchanged):
+    """Killed before and after the exchange with the old one."""
+    place, exchange = files_of(tmp_path, 'saved_model'), files.exchange
+    write(place, 'old', 'saved_model')
+    for name in 'ab':
+        (tmp_path / name).mkdir()
+    if not exchange(str(tmp_path / 'a'), str(tmp_path / 'b')):
+        pytest.skip('this file system does not exchange folders')
+
+    def replace_and_die():
+        monkeypatch.setattr(files, 'exchange', lambda *paths: die(exchanged and exchange(*paths)))
+        replace(tmp_path, 'saved_model')
+    in_a_child(replace_and_die)
+    assert mark_of(place) == ('new' if exchanged else 'old') and len(drafts(tmp_path)) == 1
+    replace(tmp_path, 'saved_model')
+    assert mark_of(place) == 'new' and not drafts(tmp_path)
+
+
+def test_a_draft_that_is_being_written_is_not_removed(tmp_path):
+    place = files_of(tmp_path, 'frozen')
+    with publishing.draft_folder(place.graphs[0]) as draft:
+        write(files_of(draft, 'frozen'), 'other', 'frozen')
+        replace(tmp_path, 'frozen')
+        assert mark_of(place) == 'new'
+        publishing.publish(files_of(draft, 'frozen'), place)
+    assert mark_of(place) == 'other' and not drafts(tmp_path)
 
 
 def test_a_destination_of_another_kind_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Files that appear complete or not at all, on local disks and on TensorFlow's file systems (`gs://`, ...)."""
 import contextlib
+import ctypes
 import errno
 import io
 import json
@@ -14,6 +15,7 @@ from data_tools.base import tensorflow_package
 from data_tools.base.errors import UserError
 
 PARTIAL = '.partial'
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _KINDS = ((stat.S_ISDIR, 'folder'), (stat.S_ISFIFO, 'FIFO'), (stat.S_ISCHR, 'device'), (stat.S_ISBLK, 'device'))
 _ADVICE = {errno.ENOSPC: 'the disk is full: free some space or write elsewhere',
            errno.EDQUOT: 'the disk quota is used up: free some space or write elsewhere',
@@ -216,6 +218,23 @@ def rename(source: str, target: str) -> None:
         gfile().rename(source, target, overwrite=True)
     else:
         os.replace(source, target)
+
+
+def exchange(one: str, other: str) -> bool:
+    """Exchanges two files or folders of this machine in one step; returns False if the system cannot, unchanged.
+
+    Raises:
+      OSError: one is missing, no permission, ...
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), 'renameat2', None)   # glibc 2.28
+    if not renameat2:
+        return False
+    if not renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE):
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):   # the file system, the kernel
+        return False
+    raise OSError(code, os.strerror(code), one, None, other)
 
 
 def remove(path: str) -> None:
