@@ -69,7 +69,8 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
 
-def start(program, arguments, stdout, stderr, env=None, cwd=ROOT, file_limit=None, converted=False, library=''):
+def start(program, arguments, stdout, stderr, env=None, cwd=ROOT, file_limit=None, converted=False, library='',
+          tracer=()):
     """Starts a program.
 
     Args:
@@ -81,6 +82,7 @@ def start(program, arguments, stdout, stderr, env=None, cwd=ROOT, file_limit=Non
       file_limit: int, the most bytes a file of this program may have; None for any size.
       converted: bool, fork it from a process that also ran `convert_input`: for one training, not for ranks of a job.
       library: str, a shared library that is preloaded (LD_PRELOAD) into the process that it is forked from.
+      tracer: tuple of str, a command that runs that process and watches it and those forked from it, such as strace.
     Returns:
       Process.
     """
@@ -90,7 +92,8 @@ def start(program, arguments, stdout, stderr, env=None, cwd=ROOT, file_limit=Non
     with tempfile.TemporaryFile('w+') as file:
         file.write(request)
         file.flush()
-        reduction.sendfds(_server(converted, library), [file.fileno(), stdout.fileno(), stderr.fileno(), write_status])
+        reduction.sendfds(_server(converted, library, tuple(tracer)),
+                          [file.fileno(), stdout.fileno(), stderr.fileno(), write_status])
     os.close(write_status)
     return Process(status)
 
@@ -147,12 +150,12 @@ def skip_deprecation_checks():
 
 
 @functools.lru_cache(maxsize=None)
-def _server(converted, library):
+def _server(converted, library, tracer):
     """A socket to the process that has loaded TensorFlow. The process ends when the socket closes."""
     ours, theirs = socket.socketpair()
     with theirs:
-        subprocess.Popen([sys.executable, os.path.abspath(__file__), str(theirs.fileno()), str(int(converted))],
-                         cwd=ROOT, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        command = [*tracer, sys.executable, os.path.abspath(__file__), str(theirs.fileno()), str(int(converted))]
+        subprocess.Popen(command, cwd=ROOT, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                          pass_fds=[theirs.fileno()],
                          env=dict({name: value for name, value in os.environ.items() if name != 'PYTHONPATH'},
                                   **{'LD_PRELOAD': library} if library else {}))
