@@ -58,6 +58,7 @@ def wheel(tmp_path_factory):
     return zipfile.ZipFile(build(tmp_path_factory.mktemp('wheel'), tmp_path_factory.mktemp('source')))
 
 
+@pytest.mark.faults   # a second build
 def test_the_wheel_is_the_same_in_each_build(wheel, tmp_path):
     """In another folder, from files of another time."""
     for name in ('wheel', 'a source'):
