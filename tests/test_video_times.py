@@ -9,9 +9,12 @@ import typing
 from fractions import Fraction
 
 import pytest
+from facts import raises_facts
 
+from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, video
-from edvr.output import containers
+from edvr.output import containers, video_writer
+from edvr.output.timing import Timing
 from edvr.output.video_writer import VideoWriter
 
 FRAME, COARSE, MILLI, FINE = Fraction(1, 25), Fraction(1, 15), Fraction(1, 1000), Fraction(1, 90000)
@@ -152,20 +155,28 @@ def timeline(path, streams):
     return Timeline(zero, frames, film[-1][1] - film[-1][0], sound, subtitles, chapters)
 
 
+def write(source, target):
+    """Writes the frames of a source again; returns the VideoWriter."""
+    with VideoWriter(target, source.rate, 20, source=source, segment_frames=5, length=source.num_frames) as writer:
+        for frame in video.decode(source, writer.first):
+            writer.write(frame)
+    return writer
+
+
 @pytest.mark.parametrize('case', [pytest.param(case, id=str(case), marks=() if case in SUITE else pytest.mark.faults)
                                   for case in EVERY])
 def test_everything_is_shown_when_the_source_shows_it(tmp_path, case):
     path = make(tmp_path, case)
     info = video.inspect(path)
-    assert info.constant_rate == (case.pattern == 'constant')
+    # ffmpeg 4.2 does not read the last duration of an MP4 that starts later
+    unread = case.pattern == 'slow end' and ffmpeg.misreads_durations() and STARTS[case.starts][0]
+    assert info.constant_rate == (case.pattern == 'constant' or bool(unread))
     target = str(tmp_path / ('written' + case.target))
-    with VideoWriter(target, info.rate, 20, source=info, segment_frames=5) as writer:
-        for frame in video.decode(info):
-            writer.write(frame)
+    write(info, target)
     before, after = timeline(path, case.streams), timeline(target, case.streams)
     rounding = .0011 if case.target in ('.mkv', '.webm') or case.source in ('.mkv', '.webm', '.flv') else .0001
     assert after.frames == pytest.approx(before.frames, abs=rounding)
-    if case.target in ('.mp4', '.mov') and case.source in ('.mp4', '.mov'):
+    if case.target in ('.mp4', '.mov') and case.source in ('.mp4', '.mov') and not unread:
         assert after.last == pytest.approx(before.last, abs=.0001)
     copied = (case.source in ('.mp4', '.mkv', '.ts', '.flv') and case.target != '.webm')
     assert after.sound == pytest.approx(before.sound, abs=.025 if copied else .06)
@@ -175,4 +186,103 @@ def test_everything_is_shown_when_the_source_shows_it(tmp_path, case):
         before.chapters.pop(0)
     assert after.chapters == pytest.approx(before.chapters, abs=.002)
     if case.source not in ('.ts', '.flv') and case.starts != 'zero':
-        assert after.start == pytest.approx(before.start, abs=.06)   # the first frame of sound lies before zero
+        assert after.start == pytest.approx(before.start, abs=.08)   # the first frames of sound lie before zero
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A folder with a source that has every kind of stream, its files, and the segments of a video made of it."""
+    return tmp_path_factory.mktemp('faults')
+
+
+@pytest.fixture(scope='module')
+def source(folder):
+    return video.inspect(make(folder, Case('.mp4', MILLI, 'slow end', 'late sound', 'all', '.mkv')))
+
+
+def join_otherwise(monkeypatch, change):
+    """Lets the writer call ffmpeg with other arguments when it joins: a function of a list of str changes them."""
+    right = ffmpeg.output
+
+    def output(*arguments):
+        arguments = list(arguments)
+        if 'concat' in arguments:
+            change(arguments)
+        return right(*arguments)
+    monkeypatch.setattr(ffmpeg, 'output', output)
+
+
+def listed(old, new):
+    """A fault in the list of segments: a pattern is replaced."""
+    def change(arguments, folder):
+        path = next(word for word in arguments if word.endswith('list.txt'))[len('file:'):]
+        with open(path) as file:
+            text = file.read()
+        with open(path, 'w') as file:
+            file.write(re.sub(old, new, text, count=1))
+        assert re.search(old, text)
+    return change
+
+
+def shifted(arguments, folder):
+    place = [index for index, word in enumerate(arguments) if word == '-itsoffset'][1]
+    arguments[place + 1] = str(float(arguments[place + 1]) + .1)
+
+
+def shortened(arguments, folder):
+    place = [index for index, word in enumerate(arguments) if word == '-i'][1]
+    arguments[place:place] = ['-t', '1']
+
+
+def without(stream):
+    def change(arguments, folder):
+        place = arguments.index('1:%d' % stream)
+        arguments[place - 1:place + 3] = []   # -map 1:N -c:X ENCODER
+    return change
+
+
+def instead(stream, name, text):
+    """A fault by a file whose stream is written instead of one of the source."""
+    def change(arguments, folder):
+        (folder / name).write_text(text)
+        place = arguments.index('-map')
+        arguments[place:place] = ['-i', str(folder / name)]
+        if stream:
+            arguments[arguments.index('1:%d' % stream)] = '2:0'
+        else:
+            arguments[arguments.index('-map_chapters') + 1] = '2'
+    return change
+
+
+SRT = '1\n00:00:00,100 --> 00:00:%s\ntext\n\n2\n00:00:%s --> 00:00:01,300\ntext\n'
+META = ';FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=%d\nEND=400\n'
+FAULTS = {
+    'frame later': (listed('duration 0.2', 'duration 0.21'), 'frame 5'),
+    'frame missing': (listed('outpoint 0.\\d', 'outpoint 0.0'), 'frames instead of 8'),
+    'frame too many': (listed('outpoint .*', ''), 'frames instead of 8'),
+    'sound later': (shifted, 'audio.*starts'), 'sound shorter': (shortened, 'audio.*ends'),
+    'sound missing': (without(1), '.'), 'subtitles missing': (without(2), '.'),
+    'subtitle later': (instead(2, 'b.srt', SRT % ('00,400', '00,950')), 'subtitle'),
+    'subtitle longer': (instead(2, 'c.srt', SRT % ('00,480', '00,900')), 'subtitle.*ends'),
+    'one subtitle missing': (instead(2, 'd.srt', SRT.split('\n\n')[0] % '00,400'), '1 of 2 subtitles'),
+    'chapter later': (instead(None, 'm1', META % 250), 'chapter 2'),
+    'chapter missing': (instead(None, 'm2', META.split('[CHAPTER]\nTIMEBASE=1/1000\nSTART=%')[0]), '1 chapters')}
+
+
+@pytest.mark.parametrize('name', FAULTS)
+def test_a_fault_of_the_writer_is_found(folder, source, monkeypatch, name):
+    change, found = FAULTS[name]
+    join_otherwise(monkeypatch, lambda arguments: change(arguments, folder))
+    with pytest.raises(UserError, match=found):
+        write(source, str(folder / 'written.mkv'))
+    assert not (folder / 'written.mkv').exists()
+
+
+def test_another_duration_of_the_last_frame_is_found(source, tmp_path, monkeypatch):
+    class Wrong(Timing):
+        @classmethod
+        def of_source(cls, info, rate):
+            return cls(rate, info.start, info.times, info.time_base, Fraction(1, 25))
+    monkeypatch.setattr(video_writer, 'Timing', Wrong)
+    with raises_facts(UserError, 'last frame', '0.040 s', '1.000 s'):
+        write(source, str(tmp_path / 'written.mp4'))

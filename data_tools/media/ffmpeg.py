@@ -36,7 +36,7 @@ def source_times() -> typing.Tuple[str, ...]:
 
 
 def misreads_durations() -> bool:
-    """Returns whether ffmpeg reads durations in MP4 wrongly: of the last frame after a start, and of VP9."""
+    """Returns whether the duration of the last frame of an MP4 that starts later than zero is read as another one."""
     return _version() < (5, 1)
 
 
@@ -91,6 +91,7 @@ DEMUXERS = {
     'mpegvideo': ('.m1v', '.m2v', '.mpv'), 'mpegts': ('.ts', '.mts', '.m2ts', '.m2t', '.tp', '.trp', '.tod'),
     'asf': ('.wmv', '.asf'), 'flv': ('.flv',), 'gif': ('.gif',), 'yuv4mpegpipe': ('.y4m',), 'ogg': ('.ogv', '.ogm'),
     'mxf': ('.mxf',)}
+INDEXED = ('-fflags', '+noparse')   # before an MP4: takes durations from its index, which parsers of VP9 replace
 _CLOCKS = ('mpegts', 'mpeg', 'ogg')   # their times may be those of a clock that leaps, as between broadcasts
 
 

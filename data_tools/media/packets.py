@@ -79,7 +79,7 @@ class Packets(typing.NamedTuple):
 
 
 def read(path: str, streams: typing.Sequence[typing.Union[int, str]], own_times: bool = True,
-         options: typing.Sequence[str] = COPIED) -> Packets:
+         options: typing.Sequence[str] = COPIED, mp4: bool = False) -> Packets:
     """Reads the packets of streams.
 
     Args:
@@ -88,13 +88,15 @@ def read(path: str, streams: typing.Sequence[typing.Union[int, str]], own_times:
       own_times: whether times are those in the file; else they are counted from its start, and leaps of its clock are
         repaired, as ffmpeg does for files that are read from a broadcast.
       options: of the output; with a codec of audio the packets are those of decoded sound.
+      mp4: whether the file is an MP4 or MOV: the durations of its index are taken, not those that ffmpeg derives.
     Raises:
       UserError: ffmpeg cannot read the file, or it lacks one of the streams.
     """
     maps = [argument for stream in streams for argument in ('-map', '0:%s' % stream)]
     before, after = ffmpeg.times(own_times)
-    output = ffmpeg.output('-loglevel', 'repeat+level+info', '-nostats', *before, *ffmpeg.source(path), *maps, *options,
-                           *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1', *after)
+    output = ffmpeg.output('-loglevel', 'repeat+level+info', '-nostats', *before, *(ffmpeg.INDEXED if mp4 else ()),
+                           *ffmpeg.source(path), *maps, *options, *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1',
+                           *after)
     try:
         tracks = _tracks(output.data.decode('ascii', 'replace'))
     except (ValueError, KeyError, ZeroDivisionError) as error:

@@ -86,6 +86,11 @@ class VideoInfo(typing.NamedTuple):
     own_times: bool = True
 
     @property
+    def mp4(self) -> bool:
+        """Returns whether the file is an MP4 or MOV."""
+        return self.container.startswith('mov')
+
+    @property
     def film(self) -> int:
         """Returns the number of the stream that holds the frames."""
         return [kind for kind, _ in self.streams].index('video')
@@ -287,10 +292,10 @@ def _last_duration(info, last_time):
     MP4 and GIF have a duration for each frame. Matroska has the end of each track, as a tag.
     """
     matroska = info.container.startswith('matroska')
-    if last_time is None or not (matroska or info.container.startswith('mov') or info.container == 'gif'):
+    if last_time is None or not (matroska or info.mp4 or info.container == 'gif'):
         return None
     try:
-        found = packets.read(info.path, [info.film], info.own_times)
+        found = packets.read(info.path, [info.film], info.own_times, mp4=info.mp4)
     except UserError:
         return None
     track, frame = found.tracks[0], 1 / info.rate

@@ -25,7 +25,7 @@ def read_source(source: typing.Optional[VideoInfo], plan: typing.Optional[Plan])
     if source is None:
         return None
     streams = [source.film] + [stream.number for stream in plan.timed] if plan else [source.film]
-    return packets.read(source.path, streams, source.own_times)
+    return packets.read(source.path, streams, source.own_times, mp4=source.mp4)
 
 
 def join(folder: SegmentFolder, total: int, timing: Timing, target: str, container: Container,
@@ -50,7 +50,7 @@ def join(folder: SegmentFolder, total: int, timing: Timing, target: str, contain
     shift = _shift(timing, container, source, plan, original) if source else 0.
     before, after = ffmpeg.times(source is None or source.own_times, 1)
     arguments = ['-loglevel', 'error', '-y', *before, '-itsoffset', '%.6f' % (timing.start + shift),
-                 '-f', 'concat', '-safe', '0', '-i', ffmpeg.file_name(listing)]
+                 *ffmpeg.INDEXED, '-f', 'concat', '-safe', '0', '-i', ffmpeg.file_name(listing)]
     if source:
         arguments += ['-itsoffset', '%.6f' % shift, *ffmpeg.source(source.path)]
     arguments += ['-map', '0:v:0', '-c:v', 'copy']
@@ -125,10 +125,11 @@ def _shift(timing, container, source, plan, original):
         if not track.times:
             continue
         start = float(track.start)
-        if stream.kind == 'audio' and matroska:
+        if stream.kind == 'audio' and matroska and stream.encoder == 'copy':
             start = min([start] + [time for time in (float(time * track.unit) for time in track.hidden)
                                    if time > start - _HIDDEN])
-            start -= _PRIMING if stream.encoder != 'copy' else 0
+        elif stream.kind == 'audio' and matroska:
+            start -= _PRIMING
         elif stream.kind == 'audio' and -_PRIMING < start < 0:
             continue
         starts.append(start)

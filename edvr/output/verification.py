@@ -3,7 +3,7 @@ import typing
 from fractions import Fraction
 
 from data_tools.base.errors import UserError
-from data_tools.media import ffmpeg, frame_times, packets
+from data_tools.media import frame_times, packets
 from data_tools.media.video import VideoInfo
 from edvr.output.containers import Plan, Stream
 from edvr.output.timing import Timing
@@ -22,7 +22,8 @@ _Span = typing.Tuple[float, float]
 
 
 def verify(path: str, total: int, timing: Timing, source: typing.Optional[VideoInfo] = None,
-           plan: typing.Optional[Plan] = None, original: typing.Optional[packets.Packets] = None) -> typing.List[str]:
+           plan: typing.Optional[Plan] = None, original: typing.Optional[packets.Packets] = None,
+           mp4: bool = False) -> typing.List[str]:
     """Compares the times of all frames, of sound, subtitles and chapters, after the first frame, with the source's.
 
     Args:
@@ -32,6 +33,7 @@ def verify(path: str, total: int, timing: Timing, source: typing.Optional[VideoI
       source: the video whose streams were added, or None.
       plan: how its streams were written.
       original: the packets of the source, see `joining.read_source`.
+      mp4: whether the written file is an MP4 or MOV.
     Returns:
       what the container cannot hold as the source has it, a line each.
     Raises:
@@ -39,19 +41,19 @@ def verify(path: str, total: int, timing: Timing, source: typing.Optional[VideoI
     """
     streams = plan.timed if source and plan else []
     places = [1 + plan.streams.index(stream) for stream in streams] if plan else []
-    written = packets.read(path, [0] + places)
+    written = packets.read(path, [0] + places, mp4=mp4)
     film = written.tracks[0].shown()
     if len(film) != total:
         raise UserError('the written video has %d frames instead of %d' % (len(film), total))
     zero = film[0][0]
     expected, begin, allowed = _expected_frames(total, timing, source, original)
     _verify_frames([time - zero for time, *_ in film], expected, allowed)
+    last = (source.last if source and timing.rate == source.rate else None) or 1 / timing.rate
     stated = timing.constant or bool(source and source.last)
-    differences = list(_verify_end(written, film, expected[-1], timing.seconds(total) - timing.seconds(total - 1),
-                                   allowed, stated))
+    _verify_end(written, film, expected[-1], last, allowed, stated)
     if not (source and plan and original):
-        return differences
-    differences += _start_difference(source, original, written)
+        return []
+    differences = list(_start_difference(source, original, written))
     sounds = [(stream, before, after) for stream, before, after in zip(streams, original.tracks[1:], written.tracks[1:])
               if stream.kind == 'audio']
     for stream, before, after in sounds:
@@ -59,6 +61,8 @@ def verify(path: str, total: int, timing: Timing, source: typing.Optional[VideoI
     _verify_decoded(path, source, [stream for stream, *_ in sounds], places, begin, zero)
     for stream, before, after in zip(streams, original.tracks[1:], written.tracks[1:]):
         if stream.kind == 'subtitle':
+            if stream.encoder != 'copy':   # what it cannot hold, as drawings, is no difference
+                before, = packets.read(source.path, [stream.number], source.own_times, ('-c:s', stream.encoder)).tracks
             differences += _verify_subtitles(stream, _spans(before, begin), _spans(after, zero))
     if source.chapters:
         differences += _verify_chapters(original.chapters, written.chapters, float(begin), float(zero))
@@ -88,7 +92,7 @@ def _verify_frames(times, expected, allowed):
 
 
 def _verify_end(written, film, begin, last, allowed, stated):
-    """Raises UserError if the last frame ends at another time; yields a text if that is the ffmpeg's fault.
+    """Raises UserError if the last frame ends at another time.
 
     Args:
       written: Packets.
@@ -98,20 +102,16 @@ def _verify_end(written, film, begin, last, allowed, stated):
       allowed: the tolerance.
       stated: whether the source states `last`.
     """
-    matroska = written.container.startswith('matroska') and written.duration is not None
-    if matroska:   # states only when everything has ended, to 0.01 s
+    if written.container.startswith('matroska') and written.duration is not None:   # states when everything has ended
         ends = [track.end for track in written.tracks[1:] if track.times] + [film[0][0] + begin + last]
         off, allowed = written.duration - max(ends), allowed + Fraction(_END)
     elif written.last_duration is not None:
         off = film[-1][0] - film[0][0] + written.last_duration - begin - last
     else:
         return
-    if abs(off) <= allowed + (0 if stated else last):
-        return
-    text = 'the last frame of the written video is shown for %.3f s instead of %.3f s' % (last + off, last)
-    if not (matroska and ffmpeg.misreads_durations()):
-        raise UserError(text)
-    yield text
+    if abs(off) > allowed + (0 if stated else last):
+        raise UserError('the last frame of the written video is shown for %.3f s instead of %.3f s'
+                        % (last + off, last))
 
 
 def _start_difference(source, original, written):
@@ -168,11 +168,9 @@ def _spans(track: packets.Track, zero: Fraction) -> typing.List[_Span]:
 
 
 def _verify_subtitles(stream: Stream, before: typing.List[_Span], after: typing.List[_Span]) -> typing.Iterator[str]:
-    """Raises UserError for a subtitle that has moved, or is missing; yields what a conversion leaves out."""
-    left = list(after)
-    missing = shortened = 0
-    latest = -1e9
-    overlaps = []
+    """Raises UserError for a subtitle that has moved, or is missing; yields a text if some are shortened, as in MP4."""
+    left, missing, shortened = list(after), 0, 0
+    latest, overlaps = -1e9, []
     for start, end in before:   # where one begins before another has ended
         overlaps.append(start < latest)
         latest = max(latest, end)
@@ -192,10 +190,8 @@ def _verify_subtitles(stream: Stream, before: typing.List[_Span], after: typing.
     if left:
         raise UserError('a subtitle of %s is shown %.3f s after the first frame, where the source has none'
                         % (stream, left[0][0]))
-    if missing and stream.encoder == 'copy':
-        raise UserError('%d of %d subtitles of %s are missing in the written video' % (missing, len(before), stream))
     if missing:
-        yield '%d of %d subtitles of %s have no text that %s can hold' % (missing, len(before), stream, stream.encoder)
+        raise UserError('%d of %d subtitles of %s are missing in the written video' % (missing, len(before), stream))
     if shortened:
         yield ('%d of %d subtitles of %s overlap; each ends where the next begins' % (shortened, len(before), stream))
 

@@ -112,7 +112,8 @@ class VideoWriter:
                 joining.join(self._folder, total, self._timing, partial, self._container, self._source, self.plan,
                              original)
                 self.lost_metadata = joining.lost_metadata(self._source, partial)
-                self.differences = verify(partial, total, self._timing, self._source, self.plan, original)
+                self.differences = verify(partial, total, self._timing, self._source, self.plan, original,
+                                          self._container.muxer in ('mp4', 'mov'))
         except UserError as error:
             raise UserError('%s: %s; its segments are kept in %s: the same command joins them again; remove that '
                             'folder to start over' % (self.path, error, self._folder.path)) from error
