@@ -76,7 +76,7 @@ python_for() {
 }
 
 # make_environment DIRECTORY PYTHON REQUIREMENTS...: makes a virtual environment; does nothing if it has these requirements.
-# With the TensorFlow of an Ascend host, requirements/tf.txt is left out; with cards, the environment sees the packages of
+# With the TensorFlow of an Ascend host, the files that name one are left out; with cards, the environment sees the packages of
 # PYTHON: CANN's Python packages need those.
 make_environment() {
     local directory=$1 python=$2 wanted file kept pip_arguments=() venv_arguments=()
@@ -97,7 +97,10 @@ print("numpy==%s\nprotobuf==%s" % (numpy.__version__, google.protobuf.__version_
         pip_arguments=(-c "$directory/host.txt")
     fi
     for file in "$@"; do
-        if [ -z "$kept" ] || [ "$file" != requirements/tf.txt ]; then pip_arguments+=(-r "$file"); fi
+        case "$file" in
+            requirements/tf.txt | tests/requirements-tf*.txt) if [ -z "$kept" ]; then pip_arguments+=(-r "$file"); fi ;;
+            *) pip_arguments+=(-r "$file") ;;
+        esac
     done
     if ! "$directory/bin/python" -m pip install --quiet --upgrade 'pip>=22' \
             || ! "$directory/bin/python" -m pip install --quiet "${pip_arguments[@]}"; then

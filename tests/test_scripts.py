@@ -114,13 +114,14 @@ def test_an_environment_keeps_the_tensorflow_of_the_host(bash, tmp_path, version
     for name in ('here', 'there') if version else ():
         if name == 'here' or sees_host:
             (tmp_path / name).write_text(version + '\n')
-    make = 'set -eu; has_cards() { %s; }; make_environment %s/new %s/python requirements.txt requirements/tf.txt' % (
-        str(cards).lower(), tmp_path, tmp_path)
+    named = ['requirements/tf.txt', 'tests/requirements-tf2.13.txt']
+    make = 'set -eu; has_cards() { %s; }; make_environment %s/new %s/python requirements.txt %s' % (
+        str(cards).lower(), tmp_path, tmp_path, ' '.join(named))
     done = bash(make)
     assert done.returncode == 0, done.stderr
     assert ('--system-site-packages' in (tmp_path / 'made').read_text()) == sees_host
     arguments = (tmp_path / 'installed').read_text().splitlines()[-1].split()
-    assert ('requirements/tf.txt' in arguments, 'requirements.txt' in arguments) == (not kept, True)
+    assert [name in arguments for name in named + ['requirements.txt']] == [not kept, not kept, True]
     assert ('-c %s/new/host.txt' % tmp_path in ' '.join(arguments)) == kept
     if kept:
         check_facts(done.stderr, 'TensorFlow ' + version)
