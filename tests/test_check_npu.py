@@ -72,15 +72,20 @@ def test_other_kernels_and_networks_have_no_operator_of_ascend():
 
 
 @needs_tf1
-def test_the_step_is_that_of_the_adapter(npu):  # noqa: F811
-    """Beside the test double of the adapter, the step has the same operators as with the nodes in their place."""
-    model = ModelConfig(**TINY)
+@pytest.mark.parametrize('scale', ['off', 'fixed', 'dynamic'])
+def test_the_step_is_that_of_the_adapter(npu, monkeypatch, scale):  # noqa: F811
+    """Beside the test double of the adapter, the step has the same operators as with the nodes in their place.
+
+    Loss scaling is that of INF/NaN mode: no test double has the flag of the device.
+    """
+    monkeypatch.setenv('NPU_DOUBLE_OVERFLOW', 'inf_nan')
+    model, runtime = ModelConfig(**TINY), RUNTIME.replace(loss_scale=scale)
     with tf.Graph().as_default():
         tf.train.get_or_create_global_step()
         lq, gt = tf.placeholder(tf.uint8, [1, 3, 16, 16, 3]), tf.placeholder(tf.uint8, [1, 64, 64, 3])
-        spec = make_model_fn(model, TRAINING, device_of(RUNTIME))({'lq': lq}, gt, 'train')
+        spec = make_model_fn(model, TRAINING, device_of(runtime))({'lq': lq}, gt, 'train')
         found = collections.Counter(node.operator for node in graph.nodes_of([spec.train_op, spec.loss.op]))
-    planned = collections.Counter(node.operator for node in training(size=1))
+    planned = collections.Counter(node.operator for node in training(size=1, runtime=runtime, chip=listed('910b')))
     assert {name: (found[name], planned[name]) for name in set(found) | set(planned)
             if found[name] != planned[name] and name not in ('Const', 'Identity', 'NoOp')} == {}
 

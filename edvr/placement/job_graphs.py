@@ -132,14 +132,15 @@ class _Scaling(tf.train.Optimizer):
         """Counts the step; with a full count the scale grows or falls."""
         config = self._device.config
 
-        def counted(own: tf.Variable, every: int, ratio: float) -> tf.Operation:
+        def counted(own: tf.Variable, every: int, ratio: float, *others: tf.Variable) -> tf.Operation:
             def full() -> tf.Operation:
                 scale = tf.maximum(self.scale * ratio, 1.)
                 changed = tf.cond(tf.is_finite(scale), lambda: tf.group(self.scale.assign(scale)), tf.no_op)
                 return tf.group(self._good.assign(0), self._bad.assign(0), changed)
-            return tf.cond(own + 1 >= every, full, lambda: tf.group(own.assign_add(1)))
+            return tf.cond(own + 1 >= every, full,
+                           lambda: tf.group(own.assign_add(1), *(other.assign(0) for other in others)))
         return tf.cond(finite, lambda: counted(self._good, config.loss_scale_growth_steps, 2.),
-                       lambda: counted(self._bad, config.loss_scale_decay_overflows, .5))
+                       lambda: counted(self._bad, config.loss_scale_decay_overflows, .5, self._good))
 
 
 def training(model: ModelConfig, data: DataConfig, config: TrainingConfig, device: PlannedNpu, batch: int,

@@ -21,7 +21,8 @@ class NPULossScaleOptimizer(tf.train.Optimizer):
             raw = [gradient for gradient, _ in pairs if gradient is not None]
             self._overflow = 1. - tf.to_float(_all_finite(raw))
             pairs = [(None if gradient is None else _saturated(gradient), variable) for gradient, variable in pairs]
-        return [(None if gradient is None else gradient / tf.cast(scale, gradient.dtype), variable)
+        inverse = tf.reciprocal(scale)
+        return [(None if gradient is None else gradient * tf.cast(inverse, gradient.dtype), variable)
                 for gradient, variable in pairs]
 
     def apply_gradients(self, grads_and_vars, global_step=None, name=None):
