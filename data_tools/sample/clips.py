@@ -13,7 +13,6 @@ from data_tools.media.images import read_image, write_png
 from data_tools.sample.scene import Scene
 
 SCENES_VERSION = 2   # increase it when the same flags give other pixels
-COMPRESS_LEVEL = 3   # twice as fast as Pillow's 6, and grain does not compress further
 
 
 def write_clip_part(folders: typing.Sequence[str], seed: typing.Sequence[int], height: int, width: int, scale: int,
@@ -28,10 +27,10 @@ def write_clip_part(folders: typing.Sequence[str], seed: typing.Sequence[int], h
         if not os.path.exists(gt_path):
             scene = scene or Scene(seed, height, width)
             gt = scene.frame(t)
-            write_png(gt_path, gt, COMPRESS_LEVEL)
+            write_png(gt_path, gt)
         else:
             gt = read_image(gt_path)
-        write_png(lq_path, make_lq(gt, scale), COMPRESS_LEVEL)
+        write_png(lq_path, make_lq(gt, scale))
         worker_pool.report(1, os.path.getsize(gt_path) + os.path.getsize(lq_path))
 
 
