@@ -4,7 +4,8 @@
 # --tensorflow=2.6 and 2.13 run the whole suite on TensorFlow 2.6.5 (Python 3.8) and 2.13.1, which are also for Ascend hosts.
 # pytest arguments: --faults runs the whole fault campaign (hours) instead of a part; with it, --long_run=0.1 runs a tenth
 # of the long run, which is an hour of training and 20,000 frames; -k NAME runs some tests; ...
-# --torch also installs PyTorch beside TensorFlow 2.15, for the tests that compare with it (otherwise they are skipped).
+# --torch also installs PyTorch and OpenVINO beside TensorFlow 2.15, for the tests that compare with them (otherwise
+# they are skipped).
 # --beam also installs Apache Beam beside each TensorFlow, for the tests of --runner (otherwise most are skipped).
 # --spark also installs Apache Beam, its runner for Spark and pyspark beside TensorFlow 2.15, for tests/test_spark.py, which
 # needs Java (otherwise it is skipped).

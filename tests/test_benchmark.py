@@ -9,7 +9,9 @@ import tensorflow.compat.v1 as tf
 from facts import raises_facts
 
 from data_tools.base.errors import UserError
-from edvr.benchmarks import dcn, measure, page, report, restore, step, tiles
+from data_tools.sample.clips import make_clips
+from edvr import checkpoints
+from edvr.benchmarks import child, dcn, measure, packing, page, quality, report, restore, startup, step, tiles
 from edvr.config import BenchmarkConfig, ConfigError, DataConfig, ModelConfig, RuntimeConfig
 from edvr.config.benchmark import sizes
 from edvr.devices import host_memory
@@ -99,6 +101,39 @@ def test_tiles_result():
                           tiles='the whole frame')
 
 
+def test_packing_beside_an_lmdb(tmp_path):
+    rows = packing.run(BenchmarkConfig(frame_size='16x16', frames=8), TINY, DataConfig(), RuntimeConfig())
+    assert [row['implementation'] for row in rows] == ['make_lq', 'make_tfrecords, raw', 'make_tfrecords, tiles',
+                                                       'a plain LMDB']
+    assert all(row['frames_per_s'] > 0 and row['mb_per_s'] > 0 and row['shape'] == '4 clips of 8 frames, GT 64x64'
+               for row in rows)
+    made = {row['implementation']: row['mb'] for row in rows}
+    assert made['make_tfrecords, raw'] > 32 * (64 * 64 + 5 * 16 * 16) * 3 / 1e6 > made['make_tfrecords, tiles'] > 0
+
+
+def test_first_frame_and_png_to_png():
+    rows = startup.run(BenchmarkConfig(frame_size='16x16', frames=8), TINY, DataConfig(), RuntimeConfig(kernels='tf'))
+    assert [row['what'] for row in rows] == ['startup', 'startup', 'png to png']
+    assert rows[1]['implementation'] == 'tf' and 0 < rows[0]['ms'] < rows[1]['ms']
+    assert rows[2]['ms_per_frame'] > 0 and rows[2]['ms_per_frame_in_memory'] > 0
+
+
+def test_curve_of_quality(tmp_path):
+    clips, run_dir = str(tmp_path / 'clips'), str(tmp_path / 'run')
+    make_clips(clips, 2, 2, 64, 64, first_clip=10)
+    restore.random_checkpoint(run_dir, TINY)
+    prefix, = checkpoints.prefixes(run_dir)
+    (seconds, number, decibels), = quality._curve({prefix: 4.5}, clips, RuntimeConfig(), 'tf')['curve']
+    assert (seconds, number) == (4.5, 0) and 5 < decibels < 60
+    with raises_facts(UserError, '--demo_dir', str(tmp_path), 'tfrecords', 'edvr.demo'):
+        quality.run(BenchmarkConfig(demo_dir=str(tmp_path)), TINY, DataConfig(), RuntimeConfig())
+
+
+def test_a_program_that_fails_is_reported():
+    with raises_facts(UserError, 'data_tools.make_lq', 'exit code', '--no_such_flag'):
+        child.run('data_tools.make_lq', '--no_such_flag')
+
+
 def test_torchvision_row(monkeypatch):
     pytest.importorskip('torchvision')
     monkeypatch.setattr(measure, 'PEAK_SIZE', 64)
@@ -163,18 +198,21 @@ def test_page(tmp_path, run_program, monkeypatch):
                      cpu_s_per_megapixel=77.))
     rows.append(dict(what='dcn forward', implementation='tf', shape='s', ms=1., matmul_peak_gflops=190.,
                      matmul_peak_of='BLIS'))
+    rows.append(dict(what='quality', implementation='native fast', shape='s', ms=9e3, psnr=28.5,
+                     curve=[[4., 50, 27.5], [9., 100, 28.5]]))
     content = dict(machine=dict(processor='A & B', cores=2), results=rows)
     (tmp_path / 'x.json').write_text(json.dumps(content))
     done = run_program('edvr.benchmark_page', '--input_dir=%s' % tmp_path)
-    assert done.returncode == 0 and done.stdout.count('.svg') == 3, done.stderr
+    assert done.returncode == 0 and done.stdout.count('.svg') == 4, done.stderr
     text = (tmp_path / 'README.md').read_text()
-    assert '| step | tf | lq [4, 5] | 250.0 | 80.0 | 40 % | 80 % |  |  |  | 16.0 | 2000 |' in text
+    assert '| step | tf | lq [4, 5] | 250.0 | 80.0 | 40 % | 80 % |  |  |  | 16.0 |  | 2000 |' in text
     assert 'Peaks: 190 GFLOP/s by BLIS, 200 to 210 GFLOP/s by NumPy, 400 GFLOP/s by the register block.' in text
-    assert '| tiles | native | s | 90.0 |  |  |  |  | 4 tiles of 64x64 | 77.0 |  |  |' in text
-    assert '| restore | native | s | 50.0 | 45.0 |  | 90 % | 40.0 |  |  |  |  |' in text, 'a file of an earlier version'
-    assert 'processor: A & B' in text
+    assert '| tiles | native | s | 90.0 |  |  |  |  | 4 tiles of 64x64 | 77.0 |  |  |  |' in text
+    of_an_earlier_version = '| restore | native | s | 50.0 | 45.0 |  | 90 % | 40.0 |  |  |  |  |  |'
+    assert of_an_earlier_version in text and 'processor: A & B' in text
     plot = (tmp_path / 'step.svg').read_text()
     assert all(text in plot for text in ('Training step, ms', '>x, native</text>', '> 100</text>', '> 250</text>'))
+    assert 'native fast</text>' in (tmp_path / 'quality.svg').read_text()
     page.make(str(tmp_path))
     assert (tmp_path / 'step.svg').read_text() == plot
     with monkeypatch.context() as patch, pytest.raises(UserError, match=r"need Matplotlib.*'edvr\[page\]'"):

@@ -1,4 +1,5 @@
 """Makes a Markdown page with plots from the JSON files of `edvr.benchmark --what=all`."""
+import contextlib
 import json
 import os
 import typing
@@ -14,11 +15,14 @@ _COLUMNS = (('what', 'what', '%s'), ('implementation', 'implementation', '%s'), 
             ('share_of_product', 'share of the fastest product', '%.0f %%'),
             ('ms_cached', 'ms, features kept', '%.1f'), ('tiles', 'tiles', '%s'),
             ('cpu_s_per_megapixel', 'CPU s a megapixel', '%.1f'), ('samples_per_s', 'samples/s', '%.1f'),
+            ('ms_in_memory', 'ms in memory', '%.1f'), ('frames_per_s', 'frames/s', '%.1f'),
+            ('mb_per_s', 'MB/s', '%.1f'), ('mb', 'MB', '%.0f'), ('psnr', 'PSNR, dB', '%.2f'),
             ('peak_rss_mb', 'peak memory, MB', '%.0f'))
 # results that a plot compares: its file, its title, the key, and which results
 _PLOTS = (('step.svg', 'Training step, ms (less is better)', 'ms', 'step'),
           ('restore.svg', 'Restored frame, ms (less is better)', 'ms', 'restore'),
           ('restore_cached.svg', 'Restored frame with kept features, ms (less is better)', 'ms_cached', 'restore'))
+_CURVES = 'quality.svg', 'PSNR on held-out clips over the time of training'
 
 
 def make(folder: str) -> typing.List[str]:
@@ -43,6 +47,11 @@ def make(folder: str) -> typing.List[str]:
         if bars:
             _plot(os.path.join(folder, file), title, bars)
             plots.append((title, file))
+    curves = [('%s, %s' % (name, row['implementation']), row['curve']) for name, run in runs for row in run['results']
+              if 'curve' in row]
+    if curves:
+        _plot_curves(os.path.join(folder, _CURVES[0]), _CURVES[1], curves)
+        plots.append(_CURVES[::-1])
     with open(os.path.join(folder, PAGE), 'w', encoding='utf-8') as target:
         target.write(_page(runs, plots))
     return [os.path.join(folder, file) for file in sorted([PAGE] + [file for _, file in plots])]
@@ -57,8 +66,9 @@ def _read(path):
             content = json.load(file)
         for row in content['results']:
             row['ms'] = row.pop('ms_per_frame', row.get('ms'))
-            if 'ms_per_frame_cached' in row:
-                row['ms_cached'] = row.pop('ms_per_frame_cached')
+            for key in ('cached', 'in_memory'):
+                if 'ms_per_frame_' + key in row:
+                    row['ms_' + key] = row.pop('ms_per_frame_' + key)
             if 'share_of_peak' in row and 'share_of_product' not in row:   # of a version that knew products only
                 row['share_of_product'] = row.pop('share_of_peak')
             for key in {'share_of_peak', 'share_of_product'} & set(row):
@@ -105,21 +115,44 @@ def _peaks(rows):
 
 def _plot(path, title, bars):
     """Writes an SVG file with a bar for each (label, value, bound or None); a line across a bar marks its bound."""
+    labels, values, bounds = zip(*bars)
+    places = range(len(bars))
+    with _figure(path, title, .25 * len(bars) + .6) as axes:
+        axes.bar_label(axes.barh(places, values), fmt=' %.0f')
+        axes.scatter([float('nan') if bound is None else bound for bound in bounds], places, 150, 'red', '|')
+        axes.set_yticks(places, [_plain(label) for label in labels])
+        axes.invert_yaxis()
+        axes.margins(x=.1)
+
+
+def _plot_curves(path, title, curves):
+    """Writes an SVG file with a line for each (label, [[seconds, step, dB], ...])."""
+    with _figure(path, title, 4.) as axes:
+        for label, curve in curves:
+            axes.plot([seconds for seconds, _, _ in curve], [decibels for _, _, decibels in curve], '.-',
+                      label=_plain(label))
+        axes.set_xlabel('seconds since the start of edvr.train')
+        axes.set_ylabel('PSNR, dB')
+        axes.grid(alpha=.3)
+        axes.legend()
+
+
+@contextlib.contextmanager
+def _figure(path, title, height):
+    """Yields the axes of a figure, and writes it. Raises UserError if Matplotlib is not installed."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("the plots of the page need Matplotlib (%s): pip install 'edvr[page]', in a checkout pip "
                         "install '.[page]'" % error) from None
-    labels, values, bounds = zip(*bars)
-    places = range(len(bars))
     with matplotlib.rc_context(_SVG):
-        figure = Figure((7.5, .25 * len(bars) + .6), constrained_layout=True)
+        figure = Figure((7.5, height), constrained_layout=True)
         axes = figure.subplots()
-        axes.bar_label(axes.barh(places, values), fmt=' %.0f')
-        axes.scatter([float('nan') if bound is None else bound for bound in bounds], places, 150, 'red', '|')
-        axes.set_yticks(places, [label.replace('$', r'\$') for label in labels])   # else formulas
-        axes.invert_yaxis()
-        axes.margins(x=.1)
         axes.set_title(title)
+        yield axes
         figure.savefig(path, metadata={'Date': None})
+
+
+def _plain(label):
+    return label.replace('$', r'\$')   # else a formula

@@ -5,7 +5,10 @@ from typing import Any, Dict, Iterable, Iterator
 from data_tools.base.errors import UserError
 
 COLUMNS = (('ms', '%.1f ms'), ('ms_per_frame', '%.1f ms per frame'),
-           ('ms_per_frame_cached', '%.1f ms with kept features'), ('samples_per_s', '%.2f samples/s'),
+           ('ms_per_frame_cached', '%.1f ms with kept features'),
+           ('ms_per_frame_in_memory', '%.1f ms in memory'), ('psnr', '%.2f dB'),
+           ('frames_per_s', '%.1f frames/s'), ('mb_per_s', '%.1f MB/s'), ('mb', '%.0f MB'),
+           ('samples_per_s', '%.2f samples/s'),
            ('tiles', '%s'), ('cpu_s_per_megapixel', '%.1f CPU s a megapixel'),
            ('gflops', '%.1f GFLOP/s'), ('matmul_peak_gflops', 'peak %.1f'), ('matmul_peak_of', 'by %s'),
            ('share_of_peak', '%.0f%%'), ('product_gflops', 'product %.1f'), ('product_of', 'by %s'),

@@ -92,13 +92,13 @@ def untrained_restorer(model: ModelConfig, runtime: RuntimeConfig, impl: str, **
       **options: other arguments of Restorer.
     """
     with tempfile.TemporaryDirectory() as folder:
-        _random_checkpoint(folder, model)
+        random_checkpoint(folder, model)
         return Restorer(folder, kernels=impl, device=runtime.device, intra_op_threads=runtime.intra_op_threads,
                         npu_dcn=runtime.npu_dcn, soc_version=runtime.soc_version,
                         **options)
 
 
-def _random_checkpoint(folder, model):
+def random_checkpoint(folder, model):
     """Writes a checkpoint of an untrained network, with offsets that vary."""
     rng, side = np.random.RandomState(0), model.size_multiple
     checkpoints.save_model_config(folder, model)

@@ -4,7 +4,7 @@ from typing import Iterator, List, Tuple
 
 from data_tools.base.config import Config, option
 
-SUBJECTS = ('input', 'step', 'restore', 'tiles', 'dcn', 'all')
+SUBJECTS = ('input', 'step', 'restore', 'tiles', 'dcn', 'startup', 'packing', 'quality', 'all')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,9 @@ class BenchmarkConfig(Config):
                        'training step; '
                        'restore: a clip, per frame, window by window and with kept features; tiles: large frames '
                        'in the tiles of --tile=auto; dcn: the deformable convolution alone, forward and with '
-                       'gradients; all: each of them, in one table',
+                       'gradients; startup: the first frame of edvr.infer, and frames from PNG to PNG; packing: '
+                       'make_lq and make_tfrecords beside an LMDB; quality: PSNR over the time of training the '
+                       'demonstration; all: input to dcn, in one table',
                        choices=SUBJECTS, common=True)
     json: str = option('', 'write the results to this file too', common=True, path='output')
     seconds: float = option(10., 'seconds to measure each case for, shared among the repeats', low=0.)
@@ -26,7 +28,9 @@ class BenchmarkConfig(Config):
                                       'native, tf, npu, cuda; for dcn also torchvision. Without it --kernels is '
                                       'measured',
                                       common=True)
-    frame_size: str = option('180x320', 'restore: size of the LQ frames, HxW in pixels')
+    frame_size: str = option('180x320', 'restore, startup, packing: size of the LQ frames, HxW in pixels')
+    frames: int = option(20, 'startup, packing: frames of a clip, at least a window and one', low=8)
+    demo_dir: str = option('demo_output', 'quality: folder of edvr.demo, whose clips and shards it takes', path='input')
     tiled: Tuple[str, ...] = option(('540x960:8', '540x960:2'), 'tiles: sizes of LQ frames, each with the memory in GB '
                                     'that --tile=auto may use, HxW:GB (comma-separated)')
     dcn_size: str = option('20x64x64', 'dcn: images and size of the feature maps, NxHxW')
