@@ -26,7 +26,7 @@ _SAVE_EVERY = 50   # updates
 
 
 def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Results:
-    """Trains with each implementation, the compiled ones with exact and with fast convolutions.
+    """Trains with each implementation, the compiled one in the way of `runtime.convolutions`.
 
     `curve` has [seconds, step, dB] of each checkpoint; `ms` is the time until the last one, `psnr` its PSNR.
 
@@ -41,15 +41,14 @@ def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtim
     results = []
     for implementation in benchmark.compare or (runtime.kernels,):
         impl = device_of(runtime.replace(kernels=implementation)).kernels
-        for name, ways in ((impl + ' exact', ['--convolutions=exact']), (impl + ' fast', ['--convolutions=fast'])
-                           ) if impl == 'native' else ((impl, []),):
-            with tempfile.TemporaryDirectory() as folder:
-                times = _train(folder, shards, ['--kernels=' + impl, '--device=' + runtime.device,
-                                                '--seed=%d' % data.seed] + ways)
-                result = measure.in_child(_curve, times, clips, runtime, impl)
-            seconds, _, last = result['curve'][-1]
-            results.append(dict(result, what='quality', implementation=name, ms=1e3 * seconds, psnr=last,
-                                shape='%s, seed %d' % (FLAGFILE, data.seed)))
+        with tempfile.TemporaryDirectory() as folder:
+            times = _train(folder, shards, ['--kernels=' + impl, '--device=' + runtime.device, '--seed=%d' % data.seed,
+                                            '--convolutions=' + runtime.convolutions])
+            result = measure.in_child(_curve, times, clips, runtime, impl)
+        seconds, _, last = result['curve'][-1]
+        results.append(dict(result, what='quality', ms=1e3 * seconds, psnr=last,
+                            implementation=impl + (' ' + runtime.convolutions) * (impl == 'native'),
+                            shape='%s, seed %d' % (FLAGFILE, data.seed)))
     return results
 
 
