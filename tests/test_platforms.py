@@ -257,7 +257,7 @@ def test_examples_mount_what_they_read_and_write():
         for container in pod['containers']:
             mounts = container.get('volumeMounts', [])
             assert {mount['name'] for mount in mounts} == volumes
-            command = ' '.join(container['command'])
+            command = ' '.join(container.get('command', []) + container.get('args', []))   # or those of the image
             paths = re.findall(r'--(?:data_dir|model_dir|checkpoint|input|output)=(\S+)', command)
             assert paths
             for path in paths + [e['value'] for e in container.get('env', []) if e['name'] == 'RANK_TABLE_FILE']:
