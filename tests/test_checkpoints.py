@@ -204,13 +204,25 @@ def test_a_checkpoint_that_a_training_removes_before_it_is_read_is_named(vanishi
     assert sorted(os.listdir(str(tmp_path))) == ['later', 'run']
 
 
+def test_the_index_is_read_once(tmp_path, monkeypatch):
+    """TensorFlow aborts the process if it cannot read an index, so it gets a copy."""
+    save(tmp_path, 1)
+    reader = tf.train.NewCheckpointReader
+
+    def failing(prefix):
+        (tmp_path / 'model.ckpt-1.index').write_bytes(b'')
+        return reader(prefix)
+    monkeypatch.setattr(tf.train, 'NewCheckpointReader', failing)
+    assert checkpoints.names_in(str(tmp_path / 'model.ckpt-1'))
+
+
 def test_a_checkpoint_that_is_removed_while_it_is_checked_is_no_choice(tmp_path, monkeypatch):
     save(tmp_path, 1, 2)
     reader = tf.train.NewCheckpointReader
 
     def removing(prefix):
         if prefix.endswith('-2'):
-            checkpoints.remove(prefix)
+            checkpoints.remove(str(tmp_path / 'model.ckpt-2'))
         return reader(prefix)
     monkeypatch.setattr(tf.train, 'NewCheckpointReader', removing)
     assert checkpoints.chosen(str(tmp_path)) == str(tmp_path / 'model.ckpt-1')

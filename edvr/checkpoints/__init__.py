@@ -14,10 +14,10 @@ from edvr.checkpoints.directory import (
     step_of,
     write_state,
 )
-from edvr.checkpoints.integrity import defect, names_in, reading
+from edvr.checkpoints.integrity import defect, names_in, reader_of, reading
 from edvr.checkpoints.network_config import MODEL_FILE, load_model_config, save_model_config
 from edvr.checkpoints.variables import EMA_SUFFIX, name_of, restore_map
 
 __all__ = ['BASENAME', 'EMA_SUFFIX', 'MODEL_FILE', 'check_path', 'chosen', 'defect', 'files_of', 'is_complete',
-           'keep_only', 'latest', 'load_model_config', 'name_of', 'names_in', 'prefixes', 'reading', 'remove',
-           'restore_map', 'save_model_config', 'state_problem', 'step_of', 'write_state']
+           'keep_only', 'latest', 'load_model_config', 'name_of', 'names_in', 'prefixes', 'reader_of', 'reading',
+           'remove', 'restore_map', 'save_model_config', 'state_problem', 'step_of', 'write_state']

@@ -1,6 +1,7 @@
 """Checks the files of a checkpoint: every tensor is compared with its checksum in the index."""
 import contextlib
 import os
+import tempfile
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
@@ -37,8 +38,8 @@ def defect(prefix: str, names: Optional[Sequence[str]] = None) -> Optional[str]:
 
 def names_in(prefix: str) -> List[str]:
     """Returns the sorted names of the tensors in a complete checkpoint."""
-    with reading(prefix):
-        return sorted(tf.train.NewCheckpointReader(prefix).get_variable_to_shape_map())
+    with reading(prefix), reader_of(prefix) as reader:
+        return sorted(reader.get_variable_to_shape_map())
 
 
 @contextlib.contextmanager
@@ -54,6 +55,24 @@ def reading(prefix: str) -> Iterator[None]:
             raise UserError('checkpoint %s was removed before it was read: a training keeps its last --keep_last; the '
                             'same command with its directory takes the newest one' % prefix) from error
         raise UserError('checkpoint %s cannot be read: %s' % (prefix, str(error).split('\n')[0])) from error
+
+
+@contextlib.contextmanager
+def reader_of(prefix: str) -> Iterator[Any]:
+    """Yields TensorFlow's reader of a checkpoint, on a copy of the index: it aborts the process if reading that fails.
+
+    Raises:
+      OSError: the index cannot be read.
+    """
+    with files.open_regular(prefix + '.index') as file:
+        index = file.read()
+    with tempfile.TemporaryDirectory(prefix='edvr-') as folder:
+        held = os.path.join(folder, os.path.basename(prefix))
+        for path in data_files(prefix):
+            os.symlink(os.path.abspath(path), os.path.join(folder, os.path.basename(path)))
+        with open(held + '.index', 'wb') as file:
+            file.write(index)
+        yield tf.train.NewCheckpointReader(held)
 
 
 def data_files(prefix: str) -> List[str]:
@@ -83,15 +102,18 @@ def _find_defect(prefix, names):
         except OSError as error:
             return '%s cannot be read (%s)' % (os.path.basename(path), error.strerror)
     try:
-        files.read_bytes(prefix + '.index')   # TensorFlow aborts the process if this read fails
-        reader = tf.train.NewCheckpointReader(prefix)
-        if names is None:
-            names, promised = _contents(reader)
-            held = sum(map(os.path.getsize, paths))
-            if held < promised:
-                return '%s has %d bytes, the index states %d' % (named, held, promised)
-    except _DAMAGE + (UserError,) as error:
+        with reader_of(prefix) as reader:
+            if names is None:
+                names, promised = _contents(reader)
+                held = sum(map(os.path.getsize, paths))
+                if held < promised:
+                    return '%s has %d bytes, the index states %d' % (named, held, promised)
+            return _first_damaged(reader, names, named)
+    except _DAMAGE as error:
         return '%s.index cannot be read (%s)' % (os.path.basename(prefix), str(error).split('\n')[0])
+
+
+def _first_damaged(reader, names, named):
     for name in names:
         try:
             reader.get_tensor(name)
