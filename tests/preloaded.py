@@ -210,6 +210,7 @@ def _become(descriptors, channel, running):
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(found['env'])
+    tempfile.tempdir = None   # that of its environment
     os.chdir(found['cwd'])
     if found['file_limit'] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (found['file_limit'], resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
