@@ -200,6 +200,9 @@ def test_names_from_the_command_line(tmp_path):
     (tmp_path / 'a, b').write_text('["b"]')
     assert parse_names('@%s' % (tmp_path / 'a, b')) == ['b']
     assert parse_names(' c,@%s,a , REDS4' % (tmp_path / 'val.json')) == ['c', 'b', 'a', '000', '011', '015', '020']
+    (tmp_path / 'nested.json').write_text('[' * 100000)
+    with raises_facts(UserError, 'clip names', 'nested.json'):
+        parse_names('@%s' % (tmp_path / 'nested.json'))
     with raises_facts(UserError, 'clip names', 'nowhere.json'):
         parse_names('@nowhere.json')
     (tmp_path / 'val.json').write_text('{"a": 1}')

@@ -104,7 +104,7 @@ def test_place_in_the_cluster(monkeypatch):
 
 
 @pytest.mark.parametrize('text, wrong', [
-    ('', 'must be JSON'), ('[]', 'must be JSON'), ('{"task": {}}', 'must be JSON'),
+    ('', 'must be JSON'), ('[]', 'must be JSON'), ('[' * 100000, 'must be JSON'), ('{"task": {}}', 'must be JSON'),
     (tf_config_text(index=2), 'worker 2, which its cluster does not have (it has worker 0, worker 1)'),
     (tf_config_text(ps=['c:1']), 'tasks of type ps')])
 def test_cluster_that_cannot_be(monkeypatch, text, wrong):

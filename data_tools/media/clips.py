@@ -167,7 +167,7 @@ def _read_names(path):
             names = [line[0].replace('/', '_') for line in words if line]
         else:
             names = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError('cannot read clip names from %s: %s' % (path, error)) from None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise UserError('%s must contain a JSON list of clip names, as ["000", "011"], or be a .txt file with one '

@@ -116,7 +116,7 @@ class NpuConfig(Config):
 def _profiling_problems(text: str) -> Iterator[str]:
     try:
         options = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         options = None
     if not isinstance(options, dict) or not isinstance(options.get('output'), str):
         yield ('profiling is %r; it must be a JSON object with the folder for the results, such as '

@@ -26,7 +26,7 @@ def has_cluster() -> bool:
     text = os.environ.get(VARIABLE, '').strip()
     try:
         values = json.loads(text) if text else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return True   # `problems` reports it
     return not isinstance(values, dict) or bool(values.get('cluster')) or ('cluster' not in values and bool(values))
 
@@ -45,7 +45,7 @@ def problems() -> Iterator[str]:
         values = json.loads(text)
         tasks = _tasks(values['cluster'])
         task = (values['task']['type'], int(values['task']['index']))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         yield ('TF_CONFIG is %r; it must be JSON such as {"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": '
                '{"type": "worker", "index": 0}}, or unset it' % text)
         return

@@ -3,6 +3,7 @@
 A harness is a function of bytes. Any error but those that it names, a process that dies and an input that takes more
 than 20 s are findings.
 """
+import contextlib
 import functools
 import json
 import os
@@ -219,6 +220,65 @@ def pth_seeds():
         return [file.read()]
 
 
+def described(data):
+    """Reads an export by the JSON file beside its graph."""
+    from edvr.exporting import description
+    written(data, 'EDVR.json')
+    description.read(os.path.join(folder(), 'EDVR.pb'))
+
+
+def described_seeds():
+    import tensorflow.compat.v1 as tf
+
+    from edvr.config import ModelConfig
+    from edvr.config.export import InterfaceConfig
+    from edvr.exporting import description
+    from edvr.exporting.graphs import WholeGraph
+    graph = WholeGraph(ModelConfig(), InterfaceConfig(batch_size=1))
+    with tf.Graph().as_default() as built:
+        for name in graph.NODES:
+            tf.placeholder(tf.float32, name=name)
+    nodes = built.as_graph_def().SerializeToString()
+    written(nodes, 'EDVR.pb')
+    return [text(description.describe({graph: dict(sha256=description.checksum(nodes))}, dcn_impl='tf'))]
+
+
+def model_json(data):
+    from edvr.checkpoints import load_model_config
+    written(data, 'model.json')
+    load_model_config(folder())
+
+
+def model_json_seeds():
+    from edvr.config import ModelConfig
+    return [text(ModelConfig().to_dict())]
+
+
+def checkpoint_file(data):
+    from edvr import checkpoints
+    written(data, 'checkpoint')
+    checkpoints.state_problem(folder())
+
+
+def run_state(data):
+    from edvr.training.rundir import run_state as module
+    written(data, 'run_state.json')
+    module.RunState(folder(), writes=False)
+
+
+def shots(data):
+    from data_tools.media import shots as module
+    for found in module.read_shots(written(data, 'shots.json')).values():
+        module.checked(found, 9, 'a')
+
+
+def clip_names(data):
+    from data_tools.media import clips
+    with contextlib.suppress(UserError):
+        clips.parse_names('@' + written(data, 'names.json'))
+    clips.parse_names('@' + written(data, 'names.txt'))
+
+
 HARNESSES = {
     'record': Harness(record, record_errors(), record_seeds),
     'shard': Harness(shard, (), shard_seeds),
@@ -232,4 +292,12 @@ HARNESSES = {
     'packets': Harness(packets, (UserError,), lambda: [b'#tb 0: 1/25\n0, 0, 0, 1, 9, 0x1\n0, -1, 1, 1, 9, 0x2\n']),
     'safetensors': Harness(safetensors, (UserError,), safetensors_seeds),
     'pth': Harness(pth, (UserError,), pth_seeds),
+    'described': Harness(described, (UserError,), described_seeds),
+    'model_json': Harness(model_json, (UserError,), model_json_seeds),
+    'checkpoint_file': Harness(checkpoint_file, (UserError,), lambda: [
+        b'model_checkpoint_path: "model.ckpt-3"\nall_model_checkpoint_paths: "model.ckpt-3"\n']),
+    'run_state': Harness(run_state, (UserError,), lambda: [
+        text(dict(rollbacks=[], best=dict(step=3, psnr=30.5), kept={'3': 1.5}))]),
+    'shots': Harness(shots, (UserError,), lambda: [text({'a': [[0, 4], [4, 9]]})]),
+    'clip_names': Harness(clip_names, (UserError,), lambda: [text(['000', '001']), b'000/1 x\n# 2\n']),
 }
