@@ -9,11 +9,11 @@ import typing
 from fractions import Fraction
 
 import pytest
-from facts import raises_facts
+from facts import check_facts, raises_facts
 
 from data_tools.base.errors import UserError
-from data_tools.media import ffmpeg, video
-from edvr.output import containers, video_writer
+from data_tools.media import ffmpeg, packets, video
+from edvr.output import containers, spans, verification, video_writer
 from edvr.output.timing import Timing
 from edvr.output.video_writer import VideoWriter
 
@@ -138,6 +138,7 @@ def packets_of(path, stream):
 
 
 def timeline(path, streams):
+    """Reads the Timeline of a file."""
     film = packets_of(path, 'v:0')
     zero = film[0][0]
     frames = [start - zero for start, _ in film]
@@ -145,10 +146,11 @@ def timeline(path, streams):
     if streams != 'picture':
         track = packets_of(path, 'a:0')
         sound = [track[0][0] - zero, track[-1][1] - zero]
-    if streams == 'all':
+    if streams == 'all' and 'Subtitle:' in ffmpeg.output('-i', path).log:
         said = run('-copyts', '-i', path, '-map', '0:s:0', '-f', 'srt', '-')
         subtitles = [tuple(3600 * int(h) + 60 * int(m) + float(s.replace(',', '.')) - zero for h, m, s in (
             moment.split(':') for moment in pair)) for pair in re.findall(r'(\S+) --> (\S+)', said)]
+    if streams == 'all':
         said = run('-copyts', '-i', path, '-f', 'ffmetadata', '-')
         chapters = [float(int(start) * Fraction(unit)) - zero
                     for unit, start in re.findall(r'TIMEBASE=(\S+)\nSTART=(-?\d+)', said)]
@@ -187,6 +189,59 @@ def test_everything_is_shown_when_the_source_shows_it(tmp_path, case):
     assert after.chapters == pytest.approx(before.chapters, abs=.002)
     if case.source not in ('.ts', '.flv') and case.starts != 'zero':
         assert after.start == pytest.approx(before.start, abs=.08)   # the first frames of sound lie before zero
+
+
+SPANS = [Case('.mp4', FINE, 'gap', 'zero', 'all', '.mp4'), Case('.mkv', MILLI, 'constant', 'all late', 'all', '.mkv'),
+         Case('.mov', FINE, 'burst', 'zero', 'all', '.mov'), Case('.ts', FINE, 'constant', 'zero', 'sound', '.webm')]
+
+
+@pytest.mark.parametrize('first, end', [(4, 7), (0, 6), (5, None)])
+@pytest.mark.parametrize('case', [pytest.param(case, id=str(case), marks=() if case in SPANS else pytest.mark.faults)
+                                  for case in EVERY
+                                  if case.starts in ('zero', 'all late') and case.streams != 'picture'])
+def test_a_span_has_what_the_source_shows_in_it(tmp_path, case, first, end):
+    path = make(tmp_path, case)
+    info = video.inspect(path)
+    length = info.num_frames
+    span = info.span(first, end or length)
+    target = str(tmp_path / ('written' + case.target))
+    with VideoWriter(target, info.rate, 20, source=span, segment_frames=2) as writer:
+        for frame in list(video.decode(info))[first:end]:
+            writer.write(frame)
+    before, after = timeline(path, case.streams), timeline(target, case.streams)
+    zero = before.frames[first]
+    stop = before.frames[end] - zero if end else 99
+    assert after.frames == pytest.approx([time - zero for time in before.frames[first:end]], abs=.0011)
+    start = 0 if first else -99   # with the first frame, what lies before it is kept
+    sound = [max(before.sound[0] - zero, start), min(before.sound[1] - zero, stop)]
+    assert after.sound == pytest.approx(sound, abs=.06)
+    assert after.subtitles == [pytest.approx((max(one - zero, start), min(other - zero, stop)), abs=.011)
+                               for one, other in before.subtitles if other - zero > start and one - zero < stop]
+    chapters = [max(begin - zero, start) for begin, other in zip(before.chapters, [*before.chapters[1:], .4])
+                if other - zero > start + .001 and begin - zero < stop]
+    if case.target in ('.mp4', '.mov') and chapters:   # the first one begins with the file
+        chapters[0] = after.chapters[0]
+    assert after.chapters == pytest.approx(chapters, abs=.002)
+
+
+def test_subtitles_that_are_pictures_are_named_in_a_span(source):
+    streams = [containers.Stream(3, 'subtitle', 'dvd_subtitle', 'copy'),
+               containers.Stream(4, 'subtitle', 'subrip', 'copy', 'subrip')]
+    plan = containers.Plan(streams, [], [])
+    text, = spans.differences(source.span(2, 5), plan)
+    check_facts(text, 'dvd_subtitle', 'stream 3', '--start')
+    assert spans.differences(source.span(0, 5), plan) == spans.differences(source, plan) == []
+
+
+def test_a_stream_that_vanishes_is_named(source, monkeypatch):
+    """As if the ffmpeg that reads the written file found no packets in it."""
+    stream = containers.Stream(1, 'audio', 'aac', 'copy')
+    original = packets.read(source.path, [0, 1], mp4=True)
+    empty = original._replace(tracks=[original.tracks[0], original.tracks[1].within(Fraction(99), None)])
+    monkeypatch.setattr(packets, 'read', lambda *arguments, **options: empty)
+    with raises_facts(UserError, 'aac', 'stream 1', 'missing'):
+        verification.verify(source.path, source.num_frames, Timing.of_source(source, source.rate), source,
+                            containers.Plan([stream], [], []), original, mp4=True)
 
 
 @pytest.fixture(scope='module')

@@ -8,6 +8,8 @@ from data_tools.media import ffmpeg
 
 COPIED = ('-c', 'copy')
 _DISCARDED = 4   # flag of a packet
+EMPTY = 2    # bytes of a subtitle in MP4 that shows nothing
+_SHORTEST = Fraction(1, 200)   # seconds; formats of text round times
 _UNKNOWN = 2 ** 62   # of a time
 _CHAPTER = re.compile(r'^\[info\] +Chapter #0:\d+: start (-?[\d.]+), end (-?[\d.]+)', re.M)
 _CONTAINER = re.compile(r'^\[info\] Input #0, (.*), from ', re.M)
@@ -46,6 +48,32 @@ class Track(typing.NamedTuple):
         """Returns (time in seconds, duration in seconds, bytes) of each packet, in the order of the times."""
         return [(time * self.unit, duration * self.unit, size)
                 for time, duration, size in sorted(zip(self.times, self.durations, self.sizes))]
+
+    def within(self, begin: typing.Optional[Fraction], end: typing.Optional[Fraction]) -> 'Track':
+        """Returns the packets that begin between two times in seconds, None for no limit."""
+        return self._of([(time, time + duration, size) for time, duration, size in self.shown()
+                         if (begin is None or time >= begin) and (end is None or time < end)], begin is None)
+
+    def clipped(self, begin: typing.Optional[Fraction], end: typing.Optional[Fraction]) -> 'Track':
+        """Returns the parts of packets between two times in seconds, None for no limit."""
+        return self._of([span + (size,) for time, duration, size in self.shown()
+                         for span in clipped([(time, time + duration)], begin, end)], begin is None)
+
+    def _of(self, spans: typing.Sequence[typing.Tuple[Fraction, Fraction, int]], hides: bool) -> 'Track':
+        unit = Fraction(1, 10 ** 6)
+        times, ends = ([round(span[place] / unit) for span in spans] for place in (0, 1))
+        return Track(unit, times, [end - time for time, end in zip(times, ends)], [size for *_, size in spans], [],
+                     self.hidden if hides else [])
+
+
+def clipped(spans: typing.Iterable[typing.Tuple[Fraction, Fraction]], begin: typing.Optional[Fraction],
+            end: typing.Optional[Fraction]) -> typing.Iterator[typing.Tuple[Fraction, Fraction]]:
+    """Yields the parts of spans between two times, None for no limit, but those of a few milliseconds at the ends."""
+    for start, stop in spans:
+        start = start if begin is None else max(start, begin)
+        stop = stop if end is None else min(stop, end)
+        if start + _SHORTEST < stop:
+            yield start, stop
 
 
 class Packets(typing.NamedTuple):

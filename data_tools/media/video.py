@@ -62,6 +62,8 @@ class VideoInfo(typing.NamedTuple):
       container: ffmpeg's names of its format.
       last: seconds for which the last frame is shown; None if the file does not state it.
       own_times: whether times are those in the file, see `packets.read`.
+      cut: of a span, seconds between which it keeps other streams, None for no limit; None for a whole file.
+      first: of a span, the number of its first frame in the file.
     """
     path: str
     height: int
@@ -84,6 +86,18 @@ class VideoInfo(typing.NamedTuple):
     container: str = ''
     last: typing.Optional[Fraction] = None
     own_times: bool = True
+    cut: typing.Optional[typing.Tuple[typing.Optional[Fraction], typing.Optional[Fraction]]] = None
+    first: int = 0
+
+    def span(self, first: int, end: int) -> 'VideoInfo':
+        """Returns the properties of the frames `first` to `end` (not included), fewer than all."""
+        def time(index: int) -> Fraction:
+            after = self.times[index] * self.time_base if self.times else index / self.rate
+            return Fraction(self.start).limit_denominator(10 ** 6) + after
+        last = self.last if end == self.num_frames else time(end) - time(end - 1) if self.times else None
+        return self._replace(num_frames=end - first, start=float(time(first)), last=last, first=first,
+                             times=tuple(time - self.times[first] for time in self.times[first:end]),
+                             cut=(time(first) if first else None, time(end) if end < self.num_frames else None))
 
     @property
     def mp4(self) -> bool:

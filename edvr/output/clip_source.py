@@ -60,15 +60,9 @@ class Source(typing.NamedTuple):
         return self.profile if self.profile and icc.can_be_kept(self.profile) else b''
 
     def span(self, first: int, end: int) -> 'Source':
-        """Returns the Source of the frames `first` to `end` (not included); its windows reach beyond them.
-
-        A video has no other streams then: these are not cut.
-        """
+        """Returns the Source of the frames `first` to `end` (not included); its windows reach beyond them."""
         shots = self.shots or ((0, self.length),)
-        info = self.video
-        if info:
-            times = tuple(time - info.times[first] for time in info.times[first:end])
-            info = info._replace(num_frames=end - first, times=times, start=0., streams=(('video', ''),), chapters=0)
+        info = self.video.span(first, end) if self.video else None
         return self._replace(length=end - first, names=self.names[first:end], video=info, first=self.first + first,
                              read=functools.partial(_read_later, self.read, first),
                              shots=tuple((begin - first, stop - first) for begin, stop in shots

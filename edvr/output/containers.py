@@ -39,11 +39,18 @@ class Stream(typing.NamedTuple):
       kind: 'audio', 'subtitle' or 'attachment'.
       codec: of the source.
       encoder: 'copy' or ffmpeg's name.
+      text_encoder: of subtitles of text in the container; '' for other streams.
     """
     number: int
     kind: str
     codec: str
     encoder: str
+    text_encoder: str = ''
+
+    @property
+    def is_text(self) -> bool:
+        """Returns whether the stream holds subtitles of text."""
+        return self.text_encoder != ''
 
     def __str__(self) -> str:
         return '%s %s (stream %d)' % (self.kind, self.codec, self.number)
@@ -95,9 +102,12 @@ def plan(source: typing.Optional[VideoInfo], container: Container, audio: bool =
         if encoder is None:
             result.lost.append('%s %s (stream %d)' % (kind, codec, index))
             continue
-        stream = Stream(index, kind, codec, encoder)
+        if encoder == 'copy' and source and source.cut and codec in _PCM:
+            encoder = codec   # the same samples, cut to one
+        stream = Stream(index, kind, codec, encoder,
+                        container.text_encoder if kind == 'subtitle' and codec in _TEXT else '')
         result.streams.append(stream)
-        if encoder != 'copy':
+        if encoder not in ('copy', codec):
             result.encoded.append(str(stream))
     return result
 

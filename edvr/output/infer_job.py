@@ -228,9 +228,6 @@ def _span(source, config):
     if first >= end:
         raise UserError('clip %s: --start=%s --end=%s has no frames of its %d; --start must come before --end and '
                         'before the last frame' % (source.name, config.start, config.end, source.length))
-    others = [kind for kind, _ in source.video.streams if kind != 'video'] if source.video else []
-    if others and is_video_name(config.output):
-        print('note: sound, subtitles and chapters are not cut to --start and --end; the written video has none')
     return source.span(first, end)
 
 

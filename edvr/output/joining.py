@@ -7,6 +7,7 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, packets
 from data_tools.media.video import VideoInfo
+from edvr.output import spans
 from edvr.output.containers import Container, Plan
 from edvr.output.segments import SegmentFolder
 from edvr.output.timing import Timing
@@ -53,17 +54,25 @@ def join(folder: SegmentFolder, total: int, timing: Timing, target: str, contain
                  *ffmpeg.INDEXED, '-f', 'concat', '-safe', '0', '-i', ffmpeg.file_name(listing)]
     if source:
         arguments += ['-itsoffset', '%.6f' % shift, *ffmpeg.source(source.path)]
-    arguments += ['-map', '0:v:0', '-c:v', 'copy']
-    if plan:
-        arguments += _streams(plan)
+    inputs, streams = _streams(plan, source, shift, timing.start + shift, folder.path) if plan and source else ([], [])
+    arguments += inputs
+    chapters = '1' if source and source.chapters else '-1'
+    if source and source.cut and source.chapters:
+        path = spans.cut_chapters(source, shift, folder.path)
+        chapters = str(2 + inputs.count('-i')) if path else '-1'
+        arguments += ['-i', ffmpeg.file_name(path)] if path else []
+    arguments += ['-map', '0:v:0', '-c:v', 'copy', *streams]
     if source:
-        arguments += ['-map_metadata', '1', '-map_chapters', '1' if source.chapters else '-1']
+        arguments += ['-map_metadata', '1', '-map_chapters', chapters]
         for key in _NOT_COPIED:
             arguments += ['-metadata', key + '=']
     if container.muxer in ('mp4', 'mov'):
         arguments += ['-movflags', '+faststart']
-    else:
-        arguments += ['-copypriorss:a', '0']   # hidden sound would be heard
+    cut = source.cut if source and source.cut else (None, None)
+    if cut[0] is not None or container.muxer not in ('mp4', 'mov'):
+        arguments += ['-copypriorss', '0']   # what lies before zero; sound that the source hides would be heard
+    if cut[1] is not None:
+        arguments += ['-t', '%.6f' % (float(cut[1]) + shift)]
     output = ffmpeg.output(*arguments, *ffmpeg.reproducible(), '-f', container.muxer, ffmpeg.file_name(target),
                            *after)
     if output.code:
@@ -103,14 +112,24 @@ def _microseconds(count):
     return '%d.%06d' % divmod(count, 1000000)
 
 
-def _streams(plan):
+def _streams(plan, source, shift, begin, folder):
+    """Returns the arguments of further inputs, and those that write the streams of a Plan; `begin` is the picture's."""
+    inputs: typing.List[str] = []
     arguments: typing.List[str] = []
     counts: typing.Dict[str, int] = {}
     for stream in plan.streams:
+        place, encoder = '1:%d' % stream.number, stream.encoder
+        if source.cut and stream.is_text:
+            path, start, encoder = spans.cut_subtitles(source, stream, shift, folder)
+            place = '%d:0' % (2 + inputs.count('-i'))
+            # without their own times, files are counted from their start
+            inputs += ['-itsoffset', '%.6f' % (0 if source.own_times else start), '-i', ffmpeg.file_name(path)]
         letter = _LETTER[stream.kind]
         number = counts[letter] = counts.get(letter, -1) + 1
-        arguments += ['-map', '1:%d' % stream.number, '-c:%s:%d' % (letter, number), stream.encoder]
-    return arguments
+        arguments += ['-map', place, '-c:%s:%d' % (letter, number), encoder]
+        if source.cut and source.cut[0] is not None and stream.kind == 'audio' and encoder != 'copy':
+            arguments += ['-filter:a:%d' % number, 'atrim=start=%.6f' % begin]
+    return inputs, arguments
 
 
 def _shift(timing, container, source, plan, original):
@@ -119,6 +138,9 @@ def _shift(timing, container, source, plan, original):
     A file keeps its start, if that is no clock's, unless a time lies before zero, which Matroska cannot hold, and MP4
     for sound only: players skip it.
     """
+    if source.cut and source.cut[0] is not None:
+        return -timing.start + (_PRIMING if container.muxer not in ('mp4', 'mov') and any(
+            stream.kind == 'audio' and stream.encoder not in ('copy', stream.codec) for stream in plan.streams) else 0)
     matroska = container.muxer not in ('mp4', 'mov')
     starts = [timing.start]
     for stream, track in zip(plan.timed if plan else (), original.tracks[1:]):

@@ -16,7 +16,6 @@ _HIDDEN = 0.1       # sound that the source hides before its start, and Matroska
 _END = 0.06         # containers state the part of the last frame of sound that is heard, or do not
 _TEXT = 0.02        # formats of subtitles round times to 0.01
 _START = 0.06       # a start that is shifted less, because of the first frame of sound, is no difference
-_EMPTY = 2          # bytes of a subtitle in MP4 that shows nothing
 
 _Span = typing.Tuple[float, float]
 
@@ -32,7 +31,7 @@ def verify(path: str, total: int, timing: Timing, source: typing.Optional[VideoI
       timing: the times of frames without a source, or whose source has other packets than frames.
       source: the video whose streams were added, or None.
       plan: how its streams were written.
-      original: the packets of the source, see `joining.read_source`.
+      original: the packets of the source, see `spans.expected`.
       mp4: whether the written file is an MP4 or MOV.
     Returns:
       what the container cannot hold as the source has it, a line each.
@@ -53,7 +52,7 @@ def verify(path: str, total: int, timing: Timing, source: typing.Optional[VideoI
     _verify_end(written, film, expected[-1], last, allowed, stated)
     if not (source and plan and original):
         return []
-    differences = list(_start_difference(source, original, written))
+    differences = [] if source.cut else list(_start_difference(source, original, written))
     sounds = [(stream, before, after) for stream, before, after in zip(streams, original.tracks[1:], written.tracks[1:])
               if stream.kind == 'audio']
     for stream, before, after in sounds:
@@ -63,6 +62,7 @@ def verify(path: str, total: int, timing: Timing, source: typing.Optional[VideoI
         if stream.kind == 'subtitle':
             if stream.encoder != 'copy':   # what it cannot hold, as drawings, is no difference
                 before, = packets.read(source.path, [stream.number], source.own_times, ('-c:s', stream.encoder)).tracks
+                before = before.clipped(*source.cut) if source.cut else before
             differences += _verify_subtitles(stream, _spans(before, begin), _spans(after, zero))
     if source.chapters:
         differences += _verify_chapters(original.chapters, written.chapters, float(begin), float(zero))
@@ -76,6 +76,8 @@ def _expected_frames(total, timing, source, original):
     if source and original and timing.rate == source.rate:
         track = original.tracks[0]
         shown = [time for time, *_ in track.shown()]
+        if source.cut:
+            shown = shown[source.first:source.first + total]
         if len(shown) == total and not track.untimed and abs(shown[0] - begin) <= track.unit:
             times, begin = [time - shown[0] for time in shown], shown[0]
         if timing.constant:
@@ -126,7 +128,7 @@ def _verify_sound(stream, before, after, begin, zero):
     if not before.times:
         return
     if not after.times:
-        raise UserError('%s is missing in the written video' % stream)
+        raise UserError('%s is missing in the written video' % (stream,))
     if stream.encoder == 'copy':
         early = _HIDDEN if before.hidden else 0.
         _check(stream, 'starts', (after.start - zero) - (before.start - begin), -_COPIED - early, _COPIED)
@@ -154,17 +156,21 @@ def _verify_decoded(path, source, streams, places, begin, zero):
     before = packets.read(source.path, [stream.number for stream, _ in again], source.own_times, decoded).tracks
     after = packets.read(path, [place for _, place in again], options=decoded).tracks
     for (stream, _), one, other in zip(again, before, after):
+        one = one.clipped(*source.cut) if source.cut else one
         if one.times and not other.times:
-            raise UserError('%s is missing in the written video' % stream)
+            raise UserError('%s is missing in the written video' % (stream,))
         if one.times:
             _check(stream, 'starts', (other.start - zero) - (one.start - begin), -_ENCODED, _ENCODED)
             _check(stream, 'ends', (other.end - zero) - (one.end - begin), -_END, _END)
 
 
 def _spans(track: packets.Track, zero: Fraction) -> typing.List[_Span]:
-    """Returns (start, end) of the subtitles of a track that show something, in seconds after the first frame."""
+    """Returns (start, end) of the subtitles of a track that show something, in seconds after the first frame.
+
+    Those that a cut leaves a moment of are not among them.
+    """
     return [(float(time - zero), float(time + duration - zero)) for time, duration, size in track.shown()
-            if size > _EMPTY]
+            if size > packets.EMPTY and not 0 < duration <= _TEXT]
 
 
 def _verify_subtitles(stream: Stream, before: typing.List[_Span], after: typing.List[_Span]) -> typing.Iterator[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media.video import VideoInfo
-from edvr.output import containers, joining, segments
+from edvr.output import containers, joining, segments, spans
 from edvr.output.encoding import Encoding
 from edvr.output.timing import Timing
 from edvr.output.verification import verify
@@ -108,14 +108,21 @@ class VideoWriter:
             raise UserError('%s: no frames to write' % self.path)
         try:
             with files.atomic_path(self.path) as partial:
-                original = joining.read_source(self._source, self.plan)
-                joining.join(self._folder, total, self._timing, partial, self._container, self._source, self.plan,
-                             original)
-                self.lost_metadata = joining.lost_metadata(self._source, partial)
-                self.differences = verify(partial, total, self._timing, self._source, self.plan, original,
-                                          self._container.muxer in ('mp4', 'mov'))
+                self._join(total, partial)
         except UserError as error:
             raise UserError('%s: %s; its segments are kept in %s: the same command joins them again; remove that '
                             'folder to start over' % (self.path, error, self._folder.path)) from error
         with contextlib.suppress(OSError):
             self._folder.remove()
+
+    def _join(self, total, partial):
+        source, plan = self._source, self.plan
+        original = joining.read_source(source, plan)
+        expected = original
+        if source and original:
+            expected, plan = spans.expected(original, source, plan)
+        joining.join(self._folder, total, self._timing, partial, self._container, source, plan, original)
+        self.lost_metadata = joining.lost_metadata(source, partial)
+        self.differences = verify(partial, total, self._timing, source, plan, expected,
+                                  self._container.muxer in ('mp4', 'mov'))
+        self.differences += spans.differences(source, plan) if source else []
