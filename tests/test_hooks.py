@@ -5,11 +5,14 @@ import time
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from facts import check_facts
 
 from edvr.config import TrainingConfig
+from edvr.data.input_meter import InputMeter
 from edvr.tensorboard.run_record import RunRecord
-from edvr.training.hooks import input_wait
-from edvr.training.hooks.log_line import LogLine, describe_wait
+from edvr.training.hooks import bottleneck, input_wait
+from edvr.training.hooks.bottleneck import DECODING, DEVICE, HOST, STORAGE, InputUse
+from edvr.training.hooks.log_line import LogLine
 from edvr.training.hooks.pace import DeviceHours
 from edvr.training.hooks.step_hook import Callback, Control, LoopHook, Report, reached
 from edvr.training.hooks.summaries import Curves
@@ -36,7 +39,7 @@ def hours():
 
 
 def log(config, reports, batch=4, clock=None):
-    part = LogLine(config, batch, 'raise --this', hours(), clock or Clock())
+    part = LogLine(config, batch, hours(), clock or Clock())
     part.start(None, 0)
     for each in reports:
         part.after_run(each)
@@ -50,7 +53,7 @@ def test_line_to_the_letter(capsys):
 
 
 def test_the_sum_of_the_loss_is_explained_once(capsys):
-    part = LogLine(TrainingConfig(log_every=5), 4, '', hours(), Clock(), values_in_loss=1572864)
+    part = LogLine(TrainingConfig(log_every=5), 4, hours(), Clock(), values_in_loss=1572864)
     part.start(None, 0)
     for step in range(1, 11):
         part.after_run(report(step))
@@ -77,7 +80,7 @@ def test_sets_in_log_and_curves(tmp_path, capsys):
 
 def test_eta_counts_pauses_and_the_first_run_counts_not(capsys):
     clock = Clock()
-    part = LogLine(TrainingConfig(steps=110, log_every=5), 4, '', hours(), clock)
+    part = LogLine(TrainingConfig(steps=110, log_every=5), 4, hours(), clock)
     part.start(None, 0)
     for step in range(1, 11):
         part.after_run(report(step, seconds=60. if step == 1 else .1))
@@ -87,13 +90,59 @@ def test_eta_counts_pauses_and_the_first_run_counts_not(capsys):
     assert 'eta:3 min 20 s,' in second
 
 
-def test_advice_when_data_are_slow_and_honesty_when_not_measured(capsys):
+def test_honesty_when_the_wait_is_not_measured(capsys):
     log(TrainingConfig(log_every=2), [report(1), report(2, seconds=1., data_wait=.61)])
     log(TrainingConfig(log_every=2), [report(1, data_wait=-1.), report(2, data_wait=-1.)])
     slow, unknown = capsys.readouterr().out.splitlines()
-    assert 'waits for data 61%: raise --this,' in slow
+    assert 'waits for data 61%,' in slow
     assert 'data wait not measured on this device,' in unknown
-    assert describe_wait(.034, '') == 'input-bound 3%'
+
+
+def use(decoding=1., ready=64., own=.5, everybody=.5):
+    return InputUse(105.32, decoding, ready, 32, own, everybody)
+
+
+@pytest.mark.parametrize('wait, found, limit', [
+    (.03, use(ready=0.), DEVICE), (.1, use(decoding=.1), DEVICE), (None, use(decoding=.1, ready=16.), DEVICE),
+    (.2, use(decoding=.49), STORAGE), (None, use(decoding=.1, ready=15.), STORAGE),
+    (.2, use(decoding=.5), DECODING), (.9, use(own=.8, everybody=1.), DECODING),
+    (.2, use(own=.3, everybody=.95), HOST), (.2, use(decoding=.1, own=.3, everybody=.95), HOST),
+    (.2, use(decoding=.1, own=.3, everybody=.6), STORAGE), (None, use(ready=0., own=.2, everybody=1.), HOST)])
+def test_bottleneck(wait, found, limit):
+    assert bottleneck.find(wait, found) == limit
+    text = bottleneck.describe(wait, found)
+    check_facts(text, 'read 105.3 MB/s', '%d samples ready' % found.ready)
+    assert (limit + ' is too slow' in text) == (limit != DEVICE)
+    assert limit == DEVICE or bottleneck.ADVICE[limit] in text
+    assert bottleneck.describe(.034, use()) == 'input-bound 3%, read 105.3 MB/s, 64 samples ready'
+
+
+def test_input_in_log_and_curves(tmp_path, capsys):
+    """Rates are those of the time in steps, and not of pauses; prepared samples are averages since the last line."""
+    meter = InputMeter(4, per_step=2)
+    with tf.Graph().as_default(), tf.Session() as session:
+        costs = tf.placeholder(tf.float64, [4, 2])
+        counted = meter.counted(costs, tf.constant(7))
+
+        def prepare(batches):
+            for _ in range(batches):
+                assert session.run(counted, {costs: [[1e6, .01]] * 4}) == 7
+
+        with RunRecord(str(tmp_path), 0) as record:
+            line = LogLine(TrainingConfig(log_every=2), 8, hours(), Clock(), meter=meter)
+            curves = Curves(TrainingConfig(summary_every=2), 8, 1, record, hours(), meter=meter)
+            line.start(None, 10)
+            for step, batches in ((11, 5), (12, 2), (13, 1), (14, 2)):
+                prepare(batches)
+                for part in (line, curves):
+                    part.after_run(report(step, seconds=.5, data_wait=.2))
+    # prepared and used samples: 20 - 8, 28 - 16, 32 - 24, 40 - 32
+    text = capsys.readouterr().out.splitlines()[-1]
+    check_facts(text, 'waits for data 40%', 'read 12.0 MB/s', '8 samples ready')
+    values = events(tmp_path / 'training')[-1][1]
+    assert values['watch_input/read_mb_per_second'] == 12 and values['watch_input/samples_ready'] == 8
+    assert values['watch_input/decoding_busy_share'] == pytest.approx(.12)
+    assert 0 <= values['watch_input/own_cores_share'] <= values['watch_input/all_cores_share'] <= 1
 
 
 def test_skipped_updates_are_counted_since_the_last_line(capsys):

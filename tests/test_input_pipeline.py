@@ -2,6 +2,7 @@ import collections
 import glob
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from data_tools.record import record_format
 from data_tools.record.manifest import Manifest
 from edvr.benchmarks import input as benchmark
 from edvr.config import ConfigError, DataConfig
-from edvr.data import damage, input_pipeline, record_order
+from edvr.data import damage, input_meter, input_pipeline, record_order
+from edvr.data.input_meter import InputMeter
 from edvr.data.input_pipeline import tf, train_dataset
 from edvr.data.mixture import Mixture
 
@@ -357,8 +359,46 @@ def test_samples_of_a_step_do_not_depend_on_the_number_of_devices(raw, crops, no
     assert all(len(set(step)) == 8 for step in one) and len(set().union(*one)) == 48
 
 
+@pytest.mark.parametrize('options, share', [
+    (dict(deterministic=True), 1), (dict(deterministic=True, crops_per_record=2), .5), (dict(crops_per_record=4), .25),
+    (dict(deterministic=True, skip_corrupt_records=True), 1), (dict(deterministic=True, size=2), 2)])
+def test_what_is_read_is_counted(raw, options, share):
+    """Each record once, a record for another rank too; the batches are those without a meter."""
+    options = dict(options)
+    size = options.pop('size', 1)
+    config = _config(raw, prefetch=1, **options)
+    meter = InputMeter(4)
+    found = _batches(config, 5, size=size, meter=meter)
+    count = meter.count()
+    assert 5 <= count.batches <= 7 and meter.ready(5) == 4 * (count.batches - 5)
+    lengths = {len(item[3]) for item in _take(lambda: record_order.records(config, _mixture(config), 4, 0, 1, 0), 13)}
+    assert count.read == pytest.approx(share * 4 * count.batches * sum(lengths) / len(lengths), rel=.01)
+    assert 0 < count.decoding < 100
+    if config.deterministic:
+        for (inputs, gt), (same, truth) in zip(found, _batches(config, 5, size=size)):
+            np.testing.assert_array_equal(inputs['lq'], same['lq'])
+            np.testing.assert_array_equal(gt, truth)
+
+
+def test_the_time_of_decoding_is_counted():
+    """That of one of the threads, without the time before and after."""
+    def slow(text):
+        time.sleep(.1)
+        return text
+
+    def samples():
+        def decode(text):
+            began = tf.timestamp()
+            return input_meter.cost(text, .5, began, [tf.numpy_function(slow, [text], tf.string)], 2)
+        return tf.data.Dataset.from_tensors(b'12345678').repeat().map(decode)
+
+    found = _take(samples, 3)
+    assert all(decoded == b'12345678' and cost[0] == 4 and .05 <= cost[1] < 10 for decoded, cost in found)
+
+
 def test_benchmark(raw):
     result = benchmark.measure(_config(raw), 3, 4, .2, 2)
+    assert result['read_mb_per_s'] > 0 and 0 < result['decoding_busy_share'] <= 1
     assert result['samples_per_s'] > 0 and result['cpu_ms_per_sample'] > 0 and result['rss_mb'] > 10
     result = benchmark.headroom(600., 230., 32)
     assert benchmark.sentence(result, 8, 230., 32) == '8 cards at 230 ms x 32 need 139/s: 4.3x headroom'

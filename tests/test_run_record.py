@@ -123,8 +123,9 @@ def test_one_chart_has_the_psnr_of_training_validation_and_bicubic(tmp_path):
         record.scalars(1, {'train/psnr': 20., 'validation/psnr': 22., curves.BICUBIC: 21.})
     from tensorboard.plugins.custom_scalar import layout_pb2
     text, = [value.tensor.string_val[0] for _, tag, value in values(tmp_path / 'training') if 'custom_scalars' in tag]
-    category, = layout_pb2.Layout.FromString(text).category
-    patterns = category.chart[0].multiline.tag
+    categories = layout_pb2.Layout.FromString(text).category
+    assert [category.title for category in categories] == ['training', 'input']
+    patterns = categories[0].chart[0].multiline.tag
     shown = {(folder, tag): value.simple_value for folder in ('training', 'bicubic')
              for _, tag, value in values(tmp_path / folder) if any(re.match(pattern, tag) for pattern in patterns)}
     assert shown == {('training', 'train/psnr'): 20, ('training', 'validation/psnr'): 22,

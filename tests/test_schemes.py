@@ -1,4 +1,5 @@
 """Paths of other file systems: s3:// from a server on loopback, and one line for what nothing reads."""
+import json
 import os
 import subprocess
 
@@ -40,6 +41,8 @@ def test_training_from_s3(s3, tmp_path):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode == 0, done.stderr
     assert len(training_runs.steps(done.stdout)) == 2
+    with open(str(tmp_path / 'run' / 'scalars.jsonl')) as file:
+        assert all(json.loads(line)['watch_input/read_mb_per_second'] > 0 for line in file)
 
 
 @pytest.mark.skipif(not reads_s3, reason='only the wheel of TensorFlow 1.15 reads s3://')

@@ -53,6 +53,7 @@ def test_command_line(tmp_path, folder, run_program):
     values = {(value.tag, event.step): value for path in tmp_path.glob('whole/training/events*')
               for event in tf.train.summary_iterator(str(path)) for value in event.summary.value}
     tags = {tag for tag, _ in values}
+    assert values['watch_input/read_mb_per_second', 4].simple_value > 0 and ' samples ready, psnr' in whole.stdout
     assert {'configuration', 'origin', 'train/loss', 'train/psnr', 'watch_offset/l1',
             'watch_speed/samples_per_second', 'custom_scalars__config__', '_hparams_/experiment',
             '_hparams_/session_end_info'} <= tags

@@ -12,6 +12,7 @@ from edvr.benchmarks import measure as measuring
 from edvr.benchmarks.measure import Result, Results
 from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
 from edvr.data import damage
+from edvr.data.input_meter import InputMeter
 from edvr.data.input_pipeline import train_dataset
 
 
@@ -20,7 +21,8 @@ def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtim
     del runtime   # reading happens on the host
     result = measuring.in_child(measure, data, model.num_frames, model.upscale, benchmark.seconds, benchmark.repeats)
     result.update(headroom(result['samples_per_s'], benchmark.step_ms, benchmark.step_samples))
-    print('read %(read_mb_per_s).1f MB/s, CPU %(cpu_ms_per_sample).2f ms/sample, resident %(rss_mb).0f MB' % result)
+    print('read %.1f MB/s, decoding threads busy %.0f%%, CPU %.2f ms/sample, resident %.0f MB' % (
+        result['read_mb_per_s'], 100 * result['decoding_busy_share'], result['cpu_ms_per_sample'], result['rss_mb']))
     print(sentence(result, benchmark.cards, benchmark.step_ms, benchmark.step_samples))
     return [result]
 
@@ -35,18 +37,21 @@ def measure(config: DataConfig, num_frames: int, scale: int, seconds: float = 10
       seconds: to measure for, shared among the repeats.
       repeats: number of measurements.
     Returns:
-      samples_per_s (median), samples_per_s_min, samples_per_s_max, read_mb_per_s (from files, cached or not),
-        cpu_ms_per_sample (of all threads), rss_mb (resident at the end).
+      samples_per_s (median), samples_per_s_min, samples_per_s_max, read_mb_per_s (of records, from storage or the page
+        cache), decoding_busy_share (of the threads that decode), cpu_ms_per_sample (of all threads),
+        rss_mb (resident at the end).
     """
     with tf.Graph().as_default():
-        iterator = tf.data.make_initializable_iterator(train_dataset(config, num_frames, scale, config.batch_size))
+        meter = InputMeter(config.batch_size)
+        iterator = tf.data.make_initializable_iterator(
+            train_dataset(config, num_frames, scale, config.batch_size, meter=meter))
         (inputs, gt) = iterator.get_next()
         fetch = tf.group(inputs['lq'], gt)
         with tf.Session() as session:
             try:
                 session.run(iterator.initializer)
                 _warm_up(session, fetch, config)
-                rates, counted = [], _Counters()
+                rates, counted = [], _Counters(meter)
                 total = 0
                 for _ in range(repeats):
                     samples, start = 0, time.perf_counter()
@@ -58,12 +63,12 @@ def measure(config: DataConfig, num_frames: int, scale: int, seconds: float = 10
             except tf.errors.OpError as error:
                 raise damage.explain(error, config) or UserError('reading %s failed: %s'
                                                                  % (config.data_dir, error)) from error
-            cpu, read, elapsed = counted.since()
+            cpu, read, decoding, elapsed = counted.since()
             shape = 'lq [%d, %d, %d, %d, 3]' % (config.batch_size, num_frames, config.patch_size, config.patch_size)
             return dict(what='input', implementation=config.input, shape=shape, rss_mb=_resident_mb(),
                         samples_per_s=statistics.median(rates), samples_per_s_min=min(rates),
                         samples_per_s_max=max(rates), cpu_ms_per_sample=1e3 * cpu / total,
-                        read_mb_per_s=read / 1e6 / elapsed)
+                        read_mb_per_s=read / 1e6 / elapsed, decoding_busy_share=min(1., decoding / elapsed))
 
 
 def _warm_up(session, fetch, config):
@@ -74,28 +79,19 @@ def _warm_up(session, fetch, config):
 
 
 class _Counters:
-    """CPU time, bytes read and time since it was made."""
+    """CPU time, bytes read, seconds that the decoding threads were busy, and time since it was made."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: InputMeter) -> None:
+        self._meter = meter
         self._start = self._now()
 
     def since(self) -> Tuple[float, ...]:
-        """Returns the three differences."""
+        """Returns the four differences."""
         return tuple(now - then for now, then in zip(self._now(), self._start))
 
-    @staticmethod
-    def _now():
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return usage.ru_utime + usage.ru_stime, _bytes_read(), time.perf_counter()
-
-
-def _bytes_read():
-    """Returns the bytes that this process has read, from the page cache or not; 0 if the system does not report."""
-    try:
-        with open('/proc/self/io') as file:
-            return int(dict(line.split(': ') for line in file.read().splitlines())['rchar'])
-    except (OSError, KeyError):
-        return 0
+    def _now(self):
+        usage, count = resource.getrusage(resource.RUSAGE_SELF), self._meter.count()
+        return usage.ru_utime + usage.ru_stime, count.read, count.decoding, time.perf_counter()
 
 
 def _resident_mb():

@@ -81,7 +81,7 @@ def _whole(model, data, device, recompute):
     with contextlib.ExitStack() as stack:
         record = stack.enter_context(RunRecord(stack.enter_context(tempfile.TemporaryDirectory()), 0))
         hours = DeviceHours(device.num_replicas())
-        parts = [Guard(training, control), LogLine(training, batch, '', hours),
+        parts = [Guard(training, control), LogLine(training, batch, hours),
                  Curves(training, batch, 1, record, hours)]
         stack.enter_context(tf.Graph().as_default())
         dataset = train_dataset(data.replace(input='null'), model.num_frames, model.upscale, batch)

@@ -9,14 +9,15 @@ from data_tools.base.worker_pool import available_cores
 from data_tools.media.degradation import NONE
 from data_tools.record.manifest import Manifest
 from edvr.config.data import PACKED, DataConfig
-from edvr.data import augment, noise, on_the_fly, record_order, record_reader
+from edvr.data import augment, input_meter, noise, on_the_fly, record_order, record_reader
+from edvr.data.input_meter import InputMeter
 from edvr.data.mixture import Mixture, Part
 
 LQ, SET = 'lq', 'set'   # features of a batch
 
 
 def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: int, rank: int = 0, size: int = 1,
-                  start_step: int = 0) -> tf.data.Dataset:
+                  start_step: int = 0, meter: typing.Optional[InputMeter] = None) -> tf.data.Dataset:
     """Builds endless batches of random crops for one device.
 
     Args:
@@ -28,6 +29,7 @@ def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: i
       start_step: step of the first batch. With `config.deterministic` the batches are those of an uninterrupted run,
         and the samples of all devices together depend on batch_size * size only. Otherwise the batches are new random
         ones, and reading starts near the position of an uninterrupted run.
+      meter: counts what is read, or None.
     Returns:
       dataset of ({'lq': uint8 [N, T, p, p, 3]}, uint8 [N, s*p, s*p, 3]), p = config.patch_size. Of several sets the
       features have SET too, the number of the set of each sample, int32 [N].
@@ -52,14 +54,25 @@ def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: i
         return (tf.ensure_shape(lq, [num_frames, side, side, 3]),
                 tf.ensure_shape(gt, [scale * side, scale * side, 3]), place)
 
-    dataset = samples.map(cut, threads)
+    def measured(*record: tf.Tensor) -> typing.Tuple:
+        began = tf.timestamp()   # operations with state run in the order in which they are built
+        # with `deterministic` each device reads the records of all
+        share = (size if config.deterministic else 1) / config.crops_per_record
+        return input_meter.cost(record[-1], share, began, cut(*record), threads)
+
+    def named(lq: tf.Tensor, gt: tf.Tensor, *more: tf.Tensor) -> typing.Tuple[typing.Dict[str, tf.Tensor], tf.Tensor]:
+        if meter:
+            gt, more = meter.counted(more[-1], gt), more[:-1]
+        return dict(zip((LQ, SET), (lq,) + more)), gt
+
+    dataset = samples.map(measured if meter else cut, threads)
     options = tf.data.Options()
     options.experimental_deterministic = config.deterministic
     dataset = dataset.with_options(options)
     if not config.deterministic:
         dataset = dataset.shuffle(config.shuffle_buffer, seed=record_order.mix(config.seed, start_step, rank))
     dataset = dataset.batch(batch_size, drop_remainder=True)
-    return dataset.map(lambda lq, gt, *place: (dict(zip((LQ, SET), (lq,) + place)), gt)).prefetch(config.prefetch)
+    return dataset.map(named).prefetch(config.prefetch)
 
 
 def open_sets(config: DataConfig, num_frames: int, scale: int, size: int = 1) -> Mixture:

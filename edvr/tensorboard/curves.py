@@ -3,7 +3,9 @@
 TensorBoard sorts groups by the part of a name before the slash. What is looked at first is in `train` and
 `validation`; all others begin with `watch`, which sorts after them.
 """
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+Charts = Tuple[Tuple[str, Tuple[str, ...]], ...]
 
 BICUBIC = 'validation/psnr_bicubic'
 
@@ -34,6 +36,12 @@ CURVES: Dict[str, Curve] = {
                                        'data/loss_per_pixel'),
     'watch_input/data_wait_share': Curve('Share of the time that training waits for its input.',
                                          'speed/data_wait_share'),
+    'watch_input/read_mb_per_second': Curve('MB of records that rank 0 reads in a second, from the storage or the page '
+                                            'cache.'),
+    'watch_input/samples_ready': Curve('Samples of rank 0 that are prepared and that no step has used yet.'),
+    'watch_input/decoding_busy_share': Curve('Share of the threads that decode crops that are busy.'),
+    'watch_input/own_cores_share': Curve('Share of the cores of the host of rank 0 that its process uses.'),
+    'watch_input/all_cores_share': Curve('Share of the cores of the host of rank 0 that all processes use.'),
     'watch_offset/l3': Curve('Mean absolute DCN offset of the coarsest level, in its pixels.', 'offset/l3'),
     'watch_offset/l2': Curve('Mean absolute DCN offset of the middle level, in its pixels.', 'offset/l2'),
     'watch_offset/l1': Curve('Mean absolute DCN offset of the finest level, in its pixels.', 'offset/l1'),
@@ -48,11 +56,18 @@ CURVES: Dict[str, Curve] = {
                                   'guard/skipped_updates'),
 }
 
-# title -> the curves of a chart of the tab Custom Scalars, patterns of names that match in any run
-CHARTS: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
+# title and curves of the charts of the tab Custom Scalars
+CHARTS: Charts = (
     ('PSNR in dB: training, validation, bicubic', ('train/psnr', 'validation/psnr')),
     ('loss of a value', ('train/loss_per_pixel',)),
     ('learning rate', ('train/learning_rate',)),
+)
+INPUT_CHARTS: Charts = (
+    ('shares: waits for data, decoding threads busy', ('watch_input/data_wait_share',
+                                                       'watch_input/decoding_busy_share')),
+    ('samples ready', ('watch_input/samples_ready',)),
+    ('read MB/s', ('watch_input/read_mb_per_second',)),
+    ('shares of the cores: this process, all', ('watch_input/own_cores_share', 'watch_input/all_cores_share')),
 )
 
 
@@ -75,6 +90,10 @@ def layout() -> Any:
     def pattern(name: str) -> str:
         return '^(%s)$' % '|'.join(sorted({name, former_name(name)}))
 
-    charts = [layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=list(map(pattern, names))))
-              for title, names in CHARTS]
-    return layout_pb2.Layout(category=[layout_pb2.Category(title='training', chart=charts)])
+    def charts(chosen: Charts) -> List[Any]:
+        return [layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(
+            tag=list(map(pattern, names)))) for title, names in chosen]
+
+    categories = [layout_pb2.Category(title=title, chart=charts) for title, charts in (
+        ('training', charts(CHARTS)), ('input', charts(INPUT_CHARTS)))]
+    return layout_pb2.Layout(category=categories)

@@ -16,6 +16,7 @@ from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RanksConfig, RuntimeConfig, TrainingConfig
 from edvr.config.data import PACKED
 from edvr.data import damage
+from edvr.data.input_meter import InputMeter
 from edvr.data.input_pipeline import open_sets, train_dataset
 from edvr.data.mixture import Mixture
 from edvr.devices import device_of, startup_checks
@@ -32,8 +33,6 @@ from edvr.training.hooks.summaries import Curves, End
 from edvr.training.hooks.validation import Validation
 from edvr.training.model_fn import make_model_fn
 from edvr.training.rundir import configuration, provenance, run_state
-
-DATA_ADVICE = 'raise --crops_per_record or --map_threads, or use a faster disk'
 
 
 class Run:
@@ -207,11 +206,13 @@ class Run:
                                  self.data.micro_batches)
         estimator = self.device.make_estimator(model_fn, self.directory, seed=self.data.seed)
         with contextlib.ExitStack() as stack:
-            hook = LoopHook(self._callbacks(control, step, stack), control, self.sets)
+            # a strategy in one process takes one batch for each of its replicas
+            meter = InputMeter(self.data.batch_size, self.replicas // self.size) if self.mixture else None
+            hook = LoopHook(self._callbacks(control, step, stack, meter), control, self.sets)
             with explained_failures(self.data, self.device):
-                self.device.train(estimator, lambda: self._dataset(step), [hook], self.training.steps)
+                self.device.train(estimator, lambda: self._dataset(step, meter), [hook], self.training.steps)
 
-    def _callbacks(self, control, step, stack):
+    def _callbacks(self, control, step, stack, meter):
         skips = Guard(self.training, control, self.writes)
         if not self.writes:
             return [skips]
@@ -227,17 +228,16 @@ class Run:
             self.directory, self.training.keep_last, self.training.keep_every_hours, self.state)
         listeners = [Validation(self.val_clips, self.training, self.device.VALIDATION_DEVICE, record, store)
                      ] if self.val_clips else []
-        return [skips, LogLine(self.training, batch, DATA_ADVICE, hours, values_in_loss=values),
-                Curves(self.training, batch, values, record, hours, self.runtime),
+        return [skips, LogLine(self.training, batch, hours, values_in_loss=values, meter=meter),
+                Curves(self.training, batch, values, record, hours, self.runtime, meter),
                 checkpoint_saver.Checkpoints(self.training, control, store, listeners), End(self.training, record)]
 
-    def _dataset(self, step):
+    def _dataset(self, step, meter):
         # after a rollback the batches are others: the same batches would cause the same fault again
         data = self.data.replace(seed=self.data.seed + 7919 * len(self.state.rollbacks))
-        # a strategy in one process takes one batch for each of its replicas
         per_step = self.replicas // self.size
         dataset = train_dataset(data, self.model.num_frames, self.model.upscale, data.batch_size, self.rank, self.size,
-                                step * per_step)
+                                step * per_step, meter)
         return input_wait.timed(dataset) if self._waits_measured() else dataset
 
     def _waits_measured(self):

@@ -7,29 +7,30 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.durations import duration
 from edvr.config import TrainingConfig
+from edvr.data.input_meter import InputMeter
+from edvr.training.hooks import bottleneck
 from edvr.training.hooks.pace import DeviceHours, Interval
 from edvr.training.hooks.step_hook import Callback, Report, reached
 from edvr.training.model_fn import offsets_of
-
-MUCH = .1   # share of the time above which the log line advises on waiting for data
 
 
 class LogLine(Callback):
     """Prints a line every `log_every` steps."""
 
-    def __init__(self, config: TrainingConfig, batch: int, advice: str, hours: DeviceHours,
-                 clock: Callable[[], float] = time.time, values_in_loss: int = 1) -> None:
+    def __init__(self, config: TrainingConfig, batch: int, hours: DeviceHours,
+                 clock: Callable[[], float] = time.time, values_in_loss: int = 1,
+                 meter: Optional[InputMeter] = None) -> None:
         """Prepares the line.
 
         Args:
           batch: samples in a step, over all devices.
-          advice: the options to change when training waits for data.
           hours: of the devices.
           clock: returns the seconds since 1970.
           values_in_loss: number of terms of a summed loss; 1 for a mean.
+          meter: of the input, or None.
         """
-        self._config, self._advice, self._hours, self._clock = config, advice, hours, clock
-        self._interval, self._values = Interval(batch), values_in_loss
+        self._config, self._hours, self._clock = config, hours, clock
+        self._interval, self._values = Interval(batch, meter), values_in_loss
 
     def start(self, session: 'tf.Session', step: int) -> None:
         self._first_run, self._skipped = True, 0.
@@ -55,7 +56,7 @@ class LogLine(Callback):
             values['learning_rate'], values['loss'], interval.step_seconds * 1e3, interval.samples_per_second,
             duration(self._eta(report)), self._hours())
         line += ', %s, psnr:%.2fdB, |offset| %s' % (
-            describe_wait(interval.wait_share, self._advice), values['psnr'],
+            bottleneck.describe(interval.wait_share, interval.input_use), values['psnr'],
             ' '.join('%s:%.2f' % offset for offset in offsets_of(values).items()) or 'none')
         skipped, self._skipped = values['skipped'] - self._skipped, values['skipped']
         sets = ' '.join('%s:%.0f%% %.5f' % (name, 100 * share, loss) for name, (share, loss) in interval.sets.items())
@@ -68,12 +69,3 @@ class LogLine(Callback):
         else:
             pace = (self._clock() - self._since[0]) / (report.step - self._since[1])
         return pace * max(0, self._config.steps - report.step)
-
-
-def describe_wait(share: Optional[float], advice: str) -> str:
-    """Describes the share of time spent waiting for data."""
-    if share is None:
-        return 'data wait not measured on this device'
-    if share <= MUCH:
-        return 'input-bound %.0f%%' % (100 * share)
-    return 'waits for data %.0f%%: %s' % (100 * share, advice)

@@ -4,6 +4,7 @@ from typing import Any, Dict, Optional
 import tensorflow.compat.v1 as tf
 
 from edvr.config import RuntimeConfig, TrainingConfig
+from edvr.data.input_meter import InputMeter
 from edvr.tensorboard.run_record import RunRecord
 from edvr.training import optimizer
 from edvr.training.hooks.pace import DeviceHours, Interval
@@ -15,7 +16,8 @@ class Curves(Callback):
     """Writes TensorBoard points every `summary_every` steps."""
 
     def __init__(self, config: TrainingConfig, batch: int, values_in_loss: int, record: RunRecord,
-                 hours: DeviceHours, runtime: Optional[RuntimeConfig] = None) -> None:
+                 hours: DeviceHours, runtime: Optional[RuntimeConfig] = None,
+                 meter: Optional[InputMeter] = None) -> None:
         """Prepares the curves.
 
         Args:
@@ -24,12 +26,13 @@ class Curves(Callback):
           record: of the run.
           hours: of the devices.
           runtime: for the loss scale; None has none.
+          meter: of the input, or None.
         """
         self._config, self._values, self._record = config, values_in_loss, record
         self._hours = hours
         self._runtime = runtime or RuntimeConfig()
         self._scale: Any = None
-        self._interval = Interval(batch)
+        self._interval = Interval(batch, meter)
 
     def build(self) -> None:
         if self._runtime.loss_scale == 'dynamic':
@@ -59,6 +62,11 @@ class Curves(Callback):
                    'watch_speed/step_ms': 1e3 * interval.step_seconds, 'watch_speed/device_hours': self._hours()}
         if interval.wait_share is not None:
             scalars['watch_input/data_wait_share'] = interval.wait_share
+        use = interval.input_use
+        if use is not None:
+            scalars.update({'watch_input/read_mb_per_second': use.read_mb_per_s, 'watch_input/samples_ready': use.ready,
+                            'watch_input/decoding_busy_share': use.decoding,
+                            'watch_input/own_cores_share': use.own_cores, 'watch_input/all_cores_share': use.all_cores})
         scalars.update(('watch_offset/' + level, value) for level, value in offsets_of(values).items())
         for name, (share, loss) in interval.sets.items():
             scalars['watch_data/share/' + name] = share
