@@ -14,7 +14,7 @@ DATA_TOOLS = ['base', 'record media', 'packing lq reds sample']
 EDVR = ['graph_mode', 'launch ops', 'devices', 'config', 'flags', 'tensorboard', 'checkpoints', 'network',
         'pytorch data', 'exporting', 'restore', 'sharing', 'evaluation output',
         'training', 'training.rundir', 'training.hooks', 'training.training_run',
-        'demonstration placement', 'benchmarks']
+        'demonstration placement replaying', 'benchmarks']
 LEVELS = {'%s.%s' % (package, room): level for package, levels in (('data_tools', DATA_TOOLS), ('edvr', EDVR))
           for level, rooms in enumerate(levels) for room in rooms.split()}
 

@@ -2,12 +2,14 @@
 
 As a program, `python tests/tiny_training.py FLAGS` is `python -m edvr.train FLAGS` with that network; TINY_TRAINING_NAN
 in the environment names a step (or FIRST-LAST) at which its output is not finite, with `:some` only for some of the
-batches; TINY_TRAINING_SLEEP seconds per step, TINY_TRAINING_FAULT a disturbance (tests/faults/disturbance.py).
+batches; TINY_TRAINING_DUMP a folder for all batches (`dumped`); TINY_TRAINING_SLEEP seconds per step,
+TINY_TRAINING_FAULT a disturbance (tests/faults/disturbance.py).
 """
 import dataclasses
 import os
 import sys
 import time
+import uuid
 
 import disturbance
 import numpy as np
@@ -81,6 +83,22 @@ def network(lq, config, spoil=lambda sr: sr, width=8):
     return Outputs(spoil(sr), dict.fromkeys(model_fn.LEVELS, mean))
 
 
+def dumped(folder):
+    """The network, which writes the LQ of each slice of a batch as STEP_*.npy into `folder`; steps count from 1."""
+    os.makedirs(folder, exist_ok=True)
+
+    def write(step, lq):
+        np.save(os.path.join(folder, '%d_%s.npy' % (step + 1, uuid.uuid4().hex)), lq)
+        return lq
+
+    def restore(lq, config):
+        step = tf.train.get_global_step().read_value()
+        written = tf.numpy_function(write, [step, lq], tf.uint8)
+        written.set_shape(lq.shape)
+        return network(written, config)
+    return restore
+
+
 def spoiled_at(first, last, value=float('nan'), where='sr', some=False):
     """The network with `value` added to its output, or its offsets, in updates first..last (counted from 1).
 
@@ -128,6 +146,8 @@ def main():
         span, _, condition = span.partition(':')
         first, last = (span.split('-') * 2)[:2]
         chosen = spoiled_at(int(first), int(last), some=condition == 'some')
+    if os.environ.get('TINY_TRAINING_DUMP'):
+        chosen = dumped(os.environ['TINY_TRAINING_DUMP'])
     networks.NETWORKS['edvr'] = as_network(chosen)
     disturbance.apply(os.environ.get('TINY_TRAINING_FAULT'))
     pause = float(os.environ.get('TINY_TRAINING_SLEEP', 0))

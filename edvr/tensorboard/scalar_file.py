@@ -51,7 +51,7 @@ class ScalarFile:
         if not os.path.exists(self._path):
             return
         whole, damaged = True, 0
-        for line, point in self._points():
+        for line, point in points(self._path):
             keeps = point is not None and point['step'] <= step
             whole = whole and keeps
             damaged += point is None and line.endswith(b'\n')
@@ -62,11 +62,13 @@ class ScalarFile:
         if whole:
             return
         with files.atomic_path(self._path) as partial, open(partial, 'wb') as file:
-            file.writelines(line for line, point in self._points() if point is not None and point['step'] <= step)
+            file.writelines(line for line, point in points(self._path) if point is not None and point['step'] <= step)
 
-    def _points(self) -> Iterator[Tuple[bytes, Optional[Dict[str, Any]]]]:
-        """Yields each line with its point, None if it is no complete point."""
-        with open(self._path, 'rb') as file:
+
+def points(path: str) -> Iterator[Tuple[bytes, Optional[Dict[str, Any]]]]:
+    """Yields each line of the file of a run with its point, None if it is no complete point; nothing without a file."""
+    if os.path.exists(path):
+        with open(path, 'rb') as file:
             for line in file:
                 yield line, _point(line)
 

@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 from edvr.config import ModelConfig, TrainingConfig
 from edvr.devices.base import Device
 from edvr.network import losses, networks
+from edvr.network.base import Outputs
 from edvr.training import optimizer, update_guard
 from edvr.training.micro_batches import MicroBatches
 from edvr.training.schedule import learning_rate
@@ -66,20 +67,14 @@ def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, de
     def restore(lq):
         return networks.build(model_config).restore(ops, lq, training_config.recompute_alignment)
 
-    def judge(outputs, gt):
-        """Returns loss, PSNR and the mean |offset| of each level."""
+    def judged(outputs, gt):
         with device.full_precision_scope():
-            factor = device.loss_factor(training_config.loss_reduction)
-            loss = losses.loss(outputs.sr, gt, training_config.loss, training_config.loss_reduction,
-                               training_config.charbonnier_epsilon)
-            means, excess = _split(outputs.offset_means, training_config)
-            loss = factor * (loss + excess * _values(gt, training_config) if excess is not None else loss)
-            return [loss, losses.psnr(outputs.sr, gt)] + [means[level] for level in LEVELS if level in means]
+            return judge(outputs, gt, training_config, device.loss_factor(training_config.loss_reduction))
 
     def numbers(lq, gt, of_samples=None):
         """Returns the values of `judge` and of each set, as parts of sums over slices; of_samples: feature SET."""
         outputs = restore(lq)
-        values = judge(outputs, gt)
+        values = judged(outputs, gt)
         with device.full_precision_scope():
             if sets:
                 values += _of_sets(outputs.sr, gt, of_samples, sets, training_config)
@@ -93,7 +88,7 @@ def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, de
             outputs = restore(features['lq'])
             if mode == tf.estimator.ModeKeys.PREDICT:
                 return tf.estimator.EstimatorSpec(mode, predictions={'sr': outputs.sr})
-            loss, psnr = judge(outputs, labels)[:2]
+            loss, psnr = judged(outputs, labels)[:2]
             return tf.estimator.EstimatorSpec(mode, loss=loss, eval_metric_ops={'psnr': tf.metrics.mean(psnr)})
         batch = MicroBatches(numbers, [features['lq'], labels] + ([features[SET]] if sets else []), micro_batches,
                              device.full_precision_scope)
@@ -105,6 +100,21 @@ def make_model_fn(model_config: ModelConfig, training_config: TrainingConfig, de
             shown = tf.math.multiply_no_nan(loss, gate)
         return tf.estimator.EstimatorSpec(mode, loss=shown, train_op=train_op)
     return model_fn
+
+
+def judge(outputs: Outputs, gt: tf.Tensor, config: TrainingConfig, factor: float = 1.) -> typing.List[tf.Tensor]:
+    """Returns loss, PSNR and the mean |offset| of each level that the network has: float32 tensors [].
+
+    Args:
+      outputs: of the network; with an offset-fidelity loss its `ops` must have an `offset_bound`.
+      gt: uint8 [N, s*h, s*w, 3].
+      config: the loss.
+      factor: on the loss, see `Device.loss_factor`.
+    """
+    loss = losses.loss(outputs.sr, gt, config.loss, config.loss_reduction, config.charbonnier_epsilon)
+    means, excess = _split(outputs.offset_means, config)
+    loss = factor * (loss + excess * _values(gt, config) if excess is not None else loss)
+    return [loss, losses.psnr(outputs.sr, gt)] + [means[level] for level in LEVELS if level in means]
 
 
 def begin_weights(config: TrainingConfig) -> typing.List[tf.Variable]:

@@ -77,10 +77,11 @@ class Run:
         control = Control()
         with signals.signals(control), self._held_directory():
             self.state = run_state.RunState(self.directory, self.writes)
-            if self.training.override_config:
+            forgotten = self.training.override_config and bool(self.state.rollbacks)
+            if forgotten:
                 # on every rank, because the offset rate, and so the update, depends on the rollbacks
                 self.state.forget_rollbacks()
-            self._prepare_directory()
+            self._prepare_directory(forgotten)
             with signals.waiting(control):
                 self._agree()
             while self._step() < self.training.steps and control.signal is None:
@@ -134,7 +135,7 @@ class Run:
         files.make_dir(self.directory)
         return run_state.lock(self.directory)
 
-    def _prepare_directory(self):
+    def _prepare_directory(self, forgotten):
         """Prepares the directory: compares configurations, removes partial files, names the latest whole checkpoint."""
         self.config = configuration.resolved(self.model, self.data, self.training, self.runtime, self.size,
                                              self.replicas)
@@ -148,7 +149,8 @@ class Run:
         self.origin = provenance.describe(self.runtime.device, self.replicas, self._manifest_checksum(), self.command,
                                           self.device.versions())
         changed, division = configuration.save_run_config(
-            self.directory, self.config, self.training.override_config or not trained, self.origin)
+            self.directory, self.config, self.training.override_config or not trained, self.origin, self._step(),
+            forgotten)
         if changed and trained:
             print('configuration overridden: ' + '; '.join(changed), flush=True)
         if division and trained:
@@ -200,6 +202,7 @@ class Run:
     def _session(self, control):
         """Runs one session, from the latest checkpoint to the last step, a signal or a rollback."""
         step = self._step()
+        self.state.begin_session(step)
         resumes = bool(checkpoints.prefixes(self.directory))
         training = self.training.replace(init_from='') if resumes else self.training
         model_fn = make_model_fn(self.model, training, self.device, self._offset_rate(), len(self.sets),
@@ -233,8 +236,7 @@ class Run:
                 checkpoint_saver.Checkpoints(self.training, control, store, listeners), End(self.training, record)]
 
     def _dataset(self, step, meter):
-        # after a rollback the batches are others: the same batches would cause the same fault again
-        data = self.data.replace(seed=self.data.seed + 7919 * len(self.state.rollbacks))
+        data = self.data.replace(seed=self.state.data_seed(self.data.seed))
         per_step = self.replicas // self.size
         dataset = train_dataset(data, self.model.num_frames, self.model.upscale, data.batch_size, self.rank, self.size,
                                 step * per_step, meter)

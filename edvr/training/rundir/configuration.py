@@ -11,7 +11,9 @@ from edvr.tensorboard.hparams import HParam
 
 CONFIG_FILE = 'config.json'
 CONFIG = schema.Record(
-    _others=True, _optional={'sessions': schema.ListOf(schema.Anything())},
+    _others=True, _optional={
+        'sessions': schema.ListOf(schema.MapOf(schema.Anything())),
+        'changes': schema.ListOf(schema.Record(step=schema.Integer(0), changed=schema.ListOf(schema.Text())))},
     data=schema.Record(_others=True, batch_size=schema.Integer(1)),
     job=schema.Record(_others=True, _optional={'replicas': schema.Integer(1)}, ranks=schema.Integer(1)),
     **dict.fromkeys(('model', 'training', 'runtime'), schema.MapOf(schema.Anything())))
@@ -105,8 +107,8 @@ def _batch_hint(old: Options, new: Options) -> str:
     return '' if rest else '; --batch_size=%d keeps it' % share
 
 
-def save_run_config(directory: str, config: Options, override: bool,
-                    session: Optional[Dict[str, Any]] = None) -> Tuple[List[str], str]:
+def save_run_config(directory: str, config: Options, override: bool, session: Optional[Dict[str, Any]] = None,
+                    step: int = 0, forgotten: bool = False) -> Tuple[List[str], str]:
     """Compares the configuration with that of the run in `directory`, if there is one, and saves it.
 
     Another number of replicas with the same whole batch is the same configuration.
@@ -116,6 +118,8 @@ def save_run_config(directory: str, config: Options, override: bool,
       override: use the new configuration although it differs.
       session: the origin of this session (`provenance.describe`), or None; the file keeps those of all sessions that
         differ.
+      step: updates that the run has made; the file keeps what changed after which step.
+      forgotten: whether its rollbacks were forgotten.
     Returns:
       (the overridden differences, the new division of the whole batch into devices and slices: '' if it has not
       changed).
@@ -131,9 +135,17 @@ def save_run_config(directory: str, config: Options, override: bool,
         raise UserError('%s was trained with another configuration: %s. Use the same options, another --model_dir, or '
                         '--override_config to continue with the new ones' % (directory, '; '.join(changed)))
     sessions: Any = old.get('sessions', [])
+    texts = changed + (['rollbacks were forgotten'] if forgotten else [])
+    if session and sessions and session['data'] != sessions[-1].get('data'):
+        texts = texts + ['data of another checksum']
+    # a run that went back to an earlier step repeats the steps from there with its present options
+    before: Any = old.get('changes', [])
+    changes = [dict(change, step=min(change['step'], step)) for change in before]
+    if texts and step:
+        changes = changes + [{'step': step, 'changed': texts}]
     if session and session not in sessions[-1:]:
         sessions = sessions + [session]
-    files.write_json(path, dict(config, sessions=sessions))
+    files.write_json(path, dict(config, sessions=sessions, changes=changes))
     divisions = []
     if _replicas(old) != _replicas(config) and not changed:
         divisions.append('the same whole batch on another number of devices: %s, was %s'

@@ -3,7 +3,7 @@
 `run_state.json` holds the rollbacks, the checkpoints kept permanently, and the best one.
 """
 import os
-from typing import Any, ContextManager, Dict, List
+from typing import Any, ContextManager, Dict, List, Optional
 
 from data_tools.base import files, schema
 from data_tools.base import lock as locks
@@ -49,6 +49,22 @@ class RunState:
         """Records a rollback of the guard."""
         self.rollbacks.append(facts)
         self._save()
+
+    def data_seed(self, seed: int, step: Optional[int] = None) -> int:
+        """Returns the seed of the data, which differs after each rollback: the same batches would cause the same fault.
+
+        Args:
+          seed: of the run.
+          step: of an update that was made; None for those to come.
+        """
+        done = [number for number, rollback in enumerate(self.rollbacks, 1) if step is None or rollback['to'] < step]
+        return seed + 7919 * max(done, default=0)
+
+    def begin_session(self, step: int) -> None:
+        """Records that a session begins after `step` updates, maybe before the step to which a rollback went."""
+        if any(rollback['to'] > step for rollback in self.rollbacks):
+            self.rollbacks = [dict(rollback, to=min(rollback['to'], step)) for rollback in self.rollbacks]
+            self._save()
 
     def forget_rollbacks(self) -> None:
         """Forgets all rollbacks."""
