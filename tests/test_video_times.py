@@ -191,15 +191,19 @@ def test_everything_is_shown_when_the_source_shows_it(tmp_path, case):
         assert after.start == pytest.approx(before.start, abs=.08)   # the first frames of sound lie before zero
 
 
-SPANS = [Case('.mp4', FINE, 'gap', 'zero', 'all', '.mp4'), Case('.mkv', MILLI, 'constant', 'all late', 'all', '.mkv'),
-         Case('.mov', FINE, 'burst', 'zero', 'all', '.mov'), Case('.ts', FINE, 'constant', 'zero', 'sound', '.webm')]
+WINDOWS = [(4, 7), (0, 6), (5, None)]   # first frame and the one after the last, None for all
+SPANS = [(Case('.mp4', FINE, 'gap', 'zero', 'all', '.mp4'), (4, 7)),
+         (Case('.mkv', MILLI, 'constant', 'all late', 'all', '.mkv'), (0, 6)),
+         (Case('.mov', FINE, 'burst', 'zero', 'all', '.mov'), (5, None)),
+         (Case('.ts', FINE, 'constant', 'zero', 'sound', '.webm'), (4, 7))]
 
 
-@pytest.mark.parametrize('first, end', [(4, 7), (0, 6), (5, None)])
-@pytest.mark.parametrize('case', [pytest.param(case, id=str(case), marks=() if case in SPANS else pytest.mark.faults)
-                                  for case in EVERY
-                                  if case.starts in ('zero', 'all late') and case.streams != 'picture'])
-def test_a_span_has_what_the_source_shows_in_it(tmp_path, case, first, end):
+@pytest.mark.parametrize('case, window', [
+    pytest.param(*item, id='%s %s' % (item[0], item[1]), marks=() if item in SPANS else pytest.mark.faults)
+    for item in itertools.product(EVERY, WINDOWS)
+    if item[0].starts in ('zero', 'all late') and item[0].streams != 'picture'])
+def test_a_span_has_what_the_source_shows_in_it(tmp_path, case, window):
+    first, end = window
     path = make(tmp_path, case)
     info = video.inspect(path)
     length = info.num_frames
@@ -222,6 +226,34 @@ def test_a_span_has_what_the_source_shows_in_it(tmp_path, case, first, end):
     if case.target in ('.mp4', '.mov') and chapters:   # the first one begins with the file
         chapters[0] = after.chapters[0]
     assert after.chapters == pytest.approx(chapters, abs=.002)
+
+
+@pytest.mark.parametrize('target', ['.mp4', pytest.param('.mkv', marks=pytest.mark.faults),
+                                    pytest.param('.webm', marks=pytest.mark.faults)])
+def test_a_leap_of_the_clock_is_closed(tmp_path, target):
+    """Two recordings in one file, as between broadcasts."""
+    data = b''
+    for start in (0, 100):
+        path = tmp_path / 'part.ts'
+        run('-f', 'lavfi', '-i', 'color=gray:size=16x16:rate=25:duration=1', '-f', 'lavfi', '-i',
+            'sine=duration=1:sample_rate=48000', '-c:v', 'libx264', '-bf', '0', '-c:a', 'aac', '-pix_fmt', 'yuv420p',
+            '-output_ts_offset', str(start), str(path))
+        data += path.read_bytes()
+    path.write_bytes(data)
+    info = video.inspect(str(path))
+    assert (info.num_frames, info.rate, info.constant_rate, info.own_times) == (50, 25, True, False)
+    writer = write(info, str(tmp_path / ('written' + target)))
+    check_facts(' '.join(writer.differences), '1.400 s', 'distances are kept')
+    assert timeline(writer.path, 'sound').sound == pytest.approx([-.021, 2.003], abs=.03)
+
+
+def test_another_rate_leaves_out_what_no_longer_fits(source, tmp_path):
+    with VideoWriter(str(tmp_path / 'a.mkv'), 2 * source.rate, 20, source=source, audio=False) as writer:
+        for frame in video.decode(source):
+            writer.write(frame)
+    check_facts(' '.join(writer.differences), '--fps', 'subtitle', 'stream 2', '2 chapters')
+    written = video.inspect(writer.path)
+    assert (written.streams, written.chapters, written.rate) == ((('video', 'h264'),), 0, 50)
 
 
 def test_subtitles_that_are_pictures_are_named_in_a_span(source):

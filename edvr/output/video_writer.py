@@ -54,10 +54,18 @@ class VideoWriter:
           UserError: another suffix; a codec that the container does not take.
         """
         self.path, self._source, self._overwrite = str(path), source, overwrite
+        self._left_out: typing.List[str] = []
         self._container = containers.container_of(path)
         self._encoding = Encoding.for_container(self._container, path, codec, crf, bits, options)
         self._timing = Timing.of_source(source, Fraction(rate))
         self.plan = containers.plan(source, self._container, audio)
+        if source and self._timing.rate != source.rate:   # another speed: what has times of its own no longer fits
+            self._source = source._replace(chapters=0)
+            left = [stream for stream in self.plan.streams if stream.kind == 'subtitle']
+            self.plan = self.plan._replace(streams=[stream for stream in self.plan.streams if stream not in left])
+            self._left_out = [str(stream) for stream in left]
+            if source.chapters:
+                self._left_out.append('%d chapters' % source.chapters)
         self._settings = dict(settings or {}, rate=str(self._timing.rate), **self._encoding.to_json())
         self.segment_frames, self._length = segment_frames, length
         self._resumable = resumable
@@ -126,3 +134,5 @@ class VideoWriter:
         self.differences = verify(partial, total, self._timing, source, plan, expected,
                                   self._container.muxer in ('mp4', 'mov'))
         self.differences += spans.differences(source, plan) if source else []
+        if self._left_out:
+            self.differences.append('--fps changes the speed, so these are left out: ' + ', '.join(self._left_out))
