@@ -3,6 +3,7 @@ import os
 
 import pytest
 import tensorflow.compat.v1 as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
@@ -189,3 +190,12 @@ def test_a_destination_of_another_kind_is_refused(tmp_path):
         publishing.check_destination(str(tmp_path), folder=False)
     with pytest.raises(UserError, match='not a SavedModel'):
         publishing.check_destination(str(tmp_path), folder=True)
+
+
+def test_the_maps_of_a_saved_model_are_written_in_one_order(tmp_path):
+    """TensorFlow 1.15 writes them in another order in each process."""
+    place = files_of(tmp_path, 'saved_model')
+    write(place, 'new', 'saved_model')
+    with open(os.path.join(place.graphs[0], 'saved_model.pb'), 'rb') as file:
+        data = file.read()
+    assert data == saved_model_pb2.SavedModel.FromString(data).SerializeToString(deterministic=True)

@@ -5,6 +5,7 @@ import typing
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from data_tools.base.errors import UserError
 from edvr.config.export import OPEN, ExportConfig
@@ -54,6 +55,11 @@ class SavedModel(Frozen):
             builder.add_meta_graph_and_variables(session, [tf.saved_model.SERVING],
                                                  {tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: serving})
             builder.save()
+        content = os.path.join(path, 'saved_model.pb')
+        with open(content, 'rb') as file:
+            saved = saved_model_pb2.SavedModel.FromString(file.read())
+        with open(content, 'wb') as file:   # the builder writes maps in any order
+            file.write(saved.SerializeToString(deterministic=True))
         os.mkdir(os.path.join(path, 'assets.extra'))   # of the description
 
     def facts(self, path: str, graph: Graph, graph_def: tf.GraphDef, config: ExportConfig) -> dict:
