@@ -1,15 +1,17 @@
 """LMDBs made for BasicSR as source: clips of their list, GT of the centre frame alone, wrong lists and values."""
+import concurrent.futures
 import os
 import shutil
 
 import numpy as np
 import pytest
-from facts import raises_facts
+from facts import check_facts, raises_facts
 from packed import pack
 
 from data_tools.base.errors import UserError
 from data_tools.media import clips, images, splits
 from data_tools.media.degradation import make_lq
+from data_tools.packing import pack as packing
 from data_tools.packing import verification
 from data_tools.packing.config import PackConfig
 from data_tools.packing.defaults import resolve_defaults
@@ -80,8 +82,32 @@ def test_gt_of_the_centre_frame_alone(tmp_path):
     assert window.clip == '00001_0002' and window.centre == 3
     np.testing.assert_array_equal(window.gt, clip[3])
     np.testing.assert_array_equal(window.lq[6], make_lq(clip[6], 4))
+    assert verification.check_set(folder, True, gt) == 0
     with raises_facts(UserError, 'frame 0', '00001/0002', '--num_frames=7', '--fill=none'):
         clips.find_clips(gt, 4, lq_folder=lq)[0].gt.frame(0)
+
+
+def test_threads_and_processes_read_at_once(reds, tmp_path):
+    """As Apache Beam's local runner, and as worker processes that are forked after the list was read."""
+    gt, lq, _ = reds
+    found = clips.find_clips(gt, 4, lq_folder=lq)[0].gt
+    wanted = [found.frame(index) for index in range(found.length)]
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        for _ in range(5):
+            for frame, first in zip(threads.map(found.frame, range(found.length)), wanted):
+                np.testing.assert_array_equal(frame, first)
+    packing.pack_set(PackConfig(data_dir=gt, lq_folder=lq, output_dir=str(tmp_path / 'set'), num_frames=3, workers=2))
+    assert verification.check_set(str(tmp_path / 'set'), True, gt) == 0
+
+
+def test_gt_that_differs_from_its_set_is_found(tmp_path, capsys):
+    clip = frames(7, 0)
+    lq = write(tmp_path / 'LR7frames.lmdb', {'00001/0002/im%d.png' % (i + 1): make_lq(clip[i], 4) for i in range(7)})
+    folders = [write(tmp_path / ('GT_%s.lmdb' % name), {'00001/0002/im4.png': clip[index]})
+               for name, index in (('a', 3), ('b', 4))]
+    folder = pack(folders[0], tmp_path / 'set', fill='none', num_frames=7, num_shards=1, lq_folder=lq)
+    assert verification.check_set(folder, True, folders[1]) == 1
+    check_facts(capsys.readouterr().out, '00001_0002', 'frame 3', 'GT differs')
 
 
 def test_reds4_is_held_out(tmp_path):

@@ -17,7 +17,7 @@ from data_tools.packing.config import PackConfig
 from data_tools.record.manifest import Manifest
 from edvr.config import DataConfig
 from edvr.config.inspection import InspectConfig
-from edvr.data import inspection
+from edvr.data import inspection, on_the_fly
 from edvr.data.input_pipeline import tf, train_dataset
 
 
@@ -63,34 +63,56 @@ def test_resizing(resize, length, out):
             wanted.append(np.dot(weights, values[places]))
         else:
             wanted.append((1 - rest) * values[max(first, 0)] + rest * values[min(first + 1, length - 1)])
-    np.testing.assert_allclose(realistic.resize_matrix(length, out, resize) @ values, wanted, atol=1e-12)
+    places, weights = realistic.resize_taps(length, out, resize)
+    np.testing.assert_allclose((values[places] * weights).sum(1), wanted, atol=1e-12)
 
 
-def test_filtering_mirrors_at_the_borders():
-    frames = np.random.RandomState(0).uniform(0, 255, (2, 9, 12, 3)).astype(np.float32)
-    kernel = realistic.blur_kernel('anisotropic', 7, .6, 2.5, .7, 1.)
-    padded, wanted = np.pad(frames, [(0, 0), (3, 3), (3, 3), (0, 0)], 'reflect'), 0.
-    for y in range(7):
-        for x in range(7):
-            wanted = wanted + kernel[y, x] * padded[:, y:y + 9, x:x + 12]
-    found = realistic.Linear(kernel, (9, 12), (9, 12), 'bilinear')(frames)
-    assert np.abs(found - wanted).max() < .5   # small singular values are left out
-    half = realistic.Linear(kernel, (9, 12), (4, 6), 'area')(frames)
-    assert np.abs(half - realistic.Linear(None, (9, 12), (4, 6), 'area')(found)).max() < 1e-2
+@pytest.mark.parametrize('kernel', [realistic.blur_kernel('anisotropic', 7, .6, 2.5, .7, 1.),
+                                    realistic.blur_kernel('generalised isotropic', 21, 2.5, 2.5, 0., 3.),
+                                    realistic.sinc_kernel(13, 1.2)])
+@pytest.mark.parametrize('size', [(9, 12), (70, 45)])
+def test_filtering_mirrors_at_the_borders(kernel, size):
+    side, (height, width) = len(kernel), size
+    frame = np.random.RandomState(0).uniform(0, 255, (height, width, 3)).astype(np.float32)
+    mirrored = [np.pad(np.arange(length), side // 2, 'reflect') for length in size]
+    padded, wanted = frame[mirrored[0]][:, mirrored[1]], 0.
+    for y in range(side):
+        for x in range(side):
+            wanted = wanted + kernel[y, x] * padded[y:y + height, x:x + width]
+    planes = np.ascontiguousarray(frame.transpose(0, 2, 1))
+    found = realistic.Linear(kernel, size, size, 'bilinear')(planes)
+    assert np.abs(found.transpose(0, 2, 1) - wanted).max() < .5   # small singular values are left out
+    for resize, after in (('area', (height // 2, width // 3)), ('bicubic', (height + 5, width * 2))):
+        small = realistic.Linear(kernel, size, after, resize)(planes)
+        np.testing.assert_allclose(small, realistic.Linear(None, size, after, resize)(found), atol=.02)
 
 
 def test_noise():
-    flat, random = np.full((1, 200, 200, 3), 100, np.float32), np.random.RandomState(0)
-    for noise, level, deviation in (('gaussian', 8., 8.), ('poisson', 2., 20.)):
+    random = np.random.RandomState(0)
+    for noise, level, value, deviation in (('gaussian', 8., 100, 8.), ('poisson', 2., 100, 20.), ('poisson', 1., 4, 2.),
+                                           ('poisson', .5, 250, .5 * 250 ** .5)):
         for grey in (False, True):
+            flat = np.full((200, 3, 200), value, np.float32)
             found = realistic.noisy(flat, noise, level, grey, random) - flat
-            assert found.std() == pytest.approx(deviation, rel=.02) and abs(found.mean()) < .3
-            assert (found[..., 0] == found[..., 2]).all() == grey
+            assert found.std() == pytest.approx(deviation, rel=.02) and abs(found.mean()) < .02 * deviation
+            assert (found[:, 0] == found[:, 2]).all() == grey
+            assert abs(np.corrcoef(found[:, 0, 1:].ravel(), found[:, 0, :-1].ravel())[0, 1]) < .03
+
+
+def test_noise_has_the_distribution_of_its_name():
+    flat, random = np.full((300, 3, 300), 4, np.float32), np.random.RandomState(1)
+    found = realistic.noisy(flat, 'poisson', 1., False, random)
+    for count in range(12):
+        assert (found == count).mean() == pytest.approx(math.exp(-4) * 4 ** count / math.factorial(count), abs=2e-3)
+    found = realistic.noisy(flat, 'gaussian', 1., False, random) - flat
+    for place in (-3., -1.5, 0., .4, 2., 3.5):
+        assert (found < place).mean() == pytest.approx(.5 + .5 * math.erf(place / 2 ** .5), abs=3e-3)
 
 
 def test_jpeg_loses_more_at_a_lower_quality():
-    frames = smooth_frames(2, 32, 48).astype(np.float32)
-    errors = [np.abs(realistic.jpeg(frames, quality) - frames).mean() for quality in (95, 30)]
+    frame, = smooth_frames(1, 32, 48)
+    planes = np.ascontiguousarray(frame.transpose(0, 2, 1))
+    errors = [np.abs(realistic.jpeg(planes, quality) - frame.astype(float)).mean() for quality in (95, 30)]
     assert 0 < errors[0] < 8 and errors[1] > 1.5 * errors[0]
 
 
@@ -116,7 +138,7 @@ def test_lq_of_a_clip_depends_on_seed_and_name():
     np.testing.assert_array_equal(list(made.apply(iter(gt), 'a')), frames)
     for other in (made.apply(iter(gt), 'b'), made._replace(seed=3).apply(iter(gt), 'a')):
         assert np.abs(np.array(list(other)).astype(int) - frames).max() > 8
-    assert made.to_job() == dict(kind='realistic', seed=2)
+    assert made.to_job() == dict(kind='realistic', seed=2, revision=2)
     assert Degradation.from_job(dict(make_lq=True, scale=4, degradation=made.to_job())).to_job() == made.to_job()
     assert list(made.apply(iter(()), 'a')) == []
     with raises_facts(UserError, '50x64', 'scale 4'):
@@ -147,6 +169,20 @@ def test_versions_of_clips(source, tmp_path, capsys):
     first, second = (np.array(list(made.apply(iter(smooth_frames(4, 48, 64, seed=0)), name)))
                      for name in ('000', '000_version1'))
     assert np.abs(first.astype(int) - second).mean() > 1
+
+
+def test_sets_of_the_first_revision(source, tmp_path):
+    """They are read and continued in training; their pixels cannot be made again."""
+    folder = pack(source, tmp_path / 'set', make_lq=True, degradation='realistic')
+    manifest = Manifest.read(folder)
+    job = dict(manifest.job, degradation=dict(kind='realistic', seed=0))
+    made = Degradation.from_job(job)
+    assert made.to_job() == job['degradation'] and made.revision == 1
+    assert len(list(made.apply(iter(smooth_frames(2, 48, 64)), 'a'))) == 2
+    manifest._replace(job=job).write(folder)
+    assert verification.check_set(folder, True) == 0
+    with raises_facts(UserError, folder, 'realistic', 'revision=1', '--source', 'pack'):
+        verification.check_set(folder, True, source)
 
 
 @pytest.mark.parametrize('fields, facts', [
@@ -202,6 +238,15 @@ def test_lq_on_the_fly(gt_set):
         np.testing.assert_array_equal(gt, expected_gt)
     (other, gt), = batches(config(gt_set, seed=1), 1)
     assert not np.array_equal(other['lq'], whole[0][0]['lq'])
+
+
+def test_on_the_fly_degrades_each_frame():
+    frames, number = np.array(smooth_frames(3, 32, 32)), 2 ** 33 + 5
+    with tf.Graph().as_default(), tf.Session() as session:
+        found = session.run(on_the_fly.degrade(tf.constant(frames), 4, 7, tf.constant(number, tf.int64)))
+    random = np.random.RandomState([7, 5, 2])
+    degrader = realistic.Degrader(realistic.draw(random), (32, 32), 4)
+    np.testing.assert_array_equal(found, [degrader(frame, random) for frame in frames])
 
 
 def test_sets_and_options_that_do_not_fit(gt_set, source, tmp_path):

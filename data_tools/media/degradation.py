@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 BD_SIGMA = 1.6
 NONE = 'none'   # the kind whose LQ is GT
+REVISION = 2    # of the pixels of `realistic`: in 1 the noise of the same draw had other random numbers
 Frames = typing.Generator[np.ndarray, None, None]   # uint8 [H, W, 3] each; closing it ends its decoder
 
 
@@ -142,7 +143,7 @@ def _realistic(frames, made, clip):
 
 def _each(frames, through, made, clip, name):
     for index, frame in enumerate(frames):
-        yield through(frame[np.newaxis], made.random(clip, '%s %d' % (name, index)))[0]
+        yield through(frame, made.random(clip, '%s %d' % (name, index)))
 
 
 def _pillow_before(scale):
@@ -155,7 +156,8 @@ DEGRADATIONS = {
                blur_and_subsample(gt, made.scale, path, made.window), published_as='BD',
                before=lambda scale: dict(window=11 if scale % 2 else 12)),
     'realistic': Kind('blur, resizing, noise and compression, twice, as of real cameras and web sites',
-                      lambda gt, made, path: _whole(gt, made.scale, path), whole_clip=_realistic, is_random=True),
+                      lambda gt, made, path: _whole(gt, made.scale, path), whole_clip=_realistic, is_random=True,
+                      before=lambda scale: dict(revision=1)),
     NONE: Kind('GT itself, with scale=1, for --degradation of edvr.train', lambda gt, made, path: gt),
     'compressed': Kind('bicubic, then H.264', _bicubic, parameters=('crf',), before=_pillow_before,
                        whole_clip=lambda frames, made, clip: compression.through_codec(frames, made.crf_of(clip))),
@@ -179,6 +181,7 @@ class Degradation(typing.NamedTuple):
       seed: of all that is random.
       resize: name of RESIZES, for the kinds that shrink by bicubic.
       window: side of the window of `bd` in pixels; None is that of `bd_window`.
+      revision: of `realistic`: REVISION, or that of the set whose LQ it describes.
     """
     kind: str
     scale: int
@@ -189,6 +192,7 @@ class Degradation(typing.NamedTuple):
     seed: int = 0
     resize: str = 'matlab'
     window: typing.Optional[int] = None
+    revision: int = REVISION
 
     @classmethod
     def from_config(cls, config: 'DegradationConfig', scale: int, seed: int = 0) -> 'Degradation':
@@ -245,6 +249,11 @@ class Degradation(typing.NamedTuple):
         """Returns the kind with its parameters, such as 'bicubic (resize=matlab)'."""
         texts = ['%s=%s' % item for item in self._texts().items() if item[0] != 'kind']
         return '%s (%s)' % (self.kind, ', '.join(texts)) if texts else self.kind
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Returns whether this program makes the same pixels again, if this describes the LQ of a set."""
+        return self.revision == REVISION or 'revision' not in DEGRADATIONS[self.kind].before(self.scale)
 
     @property
     def needs_whole_clip(self) -> bool:

@@ -4,6 +4,7 @@ Blur, resizing, noise and compression, twice, each drawn from a range, as Real-E
 images and RealBasicVSR (arXiv 2111.12704) of videos, whose ranges RECIPE has. One draw holds for a clip, as one camera
 and one codec would give it: kernels, sizes, levels of noise and qualities. The noise itself is new in each frame.
 """
+import functools
 import io
 import math
 import typing
@@ -11,7 +12,7 @@ import typing
 import numpy as np
 from PIL import Image
 
-Frames = typing.Any   # float32 [F, H, W, 3] in grey levels (0 to 255), not clipped
+Planes = typing.Any   # float32 [H, 3, W], a frame in grey levels (0 to 255), not clipped; products need no copies
 Size = typing.Tuple[int, int]   # height, width in pixels
 Range = typing.Tuple[float, float]
 
@@ -20,6 +21,9 @@ KERNELS = (('isotropic', .45), ('anisotropic', .25), ('generalised isotropic', .
            ('plateau isotropic', .12), ('plateau anisotropic', .03))
 SIDES = (7, 9, 11, 13, 15, 17, 19, 21)   # of the kernels, pixels
 RESIZES = ('area', 'bilinear', 'bicubic')
+DROPPED = 1e-3   # singular values of a kernel of sum 1 that are too small to be felt
+BLOCK = 32  # pixels of a result that one matrix computes
+POISSON = 4096   # values of a Poisson distribution
 
 
 class Order(typing.NamedTuple):
@@ -189,67 +193,84 @@ def bessel_j1(x: np.ndarray) -> np.ndarray:
 
 
 class Linear:
-    """Filters with a kernel, mirrored at the borders, then resizes, frames of one size.
+    """Filters with a kernel, mirrored at the borders, then resizes, planes of one size.
 
-    Both are linear, so they are done at once: the kernel is a sum of products of a column and a row (its singular
-    values), of which those below a thousandth of the largest are left out.
+    Both are linear, so they are done at once, by products of matrices: the kernel is a sum of products of a column and
+    a row (its singular values), of which those under DROPPED are left out. A block of BLOCK rows or columns of the
+    result depends on few of the source, so each block has a matrix of its own.
     """
 
     def __init__(self, kernel: typing.Optional[np.ndarray], before: Size, after: Size, resize: str) -> None:
         """Computes the weights; `before`, `after`: sizes of a frame, resize: name of RESIZES."""
-        down, across = (resize_matrix(*sides, resize) for sides in zip(before, after))
-        terms = [(down, across)]
+        columns, rows = np.ones([1, 1]), np.ones([1, 1])
         if kernel is not None:
-            columns, values, rows = np.linalg.svd(kernel)
-            terms = [(_banded(down, columns[:, i] * values[i]), _banded(across, rows[i]))
-                     for i in range(len(values)) if values[i] > 1e-3 * values[0]]
-        self.size = after
-        self._terms = [(vertical.astype(np.float32), horizontal.astype(np.float32)) for vertical, horizontal in terms]
+            left, values, right = np.linalg.svd(kernel)
+            kept = values > DROPPED
+            columns, rows = (left * values).T[kept], right[kept]
+            columns = columns / (columns.sum(1) @ rows.sum(1))   # flat areas keep their value
+        self._after, self._terms = after, len(columns)
+        self._down = _blocks(before[0], after[0], resize, columns)
+        self._across = [(source, out, weights.transpose(0, 2, 1))
+                        for source, out, weights in _blocks(before[1], after[1], resize, rows)]
 
-    def __call__(self, frames: Frames) -> Frames:
-        count, height, width, _ = frames.shape
-        flat, total = frames.reshape(count, height, width * 3), np.float32(0)
-        for vertical, horizontal in self._terms:
-            part = np.matmul(vertical, flat).reshape(count, self.size[0], width, 3)
-            total = total + np.tensordot(part, horizontal, (2, 1))
-        return np.ascontiguousarray(np.moveaxis(total, 2, 3))
-
-
-def _banded(matrix, taps):
-    """Returns the matrix of filtering with `taps`, mirrored at the ends, before `matrix` [out, length]."""
-    length, reach = matrix.shape[1], len(taps) // 2
-    band = np.zeros([length, length])
-    rows = np.arange(length)
-    for tap, weight in enumerate(taps):
-        place = np.abs(rows + tap - reach) % (2 * length - 2) if length > 1 else rows * 0
-        np.add.at(band, (rows, np.minimum(place, 2 * length - 2 - place) if length > 1 else place), weight)
-    return matrix @ band
+    def __call__(self, planes: Planes) -> Planes:
+        height, count, width = planes.shape
+        flat, (rows, columns) = planes.reshape(height, count * width), self._after
+        part, found = (np.empty([rows, count * width], np.float32), np.empty([count * rows, columns], np.float32))
+        for term in range(self._terms):
+            for source, out, weights in self._down:
+                np.matmul(weights[term], flat[source], out=part[out])
+            for source, out, weights in self._across:
+                if term:
+                    found[:, out] += np.matmul(part.reshape(count * rows, width)[:, source], weights[term])
+                else:
+                    np.matmul(part.reshape(count * rows, width)[:, source], weights[term], out=found[:, out])
+        return found.reshape(rows, count, columns)
 
 
-def resize_matrix(length: int, out: int, resize: str) -> np.ndarray:
-    """Returns the weights of resizing along an axis, float64 [out, length].
+def _blocks(length, out, resize, filters):
+    """Returns [(slice of the source, slice of the result, float32 [filters, rows of it, pixels of the source])].
+
+    Args:
+      length, out, resize: of `resize_taps`.
+      filters: float64 [filters, taps], each applied, mirrored at the ends, before the resizing.
+    """
+    places, weights = resize_taps(length, out, resize)
+    taps, last = filters.shape[1], max(length - 1, 1)
+    places = np.abs(places[:, :, np.newaxis] + np.arange(taps) - taps // 2) % (2 * last)
+    places = np.minimum(np.minimum(places, 2 * last - places), length - 1).reshape(out, -1)
+    blocks = []
+    for start in range(0, out, BLOCK):
+        rows = slice(start, min(start + BLOCK, out))
+        near, count = places[rows], rows.stop - start
+        source = slice(int(near.min()), int(near.max()) + 1)
+        width = source.stop - source.start
+        index = (near - source.start + width * np.arange(count)[:, np.newaxis]).ravel()
+        matrices = [np.bincount(index, (weights[rows, :, np.newaxis] * one).ravel(), count * width) for one in filters]
+        blocks.append((source, rows, np.reshape(matrices, [len(filters), count, width]).astype(np.float32)))
+    return blocks
+
+
+def resize_taps(length: int, out: int, resize: str) -> typing.Tuple[np.ndarray, np.ndarray]:
+    """Returns the pixels that each pixel of a resized axis is a sum of, int [out, taps], and their weights, float64.
 
     Args:
       length, out: pixels before and after.
       resize: 'area' is the mean of the covered pixels, 'bilinear' and 'bicubic' (a = -0.75) interpolate between pixel
         centres without antialiasing, as OpenCV's resize does.
     """
-    matrix, scale = np.zeros([out, length]), length / out
+    scale, index = length / out, np.arange(out)[:, np.newaxis]
     if length == out:
-        return np.eye(out)
+        return index, np.ones([out, 1])
     if resize == 'area' and scale > 1:
-        starts = np.arange(out) * scale
-        for pixel in range(length):
-            matrix[:, pixel] = np.clip(np.minimum(starts + scale, pixel + 1) - np.maximum(starts, pixel), 0, None)
-        return matrix / matrix.sum(1, keepdims=True)
-    centres = (np.arange(out) + .5) * scale - .5
-    first = np.floor(centres).astype(int)
-    taps = range(-1, 3) if resize == 'bicubic' else range(2)
-    for tap in taps:
-        distance = np.abs(centres - (first + tap))
-        weight = _cubic(distance) if resize == 'bicubic' else np.maximum(0., 1 - distance)
-        np.add.at(matrix, (np.arange(out), np.clip(first + tap, 0, length - 1)), weight)
-    return matrix
+        places = np.floor(index * scale).astype(int) + np.arange(math.ceil(scale) + 1)
+        weights = np.clip(np.minimum((index + 1) * scale, places + 1) - np.maximum(index * scale, places), 0, None)
+        return np.minimum(places, length - 1), weights / weights.sum(1, keepdims=True)
+    centres = (index + .5) * scale - .5
+    places = np.floor(centres).astype(int) + (np.arange(-1, 3) if resize == 'bicubic' else np.arange(2))
+    distance = np.abs(centres - places)
+    return (np.clip(places, 0, length - 1),
+            _cubic(distance) if resize == 'bicubic' else np.maximum(0., 1 - distance))
 
 
 def _cubic(x, a=-.75):
@@ -258,39 +279,62 @@ def _cubic(x, a=-.75):
     return np.where(x <= 1, near, np.where(x < 2, far, 0.))
 
 
-def noisy(frames: Frames, noise: str, level: float, grey: bool, random: np.random.RandomState) -> Frames:
-    """Returns frames with new noise.
+def noisy(planes: Planes, noise: str, level: float, grey: bool, random: np.random.RandomState) -> Planes:
+    """Returns the planes of a frame with new noise, not clipped.
 
     Args:
-      frames: the frames.
+      planes: those of one frame.
       noise: 'gaussian', with the standard deviation `level`, or 'poisson', `level` times the noise of as many photons
         as grey levels.
       level: see `noise`.
       grey: whether the channels get the same noise, for Poisson that of the luma.
       random: of the noise.
     """
+    shape = planes.shape[:1] + (1 if grey else 3,) + planes.shape[2:]
+    numbers = np.frombuffer(random.bytes(2 * int(np.prod(shape))), '<u2')
     if noise == 'gaussian':
-        shape = frames.shape[:3] + (1 if grey else 3,)
-        return frames + np.float32(level) * random.standard_normal(shape).astype(np.float32)
-    values = np.clip(frames @ np.float32([[.299], [.587], [.114]]) if grey else frames, 0, 255)
-    return frames + np.float32(level) * (random.poisson(values).astype(np.float32) - values)
+        found = _normal_quantiles().take(numbers)
+    else:
+        values = np.float32([.299, .587, .114]) @ planes if grey else planes
+        places = to_uint8(values).ravel().astype(np.int64)
+        places *= POISSON
+        places += numbers % POISSON
+        found = _poisson_quantiles().take(places).astype(np.float32)
+    found *= np.float32(level)
+    return planes + found.reshape(shape)
 
 
-def jpeg(frames: Frames, quality: int) -> Frames:
-    """Returns frames, rounded and clipped, each after JPEG with 4:2:0."""
-    return np.stack([_jpeg(frame, quality) for frame in to_uint8(frames)]).astype(np.float32)
+@functools.lru_cache(maxsize=None)
+def _normal_quantiles():
+    """Returns 65536 equally likely values of the standard normal distribution, float32."""
+    places = np.linspace(-5, 5, 20001)
+    below = [.5 + .5 * math.erf(place / math.sqrt(2)) for place in places]
+    return np.interp((np.arange(65536) + .5) / 65536, below, places).astype(np.float32)
 
 
-def _jpeg(frame, quality):
+@functools.lru_cache(maxsize=None)
+def _poisson_quantiles():
+    """Returns POISSON equally likely values, less the mean, of the Poisson distributions of means 0 to 255: int8."""
+    counts, means = np.arange(512), np.arange(256)[:, np.newaxis]
+    factorials = np.concatenate([[0.], np.cumsum(np.log(counts[1:]))])
+    below = np.cumsum(np.exp(counts * np.log(np.maximum(means, 1e-9)) - means - factorials), 1)
+    likely = (np.arange(POISSON) + .5) / POISSON
+    return np.array([np.searchsorted(row, likely) for row in below] - means, np.int8).ravel()
+
+
+def jpeg(planes: np.ndarray, quality: int) -> np.ndarray:
+    """Returns a frame, uint8 [H, W, 3], of planes, uint8 [H, 3, W], after JPEG with 4:2:0."""
     buffer = io.BytesIO()
-    Image.fromarray(frame).save(buffer, 'JPEG', quality=quality)
+    channels = [Image.fromarray(np.ascontiguousarray(planes[:, channel])) for channel in range(3)]
+    Image.merge('RGB', channels).save(buffer, 'JPEG', quality=quality)
     with Image.open(buffer) as image:
-        return np.asarray(image.convert('RGB'))
+        return np.asarray(image)
 
 
-def to_uint8(frames: Frames) -> np.ndarray:
-    """Returns frames rounded and clipped to uint8."""
-    return np.clip(np.rint(frames), 0, 255).astype(np.uint8)
+def to_uint8(values: np.ndarray) -> np.ndarray:
+    """Returns grey levels rounded and clipped to uint8."""
+    found = np.rint(values)
+    return np.clip(found, 0, 255, out=found).astype(np.uint8)
 
 
 def _scaled(size, factor):
@@ -308,20 +352,28 @@ class Degrader:
         self._second = Linear(plan.rounds[1].kernel, first, second, plan.rounds[1].resize)
         self._last = Linear(plan.sinc, second, lq, plan.resize)
 
-    def first_round(self, frames: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-        """Returns uint8 [F, h, w, 3] of GT frames, uint8 [F, s*H, s*W, 3], before the first codec."""
-        return to_uint8(self._through(frames.astype(np.float32), self._first, self._plan.rounds[0], random, True))
+    def first_round(self, frame: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+        """Returns uint8 [h, w, 3] of a GT frame, uint8 [s*H, s*W, 3], before the first codec."""
+        drawn = self._plan.rounds[0]
+        return jpeg(to_uint8(self._noisy(frame, self._first, drawn, random)), drawn.quality)
 
-    def second_round(self, frames: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-        """Returns LQ, uint8 [F, H, W, 3], of frames of the first round, before the second codec."""
-        drawn, last = self._plan.rounds[1], self._plan.sharp_last
-        found = self._last(self._through(frames.astype(np.float32), self._second, drawn, random, last))
-        return to_uint8(found if last else jpeg(found, drawn.quality))
+    def second_round(self, frame: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+        """Returns LQ, uint8 [H, W, 3], of a frame of the first round, before the second codec."""
+        drawn = self._plan.rounds[1]
+        planes = self._noisy(frame, self._second, drawn, random)
+        if self._plan.sharp_last:
+            sharp = to_uint8(self._last(_planes(jpeg(to_uint8(planes), drawn.quality))))
+            return np.ascontiguousarray(np.swapaxes(sharp, 1, 2))
+        return jpeg(to_uint8(self._last(np.clip(planes, 0, 255, out=planes))), drawn.quality)
 
-    def __call__(self, frames: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-        """Returns LQ of GT frames without codecs."""
-        return self.second_round(self.first_round(frames, random), random)
+    def __call__(self, frame: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+        """Returns LQ of a GT frame without codecs."""
+        return self.second_round(self.first_round(frame, random), random)
 
-    def _through(self, frames, linear, drawn, random, with_jpeg):
-        found = np.clip(noisy(linear(frames), drawn.noise, drawn.level, drawn.grey, random), 0, 255)
-        return jpeg(found, drawn.quality) if with_jpeg else found
+    def _noisy(self, frame, linear, drawn, random):
+        return noisy(linear(_planes(frame)), drawn.noise, drawn.level, drawn.grey, random)
+
+
+def _planes(frame):
+    """Returns float32 [H, 3, W] of uint8 [H, W, 3]."""
+    return np.ascontiguousarray(np.swapaxes(frame, 1, 2), np.float32)

@@ -10,10 +10,12 @@ import zlib
 import numpy as np
 
 from data_tools.base import files
+from data_tools.base.errors import UserError
 from data_tools.base.progress import progress_bar
 from data_tools.media import clips, ffmpeg
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import Decoder, DegradedFrames
+from data_tools.media.lmdb_source import LmdbFrames
 from data_tools.media.shots import ShotRule
 from data_tools.packing.job import centres
 from data_tools.record import record_format, shard_reader
@@ -35,7 +37,7 @@ def check_set(folder: str, deep: bool = False, source: str = '',
       UserError: the manifest is missing, or the source cannot be read.
     """
     manifest = Manifest.read(folder)
-    found = _source_clips(manifest, source) if source else None
+    found = _source_clips(folder, manifest, source) if source else None
     seen: typing.Set[typing.Tuple[str, int]] = set()
     problems = 0
     with progress_bar(total=manifest.records, unit=' records', desc='checking') as bar:
@@ -56,16 +58,19 @@ def check_set(folder: str, deep: bool = False, source: str = '',
     return problems
 
 
-def _source_clips(manifest, source):
+def _source_clips(folder, manifest, source):
     """Returns {name: SourceClip} of the source clips of the set."""
-    job = manifest.job
+    job, made = manifest.job, Degradation.from_job(manifest.job)
+    if made and not made.is_repeatable:
+        raise UserError('the LQ of %s is %s, which this version does not make again: check without --source, or pack '
+                        'the set again' % (folder, made.describe()))
     shots = {name: tuple((first, end) for first, end in pairs) for name, pairs in job.get('shots', {}).items()}
     versions, names = job.get('versions', 1), {name for name, _ in job['clips']}
     packed = [name for name, _ in job['clips'] if versions == 1 or clips.VERSION % (name, 1) in names]
     wholes = dict.fromkeys(re.sub(r'_shot\d+$', '', name) if name not in shots and
                            re.sub(r'_shot\d+$', '', name) in shots else name for name in packed)
     found = clips.find_clips(source, manifest.scale, clips=list(wholes), lq_folder=job.get('lq_folder', ''),
-                             degradation=Degradation.from_job(job), shots=ShotRule(False, given=shots))
+                             degradation=made, shots=ShotRule(False, given=shots))
     if job.get('ffmpeg') not in (None, ffmpeg.version()):
         print('note: packed with ffmpeg %s, compared with ffmpeg %s: pixels of videos may differ'
               % (job['ffmpeg'], ffmpeg.version()))
@@ -92,7 +97,7 @@ def read_source(found: typing.Sequence[clips.Clip],
             for clip in group:
                 gt: typing.List[bytes] = []
                 lq: typing.List[bytes] = []
-                frames = _digested(gt_decoder.read(clip.gt), gt, progress)
+                frames = _digested(_present(gt_decoder, clip.gt), gt, progress)
                 made = isinstance(clip.lq, DegradedFrames)
                 # LQ is made from the frames that `_digested` passes on
                 for frame in clip.lq.made_from(frames) if made else lq_decoder.read(clip.lq):
@@ -101,9 +106,16 @@ def read_source(found: typing.Sequence[clips.Clip],
                 yield SourceClip(clip, lq, gt)
 
 
+def _present(decoder, frames):
+    """Yields frames, None for each that an LMDB lacks (that of Vimeo-90K has one frame of seven)."""
+    if isinstance(frames, LmdbFrames):
+        return (frames.frame(index) if key else None for index, key in enumerate(frames.keys))
+    return decoder.read(frames)
+
+
 def _digested(frames, digests, progress):
     for frame in frames:
-        digests.append(digest(frame))
+        digests.append(b'' if frame is None else digest(frame))
         progress(1)
         yield frame
 

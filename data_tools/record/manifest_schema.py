@@ -36,7 +36,7 @@ _COMMON = dict(num_frames=_FRAMES, scale=_SCALE, encoding=schema.OneOf(*ENCODING
 _DEGRADATION = schema.Record(
     dict(crf=schema.ListOf(schema.Integer(0, 63), least=1), seed=schema.Integer(), noise=schema.ListOf(schema.Text()),
          noise_probability=schema.Number(0, 1), noise_strength=schema.Number(0), resize=schema.Text(),
-         window=schema.Integer(1, 99)),
+         window=schema.Integer(1, 99), revision=schema.Integer(1, 99)),
     kind=schema.Text())
 JOB_SCHEMA = schema.Record(
     dict(make_lq=schema.Boolean(), degradation=schema.Nullable(_DEGRADATION), lq_folder=schema.Text(),

@@ -19,7 +19,8 @@ def degrade(frames: tf.Tensor, scale: int, seed: int, number: tf.Tensor) -> tf.T
     """
     def made(gt: np.ndarray, index: np.int64) -> np.ndarray:
         random = np.random.RandomState([seed, index & 0xffffffff, index >> 32])
-        return realistic.Degrader(realistic.draw(random), gt.shape[1:3], scale)(gt, random)
+        degrader = realistic.Degrader(realistic.draw(random), gt.shape[1:3], scale)
+        return np.stack([degrader(frame, random) for frame in gt])
 
     lq = tf.numpy_function(made, [frames, number], tf.uint8)
     count, height, width, _ = frames.shape.as_list()
