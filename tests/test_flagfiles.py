@@ -122,7 +122,7 @@ def test_the_runs_of_version_1(runs, parsed):
 
 
 def test_every_flagfile_is_a_recipe_or_a_machine():
-    assert set(NAMES) == FRAGMENTS | MACHINES | set(RECIPES) | {'short', 'cpu', 'demo'}
+    assert set(NAMES) == FRAGMENTS | MACHINES | set(RECIPES) | {'short', 'cpu', 'demo', 'realistic'}
 
 
 @pytest.mark.parametrize('name', sorted(RUNS))
