@@ -26,7 +26,7 @@ if not shutil.which('java'):
     pytest.skip('Spark needs Java, which is not installed', allow_module_level=True)
 
 RUNNER = '--runner=beam_pyspark_runner.pyspark_runner.PySparkRunner'
-SUBMIT = '--master local-cluster[2,1,1024] --conf spark.default.parallelism=10 --conf spark.ui.enabled=false'
+SUBMIT = '--master local-cluster[2,1,1024] --conf spark.default.parallelism=4 --conf spark.ui.enabled=false'
 
 
 def start(program, *flags):
@@ -40,7 +40,7 @@ def start(program, *flags):
 def end(process):
     """Returns (exit code, stdout, stderr) of a program that `start` started."""
     try:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=600)
     finally:
         process.kill()
     return process.returncode, out, err
