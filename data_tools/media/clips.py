@@ -123,6 +123,7 @@ def find_clips(root: str, scale: int = 4, need_gt: bool = True, need_lq: bool = 
         every.append(_degraded(clip, degradation) if degradation else clip)
     _tell_cropped(every)
     _tell_profiles(every)
+    _tell_films(every)
     return [piece for clip in every for piece in split_clip(clip)] if split else every
 
 
@@ -297,6 +298,16 @@ def _tell_profiles(clips):
     if differ:
         print('note: LQ and GT have different ICC profiles, and their values are used as they are, in %d clips: %s'
               % (len(differ), _few(differ)))
+
+
+def _tell_films(clips):
+    for frames in (side for clip in clips for side in (clip.lq, clip.gt) if isinstance(side, VideoFrames)):
+        info = frames.info
+        others = [str(number) for number, (kind, _) in enumerate(info.streams)
+                  if kind == 'video' and number != info.film]
+        if others:
+            print('note: %s: video stream %d is taken, as players take it; there is also %s'
+                  % (info.path, info.film, ', '.join(others)))
 
 
 def split_clip(clip: Clip) -> typing.Iterator[Clip]:

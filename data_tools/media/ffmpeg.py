@@ -59,6 +59,11 @@ def encoders() -> typing.FrozenSet[str]:
     return _listed(ffmpeg_choice.executable(), '-encoders', r'^ [VAS][A-Z.]{5} (\S+)')
 
 
+def has_decoder(name: str) -> bool:
+    """Returns whether the ffmpeg in use has a decoder."""
+    return name in _listed(ffmpeg_choice.executable(), '-decoders', r'^ [VAS][A-Z.]{5} (\S+)')
+
+
 def has_filters(*names: str) -> bool:
     """Returns whether the ffmpeg in use has all of these filters."""
     return _listed(ffmpeg_choice.executable(), '-filters', r'^ [A-Z.]{2,3} +(\S+)').issuperset(names)

@@ -110,7 +110,7 @@ def scores(frames: Source, alive: typing.Callable[[], typing.Any] = lambda: None
 
 def _score_video(frames, output, alive):
     """Writes ffmpeg's scores of a whole video."""
-    arguments = ffmpeg.command('-loglevel', 'quiet', *ffmpeg.source(frames.path), '-map', '0:v:0',
+    arguments = ffmpeg.command('-loglevel', 'quiet', *ffmpeg.source(frames.path), '-map', '0:%d' % frames.info.film,
                                '-vf', _FILTERS, '-f', 'null', '-')
     with ffmpeg.decoding(arguments, output, stderr=subprocess.DEVNULL) as (process, done):
         done(frames.info.num_frames)

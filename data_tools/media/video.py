@@ -5,6 +5,7 @@ columns on, a smaller one with BT.601, both in limited range, as players do. Pri
 converted; HDR is refused, or made SDR on request. Rotated videos are read upright. Frames that change size within a
 video are scaled to the first one's.
 """
+import contextlib
 import os
 import re
 import subprocess
@@ -15,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 
 from data_tools.base.errors import UserError
-from data_tools.media import ffmpeg, frame_times, packets
+from data_tools.media import ffmpeg, frame_checks, frame_times, packets, streams
 
 SUFFIXES = sum(ffmpeg.DEMUXERS.values(), ())
 
@@ -25,8 +26,9 @@ TONEMAPS = ('hable', 'mobius', 'reinhard')   # of ffmpeg's filter
 _TO_SDR = ('zscale=tin=%s:min=%s:pin=2020:rin=%s:t=linear:p=709:m=gbr:npl=100,format=gbrpf32le,'
            'tonemap=%s:desat=0,zscale=t=709:r=full,format=gbrp16le')   # by way of linear light; white is 100 nits
 _ZSCALE_MATRIX = {'bt709': '709', 'bt601': '170m', 'bt2020': '2020_ncl', None: 'gbr'}
-_FRAME = re.compile(r'n: *\d+ pts: .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+) i:(\w)')
-_STREAM = re.compile(r'Stream #0:(\d+).*?: (Video|Audio|Subtitle|Data|Attachment): (\w+)')
+_FRAME = re.compile(r'n: *\d+ pts: .*?fmt:(\w+) .*?sar:(\d+)/(\d+) s:(\d+)x(\d+)')
+_ALPHA = re.compile(r'yuva|gbrap|rgba|argb|bgra|abgr|ya(8|16)|pal8')   # formats of pixels
+_ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}   # ffmpeg's own ones leave it out
 _NO_INDEX = 'the index is missing or broken, as in a file that is cut or was never finished'
 _MEANINGS = {'moov atom not found': _NO_INDEX, 'error reading header': _NO_INDEX,
              'not on whitelist': 'its format is none of those that are read',
@@ -54,9 +56,10 @@ class VideoInfo(typing.NamedTuple):
       full_range: whether the values use the full range.
       pixel_format: ffmpeg's name.
       pixel_aspect: width of a pixel over its height.
-      interlaced: by the flags of the first frame.
-      streams: (kind, codec) of all streams, kind 'video', 'audio', 'subtitle', 'data' or 'attachment'.
+      interlaced: number of the first frame that is flagged as interlaced, None without any.
+      streams: (kind, codec) of all streams, see `streams.Stream`.
       chapters: their number.
+      film: number of the stream that holds the frames.
       curve: transfer curve of HDR by ffmpeg's name, '' for SDR.
       tonemap: how HDR is made SDR, one of TONEMAPS; '' for SDR.
       container: ffmpeg's names of its format.
@@ -78,9 +81,10 @@ class VideoInfo(typing.NamedTuple):
     full_range: bool
     pixel_format: str
     pixel_aspect: Fraction
-    interlaced: bool
+    interlaced: typing.Optional[int]
     streams: typing.Tuple[typing.Tuple[str, str], ...]
     chapters: int
+    film: int
     curve: str = ''
     tonemap: str = ''
     container: str = ''
@@ -105,11 +109,6 @@ class VideoInfo(typing.NamedTuple):
         return self.container.startswith('mov')
 
     @property
-    def film(self) -> int:
-        """Returns the number of the stream that holds the frames."""
-        return [kind for kind, _ in self.streams].index('video')
-
-    @property
     def audio(self) -> typing.Tuple[str, ...]:
         """Returns the codec names of the audio streams."""
         return tuple(codec for kind, codec in self.streams if kind == 'audio')
@@ -130,22 +129,28 @@ def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, t
       allow_damaged: take the frames that decode.
       tonemap: one of TONEMAPS, which makes HDR SDR; '' refuses HDR.
     Raises:
-      UserError: not a video, damaged (naming how many frames decode), or HDR that is not or cannot be made SDR.
+      UserError: not a video, damaged (naming how many frames decode), transparent in places, or HDR that is not or
+        cannot be made SDR.
     """
     if not os.path.isfile(path):
         raise UserError('%s: no such file' % path)
     first = _first_frame(path, tonemap)
-    time_base, times, errors = _scan(path, True, progress)
+    alpha = first.pop('alpha')
+    time_base, times, errors, found = _scan(path, first['film'], alpha, True, progress)
     own_times = not ffmpeg.has_clock(first['container']) or not frame_times.leaps(times, time_base)
     if not own_times:
-        time_base, times, errors = _scan(path, False, progress)
+        time_base, times, errors, found = _scan(path, first['film'], alpha, False, progress)
     if errors and not allow_damaged:
         raise UserError('%s is damaged or cut: only %d frames decode: %s; repair it, or restore those frames with '
                         '--allow_damaged' % (path, len(times), errors[0]))
+    if found.transparent is not None:
+        raise UserError('%s is transparent in places, first in frame %d, and frames have no alpha: flatten it onto a '
+                        'background first, for example with the filter overlay of ffmpeg' % (path, found.transparent))
     stated, unit = first.pop('stated_rate'), time_base
     rate, constant = frame_times.frame_rate(times, unit, stated)
     info = VideoInfo(path=path, num_frames=len(times), rate=rate, constant_rate=constant, time_base=unit, times=(),
-                     start=float((times[0] or 0) * unit), own_times=own_times, **first)
+                     start=float((times[0] or 0) * unit), own_times=own_times,
+                     interlaced=found.interlaced, **first)
     last = _last_duration(info, None if times[-1] is None else times[-1] * unit)
     if last:
         rate, constant = frame_times.frame_rate(times, unit, stated, last)
@@ -182,7 +187,7 @@ def decode(info: VideoInfo, start: int = 0, bits: int = 8, deinterlace: bool = F
     """
     dtype, pixel_format = (np.uint8, 'rgb24') if bits == 8 else (np.dtype('<u2'), 'rgb48le')
     size = info.height * info.width * 3 * bits // 8
-    arguments = ffmpeg.command('-loglevel', 'error', *ffmpeg.source(info.path), '-map', '0:v:0',
+    arguments = ffmpeg.command('-loglevel', 'error', *ffmpeg.source(info.path), '-map', '0:%d' % info.film,
                                '-vf', _decode_filters(info, start, pixel_format, deinterlace), *ffmpeg.each_frame(),
                                '-f', 'rawvideo', '-pix_fmt', pixel_format, 'pipe:1')
     with tempfile.TemporaryFile() as log, ffmpeg.decoding(arguments, subprocess.PIPE, stderr=log) as (process, done):
@@ -199,8 +204,13 @@ def decode(info: VideoInfo, start: int = 0, bits: int = 8, deinterlace: bool = F
 
 def _first_frame(path, tonemap):
     """Reads the properties of the file and of its first frame: dict of fields of VideoInfo, and stated_rate."""
-    code, _, said = ffmpeg.probe(path, '-map', '0:v:0', '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-',
-                                 before=('-loglevel', 'repeat+level+info'))
+    code, said = _probe_frame(path, 'v:0')
+    found = streams.parse(said)
+    film = streams.film(found)
+    if film is None and any(stream.kind == streams.COVER for stream in found):
+        raise UserError('%s has a cover picture, and no video: give a video' % path)
+    if film is not None and any(stream.kind in (streams.VIDEO, streams.COVER) for stream in found[:film]):
+        code, said = _probe_frame(path, film)
     stated_format = re.search(r'Input #0, (.*), from ', said)
     container = stated_format.group(1) if stated_format else 'unknown format'
     frame = _FRAME.search(said)
@@ -213,7 +223,8 @@ def _first_frame(path, tonemap):
         if code < 0:
             reason = ffmpeg.failure(code)
         raise UserError('%s is not a video that can be decoded (%s)%s' % (path, container, reason and ': ' + reason))
-    pixel_format, *numbers, fields = frame.groups()
+    assert film is not None   # of the frame
+    pixel_format, *numbers = frame.groups()
     sar_width, sar_height, width, height = (int(number) for number in numbers)
     colour = _COLOUR.search(said)
     colour_range, space, curve = colour.groups() if colour else ('unknown',) * 3
@@ -231,7 +242,8 @@ def _first_frame(path, tonemap):
     return dict(height=height, width=width, matrix=matrix_of(pixel_format, space, height, width),
                 full_range=colour_range == 'pc' or pixel_format.startswith('yuvj'), pixel_format=pixel_format,
                 pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
-                interlaced=fields in 'TB', streams=_streams(said),
+                streams=tuple((stream.kind, stream.codec) for stream in found), film=film,
+                alpha=_alpha_decoder(path, found[film], pixel_format),
                 chapters=len(re.findall(r'Chapter #0:\d+', _of_input(said))), curve=curve, tonemap=tonemap,
                 container=container,
                 stated_rate=Fraction(*rate) if all(rate) else None)
@@ -250,11 +262,22 @@ def _other_content(path):
     return 'text' if re.match(rb'[\t\n\r -~]+$', data) else ''
 
 
-def _streams(said):
-    """Returns (kind, codec) of each stream of the input, by its number."""
-    found = {int(number): (kind.lower(), codec) for number, kind, codec
-             in _STREAM.findall(_of_input(said))}
-    return tuple(found.get(number, ('data', 'unknown')) for number in range(max(found, default=-1) + 1))
+def _probe_frame(path, stream):
+    """Returns ffmpeg's exit code and what it writes about the file and the first frame of a stream."""
+    code, _, said = ffmpeg.probe(path, '-map', '0:%s' % stream, '-vf', 'showinfo', '-frames:v', '1', '-f', 'null', '-',
+                                 before=('-loglevel', 'repeat+level+info'))
+    return code, said
+
+
+def _alpha_decoder(path, stream, pixel_format):
+    """Returns the decoder that also decodes alpha, '' for the usual one; None for frames without alpha."""
+    if not (stream.alpha and stream.codec in _ALPHA_DECODERS):
+        return '' if _ALPHA.match(pixel_format) else None
+    decoder = _ALPHA_DECODERS[stream.codec]
+    if not ffmpeg.has_decoder(decoder):
+        raise UserError('%s states transparency, and this ffmpeg lacks %s to see whether it is opaque: flatten it onto '
+                        'a background first' % (path, decoder))
+    return decoder
 
 
 def _of_input(said):
@@ -270,13 +293,27 @@ def _reason(errors):
     return errors[0] if errors else ''
 
 
-def _scan(path, own_times, progress):
-    """Decodes everything: (Fraction, unit of times in seconds; list of the frames' times, None if unknown; errors)."""
+def _scan(path, film, alpha, own_times, progress):
+    """Decodes everything.
+
+    Args:
+      film: number of the stream.
+      alpha: None for frames without; else the name of the decoder that decodes it, '' for the usual one.
+      own_times: see `VideoInfo`.
+    Returns:
+      Fraction, unit of times in seconds; list of the frames' times, None if unknown; errors; frame_checks.Found.
+    """
     time_base, times = Fraction(1), []
-    before, after = ffmpeg.times(own_times)
-    arguments = ffmpeg.command('-loglevel', 'repeat+level+error', *before, *ffmpeg.source(path), '-map', '0:v:0',
-                               *ffmpeg.each_frame(), *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1', *after)
-    with tempfile.TemporaryFile() as log, ffmpeg.decoding(arguments, subprocess.PIPE, stderr=log) as (process, done):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        log = stack.enter_context(tempfile.TemporaryFile())
+        before, after = ffmpeg.times(own_times)
+        decoder = ['-c:%d' % film, alpha] if alpha else []
+        arguments = ffmpeg.command(
+            '-loglevel', 'repeat+level+error', *before, *decoder, *ffmpeg.source(path), '-map', '0:%d' % film,
+            *ffmpeg.each_frame(), *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1',
+            *frame_checks.outputs(folder, film, alpha is not None), *after)
+        process, done = stack.enter_context(ffmpeg.decoding(arguments, subprocess.PIPE, stderr=log))
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(b'#tb 0:'):
@@ -289,9 +326,10 @@ def _scan(path, own_times, progress):
                     progress(len(times))
         process.wait()
         errors = _errors(ffmpeg.text(log))
+        found = frame_checks.read(folder, times)
     if process.returncode and not errors:
         errors = [ffmpeg.failure(process.returncode)]
-    return time_base, times, errors
+    return time_base, times, errors, found
 
 
 def _errors(said):

@@ -123,9 +123,9 @@ def _source(clip, deinterlace, deep, colours):
     elif isinstance(frames, ImageFrames):
         profile = frames.profiles.common()
     info = frames.info if isinstance(frames, VideoFrames) else None
-    if info and info.interlaced and not deinterlace:
-        raise UserError('%s is interlaced: each frame combines fields of two moments; restore it with --deinterlace'
-                        % info.path)
+    if info and info.interlaced is not None and not deinterlace:
+        raise UserError('%s is interlaced from frame %d on: such frames combine fields of two moments; restore it with '
+                        '--deinterlace' % (info.path, info.interlaced))
     names = tuple(frames.name(index) for index in range(clip.length))
     seen: typing.Dict[str, int] = {}
     for index, name in enumerate(names):
@@ -135,7 +135,8 @@ def _source(clip, deinterlace, deep, colours):
         seen[name] = index
     read = frames.read
     if info:
-        read = functools.partial(_read_video, frames, 16 if deep and info.bits > 8 else 8, info.interlaced)
+        read = functools.partial(_read_video, frames, 16 if deep and info.bits > 8 else 8,
+                                 info.interlaced is not None)
     return Source(clip.name, clip.length, names, read, info, frames.path, covering(clip.shots, clip.length),
                   frames.size, profile=profile, converted=converted)
 

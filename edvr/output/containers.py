@@ -4,6 +4,7 @@ import os
 import typing
 
 from data_tools.base.errors import UserError
+from data_tools.media.streams import COVER
 from data_tools.media.video import VideoInfo
 
 _TEXT = ('subrip', 'srt', 'ass', 'ssa', 'mov_text', 'webvtt', 'text')
@@ -11,7 +12,10 @@ _QUICKTIME_AUDIO = ('aac', 'mp3', 'ac3', 'eac3', 'alac')
 _PCM = ('pcm_s16le', 'pcm_s16be', 'pcm_s24le', 'pcm_s24be', 'pcm_s32le', 'pcm_s32be', 'pcm_f32le', 'pcm_f32be',
         'pcm_u8', 'pcm_s8', 'pcm_alaw', 'pcm_mulaw')
 
-Container = collections.namedtuple('Container', 'muxer codec audio audio_encoder subtitles text_encoder attachments')
+_COVERS = ('mjpeg', 'png')
+
+Container = collections.namedtuple(
+    'Container', 'muxer codec audio audio_encoder subtitles text_encoder attachments covers')
 Container.__doc__ = """A kind of file.
 
 muxer: str, ffmpeg's name.
@@ -21,14 +25,17 @@ audio_encoder: str, for the others.
 subtitles: codecs that are copied into it.
 text_encoder: str, for other subtitles of text.
 attachments: bool, whether it can hold attachments such as fonts.
+covers: codecs of covers that it can hold.
 """
 CONTAINERS = {
-    '.mp4': Container('mp4', 'libx264', _QUICKTIME_AUDIO, 'aac', ('mov_text',), 'mov_text', False),
-    '.mov': Container('mov', 'libx264', _QUICKTIME_AUDIO + _PCM, 'aac', ('mov_text',), 'mov_text', False),
+    '.mp4': Container('mp4', 'libx264', _QUICKTIME_AUDIO, 'aac', ('mov_text',), 'mov_text', False, _COVERS),
+    '.mov': Container('mov', 'libx264', _QUICKTIME_AUDIO + _PCM, 'aac', ('mov_text',), 'mov_text', False, ()),
     '.mkv': Container('matroska', 'libx264', None, 'aac',
                       ('subrip', 'ass', 'ssa', 'webvtt', 'hdmv_pgs_subtitle', 'dvd_subtitle', 'dvb_subtitle'),
-                      'subrip', True),
-    '.webm': Container('webm', 'libvpx-vp9', ('opus', 'vorbis'), 'libopus', ('webvtt',), 'webvtt', False)}
+                      'subrip', True, _COVERS),
+    '.webm': Container('webm', 'libvpx-vp9', ('opus', 'vorbis'), 'libopus', ('webvtt',), 'webvtt', False, ())}
+
+_NOT_RESTORED = {'video': 'one video stream is restored', 'data': 'data is not copied'}
 
 
 class Stream(typing.NamedTuple):
@@ -63,10 +70,12 @@ class Plan(typing.NamedTuple):
       streams: in the order of the output.
       encoded: streams that change their codec, for messages.
       lost: streams that do not fit, for messages.
+      covers: (number in the source, codec) of pictures of the whole.
     """
     streams: typing.List[Stream]
     encoded: typing.List[str]
     lost: typing.List[str]
+    covers: typing.List[typing.Tuple[int, str]]
 
     @property
     def timed(self) -> typing.List[Stream]:
@@ -90,17 +99,19 @@ def plan(source: typing.Optional[VideoInfo], container: Container, audio: bool =
       container: Container.
       audio: whether its audio is copied.
     """
-    result = Plan([], [], [])
-    pictures = 0
+    result = Plan([], [], [], [])
     for index, (kind, codec) in enumerate(source.streams if source else ()):
-        pictures += kind == 'video'
-        if (kind == 'video' and pictures == 1) or (kind == 'audio' and not audio):
+        if (source and index == source.film) or (kind == 'audio' and not audio):
+            continue
+        if kind == COVER and codec in container.covers:
+            result.covers.append((index, codec))
             continue
         if kind == 'data' and codec == 'bin_data' and source and source.chapters:
             continue   # the titles of chapters in MP4, which are kept as chapters
         encoder = _encoder(kind, codec, container)
         if encoder is None:
-            result.lost.append('%s %s (stream %d)' % (kind, codec, index))
+            reason = _NOT_RESTORED.get(kind, '%s has none of this kind' % container.muxer)
+            result.lost.append('%s %s (stream %d: %s)' % (kind, codec, index, reason))
             continue
         if encoder == 'copy' and source and source.cut and codec in _PCM:
             encoder = codec   # the same samples, cut to one

@@ -16,6 +16,7 @@ _LIST = 'list.txt'
 # descriptions of the source's own container
 _NOT_COPIED = ('major_brand', 'minor_version', 'compatible_brands', 'encoder')
 _LETTER = {'audio': 'a', 'subtitle': 's', 'attachment': 't'}
+_COVERS = {'mjpeg': ('.jpg', 'image/jpeg'), 'png': ('.png', 'image/png')}
 _PRIMING = 0.05   # seconds that encoders of audio may begin before zero, at most
 _HIDDEN = 0.1     # seconds of copied sound that is decoded and not heard, at most
 _LATEST = 10.     # seconds; players show black until the start of an MP4, so a later one is that of a clock
@@ -61,7 +62,8 @@ def join(folder: SegmentFolder, total: int, timing: Timing, target: str, contain
         path = spans.cut_chapters(source, shift, folder.path)
         chapters = str(2 + inputs.count('-i')) if path else '-1'
         arguments += ['-i', ffmpeg.file_name(path)] if path else []
-    arguments += ['-map', '0:v:0', '-c:v', 'copy', *streams]
+    covers = _covers(folder, plan, container, source) if plan else []
+    arguments += ['-map', '0:v:0', '-c:v', 'copy', *streams, *covers]
     if source:
         arguments += ['-map_metadata', '1', '-map_chapters', chapters]
         for key in _NOT_COPIED:
@@ -130,6 +132,26 @@ def _streams(plan, source, shift, begin, folder):
         if source.cut and source.cut[0] is not None and stream.kind == 'audio' and encoder != 'copy':
             arguments += ['-filter:a:%d' % number, 'atrim=start=%.6f' % begin]
     return inputs, arguments
+
+
+def _covers(folder, plan, container, source):
+    """Returns options that add the covers; those of Matroska are attachments, which are first copied to files."""
+    arguments: typing.List[str] = []
+    attachments = sum(stream.kind == 'attachment' for stream in plan.streams)
+    for number, (index, codec) in enumerate(plan.covers):
+        if container.muxer != 'matroska':
+            arguments += ['-map', '1:%d' % index, '-c:v:%d' % (1 + number), 'copy',
+                          '-disposition:v:%d' % (1 + number), 'attached_pic']
+            continue
+        suffix, kind = _COVERS[codec]
+        path = os.path.join(folder.path, 'cover%d%s' % (number, suffix))
+        output = ffmpeg.output('-loglevel', 'error', *ffmpeg.source(source.path), '-map', '0:%d' % index,
+                               '-c', 'copy', '-frames:v', '1', '-f', 'image2pipe', 'pipe:1')
+        files.write_bytes(path, output.data)
+        stream = 's:t:%d' % (attachments + number)
+        arguments += ['-attach', ffmpeg.file_name(path), '-metadata:' + stream, 'mimetype=' + kind,
+                      '-metadata:' + stream, 'filename=cover' + suffix]
+    return arguments
 
 
 def _shift(timing, container, source, plan, original):

@@ -118,4 +118,4 @@ def _print_changes(plan, path):
         print('note: %s cannot hold these streams unchanged; they are encoded again: %s'
               % (suffix, ', '.join(plan.encoded)))
     if plan.lost:
-        print('note: %s cannot hold these streams of the input; they are left out: %s' % (suffix, ', '.join(plan.lost)))
+        print('note: these streams of the input are left out of the %s: %s' % (suffix, ', '.join(plan.lost)))
