@@ -12,6 +12,7 @@ from test_video import make
 
 from data_tools.base.errors import UserError
 from data_tools.media import frames, video
+from data_tools.media.deinterlacing import Deinterlacing
 from data_tools.media.images import read_image, write_png
 from data_tools.media.imresize import enlarge
 from edvr import checkpoints
@@ -306,7 +307,7 @@ def test_interlaced_videos_are_refused_or_deinterlaced(restore, tmp_path):
     with raises_facts(UserError, 'a.mkv', 'interlaced', '--deinterlace'):
         restore(path, tmp_path / 'out')
     info = video.inspect(path)
-    source, = clip_source.find(path, deinterlace=True)
+    source, = clip_source.find(path, deinterlacing=Deinterlacing('yadif'))
     whole, fields = list(source.read(0)), list(video.decode(info))
     assert len(whole) == info.num_frames == 4
     combing = [np.abs(np.diff(frames[1].astype(float), axis=0)).mean() for frames in (whole, fields)]

@@ -12,7 +12,7 @@ from data_tools.media import clips, ffmpeg, streams, video
 from edvr.output import containers
 from edvr.output.video_writer import VideoWriter
 
-HALF = "color=red:size=32x24:rate=10,format=rgba,geq=r='255-X':g=0:b=0:a='if(lt(X,16)*gte(N,2),%s,255)'"
+HALF = "color=red:size=32x24:rate=10,format=rgba,geq=r='255-X-9*N':g=0:b=0:a='if(lt(X,16)*gte(N,2),%s,255)'"
 WITH_ALPHA = {'.mov': ['-c:v', 'qtrle'], '.png.mov': ['-c:v', 'png'],
               '.4444.mov': ['-c:v', 'prores_ks', '-profile:v', '4444', '-pix_fmt', 'yuva444p10le'],
               '.webm': ['-c:v', 'libvpx-vp9', '-pix_fmt', 'yuva420p'],

@@ -28,7 +28,7 @@ def option(default: Any, help: str, choices: Optional[Sequence[Any]] = None, low
            high: Optional[float] = None, common: bool = False, devices: Sequence[str] = (), shown: Optional[str] = None,
            auto: bool = False, repeated: bool = False, former: Optional[str] = None, may_change: bool = False,
            local: bool = False, counts_steps: bool = False, adapter: Sequence[str] = (), path: Optional[str] = None,
-           gfile: bool = False, pipe: bool = False, compared: bool = False) -> Any:
+           gfile: bool = False, pipe: bool = False, compared: bool = False, bare: Optional[str] = None) -> Any:
     """Returns a field of a Config.
 
     Args:
@@ -51,12 +51,13 @@ def option(default: Any, help: str, choices: Optional[Sequence[Any]] = None, low
         `data_tools.base.staging`.
       gfile: whether the path may be one of TensorFlow's file systems, such as gs://.
       compared: whether TensorBoard's table of hyperparameters shows it, to compare runs.
+      bare: one of `choices`, which the flag means without a value; --noNAME is then the empty one.
       pipe: whether the value PIPE means data on standard output; the program then prints to standard error.
     """
     return dataclasses.field(default=default, metadata=dict(
         help=help, choices=choices, low=low, high=high, common=common, devices=tuple(devices), shown=shown, auto=auto,
         repeated=repeated, former=former, may_change=may_change, local=local, counts_steps=counts_steps,
-        adapter=tuple(adapter), path=path, gfile=gfile, pipe=pipe, compared=compared))
+        adapter=tuple(adapter), path=path, gfile=gfile, pipe=pipe, compared=compared, bare=bare))
 
 
 def element_type(field: 'dataclasses.Field[Any]') -> type:

@@ -48,6 +48,9 @@ def _define_one(field: Field, module: str) -> None:
         flags.DEFINE_list(field.name, [str(item) for item in default], help + ' (comma-separated)',
                           module_name=module)
         return
+    if field.metadata['bare'] is not None:
+        flags.DEFINE_flag(_BareFlag(field, list(choices)), module_name=module)
+        return
     if choices is not None and kind is str:
         auto = field.metadata['auto']
         flags.DEFINE_enum(field.name, AUTO if auto else default, ([AUTO] if auto else []) + list(choices), help,
@@ -60,6 +63,19 @@ def _define_one(field: Field, module: str) -> None:
     define_flag = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float,
                    str: flags.DEFINE_string}[kind]
     define_flag(field.name, default, help, module_name=module, **limits)
+
+
+class _BareFlag(flags.Flag):
+    """A flag of several values that also has the forms of a boolean one, --NAME and --noNAME."""
+
+    def __init__(self, field: Field, choices: List[str]) -> None:
+        super().__init__(flags.EnumParser(choices), flags.ArgumentSerializer(), field.name, field.default,
+                         '<%s>: %s' % ('|'.join(choices), field.metadata['help']), boolean=True)
+        self._words = {'true': field.metadata['bare'], 'false': ''}
+
+    def parse(self, argument: Any) -> None:
+        """Takes a value, or the words of a boolean flag."""
+        super().parse(self._words.get(argument, argument))
 
 
 def values(cls: Type[Config]) -> Dict[str, Any]:

@@ -3,11 +3,11 @@ import dataclasses
 from typing import Iterator
 
 from data_tools.base.config import option
-from data_tools.media.config import DegradationConfig
+from data_tools.media.config import DegradationConfig, DeinterlaceConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class MakeLqConfig(DegradationConfig):
+class MakeLqConfig(DeinterlaceConfig, DegradationConfig):
     """The GT to read and the LQ to write."""
 
     TITLE = 'make_lq'

@@ -23,7 +23,7 @@ def write_lq(config: MakeLqConfig) -> int:
     degradation = Degradation.from_config(config, config.scale, config.seed)
     found = clips.find_clips(config.data_dir, config.scale, clips=clips.parse_names(config.clips),
                              exclude=clips.parse_names(config.exclude), degradation=degradation, split=False,
-                             scanner=Scanner(allow_damaged=config.allow_damaged))
+                             scanner=Scanner(allow_damaged=config.allow_damaged, deinterlacing=config.deinterlacing))
     places = dataset_layouts.find(config.data_dir, config.scale, True, False).sides['gt']
     tasks = []
     for clip in found:

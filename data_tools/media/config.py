@@ -4,6 +4,7 @@ from typing import Iterator, Optional, Tuple
 
 from data_tools.base.config import Config, option
 from data_tools.media.degradation import DEGRADATIONS, NONE, RESIZES
+from data_tools.media.deinterlacing import BWDIF, FIELD, FRAME, METHODS, YADIF, Deinterlacing
 from data_tools.media.noises import NOISES, describe_strengths
 
 
@@ -46,6 +47,31 @@ class MadeLqConfig(DegradationConfig):
 
     make_lq: bool = option(False, 'make LQ from GT, for clips that have only GT. GT whose sides do not divide by the '
                            'scale is cropped at the right and at the bottom', common=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class DeinterlaceConfig(Config):
+    """What becomes of interlaced videos."""
+
+    TITLE = 'interlaced videos'
+
+    deinterlace: str = option('', 'make whole frames of videos that have interlaced ones, which are refused without '
+                              'it: %s. Without a value it is %s' % (
+                                  '; '.join('%s %s' % item for item in METHODS.items()), YADIF),
+                              choices=('',) + tuple(METHODS), bare=YADIF)
+    deinterlace_rate: str = option(FRAME, 'frame makes one frame of each pair of fields, field two, at twice the rate '
+                                   '(not with ivtc)', choices=(FRAME, FIELD))
+
+    @property
+    def deinterlacing(self) -> Deinterlacing:
+        """Returns the two options as a value."""
+        return Deinterlacing(self.deinterlace, self.deinterlace_rate)
+
+    def problems(self) -> Iterator[str]:
+        """Yields a text for each inconsistency between fields."""
+        yield from super().problems()
+        if self.deinterlace_rate == FIELD and self.deinterlace not in (YADIF, BWDIF):
+            yield 'deinterlace_rate is field; it needs --deinterlace=%s or %s' % (YADIF, BWDIF)
 
 
 @dataclasses.dataclass(frozen=True)

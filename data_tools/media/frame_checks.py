@@ -9,9 +9,10 @@ import typing
 from data_tools.media import ffmpeg
 
 _OPAQUE = 253.5   # of 255: deeper alpha loses a step when it is written and read
-_FIELDS = "select='not(eq(interlace_type,PROGRESSIVE))',scale=16:16"
-_ALPHA = ('alphaextract,format=gray,signalstats,metadata=select:key=lavfi.signalstats.YMIN:value=%g:function=less,'
-          'scale=16:16' % _OPAQUE)
+_NUMBERED = 'settb=1/1000,setpts=N,'   # times may repeat
+_FIELDS = _NUMBERED + "select='not(eq(interlace_type,PROGRESSIVE))',scale=16:16"
+_ALPHA = (_NUMBERED + 'alphaextract,format=gray,signalstats,'
+          'metadata=select:key=lavfi.signalstats.YMIN:value=%g:function=less,scale=16:16') % _OPAQUE
 
 
 class Found(typing.NamedTuple):
@@ -20,44 +21,40 @@ class Found(typing.NamedTuple):
     Attributes:
       interlaced: number of the first frame that is interlaced, None without any.
       transparent: number of the first frame that is transparent in places, None without any.
+      filtered: frames that further filters give.
     """
     interlaced: typing.Optional[int]
     transparent: typing.Optional[int]
+    filtered: int
 
 
-def outputs(folder: str, film: int, alpha: bool) -> typing.List[str]:
+def outputs(folder: str, film: int, alpha: bool, filters: str = '') -> typing.List[str]:
     """Returns the options of the outputs of ffmpeg that check a stream.
 
     Args:
       folder: for their files.
       film: number of the stream.
       alpha: whether its frames may be transparent.
+      filters: whose frames are counted; '' counts none.
     """
-    arguments: typing.List[str] = []
-    for name, filters in [('interlaced', _FIELDS)] + ([('transparent', _ALPHA)] if alpha else []):
-        arguments += ['-map', '0:%d' % film, '-vf', filters, '-frames:v', '1', *ffmpeg.each_frame(),
-                      *ffmpeg.source_times(), '-f', 'framecrc', ffmpeg.file_name(os.path.join(folder, name))]
-    return arguments
+    first = ['-frames:v', '1']
+    checks = [('interlaced', _FIELDS, first)] + ([('transparent', _ALPHA, first)] if alpha else [])
+    checks += [('filtered', filters + ',' + _NUMBERED + 'scale=16:16', [])] if filters else []
+    return [argument for name, check, count in checks for argument in (
+        '-map', '0:%d' % film, '-vf', check, *count, *ffmpeg.each_frame(), '-enc_time_base', '1/1000',
+        '-f', 'framecrc', ffmpeg.file_name(os.path.join(folder, name)))]
 
 
-def read(folder: str, times: typing.Sequence[typing.Optional[int]]) -> Found:
-    """Returns what the outputs in a folder contain.
-
-    Args:
-      folder: see `outputs`.
-      times: of all frames, as ffmpeg lists them; None for unknown ones.
-    """
-    return Found(_first(folder, 'interlaced', times), _first(folder, 'transparent', times))
+def read(folder: str) -> Found:
+    """Returns what the outputs in a folder contain, see `outputs`."""
+    first = [next(iter(_numbers(folder, name)), None) for name in ('interlaced', 'transparent')]
+    return Found(first[0], first[1], len(_numbers(folder, 'filtered')))
 
 
-def _first(folder, name, times):
-    """Returns the number of the only frame in an output; None if it has none."""
+def _numbers(folder, name):
+    """Returns the numbers of the frames in an output; [] without one."""
     path = os.path.join(folder, name)
     if not os.path.exists(path):
-        return None
+        return []
     with open(path, encoding='ascii', errors='replace') as file:
-        found = re.search(r'^0, *-?\d+, *(-?\d+),', file.read(), re.M)
-    if not found:
-        return None
-    time = int(found.group(1))
-    return times.index(time) if time in times else 0
+        return [int(number) for number in re.findall(r'^0, *-?\d+, *(-?\d+),', file.read(), re.M)]

@@ -139,7 +139,8 @@ class VideoFrames:
 
     def fingerprint(self) -> str:
         whole = fingerprint.of_file(self.info.path, fingerprint.VIDEO_BLOCKS)
-        return fingerprint.combined([whole, str(self.first), str(self.end)])
+        filters = [self.info.deinterlaced] if self.info.deinterlaced else []
+        return fingerprint.combined([whole, str(self.first), str(self.end)] + filters)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -111,7 +111,7 @@ def scores(frames: Source, alive: typing.Callable[[], typing.Any] = lambda: None
 def _score_video(frames, output, alive):
     """Writes ffmpeg's scores of a whole video."""
     arguments = ffmpeg.command('-loglevel', 'quiet', *ffmpeg.source(frames.path), '-map', '0:%d' % frames.info.film,
-                               '-vf', _FILTERS, '-f', 'null', '-')
+                               '-vf', ','.join(filter(None, (frames.info.deinterlaced, _FILTERS))), '-f', 'null', '-')
     with ffmpeg.decoding(arguments, output, stderr=subprocess.DEVNULL) as (process, done):
         done(frames.info.num_frames)
         while process.poll() is None:   # its code does not matter: a damaged video gives one after its last frame

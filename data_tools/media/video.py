@@ -17,6 +17,8 @@ import numpy as np
 
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, frame_checks, frame_times, packets, streams
+from data_tools.media.deinterlacing import NONE as NO_DEINTERLACING
+from data_tools.media.deinterlacing import Deinterlacing
 
 SUFFIXES = sum(ffmpeg.DEMUXERS.values(), ())
 
@@ -65,6 +67,7 @@ class VideoInfo(typing.NamedTuple):
       container: ffmpeg's names of its format.
       last: seconds for which the last frame is shown; None if the file does not state it.
       own_times: whether times are those in the file, see `packets.read`.
+      deinterlaced: ffmpeg's filters that make whole frames; the frames and times are those of them.
       cut: of a span, seconds between which it keeps other streams, None for no limit; None for a whole file.
       first: of a span, the number of its first frame in the file.
     """
@@ -90,6 +93,7 @@ class VideoInfo(typing.NamedTuple):
     container: str = ''
     last: typing.Optional[Fraction] = None
     own_times: bool = True
+    deinterlaced: str = ''
     cut: typing.Optional[typing.Tuple[typing.Optional[Fraction], typing.Optional[Fraction]]] = None
     first: int = 0
 
@@ -120,7 +124,8 @@ class VideoInfo(typing.NamedTuple):
         return (int(match.group(1)) if match.group(1) else 16) if match else 8
 
 
-def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, tonemap: str = '') -> VideoInfo:
+def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, tonemap: str = '',
+            deinterlacing: Deinterlacing = NO_DEINTERLACING) -> VideoInfo:
     """Decodes a video once without keeping its frames, to find its exact properties and any damage.
 
     Args:
@@ -128,6 +133,7 @@ def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, t
       progress: None, or a function called with the number of frames decoded so far.
       allow_damaged: take the frames that decode.
       tonemap: one of TONEMAPS, which makes HDR SDR; '' refuses HDR.
+      deinterlacing: of a video that has interlaced frames.
     Raises:
       UserError: not a video, damaged (naming how many frames decode), transparent in places, or HDR that is not or
         cannot be made SDR.
@@ -136,10 +142,10 @@ def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, t
         raise UserError('%s: no such file' % path)
     first = _first_frame(path, tonemap)
     alpha = first.pop('alpha')
-    time_base, times, errors, found = _scan(path, first['film'], alpha, True, progress)
+    time_base, times, errors, found = _scan(path, first['film'], alpha, True, deinterlacing, progress)
     own_times = not ffmpeg.has_clock(first['container']) or not frame_times.leaps(times, time_base)
     if not own_times:
-        time_base, times, errors, found = _scan(path, first['film'], alpha, False, progress)
+        time_base, times, errors, found = _scan(path, first['film'], alpha, False, deinterlacing, progress)
     if errors and not allow_damaged:
         raise UserError('%s is damaged or cut: only %d frames decode: %s; repair it, or restore those frames with '
                         '--allow_damaged' % (path, len(times), errors[0]))
@@ -156,8 +162,9 @@ def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, t
         rate, constant = frame_times.frame_rate(times, unit, stated, last)
     if not constant:
         times, unit = frame_times.writable(times, unit)
-    return info._replace(rate=rate, constant_rate=constant, time_base=unit, last=last,
+    info = info._replace(rate=rate, constant_rate=constant, time_base=unit, last=last,
                          times=() if constant else tuple(time - times[0] for time in times))
+    return info if found.interlaced is None else deinterlacing.applied(info, found.filtered)
 
 
 def stated_frames(path: str) -> int:
@@ -171,15 +178,13 @@ def stated_frames(path: str) -> int:
     return int((3600 * hours + 60 * minutes + seconds) * float(rate.group(1)))
 
 
-def decode(info: VideoInfo, start: int = 0, bits: int = 8, deinterlace: bool = False
-           ) -> typing.Generator[np.ndarray, None, None]:
+def decode(info: VideoInfo, start: int = 0, bits: int = 8) -> typing.Generator[np.ndarray, None, None]:
     """Decodes the frames of a video from number `start` on.
 
     Args:
       info: of the video.
       start: number of the first frame.
       bits: 8 or 16, of a channel.
-      deinterlace: make a whole frame of each pair of fields.
     Yields:
       uint8 or uint16 [H, W, 3], RGB.
     Raises:
@@ -188,7 +193,7 @@ def decode(info: VideoInfo, start: int = 0, bits: int = 8, deinterlace: bool = F
     dtype, pixel_format = (np.uint8, 'rgb24') if bits == 8 else (np.dtype('<u2'), 'rgb48le')
     size = info.height * info.width * 3 * bits // 8
     arguments = ffmpeg.command('-loglevel', 'error', *ffmpeg.source(info.path), '-map', '0:%d' % info.film,
-                               '-vf', _decode_filters(info, start, pixel_format, deinterlace), *ffmpeg.each_frame(),
+                               '-vf', _decode_filters(info, start, pixel_format), *ffmpeg.each_frame(),
                                '-f', 'rawvideo', '-pix_fmt', pixel_format, 'pipe:1')
     with tempfile.TemporaryFile() as log, ffmpeg.decoding(arguments, subprocess.PIPE, stderr=log) as (process, done):
         assert process.stdout is not None
@@ -293,7 +298,7 @@ def _reason(errors):
     return errors[0] if errors else ''
 
 
-def _scan(path, film, alpha, own_times, progress):
+def _scan(path, film, alpha, own_times, deinterlacing, progress):
     """Decodes everything.
 
     Args:
@@ -312,7 +317,8 @@ def _scan(path, film, alpha, own_times, progress):
         arguments = ffmpeg.command(
             '-loglevel', 'repeat+level+error', *before, *decoder, *ffmpeg.source(path), '-map', '0:%d' % film,
             *ffmpeg.each_frame(), *ffmpeg.source_times(), '-f', 'framecrc', 'pipe:1',
-            *frame_checks.outputs(folder, film, alpha is not None), *after)
+            *frame_checks.outputs(folder, film, alpha is not None,
+                                  deinterlacing.filters() if deinterlacing.counts_differ else ''), *after)
         process, done = stack.enter_context(ffmpeg.decoding(arguments, subprocess.PIPE, stderr=log))
         assert process.stdout is not None
         for line in process.stdout:
@@ -326,7 +332,7 @@ def _scan(path, film, alpha, own_times, progress):
                     progress(len(times))
         process.wait()
         errors = _errors(ffmpeg.text(log))
-        found = frame_checks.read(folder, times)
+        found = frame_checks.read(folder)
     if process.returncode and not errors:
         errors = [ffmpeg.failure(process.returncode)]
     return time_base, times, errors, found
@@ -370,9 +376,9 @@ def matrix_of(pixel_format: str, space: str, height: int, width: int) -> typing.
     return known.get(space) or ('bt709' if height >= 720 or width >= 1280 else 'bt601')
 
 
-def _decode_filters(info, start, pixel_format, deinterlace):
+def _decode_filters(info, start, pixel_format):
     # fields are interpolated in time too, so frames before `start` have a part in it
-    filters = ['yadif=mode=send_frame:deint=all'] if deinterlace else []
+    filters = [info.deinterlaced] if info.deinterlaced else []
     filters += ['trim=start_frame=%d' % start] if start else []
     matrix = info.matrix
     if info.tonemap:

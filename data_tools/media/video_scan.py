@@ -14,6 +14,8 @@ from data_tools.base import files, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.base.progress import progress_bar
 from data_tools.media import fingerprint, shots, video
+from data_tools.media.deinterlacing import NONE as NO_DEINTERLACING
+from data_tools.media.deinterlacing import Deinterlacing
 from data_tools.media.frames import VideoFrames
 
 _THREADS = 4          # videos at a time; ffmpeg has threads too
@@ -24,17 +26,18 @@ class Scanner:
     """Scans each video once."""
 
     def __init__(self, path: str = '', allow_damaged: bool = False, progress: video.Progress = None,
-                 tonemap: str = '') -> None:
+                 tonemap: str = '', deinterlacing: Deinterlacing = NO_DEINTERLACING, combed: bool = False) -> None:
         """Reads the results that an earlier scanner has cached.
 
         Args:
           path: file that caches the results; '' keeps them in memory only.
           allow_damaged: take the frames that decode of damaged videos.
           progress: function called with the number of frames decoded so far, instead of a bar.
-          tonemap: see `video.inspect`.
+          tonemap, deinterlacing: see `video.inspect`.
+          combed: accept interlaced frames as they are.
         """
         self._path, self._allow_damaged, self._progress = path, allow_damaged, progress
-        self._tonemap = tonemap
+        self._tonemap, self._deinterlacing, self._combed = tonemap, deinterlacing, combed
         self._known = _read(path)
         self._infos: typing.Dict[str, video.VideoInfo] = {}
         self._shots: typing.Dict[str, typing.Any] = {}   # {path: Shots}
@@ -95,11 +98,17 @@ class Scanner:
 
     def _scan_one(self, path, detects, rule, progress):
         mark = fingerprint.of_file(path, fingerprint.VIDEO_BLOCKS)
+        if self._deinterlacing.method:
+            mark = ' '.join([mark, *self._deinterlacing])
         known = self._known.get(mark, {})
         info = _info_from_json(known.get('info'), path)
         if info is None:
-            info = video.inspect(path, progress, self._allow_damaged, self._tonemap)
+            info = video.inspect(path, progress, self._allow_damaged, self._tonemap, self._deinterlacing)
             known = dict(info=_to_json(info))
+        if info.interlaced is not None and not (info.deinterlaced or self._combed):
+            raise UserError('%s is interlaced from frame %d on: such frames combine fields of two moments; '
+                            '--deinterlace makes whole frames, in edvr.infer, make_tfrecords and make_lq'
+                            % (path, info.interlaced))
         if detects:
             key = 'shots %r %d' % (rule.threshold, rule.min_frames)
             if key not in known:

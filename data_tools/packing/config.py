@@ -5,7 +5,7 @@ from typing import Iterator, Optional
 from data_tools.base import paths
 from data_tools.base.beam_config import BeamConfig
 from data_tools.base.config import Config, option
-from data_tools.media.config import MadeLqConfig, ShotConfig
+from data_tools.media.config import DeinterlaceConfig, MadeLqConfig, ShotConfig
 from data_tools.media.degradation import NONE
 from data_tools.media.windows import FILLS
 from data_tools.record.record_format import ENCODINGS, TILES
@@ -16,7 +16,7 @@ REACHING_FILLS = (NO_FILL, 'replicate', 'reflection')   # whose windows hold tho
 
 
 @dataclasses.dataclass(frozen=True)
-class PackConfig(BeamConfig, ShotConfig, MadeLqConfig):
+class PackConfig(BeamConfig, ShotConfig, DeinterlaceConfig, MadeLqConfig):
     """The clips to pack, the format of the set, and its folder."""
 
     TITLE = 'packing'

@@ -45,6 +45,8 @@ def describe_job(config: PackConfig, found: Sequence[Clip], shots: Dict[str, Lis
         job['reach'] = config.reach
     if config.versions > 1:
         job['versions'] = config.versions
+    if config.deinterlace:
+        job['deinterlace'] = list(config.deinterlacing)
     check_lengths(found, job)
     counts = [len(centres(clip.length, job)) for clip in found]
     job['windows'] = total = sum(counts)

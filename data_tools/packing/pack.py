@@ -74,7 +74,8 @@ def _finish_if_complete(config, found, job, wanted):
 def find_source(config: PackConfig) -> Tuple[List[clips.Clip], Dict[str, List[List[int]]]]:
     """Returns the clips that a config with its defaults names, and {name: shots} of the clips that were split."""
     rule = ShotRule.from_config(config)
-    scanner = Scanner(os.path.join(config.output_dir, VIDEOS), config.allow_damaged)
+    scanner = Scanner(os.path.join(config.output_dir, VIDEOS), config.allow_damaged,
+                      deinterlacing=config.deinterlacing)
     found = clips.find_clips(config.data_dir, config.scale, clips=clips.parse_names(config.clips),
                              exclude=clips.parse_names(config.exclude), part='train', lq_folder=config.lq_folder,
                              degradation=Degradation.if_wanted(config, config.scale, config.seed), shots=rule,

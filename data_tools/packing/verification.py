@@ -14,9 +14,11 @@ from data_tools.base.errors import UserError
 from data_tools.base.progress import progress_bar
 from data_tools.media import clips, ffmpeg
 from data_tools.media.degradation import Degradation
+from data_tools.media.deinterlacing import Deinterlacing
 from data_tools.media.frames import Decoder, DegradedFrames
 from data_tools.media.lmdb_source import LmdbFrames
 from data_tools.media.shots import ShotRule
+from data_tools.media.video_scan import Scanner
 from data_tools.packing.job import centres
 from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest, Shard
@@ -70,7 +72,8 @@ def _source_clips(folder, manifest, source):
     wholes = dict.fromkeys(re.sub(r'_shot\d+$', '', name) if name not in shots and
                            re.sub(r'_shot\d+$', '', name) in shots else name for name in packed)
     found = clips.find_clips(source, manifest.scale, clips=list(wholes), lq_folder=job.get('lq_folder', ''),
-                             degradation=made, shots=ShotRule(False, given=shots))
+                             degradation=made, shots=ShotRule(False, given=shots),
+                             scanner=Scanner(deinterlacing=Deinterlacing(*job.get('deinterlace', ())), combed=True))
     if job.get('ffmpeg') not in (None, ffmpeg.version()):
         print('note: packed with ffmpeg %s, compared with ffmpeg %s: pixels of videos may differ'
               % (job['ffmpeg'], ffmpeg.version()))

@@ -8,7 +8,7 @@ from data_tools.base.beam_config import BeamConfig
 from data_tools.base.config import PIPE, option
 from data_tools.base.errors import UserError
 from data_tools.base.progress import AUTO, KINDS
-from data_tools.media.config import ShotConfig
+from data_tools.media.config import DeinterlaceConfig, ShotConfig
 from data_tools.media.frame_stream import PIXEL_FORMATS, RAW, Y4M
 from data_tools.media.icc import KEEP, SRGB
 from data_tools.media.video import TONEMAPS
@@ -17,7 +17,7 @@ from edvr.config.codecs import CODECS, OPTIONS, options_of
 
 
 @dataclasses.dataclass(frozen=True)
-class InferConfig(BeamConfig, ShotConfig):
+class InferConfig(BeamConfig, ShotConfig, DeinterlaceConfig):
     """Input and output of a restoration."""
 
     TITLE = 'inference'
@@ -58,8 +58,6 @@ class InferConfig(BeamConfig, ShotConfig):
                       'last one', common=True)
     bits: int = option(8, 'bits per channel of the written video: 8, or 10 for smoother gradients (not every player '
                        'shows 10-bit H.264)', choices=(8, 10))
-    deinterlace: bool = option(False, 'make one frame of each pair of fields of an interlaced video; without it such '
-                               'videos are refused')
     tonemap: str = option('', 'restore HDR video (PQ, HLG) as SDR (BT.709), by this curve of ffmpeg: %s; empty refuses '
                           'HDR' % ', '.join(TONEMAPS), choices=('',) + TONEMAPS)
     icc: str = option(KEEP, 'images with an ICC profile: keep writes their values with the profile (PNG only), srgb '

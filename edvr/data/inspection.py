@@ -12,6 +12,7 @@ from data_tools.media.dataset_layouts import NothingFoundError
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import Decoder
 from data_tools.media.shots import ShotRule
+from data_tools.media.video_scan import Scanner
 from data_tools.record import record_format, shard_reader
 from data_tools.record.manifest import Manifest
 from edvr.config.data import PACKED, DataConfig
@@ -67,7 +68,8 @@ def describe_set(folder: str, manifest: Manifest) -> str:
 
 def source_clips(config: InspectConfig) -> typing.List[clips.Clip]:
     """Finds the clips of the source, one for each shot: GT, or LQ if there is no GT."""
-    options: typing.Dict[str, typing.Any] = dict(scale=config.scale, shots=ShotRule.from_config(config))
+    options: typing.Dict[str, typing.Any] = dict(scale=config.scale, shots=ShotRule.from_config(config),
+                                               scanner=Scanner(combed=True))
     try:
         return clips.find_clips(config.source, need_lq=False, **options)
     except NothingFoundError as error:

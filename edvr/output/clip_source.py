@@ -16,6 +16,8 @@ from data_tools.base.errors import UserError
 from data_tools.media import clips as clip_folders
 from data_tools.media import icc, video
 from data_tools.media.dataset_layouts import is_image
+from data_tools.media.deinterlacing import NONE as NO_DEINTERLACING
+from data_tools.media.deinterlacing import Deinterlacing
 from data_tools.media.frames import ImageFrames, VideoFrames
 from data_tools.media.read_ahead import read_ahead
 from data_tools.media.shots import ShotRule, covering
@@ -79,7 +81,7 @@ class Source(typing.NamedTuple):
 
 def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]] = None, allow_gaps: bool = False,
          allow_damaged: bool = False, progress: typing.Optional[typing.Callable[[int], None]] = None,
-         shots: typing.Optional[ShotRule] = None, deinterlace: bool = False, deep: bool = False,
+         shots: typing.Optional[ShotRule] = None, deinterlacing: Deinterlacing = NO_DEINTERLACING, deep: bool = False,
          tonemap: str = '', colours: str = icc.KEEP) -> typing.List[Source]:
     """Finds the clips at a path.
 
@@ -92,7 +94,7 @@ def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]]
       allow_damaged: restore the frames of a damaged video that can be decoded.
       progress: see `video.inspect`.
       shots: ShotRule; None splits videos at cuts, and does not split images.
-      deinterlace: make whole frames of interlaced videos; without it they are an error.
+      deinterlacing: of interlaced videos, which are an error without it.
       deep: read videos of more than 8 bits as uint16.
       tonemap: see `video.inspect`.
       colours: `icc.KEEP` keeps the values of images, `icc.SRGB` converts them by their ICC profiles.
@@ -107,14 +109,14 @@ def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]]
         raise UserError('%s is a single image; give the folder of the frames' % path)
     found = clip_folders.find_clips(path, scale, need_gt=False, clips=clips, allow_gaps=allow_gaps,
                                     shots=ShotRule() if shots is None else shots, split=False,
-                                    scanner=Scanner('', allow_damaged, progress, tonemap))
+                                    scanner=Scanner('', allow_damaged, progress, tonemap, deinterlacing))
     for note in sorted({note for clip in found if isinstance(clip.lq, ImageFrames)
                         for note in clip.lq.profiles.notes()}):
         print('note: ' + note)
-    return [_source(clip, deinterlace, deep, colours) for clip in found]
+    return [_source(clip, deep, colours) for clip in found]
 
 
-def _source(clip, deinterlace, deep, colours):
+def _source(clip, deep, colours):
     frames, profile = clip.lq, b''
     converted: typing.Tuple[str, ...] = ()
     if isinstance(frames, ImageFrames) and colours == icc.SRGB:
@@ -123,9 +125,6 @@ def _source(clip, deinterlace, deep, colours):
     elif isinstance(frames, ImageFrames):
         profile = frames.profiles.common()
     info = frames.info if isinstance(frames, VideoFrames) else None
-    if info and info.interlaced is not None and not deinterlace:
-        raise UserError('%s is interlaced from frame %d on: such frames combine fields of two moments; restore it with '
-                        '--deinterlace' % (info.path, info.interlaced))
     names = tuple(frames.name(index) for index in range(clip.length))
     seen: typing.Dict[str, int] = {}
     for index, name in enumerate(names):
@@ -135,8 +134,7 @@ def _source(clip, deinterlace, deep, colours):
         seen[name] = index
     read = frames.read
     if info:
-        read = functools.partial(_read_video, frames, 16 if deep and info.bits > 8 else 8,
-                                 info.interlaced is not None)
+        read = functools.partial(_read_video, frames, 16 if deep and info.bits > 8 else 8)
     return Source(clip.name, clip.length, names, read, info, frames.path, covering(clip.shots, clip.length),
                   frames.size, profile=profile, converted=converted)
 
@@ -145,9 +143,9 @@ def _read_later(read, first, start):
     return read(first + start)
 
 
-def _read_video(frames, bits, deinterlace, start):
+def _read_video(frames, bits, start):
     """Yields the frames of a VideoFrames from `start` on, see `video.decode`."""
-    with contextlib.closing(video.decode(frames.info, frames.first + start, bits, deinterlace)) as decoded:
+    with contextlib.closing(video.decode(frames.info, frames.first + start, bits)) as decoded:
         yield from itertools.islice(decoded, frames.length - start)
 
 
@@ -204,6 +202,8 @@ def shots_record(source: Source) -> typing.Dict[str, typing.Any]:
         record['resize'] = list(source.resize)
     if source.video and source.video.tonemap:
         record['tonemap'] = source.video.tonemap
+    if source.video and source.video.deinterlaced:
+        record['deinterlaced'] = source.video.deinterlaced
     if source.first:
         record['first'] = source.first
     if source.kept_profile:

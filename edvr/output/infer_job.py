@@ -179,7 +179,7 @@ def _find_sources(config, network):
     with progress.bar(None, 'scanning the video', config.progress, delay=2) as bar:
         sources = clip_source.find(config.input, network.config.upscale, names, config.allow_gaps,
                                    config.allow_damaged, lambda count: bar.update(count - bar.n),
-                                   ShotRule.from_config(config), config.deinterlace, network.reads_uint16,
+                                   ShotRule.from_config(config), config.deinterlacing, network.reads_uint16,
                                    config.tonemap, config.icc)
     _print_profiles(sources, config)
     if names and reason:

@@ -31,7 +31,6 @@ from edvr.restore.restorer import Restorer
 
 _STDIN, _STDOUT = 0, 1
 _NAME = '--input=-'
-_DEINTERLACE = 'yadif=mode=send_frame:deint=all'
 
 Put = typing.Callable[[int, np.ndarray], None]
 
@@ -54,7 +53,7 @@ def open_input(config: InferConfig) -> FrameStream:
     if stream.fields and not config.deinterlace:
         raise UserError('%s is interlaced: each frame combines fields of two moments; restore it with --deinterlace'
                         % _NAME)
-    return stream
+    return stream._replace(rate=config.deinterlacing.rate_of(stream.rate)) if stream.fields and stream.rate else stream
 
 
 def check_output(config: InferConfig, to_video: bool) -> None:
@@ -105,7 +104,7 @@ def _restored(restorer: Restorer, config: InferConfig, source: typing.Union[Fram
         yield from itertools.islice(restored_frames(restorer, source), source.length)
         return
     deep = restorer.reads_uint16 and source.pixel_format.bits > 8
-    read = source.frames(16 if deep else 8, _DEINTERLACE if source.fields else '')
+    read = source.frames(16 if deep else 8, config.deinterlacing.filters(False) if source.fields else '')
     rate = wanted_rate(config.fps, source.rate)
     first, end = (_number(place.parse(text), rate) for text in (config.start, config.end))
     even = (config.output == PIPE and config.pipe_format == Y4M) or to_video
