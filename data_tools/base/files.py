@@ -1,4 +1,5 @@
 """Files that appear complete or not at all, on local disks and on TensorFlow's file systems (`gs://`, ...)."""
+import codecs
 import contextlib
 import ctypes
 import errno
@@ -123,7 +124,7 @@ def read_json(path: str) -> Any:
     """Reads a JSON file. Raises UserError if it is missing or not JSON."""
     try:
         with open_regular(path) as file:
-            return json.loads(file.read().decode('utf-8-sig'))
+            return json.loads(decode_text(file.read()))
     except (ValueError, RecursionError) as error:
         raise UserError('%s is not JSON (%s): it may be cut or edited; make it again' % (path, error)) from error
     except Exception as error:
@@ -166,14 +167,25 @@ def open_regular(path: str) -> IO[bytes]:
 
 
 def read_text(path: str) -> str:
-    """Reads a text file in UTF-8, with or without a byte order mark; all ends of lines become '\\n'.
+    """Reads a text file, see `decode_text`.
 
     Raises:
       OSError: as `open_regular`.
-      UnicodeDecodeError: it is not UTF-8.
+      UnicodeDecodeError: as `decode_text`.
     """
-    with io.TextIOWrapper(open_regular(path), encoding='utf-8-sig') as file:   # type: ignore[arg-type]
-        return file.read()
+    with open_regular(path) as file:
+        return decode_text(file.read())
+
+
+def decode_text(data: bytes) -> str:
+    """Returns the text of a file: UTF-8 with or without a byte order mark, or UTF-16 with one, as editors and shells of
+    Windows write; all ends of lines become '\\n'.
+
+    Raises:
+      UnicodeDecodeError: it is neither.
+    """
+    encoding = 'utf-16' if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else 'utf-8-sig'
+    return io.TextIOWrapper(io.BytesIO(data), encoding=encoding).read()
 
 
 def exists(path: str) -> bool:

@@ -12,6 +12,7 @@ import re
 import threading
 import typing
 
+from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.media import fingerprint
 from data_tools.media.degradation import Frames
@@ -119,8 +120,7 @@ def _find(root, path, stamp):
     """Returns `find`; the list of REDS has 27,000 lines, and each clip asks for it."""
     del stamp
     try:
-        with open(path, encoding='utf-8-sig') as file:
-            lines = [line.strip() for line in file if line.strip()]
+        lines = [line.strip() for line in files.read_text(path).split('\n') if line.strip()]
     except FileNotFoundError:
         raise UserError('%s has no %s, which lists its images: copy it beside %s. %s'
                         % (root, LIST, DATA, _HOW)) from None

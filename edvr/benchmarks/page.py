@@ -62,8 +62,7 @@ def _read(path):
     if not files.is_utf8(os.path.basename(path)):
         raise UserError('the name of %r is not valid UTF-8, so the page cannot hold it: rename it' % path)
     try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
+        content = json.loads(files.read_text(path))
         for row in content['results']:
             row['ms'] = row.pop('ms_per_frame', row.get('ms'))
             for key in ('cached', 'in_memory'):

@@ -144,4 +144,4 @@ def _file_in(path: str) -> str:
 
 def _content(path: str) -> object:
     with files.open_regular(path) as file:
-        return json.loads(file.read().decode('utf-8-sig'))
+        return json.loads(files.decode_text(file.read()))
