@@ -18,6 +18,7 @@ from data_tools.packing.config import PackConfig
 from data_tools.record.manifest import Manifest
 from edvr.config.infer import InferConfig
 from edvr.output.timing import Timing
+from edvr.output.video_writer import VideoWriter
 
 FILM, VIDEO = Fraction(24000, 1001), Fraction(30000, 1001)
 LOSSLESS = ['-c:v', 'libx264', '-qp', '0', '-pix_fmt', 'yuv420p', '-flags', '+ilme+ildct']
@@ -79,6 +80,17 @@ def test_a_frame_of_each_field_at_twice_the_rate(tmp_path, method):
                                                  'yuv420p', rate='50', frames=8, size='64x48'))))
     off = [np.abs(fields[3].astype(int) - frame).mean() for frame in truth]
     assert int(np.argmin(off)) == 3
+
+
+@pytest.mark.parametrize('span', [(0, 8), (0, 3), (3, 7)])
+def test_fields_are_written_with_their_times(tmp_path, span):
+    info = video.inspect(make_fields(tmp_path / 'a.mkv'), deinterlacing=Deinterlacing('yadif', FIELD))
+    part = info if span == (0, 8) else info.span(*span)
+    with VideoWriter(str(tmp_path / 'b.mp4'), part.rate, source=part) as writer:
+        for frame in list(video.decode(info))[span[0]:span[1]]:
+            writer.write(frame)
+    written = video.inspect(str(tmp_path / 'b.mp4'))
+    assert (written.num_frames, written.rate, written.interlaced) == (span[1] - span[0], 50, None)
 
 
 def test_times_of_fields_of_a_variable_rate():

@@ -73,7 +73,7 @@ def _expected_frames(total, timing, source, original):
     """Returns the times after the first frame, the time of that in the source, and the tolerance; all in seconds."""
     allowed = Fraction(_PICTURE)
     times, begin = [timing.seconds(index) for index in range(total)], Fraction(timing.start)
-    if source and original and timing.rate == source.rate:
+    if source and original and timing.rate == source.rate and not source.deinterlaced:
         track = original.tracks[0]
         shown = [time for time, *_ in track.shown()]
         if source.cut:
