@@ -228,6 +228,28 @@ def test_a_span_has_what_the_source_shows_in_it(tmp_path, case, window):
     assert after.chapters == pytest.approx(chapters, abs=.002)
 
 
+@pytest.mark.parametrize('target, said', [('.mp4', True), ('.mkv', False)])
+def test_subtitles_that_overlap_are_shortened_in_mp4(tmp_path, target, said):
+    (tmp_path / 'a.srt').write_text('\n\n'.join('%d\n00:00:00,%s --> 00:00:00,%s\ntext' % item for item in (
+        (1, '000', '900'), (2, '200', '300'), (3, '200', '400'), (4, '500', '600'))))
+    run('-f', 'lavfi', '-i', 'color=gray:size=16x16:rate=25:duration=1', '-i', str(tmp_path / 'a.srt'), '-pix_fmt',
+        'yuv420p', '-c:s', 'ass', str(tmp_path / 'a.mkv'))
+    differences = write(video.inspect(str(tmp_path / 'a.mkv')), str(tmp_path / ('b' + target))).differences
+    assert len(differences) == said and all('of 4 subtitles' in text and 'overlap' in text for text in differences)
+
+
+@pytest.mark.parametrize('target', ['.mp4', '.mkv'])
+def test_sound_that_an_edit_hides_is_not_heard(tmp_path, target):
+    """A file that was cut without encoding, whose sound and picture begin before the cut."""
+    run('-f', 'lavfi', '-i', 'color=gray:size=16x16:rate=25:duration=2', '-f', 'lavfi', '-i',
+        'sine=duration=2:sample_rate=48000', '-pix_fmt', 'yuv420p', '-c:a', 'aac', str(tmp_path / 'whole.mp4'))
+    run('-ss', '0.5', '-i', str(tmp_path / 'whole.mp4'), '-c', 'copy', str(tmp_path / 'cut.mp4'))
+    info = video.inspect(str(tmp_path / 'cut.mp4'))
+    written = write(info, str(tmp_path / ('b' + target)))
+    heard = timeline(written.path, 'sound').sound
+    assert heard == pytest.approx([0, info.num_frames / 25], abs=.12)
+
+
 @pytest.mark.parametrize('target', ['.mp4', pytest.param('.mkv', marks=pytest.mark.faults),
                                     pytest.param('.webm', marks=pytest.mark.faults)])
 def test_a_leap_of_the_clock_is_closed(tmp_path, target):

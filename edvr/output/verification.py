@@ -63,7 +63,7 @@ def verify(path: str, total: int, timing: Timing, source: typing.Optional[VideoI
             if stream.encoder != 'copy':   # what it cannot hold, as drawings, is no difference
                 before, = packets.read(source.path, [stream.number], source.own_times, ('-c:s', stream.encoder)).tracks
                 before = before.clipped(*source.cut) if source.cut else before
-            differences += _verify_subtitles(stream, _spans(before, begin), _spans(after, zero))
+            differences += _verify_subtitles(stream, _spans(before, begin), _spans(after, zero), mp4)
     if source.chapters:
         differences += _verify_chapters(original.chapters, written.chapters, float(begin), float(zero))
     return differences
@@ -104,7 +104,9 @@ def _verify_end(written, film, begin, last, allowed, stated):
       allowed: the tolerance.
       stated: whether the source states `last`.
     """
-    if written.container.startswith('matroska') and written.duration is not None:   # states when everything has ended
+    if 0 in written.ends:   # Matroska
+        off = written.ends[0] - film[0][0] - begin - last
+    elif written.container.startswith('matroska') and written.duration is not None:   # states when everything has ended
         ends = [track.end for track in written.tracks[1:] if track.times] + [film[0][0] + begin + last]
         off, allowed = written.duration - max(ends), allowed + Fraction(_END)
     elif written.last_duration is not None:
@@ -173,7 +175,8 @@ def _spans(track: packets.Track, zero: Fraction) -> typing.List[_Span]:
             if size > packets.EMPTY and not 0 < duration <= _TEXT]
 
 
-def _verify_subtitles(stream: Stream, before: typing.List[_Span], after: typing.List[_Span]) -> typing.Iterator[str]:
+def _verify_subtitles(stream: Stream, before: typing.List[_Span], after: typing.List[_Span],
+                      mp4: bool) -> typing.Iterator[str]:
     """Raises UserError for a subtitle that has moved, or is missing; yields a text if some are shortened, as in MP4."""
     left, missing, shortened = list(after), 0, 0
     latest, overlaps = -1e9, []
@@ -182,13 +185,14 @@ def _verify_subtitles(stream: Stream, before: typing.List[_Span], after: typing.
         latest = max(latest, end)
     for index, (start, end) in enumerate(before):
         near = [span for span in left if abs(span[0] - start) <= _TEXT]
+        crowded = mp4 and any(overlaps[index:index + 2])   # MP4 shows one at a time
         if not near:
-            missing += 1
+            missing, shortened = missing + (not crowded), shortened + crowded
             continue
         found = min(near, key=lambda span: abs(span[1] - end))
         left.remove(found)
         if end > start and abs(found[1] - end) > _TEXT:
-            if found[1] < end and any(overlaps[index + 1:index + 2]):
+            if crowded:
                 shortened += 1
                 continue
             raise UserError('the subtitle of %s at %.3f s after the first frame ends at %.3f s instead of %.3f s'
@@ -199,7 +203,7 @@ def _verify_subtitles(stream: Stream, before: typing.List[_Span], after: typing.
     if missing:
         raise UserError('%d of %d subtitles of %s are missing in the written video' % (missing, len(before), stream))
     if shortened:
-        yield ('%d of %d subtitles of %s overlap; each ends where the next begins' % (shortened, len(before), stream))
+        yield '%d of %d subtitles of %s overlap; each ends where the next begins' % (shortened, len(before), stream)
 
 
 def _verify_chapters(before, after, begin, zero):
