@@ -96,7 +96,7 @@ def test_a_frame_that_does_not_decode_is_reported_in_one_line(tmp_path):
     path = os.path.join(source, 'truth', '000', '00000002.png')
     with open(path, 'r+b') as file:
         file.truncate(os.path.getsize(path) // 2)
-    code, _, err = end(start('data_tools.make_tfrecords', '--data_dir=' + source, '--num_shards=2',
+    code, _, err = end(start('data_tools.make_tfrecords', '--data_dir=' + source, '--num_shards=2', '--num_frames=3',
                              '--output_dir=%s' % (tmp_path / 'set')))
     lines = [line for line in err.splitlines() if line.startswith('error: ')]
     assert code == 1 and len(lines) == 1, err
