@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 
 import failing_calls
@@ -44,6 +45,10 @@ def numbers(folder):
         if name in found:
             with open(os.path.join(folder, name)) as file:
                 found[name] = json.dumps(_timeless(read(file)), sort_keys=True)
+    page = os.path.join(folder, 'pictures', 'index.html')
+    if os.path.exists(page):
+        with open(page) as file:   # the table below the pictures has the time of a frame
+            found['pictures/index.html'] = re.sub('<pre.*</pre>', '', file.read(), flags=re.DOTALL)
     return found
 
 

@@ -20,6 +20,21 @@ def folder(tmp_path_factory):
     return tiny_training.make_set(tmp_path_factory.mktemp('processes') / 'set', windows=64, shards=16)
 
 
+@pytest.fixture(scope='module')
+def whole(folder, tmp_path_factory):
+    """Returns function(devices) -> tensors of an undisturbed training."""
+    found = {}
+
+    def train(devices):
+        if devices not in found:
+            run = tmp_path_factory.mktemp('whole') / 'run'
+            done = Job(folder, run, **(dict(num_devices=devices, batch_size=1) if devices > 1 else {})).finish()
+            assert done is not None and done.returncode == 0, done and done.stderr
+            found[devices] = tensors(run)
+        return found[devices]
+    return train
+
+
 class Job:
     """A training as real processes, whose output goes to a file."""
 
@@ -79,9 +94,7 @@ def same(model_dir, last):
 
 
 @pytest.mark.faults
-def test_a_launcher_that_is_killed_alone_leaves_no_rank(campaign, folder, tmp_path):
-    whole = Job(folder, tmp_path / 'whole', num_devices=2, batch_size=1).finish()
-    assert whole is not None and whole.returncode == 0, whole and whole.stderr
+def test_a_launcher_that_is_killed_alone_leaves_no_rank(campaign, folder, whole, tmp_path):
     for turn in range(campaign.amount(1, 3)):
         run = tmp_path / str(turn)
         job = Job(folder, run, num_devices=2, batch_size=1, pause=.2)
@@ -102,13 +115,12 @@ def test_a_launcher_that_is_killed_alone_leaves_no_rank(campaign, folder, tmp_pa
             campaign.judge('processes: launcher killed, resumed', done, 'turn %d' % turn)
         else:
             campaign.record('processes: launcher killed, resumed', 'resumed' if same(
-                run, tensors(tmp_path / 'whole')) else 'silent', 'turn %d' % turn)
+                run, whole(2)) else 'silent', 'turn %d' % turn)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize('rank', [0, 1])
-def test_a_rank_that_stands_still_for_a_minute(campaign, folder, tmp_path, rank):
-    whole = Job(folder, tmp_path / 'whole', num_devices=2, batch_size=1).finish()
+def test_a_rank_that_stands_still_for_a_minute(campaign, folder, whole, tmp_path, rank):
     job = Job(folder, tmp_path / 'run', num_devices=2, batch_size=1, pause=.2)
     job.wait_for(3)
     pid = job.ranks()[rank]
@@ -119,8 +131,7 @@ def test_a_rank_that_stands_still_for_a_minute(campaign, folder, tmp_path, rank)
     if done is None or done.returncode:
         campaign.judge(kind, done, 'rank %d' % rank)
     else:
-        campaign.record(kind, 'resumed' if same(tmp_path / 'run', tensors(tmp_path / 'whole')) and whole else 'silent',
-                        'rank %d' % rank)
+        campaign.record(kind, 'resumed' if same(tmp_path / 'run', whole(2)) else 'silent', 'rank %d' % rank)
 
 
 @pytest.mark.faults
@@ -140,13 +151,12 @@ def test_eight_ranks(campaign, folder, tmp_path):
     ('64 descriptors', 'ulimit -n 64', {}), ('one core', 'taskset -p -c 0 $$ > /dev/null', {}),
     ('TF_CONFIG is no JSON', '', dict(TF_CONFIG='{')), ('TF_CONFIG of nobody', '', dict(TF_CONFIG='{}')),
     ('32 descriptors', 'ulimit -n 32', {})])
-def test_an_unusual_environment_makes_no_difference_or_is_one_line(campaign, folder, tmp_path, name, shell, variables):
+def test_an_unusual_environment_makes_no_difference_or_is_one_line(campaign, folder, whole, tmp_path, name, shell,
+                                                                   variables):
     kind = 'processes: unusual environment'
-    whole = Job(folder, tmp_path / 'whole').finish()
-    assert whole is not None and whole.returncode == 0, whole and whole.stderr
     run = tmp_path / 'm\u00f6del'
     done = Job(folder, run, shell, variables).finish()
     if done is None or done.returncode:
         campaign.judge(kind, done, name)
     else:
-        campaign.record(kind, 'harmless' if same(run, tensors(tmp_path / 'whole')) else 'silent', name)
+        campaign.record(kind, 'harmless' if same(run, whole(1)) else 'silent', name)
