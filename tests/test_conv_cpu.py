@@ -255,6 +255,41 @@ def test_where_winograd_does_not_pay_the_direct_way_is_taken(options):
                                             for compute in ('exact', 'fast')]))
 
 
+NARROW = [dict(cout=3, W=130, H=17, N=1, share=1), dict(cout=1, W=1, H=1), dict(cout=2, W=7, H=15, slope=.125),
+          dict(cout=3, W=8, H=33, channels=(64,), slope=0., share=2, N=2), dict(cout=1, W=65, kernel=(1, 1)),
+          dict(cout=2, W=9, kernel=(5, 3)), dict(cout=3, W=3, H=2, kernel=(3, 7))]
+
+
+@needs_compiler
+@pytest.mark.parametrize('options', NARROW, ids=str)
+def test_values_of_few_output_channels(options):
+    """Remainders of blocks, strips and bands, borders wider than the image; more exact than Winograd's way."""
+    case = fused_case(**dict(dict(channels=(32,)), **options))
+    want = definition(*case)
+    for dtype, accuracy in ((tf.float64, 1e-14), (tf.float32, 1e-6)):
+        with tf.Graph().as_default(), tf.Session() as session:
+            inputs, weight, bias, residual, slope, block = tensors(case, dtype)
+            y = native_ops.conv(inputs, weight, bias, slope, residual, block, 'fast')
+            np.testing.assert_allclose(session.run(y), want, rtol=0, atol=accuracy * np.abs(want).max())
+
+
+@needs_compiler
+def test_input_gradient_of_few_channels_with_any_number_of_threads():
+    rng = np.random.RandomState(0)
+    weight, grad = rng.randn(3, 3, 3, 48), rng.randn(2, 35, 70, 48)
+    results = []
+    for dtype, threads, way in ((tf.float64, 1, 'exact'), (tf.float64, 1, 'fast'), (tf.float32, 1, 'fast'),
+                                (tf.float32, 3, 'fast')):
+        config = tf.ConfigProto(intra_op_parallelism_threads=threads)
+        with tf.Graph().as_default(), tf.Session(config=config) as session:
+            d_x = native_ops.conv_input_gradient(tf.constant(weight, dtype), tf.constant(grad, dtype), way)
+            results.append(session.run(d_x))
+    exact, same, single, threaded = results
+    np.testing.assert_allclose(same, exact, rtol=0, atol=1e-14 * np.abs(exact).max())
+    np.testing.assert_allclose(single, exact, rtol=0, atol=1e-6 * np.abs(exact).max())
+    assert np.array_equal(single, threaded)
+
+
 @needs_compiler
 def test_winograd_same_result_with_any_number_of_threads_and_past_the_caches():
     """The second size is written past the caches: the same pixels all the same."""
@@ -382,7 +417,7 @@ def test_emulated_bfloat16_is_a_convolution():
 
 @needs_compiler
 @pytest.mark.skipif(not native_library.has_bfloat16(), reason='this CPU lacks AVX512_BF16')
-@pytest.mark.parametrize('channels, cout', [(16, 16), (17, 40), (64, 3)])
+@pytest.mark.parametrize('channels, cout', [(16, 16), (17, 40), (64, 5)])
 def test_bfloat16_equals_its_emulation(channels, cout):
     """But for a few factors next to the middle of two bfloat16 values, which float32 puts on the other side."""
     inputs, weight, bias = fused_case(N=1, H=16, W=20, channels=(channels,), cout=cout)[:3]

@@ -7,6 +7,7 @@
 
 #include "conv_call.h"
 #include "conv_direct.h"
+#include "conv_narrow.h"
 #include "conv_winograd.h"
 #include "kernel.h"
 
@@ -19,8 +20,9 @@ namespace edvr {
 //   y        [N, b*H, b*W, Cout/b/b]                   to each other share one
 //
 // activate(v) is v where v > 0, else slope * v. With `transposed`, weight is [kh, kw, Cout, C], and is flipped: this
-// is the gradient of such a convolution's input. `compute` says how: exact, by the
-// definition; fast, by Winograd's way where that saves time; bf16, with the products of that way in bfloat16.
+// is the gradient of such a convolution's input. `compute` says how: exact, by the definition with sums in its order;
+// fast, by Winograd's way where that saves time, and to few channels with lanes of input channels; bf16, as fast with
+// the products of Winograd's way in bfloat16.
 template <typename T>
 class ConvOp : public OpKernel {
  public:
@@ -45,7 +47,10 @@ class ConvOp : public OpKernel {
         &result));
     if (result->NumElements() == 0) return;
     call.y = MutableData<T>(result);
-    if (fast_ && WinogradConv<T>::Saves(call)) {
+    if (fast_ && NarrowConv<T>::Saves(call)) {
+      const NarrowConv<T> way(call);
+      InParallel(context, way.Units(), way.UnitCost(), [&](int64_t begin, int64_t end) { way.Run(begin, end); });
+    } else if (fast_ && WinogradConv<T>::Saves(call)) {
       if (rounded_) {
         RunWinograd<WinogradConv<T, RoundedProducts<T>>>(context, call);
       } else {

@@ -38,16 +38,17 @@ class DeformConvOp : public OpKernel {
     const int64_t total = sizes.images * sizes.Area();
 
     auto work = [&](int64_t begin, int64_t end) {
-      Corners<T> at(sizes, 0, points);
+      Taps<T> at(sizes);
       Buffer<T> column(kTile * columns), sigmoid(points);
       for (int64_t start = begin * kTile; start < std::min(end * kTile, total); start += kTile) {
         const int64_t count = std::min(kTile, total - start);
         for (int64_t i = 0; i < count; ++i) {
           const int64_t p = start + i, image = p / sizes.Area(), pixel = p % sizes.Area();
           const T *own = offset + p * offsets, *shares = packed_ ? sigmoid.get() : mask + p * points;
+          for (int64_t k = 0; k < offsets; k += kAlignment / sizeof(T)) __builtin_prefetch(own + kAhead * offsets + k);
           if (packed_) Sigmoid(points, own + 2 * points, sigmoid.get());
-          at.Compute(pixel / sizes.width, pixel % sizes.width, own);
-          sample(at, x + image * sizes.Area() * sizes.channels, sizes, shares, &column[i * columns]);
+          at.Compute(pixel / sizes.width, pixel % sizes.width, own, shares);
+          sample(at, x + image * sizes.Area() * sizes.channels, sizes.Run(), &column[i * columns]);
           std::memcpy(out + p * cout, bias, cout * sizeof(T));
         }
         Multiply<T>(count, cout, columns, column.get(), columns, 1, kernel.get(), out + start * cout, cout, true);
@@ -57,6 +58,8 @@ class DeformConvOp : public OpKernel {
   }
 
  private:
+  static constexpr int64_t kAhead = 16;   // output points whose offsets are fetched before they are needed
+
   tensorflow::int64 groups_;
   bool packed_;
 };

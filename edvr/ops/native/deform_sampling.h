@@ -114,31 +114,89 @@ struct Lanes {
   }
 };
 
-// Fills column[count, run] with mask * sample of the given points; image points at the first group's first channel.
-// RUN is the number of channels of a group if the compiler should know it, else 0.
+// Weights and places of the four corners of all points of one output point, for sampling without gradients: mask and
+// shares are multiplied, and places count groups of channels. So a point takes eight numbers in place of thirteen.
+template <typename T>
+class Taps {
+ public:
+  explicit Taps(const Sizes& sizes)
+      : sizes_(sizes), count_(sizes.Points()), shift_y_(count_), shift_x_(count_), weights_(4 * count_),
+        places_(4 * count_), group_(count_) {
+    for (int64_t j = 0; j < count_; ++j) {
+      const int64_t point = j % sizes.Kernel();
+      shift_y_[j] = T(point / sizes.kernel_width - sizes.kernel_height / 2);
+      shift_x_[j] = T(point % sizes.kernel_width - sizes.kernel_width / 2);
+      group_[j] = static_cast<int32_t>(j / sizes.Kernel());
+    }
+  }
+
+  // offset, mask: those of the output point at (y, x), [2 * G * K] and [G * K]. What is outside is as in Corners.
+  void Compute(int64_t y, int64_t x, const T* offset, const T* mask) {
+    const T *__restrict__ dx = offset, *__restrict__ dy = dx + count_, *__restrict__ share = mask;
+    const T height = T(sizes_.height), width = T(sizes_.width), y0 = T(y), x0 = T(x);
+    const int32_t column = static_cast<int32_t>(sizes_.groups), row = static_cast<int32_t>(sizes_.width) * column;
+    T *__restrict__ w00 = Weight(0), *__restrict__ w01 = Weight(1);
+    T *__restrict__ w10 = Weight(2), *__restrict__ w11 = Weight(3);
+    int32_t *__restrict__ i00 = Place(0), *__restrict__ i01 = Place(1);
+    int32_t *__restrict__ i10 = Place(2), *__restrict__ i11 = Place(3);
+    const T *__restrict__ shift_y = shift_y_.get(), *__restrict__ shift_x = shift_x_.get();
+    const int32_t* __restrict__ group = group_.get();
+    const int64_t count = count_;
+#pragma GCC ivdep
+    for (int64_t j = 0; j < count; ++j) {
+      T sy = y0 + shift_y[j] + dy[j], sx = x0 + shift_x[j] + dx[j];
+      const bool in = (sy >= T(-1)) & (sy < height) & (sx >= T(-1)) & (sx < width);
+      sy = in ? sy : T(0);
+      sx = in ? sx : T(0);
+      const T fy = std::floor(sy), fx = std::floor(sx), m = in ? share[j] : T(0);
+      const T with_top = fy >= T(0) ? T(1) : T(0), with_bottom = fy + T(1) < height ? T(1) : T(0);
+      const T with_left = fx >= T(0) ? T(1) : T(0), with_right = fx + T(1) < width ? T(1) : T(0);
+      const T bottom = (sy - fy) * with_bottom, top = (T(1) - (sy - fy)) * with_top;
+      const T right = (sx - fx) * with_right, left = (T(1) - (sx - fx)) * with_left;
+      const T upper = top * m, lower = bottom * m;
+      w00[j] = upper * left;
+      w01[j] = upper * right;
+      w10[j] = lower * left;
+      w11[j] = lower * right;
+      const int32_t y_top = static_cast<int32_t>(fy * with_top) * row + group[j];
+      const int32_t y_bottom = static_cast<int32_t>(fy + with_bottom) * row + group[j];
+      const int32_t x_left = static_cast<int32_t>(fx * with_left) * column;
+      const int32_t x_right = static_cast<int32_t>(fx + with_right) * column;
+      i00[j] = y_top + x_left;
+      i01[j] = y_top + x_right;
+      i10[j] = y_bottom + x_left;
+      i11[j] = y_bottom + x_right;
+    }
+  }
+
+  int64_t count() const { return count_; }
+  T* Weight(int which) const { return weights_.get() + which * count_; }        // 00, 01, 10, 11 (row, column)
+  int32_t* Place(int which) const { return places_.get() + which * count_; }
+
+ private:
+  const Sizes& sizes_;
+  const int64_t count_;
+  Buffer<T> shift_y_, shift_x_, weights_;
+  Buffer<int32_t> places_, group_;
+};
+
+// Fills column[count, run] with mask * sample of the given points of an image. RUN is the number of channels of a group
+// if the compiler should know it, else 0.
 template <typename T, int RUN>
-void Sample(const Corners<T>& at, const T* image, const Sizes& sizes, const T* mask, T* column) {
-  const int64_t run = RUN ? RUN : sizes.Run(), kernel = sizes.Kernel(), channels = sizes.channels;
-  const T *top = at.Share(0), *bottom = at.Share(1), *left = at.Share(2), *right = at.Share(3);
-  const int32_t *i00 = at.Index(0), *i01 = at.Index(1), *i10 = at.Index(2), *i11 = at.Index(3);
-  for (int64_t first = 0; first < at.count(); first += kernel, image += run) {
-    for (int64_t j = first; j < first + kernel; ++j, column += run) {
-      if (!at.inside(j)) {
-        std::memset(column, 0, run * sizeof(T));
-        continue;
-      }
-      const T upper = top[j] * mask[j], lower = bottom[j] * mask[j];
-      const T w00 = upper * left[j], w01 = upper * right[j], w10 = lower * left[j], w11 = lower * right[j];
-      const T *v00 = image + i00[j] * channels, *v01 = image + i01[j] * channels;
-      const T *v10 = image + i10[j] * channels, *v11 = image + i11[j] * channels;
-      if (RUN % kLanes == 0 && RUN > 0) {
-        typedef Lanes<T> L;
-        for (int64_t c = 0; c < run; c += kLanes)
-          L::Store(w00 * L::Load(v00 + c) + w01 * L::Load(v01 + c) + w10 * L::Load(v10 + c) + w11 * L::Load(v11 + c),
-                   column + c);
-      } else {
-        for (int64_t c = 0; c < run; ++c) column[c] = w00 * v00[c] + w01 * v01[c] + w10 * v10[c] + w11 * v11[c];
-      }
+void Sample(const Taps<T>& at, const T* image, int64_t group_channels, T* column) {
+  const int64_t run = RUN ? RUN : group_channels;
+  const T *w00 = at.Weight(0), *w01 = at.Weight(1), *w10 = at.Weight(2), *w11 = at.Weight(3);
+  const int32_t *i00 = at.Place(0), *i01 = at.Place(1), *i10 = at.Place(2), *i11 = at.Place(3);
+  for (int64_t j = 0; j < at.count(); ++j, column += run) {
+    const T a = w00[j], b = w01[j], c = w10[j], d = w11[j];
+    const T *v00 = image + i00[j] * run, *v01 = image + i01[j] * run;
+    const T *v10 = image + i10[j] * run, *v11 = image + i11[j] * run;
+    if (RUN % kLanes == 0 && RUN > 0) {
+      typedef Lanes<T> L;
+      for (int64_t k = 0; k < run; k += kLanes)
+        L::Store(a * L::Load(v00 + k) + b * L::Load(v01 + k) + c * L::Load(v10 + k) + d * L::Load(v11 + k), column + k);
+    } else {
+      for (int64_t k = 0; k < run; ++k) column[k] = a * v00[k] + b * v01[k] + c * v10[k] + d * v11[k];
     }
   }
 }
