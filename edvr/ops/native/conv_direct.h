@@ -52,6 +52,10 @@ class DirectConv {
       for (int64_t i = 0; i < blocks; ++i) {
         // of equal size, but for one pixel
         const int64_t x = call_.width * i / blocks, count = call_.width * (i + 1) / blocks - x;
+        // of the lowest row that the kernel reaches: those above have been read before
+        const int64_t lowest = image * call_.height + std::min(y + call_.kernel_height / 2, call_.height - 1);
+        for (const auto& input : call_.inputs)
+          Fetch(input.x + (lowest * call_.width + x + kAhead) * input.channels, count * input.channels);
         T* sums = call_.block == 1 ? call_.y + (row * call_.width + x) * call_.cout : line.get();
         Sums(image, y, x, count, border.get(), sums);
         Finish(image, y, x, count, sums);
@@ -62,6 +66,8 @@ class DirectConv {
   }
 
  private:
+  static constexpr int64_t kAhead = 3 * kRows;   // pixels that are fetched before they are needed
+
   int64_t RowSize(int64_t channels) const { return PackedSize<T>(channels * call_.kernel_width, call_.cout); }
 
   // The bare convolution at `count` pixels from (y, x) on: sums[count, Cout].

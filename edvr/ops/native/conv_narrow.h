@@ -74,7 +74,9 @@ class NarrowConv {
         for (int64_t y = first; y < std::min(first + kBand, call_.height); ++y) {
           const int64_t top = std::max<int64_t>(0, pad_y - y);
           const int64_t bottom = std::min(call_.kernel_height, call_.height + pad_y - y);
+          const int64_t below = image * call_.height + std::min(y + pad_y + 1, call_.height - 1);   // for the next row
           for (int64_t x = strip; x < strip_end; x += kPixels) {
+            Fetch(call_.inputs[0].x + (below * call_.width + x) * call_.channels, kPixels * call_.channels);
             for (int64_t k = top; k < bottom; ++k)
               lines[k] = Line(image * call_.height + y + k - pad_y, x, &border[k * BorderSize()]);
             Block<COUT>(lines.get(), top, bottom, &parts[(x - strip) * COUT * kParts]);

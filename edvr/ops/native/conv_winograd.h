@@ -84,8 +84,10 @@ class WinogradConv {
       const int64_t first = unit * tiles_per_unit_, count = std::min(tiles_per_unit_, tiles_ - first);
       for (int64_t i = 0; i < count; ++i) TransformTile(At(first + i), zeros.get(), &v[i * depth_], v_step);
       for (int64_t panel = 0; panel < panels_; ++panel) {
-        for (int64_t k = 0; k < kWinogradPoints; ++k)
+        for (int64_t k = 0; k < kWinogradPoints; ++k) {
           Products::Run(count, depth_, &v[k * v_step], Panel(panel, k), &m[k * m_step]);
+          if (panel == 0) FetchPart(first + tiles_per_unit_, k);
+        }
         for (int64_t i = 0; i < count; ++i) FinishTile(At(first + i), panel * kWidth, &m[i * kWidth], m_step);
       }
     }
@@ -119,6 +121,19 @@ class WinogradConv {
   Place At(int64_t tile) const {
     const int64_t line = tile / tiles_x_, tiles_y = DivideUp(call_.height, kWinogradOut);
     return {line / tiles_y, line % tiles_y * kWinogradOut, tile % tiles_x_ * kWinogradOut};
+  }
+
+  // Fetches a part of the pixels of the unit that begins with tile `first`: of some tiles those that their left
+  // neighbours lack. It is done between the products, which leave the memory idle.
+  inline __attribute__((always_inline)) void FetchPart(int64_t first, int64_t part) const {
+    const int64_t count = std::min(tiles_per_unit_, tiles_ - first);
+    for (int64_t i = count * part / kWinogradPoints; i < count * (part + 1) / kWinogradPoints; ++i) {
+      const Place at = At(first + i);
+      for (const auto& input : call_.inputs)
+        for (int64_t row = at.row - 1; row < at.row - 1 + kWinogradIn; ++row)
+          Fetch(input.x + ((at.image * call_.height + row) * call_.width + at.column + 1) * input.channels,
+                kWinogradOut * input.channels);
+    }
   }
 
   void TransformTile(Place at, const T* zeros, Element* v, int64_t v_step) const {

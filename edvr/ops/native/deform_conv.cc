@@ -45,7 +45,7 @@ class DeformConvOp : public OpKernel {
         for (int64_t i = 0; i < count; ++i) {
           const int64_t p = start + i, image = p / sizes.Area(), pixel = p % sizes.Area();
           const T *own = offset + p * offsets, *shares = packed_ ? sigmoid.get() : mask + p * points;
-          for (int64_t k = 0; k < offsets; k += kAlignment / sizeof(T)) __builtin_prefetch(own + kAhead * offsets + k);
+          Fetch(own + kAhead * offsets, offsets);
           if (packed_) Sigmoid(points, own + 2 * points, sigmoid.get());
           at.Compute(pixel / sizes.width, pixel % sizes.width, own, shares);
           sample(at, x + image * sizes.Area() * sizes.channels, sizes.Run(), &column[i * columns]);

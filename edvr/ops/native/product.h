@@ -50,6 +50,13 @@ class Buffer {
   std::unique_ptr<T, Free> data_;
 };
 
+// Asks for `count` values to be in a cache soon; they need not exist. Inlined in any case, because compilers drop calls
+// of functions that do nothing else.
+template <typename T>
+inline __attribute__((always_inline)) void Fetch(const T* from, int64_t count) {
+  for (int64_t i = 0; i < count; i += kAlignment / sizeof(T)) __builtin_prefetch(from + i);
+}
+
 // c[ROWS, width] (+)= a[ROWS, depth] * panel[depth, PanelWidth]; a's element (i, p) is a[i * a_row + p * a_col].
 template <typename T, int ROWS>
 void MultiplyBlock(int64_t depth, const T* a, int64_t a_row, int64_t a_col, const T* panel, T* c, int64_t c_row,
