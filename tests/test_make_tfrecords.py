@@ -167,3 +167,9 @@ def test_job_is_kept_as_json(source, tmp_path):
     flip_byte(str(flip_target), 0)
     with pytest.raises(UserError, match='is not JSON'):
         files.read_json(str(flip_target))
+
+
+def test_a_shard_that_cannot_be_read_is_named(tmp_path):
+    for path, reason in ((tmp_path, 'Is a directory'), (tmp_path / 'none', 'No such file')):
+        with raises_facts(UserError, str(path), 'cannot be read', reason):
+            list(shard_reader.walk(str(path)))

@@ -120,28 +120,30 @@ def write_json(path: str, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + '\n').encode('utf-8'))
 
 
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turns errors of reading `path` into a UserError that names the path."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or _is_tensorflow_error(error):
+            raise UserError('%s cannot be read: %s' % (path, getattr(error, 'strerror', None) or error)) from error
+        raise
+
+
 def read_json(path: str) -> Any:
     """Reads a JSON file. Raises UserError if it is missing or not JSON."""
     try:
-        with open_regular(path) as file:
+        with reading(path), open_regular(path) as file:
             return json.loads(decode_text(file.read()))
     except (ValueError, RecursionError) as error:
         raise UserError('%s is not JSON (%s): it may be cut or edited; make it again' % (path, error)) from error
-    except Exception as error:
-        if isinstance(error, OSError) or _is_tensorflow_error(error):
-            raise UserError('cannot read %s: %s' % (path, getattr(error, 'strerror', None) or error)) from error
-        raise
 
 
 def read_bytes(path: str) -> bytes:
     """Returns the content of a regular file. Raises UserError, which names it, if it cannot be read."""
-    try:
-        with open_regular(path) as file:
-            return bytes(file.read())
-    except Exception as error:
-        if isinstance(error, OSError) or _is_tensorflow_error(error):
-            raise UserError('%s: cannot be read: %s' % (path, getattr(error, 'strerror', None) or error)) from None
-        raise
+    with reading(path), open_regular(path) as file:
+        return bytes(file.read())
 
 
 def open_file(path: str, mode: str) -> IO:

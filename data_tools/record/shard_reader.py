@@ -37,9 +37,9 @@ def walk(path: str, whole: bool = True, first: int = 0, expected: typing.Optiona
       expected: the number of records that the shard must have; if it ends earlier, the first missing record is an
         error. None for any number.
     Raises:
-      OSError (or TensorFlow's error, for remote files): the file cannot be read.
+      UserError: the file cannot be read.
     """
-    with files.open_file(path, 'rb') as file:
+    with files.reading(path), files.open_file(path, 'rb') as file:
         size, offset, index = files.size(path) or 0, 0, 0
         while offset < size:
             file.seek(offset)

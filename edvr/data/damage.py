@@ -114,8 +114,8 @@ def checked_records(folder: str, manifest: Manifest, shard: Shard, first: int = 
             if problem:
                 record, error = None, record_format.RecordError(problem)
             yield max(index, first), at, record, error
-    except (OSError, tf.errors.OpError) as error:
-        yield first, 0, None, record_format.RecordError('the shard cannot be read: %s' % error, final=True)
+    except UserError as error:
+        yield first, 0, None, record_format.RecordError(str(error), final=True)
 
 
 def explain(error: tf.errors.OpError, config: DataConfig) -> typing.Optional[UserError]:
