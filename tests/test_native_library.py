@@ -1,9 +1,13 @@
 """The library of compiled operators: its build, its failures, and the safety of its cache."""
+import fcntl
 import os
+import pathlib
 import re
 import shutil
 import stat
 import subprocess
+import threading
+import time
 
 import preloaded
 import pytest
@@ -156,3 +160,21 @@ def test_name_depends_on_tensorflow_and_compiler(fresh, monkeypatch, tmp_path):
     monkeypatch.setattr(native_library, '_processor', lambda: 'another')
     names.add(native_library.library_path(one))
     assert len(names) == 4
+
+
+def test_who_waits_for_another_process_is_told_for_what(fresh, capfd):
+    """Of several ranks, only the first one's terminal is seen, and any of them may be the one that builds."""
+    native_library.make_cache()
+    path = os.path.join(native_library.cache_dir(), 'made')
+    with open(path + '.lock', 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=native_library.keep, args=(
+            path, lambda name: pathlib.Path(name).touch(), 'building it ...'))
+        waiting.start()
+        said = ''
+        while waiting.is_alive() and 'another process, which is building it' not in said:
+            said += capfd.readouterr().err
+            time.sleep(.01)
+        assert not os.path.exists(path)
+    waiting.join(60)
+    assert native_library.is_valid(path)

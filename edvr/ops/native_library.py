@@ -149,10 +149,14 @@ def make_cache() -> None:
 
 
 @contextlib.contextmanager
-def lock(path: str) -> typing.Iterator[None]:
-    """Holds the lock file for the time of a build, so that processes starting together build once."""
+def _alone(path: str, notice: str) -> typing.Iterator[None]:
+    """Holds the lock file for the time of the work that a notice names, and prints when another process does it."""
     with open(path, 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print('waiting for another process, which is %s' % notice, file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -204,7 +208,7 @@ def keep(path: str, write: typing.Callable[[str], None], notice: str, force: boo
         if is_valid(path) and not force:
             return
         folder, name = os.path.split(path)
-        with lock(os.path.splitext(path)[0] + '.lock'):
+        with _alone(os.path.splitext(path)[0] + '.lock', notice):
             if not force and is_valid(path):
                 return
             print(notice, file=sys.stderr, flush=True)
