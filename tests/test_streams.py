@@ -104,3 +104,15 @@ def test_interlaced_frames_are_found_after_progressive_ones(tmp_path):
     assert video.inspect(combed).interlaced == 0
     found = video.inspect(str(path), allow_damaged=True).interlaced
     assert 28 <= found <= 31
+
+
+def test_pictures_that_give_no_frame_are_named(tmp_path, capsys):
+    """A piece that begins at an open group of pictures: the ones shown before its first need what is not there."""
+    whole = run('-f', 'lavfi', '-i', 'testsrc=size=64x48:rate=25:duration=1', '-c:v', 'libx265', '-x265-params',
+                'open-gop=1:keyint=8:min-keyint=8:bframes=3:b-adapt=0:scenecut=0:log-level=error',
+                tmp_path / 'whole.mkv')
+    run('-i', whole, '-c', 'copy', '-f', 'segment', '-segment_time', 0.3, tmp_path / 'piece%d.mkv')
+    path = str(tmp_path / 'piece1.mkv')
+    assert (video.inspect(whole).missing, video.inspect(path).missing) == (0, 3)
+    clips.find_clips(path, need_gt=False)
+    check_facts(capsys.readouterr().out, path, 3, '0.321', 'no frame')

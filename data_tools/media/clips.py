@@ -123,7 +123,7 @@ def find_clips(root: str, scale: int = 4, need_gt: bool = True, need_lq: bool = 
         every.append(_degraded(clip, degradation) if degradation else clip)
     _tell_cropped(every)
     _tell_profiles(every)
-    _tell_films(every)
+    _tell_videos(every)
     return [piece for clip in every for piece in split_clip(clip)] if split else every
 
 
@@ -300,7 +300,7 @@ def _tell_profiles(clips):
               % (len(differ), _few(differ)))
 
 
-def _tell_films(clips):
+def _tell_videos(clips):
     for frames in (side for clip in clips for side in (clip.lq, clip.gt) if isinstance(side, VideoFrames)):
         info = frames.info
         others = [str(number) for number, (kind, _) in enumerate(info.streams)
@@ -308,6 +308,10 @@ def _tell_films(clips):
         if others:
             print('note: %s: video stream %d is taken, as players take it; there is also %s'
                   % (info.path, info.film, ', '.join(others)))
+        if info.missing:
+            print('note: %s: %d of the pictures that it holds give no frame%s: they are missing in what is made of it; '
+                  'another ffmpeg (IMAGEIO_FFMPEG_EXE) may decode them' % (info.path, info.missing, (
+                      ', first at %.3f s' % info.missing_from if info.missing_from is not None else '')))
 
 
 def split_clip(clip: Clip) -> typing.Iterator[Clip]:

@@ -70,6 +70,8 @@ class VideoInfo(typing.NamedTuple):
       deinterlaced: ffmpeg's filters that make whole frames; the frames and times are those of them.
       cut: of a span, seconds between which it keeps other streams, None for no limit; None for a whole file.
       first: of a span, the number of its first frame in the file.
+      missing: packets of the film that give no frame, without an error.
+      missing_from: the time of the first of them in seconds.
     """
     path: str
     height: int
@@ -96,6 +98,8 @@ class VideoInfo(typing.NamedTuple):
     deinterlaced: str = ''
     cut: typing.Optional[typing.Tuple[typing.Optional[Fraction], typing.Optional[Fraction]]] = None
     first: int = 0
+    missing: int = 0
+    missing_from: typing.Optional[Fraction] = None
 
     def span(self, first: int, end: int) -> 'VideoInfo':
         """Returns the properties of the frames `first` to `end` (not included), fewer than all."""
@@ -153,17 +157,21 @@ def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, t
         raise UserError('%s is transparent in places, first in frame %d, and frames have no alpha: flatten it onto a '
                         'background first, for example with the filter overlay of ffmpeg' % (path, found.transparent))
     stated, unit = first.pop('stated_rate'), time_base
+    shown = [None if time is None else time * unit for time in times]
     rate, constant = frame_times.frame_rate(times, unit, stated)
     info = VideoInfo(path=path, num_frames=len(times), rate=rate, constant_rate=constant, time_base=unit, times=(),
                      start=float((times[0] or 0) * unit), own_times=own_times,
                      interlaced=found.interlaced, **first)
-    last = _last_duration(info, None if times[-1] is None else times[-1] * unit)
+    found_packets = _packets(info)
+    last = _last_duration(info, found_packets, None if times[-1] is None else times[-1] * unit)
     if last:
         rate, constant = frame_times.frame_rate(times, unit, stated, last)
     if not constant:
         times, unit = frame_times.writable(times, unit)
     info = info._replace(rate=rate, constant_rate=constant, time_base=unit, last=last,
                          times=() if constant else tuple(time - times[0] for time in times))
+    if found_packets and not errors:
+        info = _with_missing(info, found_packets.tracks[0], shown)
     return info if found.interlaced is None else deinterlacing.applied(info, found.filtered)
 
 
@@ -344,17 +352,40 @@ def _errors(said):
     return [re.sub(r'\[[^\]]*\] *', '', line) for line in lines]
 
 
-def _last_duration(info, last_time):
+def _packets(info):
+    """Returns the packets.Packets of the film, None if they cannot be read."""
+    try:
+        return packets.read(info.path, [info.film], info.own_times, mp4=info.mp4)
+    except UserError:
+        return None
+
+
+def _with_missing(info, track, shown):
+    """Returns the VideoInfo with what has no frame: a frame has one packet, but a field, and a hidden picture of VP8.
+
+    Args:
+      info: VideoInfo.
+      track: packets.Track of the film.
+      shown: times of the decoded frames in seconds, None for unknown.
+    """
+    if info.interlaced is not None or info.streams[info.film][1] == 'vp8':
+        return info
+    times = [time for time, _, size in track.shown() if size]
+    count = len(times) + len(track.untimed) - len(shown)
+    if count <= 0:
+        return info
+    there = {round(time / track.unit) for time in shown if time is not None}
+    return info._replace(missing=count, missing_from=next(
+        (time for time in times if round(time / track.unit) not in there), None))
+
+
+def _last_duration(info, found, last_time):
     """Returns for how many seconds the last frame, shown at `last_time`, is shown; None if the file does not state it.
 
     MP4 and GIF have a duration for each frame. Matroska has the end of each track, as a tag.
     """
     matroska = info.container.startswith('matroska')
-    if last_time is None or not (matroska or info.mp4 or info.container == 'gif'):
-        return None
-    try:
-        found = packets.read(info.path, [info.film], info.own_times, mp4=info.mp4)
-    except UserError:
+    if last_time is None or found is None or not (matroska or info.mp4 or info.container == 'gif'):
         return None
     track, frame = found.tracks[0], 1 / info.rate
     if not track.times or abs(max(track.times) * track.unit - last_time) > track.unit:   # the last one does not decode
