@@ -10,7 +10,7 @@ RUN apt-get update \
     && apt-get install --no-install-recommends -y g++ \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home edvr
-COPY requirements/locked-$DEVICE.txt /tmp/locked.txt
+COPY requirements/locked/$DEVICE.txt /tmp/locked.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/locked.txt
 COPY . /tmp/edvr
 RUN pip install --no-cache-dir --no-deps --no-build-isolation /tmp/edvr \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes the packages of the tested environments in .venvs/ with versions and SHA-256: tests/locked-tf*.txt, and those that
-# programs need, without the tests, for the images of the Dockerfile: requirements/locked-cpu.txt and locked-gpu.txt.
+# programs need, without the tests, for the images of the Dockerfile: requirements/locked/cpu.txt and gpu.txt.
 #   bash scripts/lock.sh [1.15 | 2.15]        after `bash scripts/test.sh`, which makes the environments
 # The files are of x86-64 Linux, as the hashes are those of its wheels: pip install --require-hashes -r FILE
 # environment.sh keeps to the ranges, which also serve aarch64 and the TensorFlow of Ascend hosts.
@@ -39,8 +39,8 @@ for tensorflow in "${@:-1.15 2.15}"; do
         lock "$python" "tests/locked-tf$version.txt" -r requirements.txt -r requirements/tf.txt -r tests/requirements.txt
         if [ "$version" = 2.15 ]; then
             programs=(-r requirements.txt -r requirements/tf.txt -r requirements/lmdb.txt)
-            lock "$python" requirements/locked-cpu.txt "${programs[@]}"
-            lock "$python" requirements/locked-gpu.txt "${programs[@]}" 'tensorflow[and-cuda]'
+            lock "$python" requirements/locked/cpu.txt "${programs[@]}"
+            lock "$python" requirements/locked/gpu.txt "${programs[@]}" 'tensorflow[and-cuda]'
         fi
     done
 done

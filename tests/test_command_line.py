@@ -57,7 +57,7 @@ def test_a_file_of_that_name_wins(folder):
     ('../mine/binary.cfg', ['binary.cfg', 'cannot be read'])])
 def test_what_is_wrong_with_flagfiles(folder, name, facts):
     for file_name, content in (('bad.cfg', b'--flagfile=nothing.cfg'), ('round.cfg', b'--flagfile=../mine/round.cfg'),
-                               ('binary.cfg', b'\xff\xfe')):
+                               ('binary.cfg', b'\x80')):
         with open('../mine/' + file_name, 'wb') as file:
             file.write(content)
     with raises_facts(UserError, *facts):

@@ -23,14 +23,14 @@ def instructions():
 
 def test_the_image_has_locked_packages_of_the_supported_tensorflow():
     for device in ('cpu', 'gpu'):
-        lines = text_of('requirements', 'locked-%s.txt' % device).splitlines()
+        lines = text_of('requirements', 'locked', device + '.txt').splitlines()
         assert all(re.match(r'[\w.-]+==\S+ --hash=sha256:[0-9a-f]{64}$', line) for line in lines[1:])
         names = {line.split('==')[0].replace('_', '-'): line.split()[0].split('==')[1] for line in lines[1:]}
         wanted = re.findall(r'^([\w-]+)', text_of('requirements.txt'), re.M)
         assert set(wanted) <= set(names) and names['tensorflow'] == '2.15.1'
         assert any(name.startswith('nvidia-cuda-nvrtc') for name in names) == (device == 'gpu')
     versions = dict(line.split()[0].split('==') for line in text_of('tests', 'locked-tf2.15.txt').splitlines()[1:])
-    cpu = dict(line.split()[0].split('==') for line in text_of('requirements', 'locked-cpu.txt').splitlines()[1:])
+    cpu = dict(line.split()[0].split('==') for line in text_of('requirements', 'locked', 'cpu.txt').splitlines()[1:])
     assert {name: versions.get(name) for name in cpu} == cpu   # the tested ones
 
 

@@ -1,5 +1,6 @@
 """The installed package: every program is a command, and all other files are included."""
 import configparser
+import glob
 import os
 import re
 import shutil
@@ -100,7 +101,8 @@ def listed(path):
 def test_the_wheel_needs_what_requirements_list(wheel):
     required = [Requirement(line) for line in re.findall(r'^Requires-Dist: (.*)', metadata(wheel), re.M)]
     extras = re.findall(r'^Provides-Extra: (.*)', metadata(wheel), re.M)
-    assert {name.split('.')[0] for name in os.listdir(os.path.join(ROOT, 'requirements'))} == set(extras)
+    assert {os.path.splitext(os.path.basename(path))[0]
+            for path in glob.glob(os.path.join(ROOT, 'requirements', '*.txt'))} == set(extras)
     needed = {extra: {each.name for each in required if 'extra == "%s"' % extra in str(each.marker)}
               for extra in extras}
     assert needed == {extra: set(listed('requirements/%s.txt' % extra)) for extra in extras}

@@ -281,7 +281,7 @@ def test_another_rate_leaves_out_what_no_longer_fits(source, tmp_path):
 def test_subtitles_that_are_pictures_are_named_in_a_span(source):
     streams = [containers.Stream(3, 'subtitle', 'dvd_subtitle', 'copy'),
                containers.Stream(4, 'subtitle', 'subrip', 'copy', 'subrip')]
-    plan = containers.Plan(streams, [], [])
+    plan = containers.Plan(streams, [], [], [])
     text, = spans.differences(source.span(2, 5), plan)
     check_facts(text, 'dvd_subtitle', 'stream 3', '--start')
     assert spans.differences(source.span(0, 5), plan) == spans.differences(source, plan) == []
@@ -295,7 +295,7 @@ def test_a_stream_that_vanishes_is_named(source, monkeypatch):
     monkeypatch.setattr(packets, 'read', lambda *arguments, **options: empty)
     with raises_facts(UserError, 'aac', 'stream 1', 'missing'):
         verification.verify(source.path, source.num_frames, Timing.of_source(source, source.rate), source,
-                            containers.Plan([stream], [], []), original, mp4=True)
+                            containers.Plan([stream], [], [], []), original, mp4=True)
 
 
 @pytest.fixture(scope='module')
