@@ -42,7 +42,8 @@ def test_training_from_s3(s3, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(training_runs.steps(done.stdout)) == 2
     with open(str(tmp_path / 'run' / 'scalars.jsonl')) as file:
-        assert all(json.loads(line)['watch_input/read_mb_per_second'] > 0 for line in file)
+        # all of so small a set may be read before the second point
+        assert any(json.loads(line)['watch_input/read_mb_per_second'] > 0 for line in file)
 
 
 @pytest.mark.skipif(not reads_s3, reason='only the wheel of TensorFlow 1.15 reads s3://')
