@@ -12,6 +12,37 @@
 
 namespace edvr {
 
+// Where one sample is taken: its four neighbours, clamped to the image, and what each side has of it. Inlined, so that
+// loops over points are vectorised.
+template <typename T>
+struct Location {
+  bool in;
+  T with_top, with_bottom, with_left, with_right;   // 1 where that side is in the image
+  T top, bottom, left, right;                       // shares; 0 outside
+  int32_t y_top, y_bottom, x_left, x_right;
+
+  inline __attribute__((always_inline)) Location(T sy, T sx, T height, T width) {
+    // NaN fails every comparison, so it is outside too. At exactly -1 the sample is zero, but its derivative towards
+    // the right or the bottom is not; every point at the border is there while offsets are zero.
+    in = (sy >= T(-1)) & (sy < height) & (sx >= T(-1)) & (sx < width);
+    sy = in ? sy : T(0);
+    sx = in ? sx : T(0);
+    const T fy = std::floor(sy), fx = std::floor(sx);
+    with_top = fy >= T(0) ? T(1) : T(0);
+    with_bottom = fy + T(1) < height ? T(1) : T(0);
+    with_left = fx >= T(0) ? T(1) : T(0);
+    with_right = fx + T(1) < width ? T(1) : T(0);
+    bottom = (sy - fy) * with_bottom;
+    top = (T(1) - (sy - fy)) * with_top;
+    right = (sx - fx) * with_right;
+    left = (T(1) - (sx - fx)) * with_left;
+    y_top = static_cast<int32_t>(fy * with_top);
+    y_bottom = static_cast<int32_t>(fy + with_bottom);
+    x_left = static_cast<int32_t>(fx * with_left);
+    x_right = static_cast<int32_t>(fx + with_right);
+  }
+};
+
 // The four corners and their shares for the points [first, first + count) of one output point. Coordinates of corners
 // are clamped to the image; shares of corners outside are zero. The data is a structure of arrays, so that the loop
 // that fills it is vectorised over points.
@@ -44,30 +75,20 @@ class Corners {
     const int64_t count = count_;
 #pragma GCC ivdep
     for (int64_t j = 0; j < count; ++j) {
-      T sy = y0 + shift_y[j] + dy[j], sx = x0 + shift_x[j] + dx[j];
-      // NaN fails every comparison, so it is outside too. At exactly -1 the sample is zero, but its derivative towards
-      // the right or the bottom is not; every point at the border is there while offsets are zero.
-      const bool in = (sy >= T(-1)) & (sy < height) & (sx >= T(-1)) & (sx < width);
-      sy = in ? sy : T(0);
-      sx = in ? sx : T(0);
-      const T fy = std::floor(sy), fx = std::floor(sx);
-      const T with_top = fy >= T(0) ? T(1) : T(0), with_bottom = fy + T(1) < height ? T(1) : T(0);
-      const T with_left = fx >= T(0) ? T(1) : T(0), with_right = fx + T(1) < width ? T(1) : T(0);
-      inside[j] = in;
-      has_top[j] = with_top;
-      has_bottom[j] = with_bottom;
-      has_left[j] = with_left;
-      has_right[j] = with_right;
-      bottom[j] = (sy - fy) * with_bottom;
-      top[j] = (T(1) - (sy - fy)) * with_top;
-      right[j] = (sx - fx) * with_right;
-      left[j] = (T(1) - (sx - fx)) * with_left;
-      const int32_t y_top = static_cast<int32_t>(fy * with_top), x_left = static_cast<int32_t>(fx * with_left);
-      const int32_t y_bottom = static_cast<int32_t>(fy + with_bottom), x_right = static_cast<int32_t>(fx + with_right);
-      i00[j] = y_top * row + x_left;
-      i01[j] = y_top * row + x_right;
-      i10[j] = y_bottom * row + x_left;
-      i11[j] = y_bottom * row + x_right;
+      const Location<T> at(y0 + shift_y[j] + dy[j], x0 + shift_x[j] + dx[j], height, width);
+      inside[j] = at.in;
+      has_top[j] = at.with_top;
+      has_bottom[j] = at.with_bottom;
+      has_left[j] = at.with_left;
+      has_right[j] = at.with_right;
+      top[j] = at.top;
+      bottom[j] = at.bottom;
+      left[j] = at.left;
+      right[j] = at.right;
+      i00[j] = at.y_top * row + at.x_left;
+      i01[j] = at.y_top * row + at.x_right;
+      i10[j] = at.y_bottom * row + at.x_left;
+      i11[j] = at.y_bottom * row + at.x_right;
     }
   }
 
@@ -144,24 +165,14 @@ class Taps {
     const int64_t count = count_;
 #pragma GCC ivdep
     for (int64_t j = 0; j < count; ++j) {
-      T sy = y0 + shift_y[j] + dy[j], sx = x0 + shift_x[j] + dx[j];
-      const bool in = (sy >= T(-1)) & (sy < height) & (sx >= T(-1)) & (sx < width);
-      sy = in ? sy : T(0);
-      sx = in ? sx : T(0);
-      const T fy = std::floor(sy), fx = std::floor(sx), m = in ? share[j] : T(0);
-      const T with_top = fy >= T(0) ? T(1) : T(0), with_bottom = fy + T(1) < height ? T(1) : T(0);
-      const T with_left = fx >= T(0) ? T(1) : T(0), with_right = fx + T(1) < width ? T(1) : T(0);
-      const T bottom = (sy - fy) * with_bottom, top = (T(1) - (sy - fy)) * with_top;
-      const T right = (sx - fx) * with_right, left = (T(1) - (sx - fx)) * with_left;
-      const T upper = top * m, lower = bottom * m;
-      w00[j] = upper * left;
-      w01[j] = upper * right;
-      w10[j] = lower * left;
-      w11[j] = lower * right;
-      const int32_t y_top = static_cast<int32_t>(fy * with_top) * row + group[j];
-      const int32_t y_bottom = static_cast<int32_t>(fy + with_bottom) * row + group[j];
-      const int32_t x_left = static_cast<int32_t>(fx * with_left) * column;
-      const int32_t x_right = static_cast<int32_t>(fx + with_right) * column;
+      const Location<T> at(y0 + shift_y[j] + dy[j], x0 + shift_x[j] + dx[j], height, width);
+      const T m = at.in ? share[j] : T(0), upper = at.top * m, lower = at.bottom * m;
+      w00[j] = upper * at.left;
+      w01[j] = upper * at.right;
+      w10[j] = lower * at.left;
+      w11[j] = lower * at.right;
+      const int32_t y_top = at.y_top * row + group[j], y_bottom = at.y_bottom * row + group[j];
+      const int32_t x_left = at.x_left * column, x_right = at.x_right * column;
       i00[j] = y_top + x_left;
       i01[j] = y_top + x_right;
       i10[j] = y_bottom + x_left;
