@@ -38,7 +38,7 @@ def defect(prefix: str, names: Optional[Sequence[str]] = None) -> Optional[str]:
 
 def names_in(prefix: str) -> List[str]:
     """Returns the sorted names of the tensors in a complete checkpoint."""
-    with reading(prefix), reader_of(prefix) as reader:
+    with reader_of(prefix) as reader:
         return sorted(reader.get_variable_to_shape_map())
 
 
@@ -59,11 +59,14 @@ def reading(prefix: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reader_of(prefix: str) -> Iterator[Any]:
-    """Yields TensorFlow's reader of a checkpoint, on a copy of the index: it aborts the process if reading that fails.
+    """Yields TensorFlow's reader of a checkpoint. Raises UserError for errors of reading, see `reading`."""
+    with reading(prefix), _reader(prefix) as reader:
+        yield reader
 
-    Raises:
-      OSError: the index cannot be read.
-    """
+
+@contextlib.contextmanager
+def _reader(prefix):
+    """Yields TensorFlow's reader on a copy of the index: it aborts the process if reading that fails."""
     with files.open_regular(prefix + '.index') as file:
         index = file.read()
     with tempfile.TemporaryDirectory(prefix='edvr-') as folder:
@@ -102,7 +105,7 @@ def _find_defect(prefix, names):
         except OSError as error:
             return '%s cannot be read (%s)' % (os.path.basename(path), error.strerror)
     try:
-        with reader_of(prefix) as reader:
+        with _reader(prefix) as reader:
             if names is None:
                 names, promised = _contents(reader)
                 held = sum(map(os.path.getsize, paths))

@@ -4,7 +4,7 @@ from typing import Dict, Iterable
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
-from edvr.checkpoints.integrity import reader_of, reading
+from edvr.checkpoints.integrity import reader_of
 from edvr.checkpoints.network_config import MODEL_FILE
 
 EMA_SUFFIX = '/ExponentialMovingAverage'
@@ -27,7 +27,7 @@ def restore_map(prefix: str, variables: Iterable[tf.Variable], use_ema: bool = T
     Raises:
       UserError: the checkpoint lacks a variable or has it in another shape; the text names the first such.
     """
-    with reading(prefix), reader_of(prefix) as reader:
+    with reader_of(prefix) as reader:
         shapes = reader.get_variable_to_shape_map()
     result = {}
     for variable in variables:

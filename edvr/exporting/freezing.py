@@ -42,7 +42,7 @@ def freeze(prefix: str, graph: Graph, ops: Ops, use_ema: bool = True) -> typing.
 
 def _restore(session: tf.Session, prefix: str, use_ema: bool) -> bool:
     names = checkpoints.restore_map(prefix, tf.global_variables(), use_ema)
-    with checkpoints.reading(prefix), checkpoints.reader_of(prefix) as reader:
+    with checkpoints.reader_of(prefix) as reader:
         for name in sorted(names):
             if not np.isfinite(reader.get_tensor(name)).all():
                 raise UserError('%s: %s contains NaN or infinity; the training diverged: use an earlier checkpoint'

@@ -129,7 +129,7 @@ def load(path: str, use_ema: bool = True) -> Tuple[Arrays, ModelConfig]:
         size = config.size_multiple
         networks.build(config).restore(StockOps(), tf.placeholder(tf.uint8, [1, config.num_frames, size, size, 3]))
         names = checkpoints.restore_map(prefix, tf.trainable_variables(), use_ema)
-        with checkpoints.reading(prefix), checkpoints.reader_of(prefix) as reader:
+        with checkpoints.reader_of(prefix) as reader:
             return {variable.op.name[len(SCOPE) + 1:]: reader.get_tensor(name)
                     for name, variable in names.items()}, config
 
