@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg
+from data_tools.media.streams import of_input
 
 COPIED = ('-c', 'copy')
 _DISCARDED = 4   # flag of a packet
@@ -132,7 +133,7 @@ def read(path: str, streams: typing.Sequence[typing.Union[int, str]], own_times:
     if output.code and not any(track.times for track in tracks):
         reasons = re.findall(r'^.*\[(?:error|fatal)\] (.+)', output.log, re.M)
         raise UserError('cannot read %s: %s' % (path, reasons[0] if reasons else output.failure()))
-    return _described(output.log.split('Output #0')[0], tracks, own_times)
+    return _described(of_input(output.log), tracks, own_times)
 
 
 def _described(said: str, tracks: typing.List[Track], own_times: bool) -> Packets:

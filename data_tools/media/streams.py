@@ -8,7 +8,7 @@ VIDEO, COVER = 'video', 'cover'
 
 
 class Stream(typing.NamedTuple):
-    """A stream of a file.
+    """Describes a stream of a file.
 
     Attributes:
       kind: 'video', 'cover' (a picture of the whole), 'audio', 'subtitle', 'data' or 'attachment'.
@@ -22,11 +22,16 @@ class Stream(typing.NamedTuple):
     alpha: bool = False
 
 
+def of_input(said: str) -> str:
+    """Returns the part of ffmpeg's log that describes the input."""
+    return said.split('Stream mapping')[0].split('Output #0')[0]
+
+
 def parse(said: str) -> typing.List[Stream]:
     """Returns the streams of the input that ffmpeg describes in its log, by their numbers."""
     found: typing.Dict[int, Stream] = {}
     number = -1
-    for line in said.split('Stream mapping')[0].split('Output #0')[0].splitlines():
+    for line in of_input(said).splitlines():
         match = _LINE.search(line)
         if match:
             number = int(match.group(1))

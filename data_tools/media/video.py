@@ -257,7 +257,7 @@ def _first_frame(path, tonemap):
                 pixel_aspect=Fraction(sar_width, sar_height) if sar_width and sar_height else Fraction(1),
                 streams=tuple((stream.kind, stream.codec) for stream in found), film=film,
                 alpha=_alpha_decoder(path, found[film], pixel_format),
-                chapters=len(re.findall(r'Chapter #0:\d+', _of_input(said))), curve=curve, tonemap=tonemap,
+                chapters=len(re.findall(r'Chapter #0:\d+', streams.of_input(said))), curve=curve, tonemap=tonemap,
                 container=container,
                 stated_rate=Fraction(*rate) if all(rate) else None)
 
@@ -291,10 +291,6 @@ def _alpha_decoder(path, stream, pixel_format):
         raise UserError('%s states transparency, and this ffmpeg lacks %s to see whether it is opaque: flatten it onto '
                         'a background first' % (path, decoder))
     return decoder
-
-
-def _of_input(said):
-    return said.split('Stream mapping')[0].split('Output #0')[0]
 
 
 def _reason(errors):
