@@ -12,7 +12,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from conftest import FAULTS, ROOT
 from facts import check_facts, raises_facts
-from helpers import smooth_frames, tiny_checkpoint
+from helpers import smooth_frames
 from npu_fixtures import no_job  # noqa: F401 fixture
 from test_video import make
 
@@ -27,7 +27,6 @@ from edvr.launch import npu_cards, relaunch
 from edvr.launch.plan import Plan
 from edvr.output import clip_source, infer_job, segments, video_writer
 from edvr.restore.network_info import NetworkInfo
-from edvr.restore.restorer import Restorer
 from edvr.restore.sliding_window import windows
 from edvr.sharing import workers
 from edvr.sharing.splitting import FrameRange, cut, missing, split
@@ -186,17 +185,6 @@ def test_options_for_one_device_only():
 # the same bytes
 
 @pytest.fixture(scope='module')
-def network(tmp_path_factory):
-    return tiny_checkpoint(tmp_path_factory.mktemp('network'))
-
-
-@pytest.fixture(scope='module')
-def restorer(network):
-    with Restorer(network) as restorer:
-        yield restorer
-
-
-@pytest.fixture(scope='module')
 def clips(tmp_path_factory):
     """A data set of clips of 12 and 3 frames: the first is cut for two processes."""
     root = tmp_path_factory.mktemp('clips')
@@ -208,8 +196,8 @@ def clips(tmp_path_factory):
     return str(root)
 
 
-def infer(restorer, network, config):
-    job = infer_job.prepare(restorer, RestoreConfig(checkpoint=network), config)
+def infer(restorer, checkpoint, config):
+    job = infer_job.prepare(restorer, RestoreConfig(checkpoint=checkpoint), config)
     return infer_job.run(job, workers.ThisProcess(restorer))
 
 
@@ -236,17 +224,17 @@ def children(pid):
     return found
 
 
-def test_a_killed_process_ends_all_and_the_same_command_continues(restorer, network, clips, tmp_path):
-    infer(restorer, network, InferConfig(input=clips, output=str(tmp_path / 'one')))
+def test_a_killed_process_ends_all_and_the_same_command_continues(restorer, checkpoint, clips, tmp_path):
+    infer(restorer, checkpoint, InferConfig(input=clips, output=str(tmp_path / 'one')))
     output = tmp_path / 'two'
-    arguments = (('--checkpoint', network), ('--input', clips), ('--output', output), ('--num_devices', 2))
+    arguments = (('--checkpoint', checkpoint), ('--input', clips), ('--output', output), ('--num_devices', 2))
     first = start(*arguments, RESTORE_PAUSE='.5', TMPDIR=str(tmp_path))   # where the logs of a failed run stay
     try:
         deadline = time.monotonic() + 120
         while len(contents(output)) < 2 and time.monotonic() < deadline:
             time.sleep(.1)
         with raises_facts(UserError, 'another run', 'process %d' % first.pid):
-            infer(restorer, network, InferConfig(input=clips, output=str(output)))
+            infer(restorer, checkpoint, InferConfig(input=clips, output=str(output)))
         os.kill(max(pid for pid, command in children(first.pid).items() if 'restore_slowly' in command),
                 signal.SIGKILL)
         out, err = first.communicate(timeout=60)
@@ -260,18 +248,19 @@ def test_a_killed_process_ends_all_and_the_same_command_continues(restorer, netw
     out, err = second.communicate(timeout=200)
     assert second.returncode == 0, out + err
     assert 'part 1 of 1: 2 of 2 clips' in out and '%d frames exist already' % len(before) in out
-    assert 'restored %d frames with %s' % (15 - len(before), network) in out
+    assert 'restored %d frames with %s' % (15 - len(before), checkpoint) in out
     assert contents(output) == contents(tmp_path / 'one')
 
 
-def test_a_video_by_two_processes_has_the_same_bytes(restorer, network, tmp_path, monkeypatch):
+def test_a_video_by_two_processes_has_the_same_bytes(restorer, checkpoint, tmp_path, monkeypatch):
     path = make(tmp_path / 'a.mkv', '-f', 'lavfi', '-i', 'sine=duration=0.3', '-c:a', 'aac', '-pix_fmt', 'yuv420p',
                 frames=7)
     writer = video_writer.VideoWriter.__init__
     monkeypatch.setattr(writer, '__defaults__', tuple(2 if value == segments.FRAMES else value
                                                       for value in writer.__defaults__))
-    infer(restorer, network, InferConfig(input=path, output=str(tmp_path / 'one.mp4')))
-    process = start(('--checkpoint', os.path.dirname(network)), ('--input', path), ('--output', tmp_path / 'two.mp4'),
+    infer(restorer, checkpoint, InferConfig(input=path, output=str(tmp_path / 'one.mp4')))
+    process = start(('--checkpoint', os.path.dirname(checkpoint)), ('--input', path),
+                    ('--output', tmp_path / 'two.mp4'),
                     ('--num_devices', 2))
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, out + err
@@ -293,7 +282,7 @@ def pictures(folder):
             if value.HasField('image')}
 
 
-def test_an_evaluation_by_two_processes_has_the_same_numbers(restorer, network, clips, tmp_path, run_program):
+def test_an_evaluation_by_two_processes_has_the_same_numbers(restorer, checkpoint, clips, tmp_path, run_program):
     folders = [tmp_path / 'one', tmp_path / 'two']
     configs = [EvaluateConfig(data_dir=clips, json=str(folder / 'numbers.json'), comparison_frames=2,
                               comparison_dir=str(folder / 'pictures'), summary_dir=str(folder / 'events'))
@@ -301,8 +290,8 @@ def test_an_evaluation_by_two_processes_has_the_same_numbers(restorer, network, 
     for config in configs:
         clip_set.make_ready(config)
     clip_set.evaluate_and_write(workers.ThisProcess(restorer), clip_set.load(configs[0], 4),
-                                RestoreConfig(checkpoint=network), configs[0])
-    done = run_program('edvr.evaluate', '--checkpoint=' + network, '--num_devices=2', '--device=cpu',
+                                RestoreConfig(checkpoint=checkpoint), configs[0])
+    done = run_program('edvr.evaluate', '--checkpoint=' + checkpoint, '--num_devices=2', '--device=cpu',
                        *['--%s=%s' % (name, getattr(configs[1], name)) for name in (
                            'data_dir', 'json', 'comparison_dir', 'comparison_frames', 'summary_dir')])
     assert done.returncode == 0, done.stderr
@@ -315,22 +304,22 @@ def test_an_evaluation_by_two_processes_has_the_same_numbers(restorer, network, 
         assert 'Video %s PSNR = %.4f, SSIM = %.6f' % (clip['name'], clip['edvr_psnr'], clip['edvr_ssim']) in lines
 
 
-def test_where_the_operator_of_ascend_runs_is_printed_once_and_workers_get_the_options(network, monkeypatch, capsys):
+def test_where_the_operator_of_ascend_runs_is_printed_once_and_workers_get_the_options(checkpoint, monkeypatch, capsys):
     commands = []
     monkeypatch.setattr(relaunch, 'run_together', lambda command, *args, **kwargs: commands.append(command) or 3)
     monkeypatch.setattr(sys, 'argv', ['infer', '--npu_dcn=whole', '--soc_version=Ascend310P3'])
-    config = RestoreConfig(checkpoint=network, device='npu', npu_dcn='whole', soc_version='Ascend310P3')
-    found = NetworkInfo.at(network)
+    config = RestoreConfig(checkpoint=checkpoint, device='npu', npu_dcn='whole', soc_version='Ascend310P3')
+    found = NetworkInfo.at(checkpoint)
     with pytest.raises(SystemExit), workers.open_workers(Plan({0: {}, 1: {}}, {}, []), config, found) as opened:
         list(opened.do(len, [[1], [2]], type('Bar', (), dict(n=0))()))
     output = capsys.readouterr().out
     assert output.count('deformable convolutions on') == 1
     check_facts(output, 'Ascend 310P', 'AI CPU', '--npu_dcn=whole')
     assert {'--npu_dcn=whole', '--soc_version=Ascend310P3', '--device=npu'} < set(commands[0])
-    for others in (config.replace(kernels='tf'), RestoreConfig(checkpoint=network)):
+    for others in (config.replace(kernels='tf'), RestoreConfig(checkpoint=checkpoint)):
         workers.print_placement(others, found)
     assert capsys.readouterr().out == ''
 
 
-def test_facts_of_a_network_without_loading_it(restorer, network):
-    assert NetworkInfo.at(os.path.dirname(network)) == (restorer.path, restorer.config, restorer.step, True)
+def test_facts_of_a_network_without_loading_it(restorer, checkpoint):
+    assert NetworkInfo.at(os.path.dirname(checkpoint)) == (restorer.path, restorer.config, restorer.step, True)
