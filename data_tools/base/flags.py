@@ -66,7 +66,7 @@ def _define_one(field: Field, module: str) -> None:
 
 
 class _BareFlag(flags.Flag):
-    """A flag of several values that also has the forms of a boolean one, --NAME and --noNAME."""
+    """Takes one of several values, or the forms of a boolean flag, --NAME and --noNAME."""
 
     def __init__(self, field: Field, choices: List[str]) -> None:
         super().__init__(flags.EnumParser(choices), flags.ArgumentSerializer(), field.name, field.default,

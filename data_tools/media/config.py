@@ -51,7 +51,7 @@ class MadeLqConfig(DegradationConfig):
 
 @dataclasses.dataclass(frozen=True)
 class DeinterlaceConfig(Config):
-    """What becomes of interlaced videos."""
+    """Holds what becomes of interlaced videos."""
 
     TITLE = 'interlaced videos'
 

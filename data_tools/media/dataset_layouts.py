@@ -21,7 +21,7 @@ _NOT_OURS = ('thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r', '__macosx', 'n
 
 
 class NothingFoundError(UserError):
-    """No clip with the sides that are searched; what is there can be read."""
+    """Reports that no clip has the sides that are searched; what is there can be read."""
 
 
 class Layout(typing.NamedTuple):

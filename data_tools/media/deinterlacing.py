@@ -15,7 +15,7 @@ _CYCLE = 5   # telecine makes so many frames of one less
 
 
 class Deinterlacing(typing.NamedTuple):
-    """How interlaced frames become whole ones.
+    """Describes how interlaced frames become whole ones.
 
     Attributes:
       method: one of METHODS; '' leaves them as they are.

@@ -16,7 +16,7 @@ _ALPHA = (_NUMBERED + 'alphaextract,format=gray,signalstats,'
 
 
 class Found(typing.NamedTuple):
-    """The result of the checks.
+    """Holds the result of the checks.
 
     Attributes:
       interlaced: number of the first frame that is interlaced, None without any.

@@ -84,7 +84,7 @@ def _transform(profile):
 
 
 class Found(typing.NamedTuple):
-    """The profiles of the images of a clip.
+    """Holds the profiles of the images of a clip.
 
     Attributes:
       first: path of the first image with each profile, b'' for images without one.

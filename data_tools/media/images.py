@@ -12,7 +12,7 @@ from data_tools.media import icc, image_checks
 
 
 class Header(typing.NamedTuple):
-    """What an image file states before its pixels.
+    """Holds what an image file states before its pixels.
 
     Attributes:
       size: height and width, pixels.

@@ -18,7 +18,7 @@ _DURATION = re.compile(r'^\[info\] +Duration: (?:(\d+):(\d+):([\d.]+)|N/A)(?:, s
 
 
 class Track(typing.NamedTuple):
-    """The packets of a stream that are shown, those without a time left out, in the order of the file.
+    """Holds the packets of a stream that are shown, those without a time left out, in the order of the file.
 
     Attributes:
       unit: seconds of a unit of time.
@@ -78,7 +78,7 @@ def clipped(spans: typing.Iterable[typing.Tuple[Fraction, Fraction]], begin: typ
 
 
 class Packets(typing.NamedTuple):
-    """What a file holds, and when; all times in seconds.
+    """Describes what a file holds, and when; all times in seconds.
 
     Attributes:
       tracks: of the streams that were asked for, in that order.

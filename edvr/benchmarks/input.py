@@ -79,7 +79,7 @@ def _warm_up(session, fetch, config):
 
 
 class _Counters:
-    """CPU time, bytes read, seconds that the decoding threads were busy, and time since it was made."""
+    """Counts CPU time, bytes read, seconds that the decoding threads were busy, and time since it was made."""
 
     def __init__(self, meter: InputMeter) -> None:
         self._meter = meter

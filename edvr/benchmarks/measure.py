@@ -44,7 +44,7 @@ def median_seconds(call: Callable[[], Any], seconds: float, repeats: int, warm_u
 
 
 class Peak(NamedTuple):
-    """The float32 arithmetic of this machine with the threads of a run.
+    """Describes the float32 arithmetic of this machine with the threads of a run.
 
     Attributes:
       gflops: GFLOP/s of the fastest candidate.

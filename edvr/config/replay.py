@@ -9,7 +9,7 @@ from edvr.devices import DEVICES, KERNELS
 
 @dataclasses.dataclass(frozen=True)
 class ReplayConfig(Config):
-    """The step to replay, and the device that computes it."""
+    """Holds the step to replay, and the device that computes it."""
 
     TITLE = 'replay'
 

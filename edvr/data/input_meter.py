@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 
 
 class Count(NamedTuple):
-    """What an input has done so far.
+    """Counts what an input has done so far.
 
     Attributes:
       read: bytes of records read, from the storage or the cache of the operating system.

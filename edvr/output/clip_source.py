@@ -28,7 +28,7 @@ from edvr.restore.restorer import Restorer
 
 
 class Source(typing.NamedTuple):
-    """One clip to restore.
+    """Describes one clip to restore.
 
     name: str.
     length: int, frames.

@@ -39,7 +39,7 @@ _NOT_RESTORED = {'video': 'one video stream is restored', 'data': 'data is not c
 
 
 class Stream(typing.NamedTuple):
-    """How a stream is written.
+    """Describes how a stream is written.
 
     Attributes:
       number: in the source.
@@ -64,7 +64,7 @@ class Stream(typing.NamedTuple):
 
 
 class Plan(typing.NamedTuple):
-    """How each stream of a source except its picture is written.
+    """Describes how each stream of a source except its picture is written.
 
     Attributes:
       streams: in the order of the output.

@@ -12,7 +12,7 @@ from edvr.replaying.past_run import PastRun
 
 
 class Sample(typing.NamedTuple):
-    """One sample of a batch.
+    """Describes one sample of a batch.
 
     Attributes:
       rank: the process that trained it.

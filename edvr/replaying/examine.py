@@ -13,7 +13,7 @@ from edvr.training.model_fn import LEVELS, judge
 
 
 class SampleNumbers(typing.NamedTuple):
-    """What a network does with a sample.
+    """Holds what a network does with a sample.
 
     Attributes:
       loss: its part of the loss of the whole batch.
@@ -32,7 +32,7 @@ class SampleNumbers(typing.NamedTuple):
 
 
 class Numbers(typing.NamedTuple):
-    """What a network does with the batch of a step.
+    """Holds what a network does with the batch of a step.
 
     Attributes:
       samples: of each sample.

@@ -16,7 +16,7 @@ EVENTS, BICUBIC_EVENTS, SCALARS = 'training', 'bicubic', 'scalars.jsonl'
 
 
 class RunRecord:
-    """The records of one session; what an earlier session wrote after its first step is hidden, or removed.
+    """Writes the records of one session; what an earlier session wrote after its first step is hidden, or removed.
 
     TensorBoard calls a run by its folder, so that events are in a folder of the directory. A run that version 1.0 began
     has its events in the directory itself. It keeps that place, and the names of its curves, so that they go on.

@@ -14,7 +14,7 @@ ADVICE = {
 
 
 class InputUse(NamedTuple):
-    """What the input did in an interval.
+    """Describes what the input did in an interval.
 
     Attributes:
       read_mb_per_s: MB of records read in a second.

@@ -86,7 +86,7 @@ class Interval:
 
 
 class _Now(NamedTuple):
-    """The counts of the input, and the seconds of time, of cores that this process used, and that all used."""
+    """Holds the counts of the input, and the seconds of time, of cores that this process used, and that all used."""
     input: Count
     clock: float
     own: float
