@@ -1,6 +1,7 @@
 """Calls the ffmpeg program, with limits, and reports its errors. See `ffmpeg_choice` for which one."""
 import contextlib
 import functools
+import math
 import os
 import re
 import resource
@@ -176,7 +177,8 @@ def _limit(process, kind, value):
     """Sets a soft limit of a running process: code of this one between fork and exec is not safe beside threads."""
     with contextlib.suppress(OSError):   # it has ended, or this system allows no limits of other processes
         own, most = resource.getrlimit(kind)
-        soft = int(value) if own == resource.RLIM_INFINITY else min(int(value), own)
+        value = math.ceil(value)   # a limit of no second ends the process at once
+        soft = value if own == resource.RLIM_INFINITY else min(value, own)
         resource.prlimit(process.pid, kind, (soft, most))
 
 
