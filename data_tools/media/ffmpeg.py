@@ -120,9 +120,15 @@ def times(own: bool, number: int = 0) -> typing.Tuple[typing.Sequence[str], typi
     return (), ('-map', '%d:v?' % number, '-map', '%d:a?' % number, '-c', 'copy', '-f', 'null', '-')
 
 
-def source(path: str) -> typing.Tuple[str, ...]:
-    """Returns the options that read a file which may come from a stranger: ffmpeg opens this file and no other."""
-    return ('-protocol_whitelist', 'file,pipe', '-format_whitelist', ','.join(DEMUXERS), '-i', file_name(path))
+def source(path: str, demuxer: str = '') -> typing.Tuple[str, ...]:
+    """Returns the options that read a file with content of a stranger: ffmpeg opens this file and no other.
+
+    Args:
+      path: of the file.
+      demuxer: ffmpeg's name of the format of a text, which ffmpeg then does not guess; '' for one of DEMUXERS.
+    """
+    formats = ('-format_whitelist', demuxer, '-f', demuxer) if demuxer else ('-format_whitelist', ','.join(DEMUXERS))
+    return ('-protocol_whitelist', 'file,pipe', *formats, '-i', file_name(path))
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ def join(folder: SegmentFolder, total: int, timing: Timing, target: str, contain
     if source and source.cut and source.chapters:
         path = spans.cut_chapters(source, shift, folder.path)
         chapters = str(2 + inputs.count('-i')) if path else '-1'
-        arguments += ['-i', ffmpeg.file_name(path)] if path else []
+        arguments += ffmpeg.source(path, 'ffmetadata') if path else []
     covers = _covers(folder, plan, container, source) if plan else []
     arguments += ['-map', '0:v:0', '-c:v', 'copy', *streams, *covers]
     if source:
@@ -125,7 +125,9 @@ def _streams(plan, source, shift, begin, folder):
             path, start, encoder = spans.cut_subtitles(source, stream, shift, folder)
             place = '%d:0' % (2 + inputs.count('-i'))
             # without their own times, files are counted from their start
-            inputs += ['-itsoffset', '%.6f' % (0 if source.own_times else start), '-i', ffmpeg.file_name(path)]
+            # as the format that was written: what a stranger's text begins with could make it a list of other files
+            inputs += ['-itsoffset', '%.6f' % (0 if source.own_times else start),
+                       *ffmpeg.source(path, spans.text_format(stream))]
         letter = _LETTER[stream.kind]
         number = counts[letter] = counts.get(letter, -1) + 1
         arguments += ['-map', place, '-c:%s:%d' % (letter, number), encoder]

@@ -45,6 +45,11 @@ def differences(source: VideoInfo, plan: Plan) -> typing.List[str]:
             if stream.kind == 'subtitle' and not stream.is_text]
 
 
+def text_format(stream: Stream) -> str:
+    """Returns ffmpeg's name of the format of the file that `cut_subtitles` writes."""
+    return _TEXTS.get(stream.codec, 'srt')
+
+
 def cut_subtitles(source: VideoInfo, stream: Stream, shift: float, folder: str) -> typing.Tuple[str, float, str]:
     """Writes the subtitles of a span, those at its ends shortened, to a file of text.
 
@@ -56,7 +61,7 @@ def cut_subtitles(source: VideoInfo, stream: Stream, shift: float, folder: str) 
     Returns:
       (path, the first time in it, the encoder of the written stream).
     """
-    kind = _TEXTS.get(stream.codec, 'srt')
+    kind = text_format(stream)
     before, after = ffmpeg.times(source.own_times)
     codec = 'copy' if kind != 'srt' or stream.codec in ('subrip', 'srt') else 'srt'
     text = ffmpeg.output('-loglevel', 'error', *before, *ffmpeg.source(source.path), '-map', '0:%d' % stream.number,
