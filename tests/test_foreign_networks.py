@@ -3,12 +3,14 @@ import dataclasses
 import glob
 import json
 import os
+import sys
 import tarfile
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from conftest import ROOT
+from facts import raises_facts
 from helpers import smooth_frames, tiny_checkpoint
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -21,6 +23,8 @@ from edvr.exporting.allowed_ops import ALLOWED_OPS
 from edvr.exporting.export_job import export
 from edvr.exporting.graphs import PARTS, WHOLE
 from edvr.ops.stock import StockOps
+from edvr.pytorch import weights
+from edvr.restore.network_info import NetworkInfo
 from edvr.restore.restorer import Restorer
 
 CLIP = smooth_frames(3, 16, 16)
@@ -96,19 +100,30 @@ PLACES = [('frozen', 'node'), ('frozen', 'function'), ('saved_model', 'node'), (
           ('saved_model', 'main_op')]
 
 
-@pytest.mark.parametrize('kind, place', PLACES)
-def test_infer_refuses_a_graph_that_writes_files_and_names_the_operation(exported, run_program, tmp_path, kind, place):
-    marker = tmp_path / 'marker'
-    path = write_hostile(tmp_path, exported, kind, str(marker), place)
+@pytest.fixture
+def infer(run_program, tmp_path):
+    """function (path of a network, more arguments): runs edvr.infer on CLIP."""
     (tmp_path / 'clip').mkdir()
     for index, frame in enumerate(CLIP):
         write_png(str(tmp_path / 'clip' / ('%d.png' % index)), frame)
-    result = run_program('edvr.infer', '--checkpoint=' + path, '--input=%s' % (tmp_path / 'clip'),
-                         '--output=%s' % (tmp_path / 'out'))
+    return lambda path, *more: run_program('edvr.infer', '--checkpoint=' + path, '--input=%s' % (tmp_path / 'clip'),
+                                           '--output=%s' % (tmp_path / 'out'), *more)
+
+
+@pytest.mark.parametrize('kind, place', PLACES)
+def test_infer_refuses_a_graph_that_writes_files_and_names_the_operation(exported, infer, tmp_path, kind, place):
+    marker = tmp_path / 'marker'
+    path = write_hostile(tmp_path, exported, kind, str(marker), place)
+    result = infer(path)
     assert result.returncode == 1 and 'Traceback' not in result.stderr
     for part in (path, "'WriteFile'", '--trust_graph') + (('of function',) if place == 'function' else ()):
         assert part in result.stderr
     assert not marker.exists()
+
+
+def test_infer_runs_it_with_trust_graph(exported, infer, tmp_path):
+    result = infer(write_hostile(tmp_path, exported, 'frozen', str(tmp_path / 'marker')), '--trust_graph')
+    assert result.returncode == 0 and (tmp_path / 'marker').exists() and len(os.listdir(str(tmp_path / 'out'))) >= 3
 
 
 @pytest.mark.parametrize('kernels', ['auto', 'tf'])
@@ -223,3 +238,13 @@ def test_a_meta_file_is_never_imported(checkpoint, tmp_path):
         np.testing.assert_array_equal(got.restore(CLIP), want.restore(CLIP))
     content = export(ExportConfig(checkpoint=prefix, output=str(tmp_path / 'EDVR.pb')), log=lambda line: None)
     assert content['checkpoint'] == os.path.basename(prefix)
+
+
+def test_an_onnx_file_is_never_loaded(monkeypatch, tmp_path):
+    """Its operators are those of onnxruntime, which may also be told to load data from other files."""
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    (tmp_path / 'EDVR.onnx').write_bytes(b'\x08\x08')
+    for use in (NetworkInfo.at, Restorer, weights.export_weights):
+        with raises_facts(UserError, tmp_path / 'EDVR.onnx', 'ONNX', 'checkpoint', '.pb'):
+            use(str(tmp_path / 'EDVR.onnx'), *[str(tmp_path / 'x.safetensors')] * (use is weights.export_weights))

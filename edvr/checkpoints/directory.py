@@ -89,6 +89,9 @@ def chosen(path: str) -> str:
             if path.endswith(('.pth', '.pt', '.safetensors')):
                 raise UserError('%s has weights of PyTorch; python -m edvr.import_weights --from=%s --output_dir=DIR '
                                 'makes the directory to give instead' % (path, path))
+            if path.endswith('.onnx'):
+                raise UserError('%s is an ONNX file, which edvr.export writes and nothing here reads: give the '
+                                'checkpoint, or an export of it as .pb' % path)
             if prefixes(os.path.dirname(prefix) or '.'):
                 raise _gone(prefix)
             raise UserError('%s: neither a directory with checkpoints nor the prefix of one (there is no %s.index); %s'
