@@ -235,7 +235,7 @@ def test_a_body_of_unknown_length_is_refused(server, tmp_path):
         handler.send_response(200)
         handler.end_headers()
         with contextlib.suppress(OSError):
-            while True:
+            for _ in range(64):   # an end, should nothing stop it
                 handler.wfile.write(b'x' * (1 << 20))
 
     server.answer = answer
@@ -318,6 +318,15 @@ def test_damaged_archives_are_set_aside(server, tmp_path):
     server.files['/train_sharp.zip'] = archive(FRAMES)
     download.get_subset('train_sharp', str(tmp_path), server.url)
     assert (tmp_path / 'train' / 'train_sharp' / '001' / '00000001.png').exists()
+
+
+@pytest.mark.parametrize('name', ['downloads/val_sharp.done', 'downloads/train_sharp.zip', 'val/val_sharp/000/0.png'])
+def test_an_archive_of_a_subset_writes_nothing_of_another(server, tmp_path, name):
+    """A note of another subset would say that it was unpacked."""
+    server.files['/train_sharp.zip'] = archive(FRAMES + [(name, b'planted')])
+    with raises_facts(UserError, repr(name), 'train/train_sharp', 'refused'):
+        download.get_subset('train_sharp', str(tmp_path), server.url)
+    assert os.listdir(str(tmp_path)) == ['downloads'] and not (tmp_path / 'downloads' / 'val_sharp.done').exists()
 
 
 def test_flags_are_checked(tmp_path, run_program):

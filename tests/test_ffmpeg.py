@@ -116,7 +116,7 @@ def test_a_decoder_that_never_ends_is_ended():
 
 
 def test_a_probe_that_never_ends_is_ended(tmp_path, monkeypatch):
-    monkeypatch.setenv(ffmpeg_choice.VARIABLE, program(tmp_path / 'slow' / 'ffmpeg', '7.1', action='exec sleep 600'))
+    monkeypatch.setenv(ffmpeg_choice.VARIABLE, program(tmp_path / 'slow' / 'ffmpeg', '7.1', action='exec sleep 20'))
     monkeypatch.setattr(ffmpeg, 'PROBE_SECONDS', .3)
     path = tmp_path / 'a.mp4'
     path.write_bytes(b'0')

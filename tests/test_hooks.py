@@ -1,5 +1,7 @@
 """The exact log line, its arithmetic, the curves, and steps in loops."""
 import json
+import os
+import signal
 import time
 
 import numpy as np
@@ -10,7 +12,7 @@ from facts import check_facts
 from edvr.config import TrainingConfig
 from edvr.data.input_meter import InputMeter
 from edvr.tensorboard.run_record import RunRecord
-from edvr.training.hooks import bottleneck, input_wait
+from edvr.training.hooks import bottleneck, input_wait, signals
 from edvr.training.hooks.bottleneck import DECODING, DEVICE, HOST, STORAGE, InputUse
 from edvr.training.hooks.log_line import LogLine
 from edvr.training.hooks.pace import DeviceHours
@@ -240,3 +242,17 @@ def test_data_wait_is_the_time_the_consumer_stands_still():
         waits = [session.run([features[DATA_WAIT], features['lq'], label]) for _ in range(3)]
     assert all(wait >= .1 for wait, _, _ in waits)
     assert [(lq, label) for _, lq, label in waits] == [(0, 0), (1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize('first', [signal.SIGHUP, signal.SIGTERM])
+def test_a_further_sighup_does_not_end_the_saving_and_another_signal_does(first, monkeypatch, capfd):
+    """Of a closed terminal, the shell and the kernel send one each."""
+    monkeypatch.setattr(signals.interrupts, 'hangup', lambda: (signal.SIGHUP,))   # also if the tests run under nohup
+    control = Control()
+    with signals.signals(control):
+        for number in (first, signal.SIGHUP, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        assert control.signal == first
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert capfd.readouterr().err.count('finishing the step and saving') == 1

@@ -16,7 +16,7 @@ import edvr
 PROGRAMS = programs()
 
 PROGRAM = '''"""Does little."""
-import atexit, os, signal
+import atexit, errno, os, signal
 import tqdm
 from absl import flags
 from data_tools.base import errors, program
@@ -61,6 +61,12 @@ def main():
         tensorflow_package.load()
     if flags.FLAGS.steps == 17:
         raise RuntimeError('a defect of the program')
+    if flags.FLAGS.steps == 18:
+        raise RuntimeError("can't start new thread")
+    if flags.FLAGS.steps == 19:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    if flags.FLAGS.steps == 20:
+        raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
     if flags.FLAGS.steps == 9:
         atexit.register(os.kill, os.getpid(), signal.SIGINT)
     return flags.FLAGS.steps
@@ -176,6 +182,14 @@ def test_limits_of_the_system_are_one_line(tmp_path, limit, steps, facts):
     done = subprocess.run('ulimit %s; exec %s program.py --place=here --steps=%d' % (limit, sys.executable, steps),
                           shell=True, cwd=str(tmp_path), env=dict(os.environ, PYTHONPATH=ROOT),
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    check_error(done, *facts)
+    assert done.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize('steps, facts', [(18, ['threads', 'ulimit -u']), (19, ['processes', 'ulimit -u']),
+                                          (20, ['open files', 'this host'])])
+def test_limits_that_root_does_not_have_are_one_line(run_text, steps, facts):
+    done = run_text('--place=here', '--steps=%d' % steps)
     check_error(done, *facts)
     assert done.stderr.count('\n') == 1
 

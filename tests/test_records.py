@@ -1,6 +1,7 @@
 import os
 import shutil
 
+import malformed_images
 import numpy as np
 import pytest
 from facts import raises_facts
@@ -37,6 +38,13 @@ def test_every_filter_decodes():
         image = image.astype(np.uint8)
         np.testing.assert_array_equal(tile_codec.decode_png(tile_codec.encode_png(image)), image)
         np.testing.assert_array_equal(tile_codec.recorrelate(tile_codec.decorrelate(image)), image)
+
+
+@pytest.mark.parametrize('kind', ['BMP', 'GIF', 'JPEG', 'WEBP', 'EPS, a program'])
+def test_a_tile_of_another_format_is_no_tile(kind):
+    data = malformed_images.REFUSED[kind][0] if ' ' in kind else malformed_images.saved(kind=kind)
+    with pytest.raises(ValueError, match='does not decode'):
+        tile_codec.decode_png(data)
 
 
 def test_smooth_images_shrink():
