@@ -386,6 +386,18 @@ def test_children_of_a_rank_end_too(tmp_path):
     assert not _alive(int(marker.read_text()))
 
 
+def test_a_log_on_a_full_disk_does_not_stop_the_job(tmp_path, capfd):
+    """The ranks print more than a pipe holds."""
+    (tmp_path / 'logs').mkdir()
+    for rank in (0, 1):
+        (tmp_path / 'logs' / ('rank_%d.log' % rank)).symlink_to('/dev/full')
+    code = 'import signal; signal.alarm(30)\nfor index in range(9999): print("line", index, "of a long output")'
+    assert run(tmp_path, code) == 0
+    shown = capfd.readouterr()
+    assert shown.out.endswith('line 9998 of a long output\n') and shown.err.count('\n') == 2
+    check_facts(shown.err, tmp_path / 'logs' / 'rank_0.log', tmp_path / 'logs' / 'rank_1.log', 'No space left')
+
+
 def _alive(pid):
     try:
         with open('/proc/%d/stat' % pid) as file:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -80,7 +81,7 @@ class _Rank:
             if value is not None:
                 environment[name] = value
         try:
-            file = open(log, 'ab')   # noqa: SIM115 the thread that fills it closes it
+            file = open(log, 'ab', buffering=0)   # noqa: SIM115 the thread that fills it closes it
             self._begin = file.tell()   # behind the lines of earlier runs
         except OSError as error:
             raise UserError('the log %s cannot be written: %s' % (log, error.strerror)) from None
@@ -92,11 +93,18 @@ class _Rank:
         self._reader = threading.Thread(target=self._copy, args=(self._process.stdout, file, show), daemon=True)
         self._reader.start()
 
-    def _copy(self, output: BinaryIO, file: BinaryIO, show: bool) -> None:
+    def _copy(self, output: BinaryIO, file: io.FileIO, show: bool) -> None:
+        """Reads to the end whatever fails: the process would wait for a reader of its output for ever."""
+        failed = False
         with file:
             for line in iter(output.readline, b''):
-                file.write(line)
-                file.flush()
+                try:
+                    file.write(line)
+                except OSError as error:
+                    if not failed:
+                        print('warning: the log %s cannot be written: %s; lines are lost until it can be' % (
+                            self.log, error.strerror), file=sys.stderr, flush=True)
+                    failed = True
                 if show:
                     with contextlib.suppress(OSError):   # a closed terminal does not stop the job
                         sys.stdout.buffer.write(line)
