@@ -175,6 +175,11 @@ def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, t
     return info if found.interlaced is None else deinterlacing.applied(info, found.filtered)
 
 
+def check(path: str, tonemap: str = '') -> None:
+    """Raises UserError for a file that is no video, or HDR that is refused, as its first frame shows; see `inspect`."""
+    _first_frame(path, tonemap)
+
+
 def stated_frames(path: str) -> int:
     """Estimates the frames of a video from what its header states; 0 if it states nothing. For progress."""
     said = ffmpeg.probe(path).log
@@ -388,8 +393,7 @@ def _last_duration(info, found, last_time):
         return None
     if matroska:
         last = found.ends.get(info.film, Fraction(0)) - last_time
-        # some programs count the end from the start of the track
-        return last if last > Fraction(3, 2) * frame + max(track.start, Fraction(0)) else None
+        return last if last > Fraction(3, 2) * frame else None
     last = found.last_duration
     return last if last and last > frame / 2 else None
 
