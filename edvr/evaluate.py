@@ -13,18 +13,23 @@ if not __package__:   # started by its path
 
 from data_tools.base import staging
 from data_tools.base.errors import UserError
+from data_tools.media import clips as media_clips
 from edvr import flags
 from edvr.config.host import HostConfig
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
+from edvr.sharing import share_files
 
 
 def main() -> None:
     """Evaluates the clips once, or each new checkpoint."""
     restore_config, config, host = flags.build_all(RestoreConfig, EvaluateConfig, HostConfig)
+    is_worker = share_files.given()
+    if config.data_dir and not is_worker:   # before TensorFlow is loaded
+        media_clips.check_given(config.data_dir)
     from edvr.evaluation import clip_set, watch
     from edvr.restore.network_info import NetworkInfo
     from edvr.sharing import workers
-    if workers.is_worker():
+    if is_worker:
         workers.do_share(restore_config)
         return
     clip_set.make_ready(config)

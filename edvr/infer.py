@@ -13,19 +13,28 @@ import sys
 if not __package__:   # started by its path
     sys.path[0] = os.path.dirname(sys.path[0])
 
+from data_tools.base.config import PIPE
+from data_tools.media import clips
 from edvr import flags
 from edvr.config.host import HostConfig
 from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
+from edvr.output import containers
+from edvr.sharing import share_files
 
 
 def main() -> None:
     """Restores the clips or the video."""
     config, restore_config, host = flags.build_all(InferConfig, RestoreConfig, HostConfig)
+    is_worker = share_files.given()
+    if not is_worker:   # before TensorFlow is loaded
+        containers.is_video_name(config.output)
+        if config.input != PIPE:
+            clips.check_given(config.input, config.tonemap)
     from edvr.output import infer_job
     from edvr.restore.network_info import NetworkInfo
     from edvr.sharing import workers
-    if workers.is_worker():
+    if is_worker:
         workers.do_share(restore_config)
         return
     if config.runner:

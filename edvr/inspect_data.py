@@ -13,6 +13,7 @@ if not __package__:   # started by its path
     sys.path[0] = os.path.dirname(sys.path[0])
 
 from data_tools.base import program
+from data_tools.media import clips
 from edvr import flags
 from edvr.config import DataConfig
 from edvr.config.inspection import InspectConfig
@@ -23,6 +24,8 @@ def main() -> None:
     config, data = flags.build_all(InspectConfig, DataConfig)
     if config.source and not program.started().gives('data_dir'):
         data = data.replace(data_dir='')
+    if config.source:   # before TensorFlow is loaded
+        clips.check_given(config.source)
     from data_tools.media.images import write_png
     from edvr.data import inspection
     from edvr.tensorboard.event_writer import EventWriter

@@ -168,7 +168,8 @@ def test_frames_are_restored_if_nobody_reads_the_output(network, data, tmp_path)
 
 def test_program_says_what_is_missing(run_program, network):
     process = run_program('edvr.evaluate', '--checkpoint=' + network, cwd=network)
-    assert process.returncode == 1 and process.stderr.startswith('error: data/REDS: no such folder of clips; bash')
+    assert process.returncode == 1
+    assert process.stderr.startswith('error: data/REDS: no such file or folder of clips; bash')
 
 
 def test_files_that_cannot_be_written_are_named_before_the_work(tmp_path):

@@ -7,7 +7,7 @@ import sys
 import preloaded
 import pytest
 from conftest import ROOT
-from facts import check_error
+from facts import check_error, check_facts
 from test_packaging import programs
 from tiny_training import make_set
 
@@ -241,6 +241,20 @@ def test_help_wrong_flags_and_the_configuration_load_no_tensorflow(program, tmp_
         assert code in codes and text in output and 'Traceback' not in output, output
         assert not {'tensorflow', 'tensorflow_core', 'torch', 'apache_beam'} & set(modules)
     assert os.listdir(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize('program, flag, name, data, facts', [
+    ('edvr.infer', '--input=', 'a.mp4', b'hello\n', ['not a video', 'its content is text']),
+    ('edvr.infer', '--output=', 'a.avi', b'', ['--output', '.mkv']),
+    ('edvr.evaluate', '--data_dir=', 'a.mxv', b'', ['without the suffix of a video', '.mkv']),
+    ('edvr.inspect_data', '--source=', 'a', None, ['no such file', 'give a video'])])
+def test_a_file_that_cannot_be_used_is_an_error_before_tensorflow_is_loaded(tmp_path, program, flag, name, data, facts):
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    start = 'import runpy; runpy.run_module(%r, run_name="__main__", alter_sys=True)' % program
+    code, output, modules = start_and_list(start, flag + name, cwd=tmp_path)
+    check_facts(output, name, *facts)
+    assert code == 1 and not {'tensorflow', 'tensorflow_core'} & set(modules)
 
 
 @pytest.mark.parametrize('program', PROGRAMS)

@@ -14,7 +14,7 @@ import typing
 from data_tools.base import files, paths
 from data_tools.base.errors import UserError
 from data_tools.base.progress import progress_bar
-from data_tools.media import dataset_layouts, icc, lmdb_source, video_scan
+from data_tools.media import dataset_layouts, icc, lmdb_source, video, video_scan
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import DegradedFrames, ImageFrames, Side, VideoFrames
 from data_tools.media.image_folder import frame_numbers, natural_key, open_folder
@@ -99,8 +99,7 @@ def find_clips(root: str, scale: int = 4, need_gt: bool = True, need_lq: bool = 
     """
     if not (need_gt or need_lq):
         raise ValueError('nothing to find: need_gt and need_lq are both False')
-    if not os.path.exists(root):
-        raise UserError('%s: no such folder of clips; %s' % (root, paths.how_to_make_sources(root)))
+    _check_exists(root)
     found = dataset_layouts.find(root, scale, need_gt, need_lq and not degradation, lq_folder)
     for note in found.notes:
         print('note: %s' % note)
@@ -125,6 +124,26 @@ def find_clips(root: str, scale: int = 4, need_gt: bool = True, need_lq: bool = 
     _tell_profiles(every)
     _tell_videos(every)
     return [piece for clip in every for piece in split_clip(clip)] if split else every
+
+
+def check_given(path: str, tonemap: str = '') -> None:
+    """Raises UserError for a path that holds no clips, as its name, or the begin of a video, shows at once.
+
+    Args:
+      path: as `root` of `find_clips`.
+      tonemap: see `video.inspect`.
+    """
+    _check_exists(path)
+    dataset_layouts.check_file(path)
+    if os.path.isfile(path) and dataset_layouts.is_video(path):
+        video.check(path, tonemap)
+
+
+def _check_exists(path):
+    if not os.path.exists(path):
+        raise UserError('%s: no such file or folder of clips; %s' % (
+            path, paths.how_to_make_sources(path) if path == paths.SOURCES else
+            'give a video, a folder of images, a folder of clips or a list'))
 
 
 def check_text(names: typing.Iterable[str]) -> None:

@@ -145,6 +145,13 @@ def is_list(path: str) -> bool:
     return os.path.isfile(path) and path.lower().endswith(LIST_SUFFIXES)
 
 
+def check_file(path: str) -> None:
+    """Raises UserError for a file without the suffix of a video or a list; a folder is one, too."""
+    if os.path.isfile(path) and not (is_video(path) or is_list(path)):
+        raise UserError('%s is %s; give a video (%s), a folder or a list (%s)'
+                        % (path, _not_taken(path), ' '.join(video.SUFFIXES), ' '.join(LIST_SUFFIXES)))
+
+
 def find(root: str, scale: int, need_gt: bool, need_lq: bool, lq_folder: str = '') -> Found:
     """Finds the clips of a data set, from the first layout that has any with all requested sides.
 
@@ -162,9 +169,7 @@ def find(root: str, scale: int, need_gt: bool, need_lq: bool, lq_folder: str = '
     if is_list(root):
         return _find_listed(root, scale, need_gt, need_lq, lq_folder)
     wanted = [side for side, needed in (('gt', need_gt), ('lq', need_lq)) if needed]
-    if os.path.isfile(root) and not is_video(root):
-        raise UserError('%s is %s; give a video (%s), a folder or a list (%s)'
-                        % (root, _not_taken(root), ' '.join(video.SUFFIXES), ' '.join(LIST_SUFFIXES)))
+    check_file(root)
     if os.path.isfile(root) and len(wanted) == 1:
         name = _stem(root)
         return Found({wanted[0]: {name: Place(root, '', '*', (name,))}}, _BARE, {}, [])

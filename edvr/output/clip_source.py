@@ -6,7 +6,6 @@ import functools
 import hashlib
 import itertools
 import math
-import os
 import typing
 from fractions import Fraction
 
@@ -15,7 +14,6 @@ import numpy as np
 from data_tools.base.errors import UserError
 from data_tools.media import clips as clip_folders
 from data_tools.media import icc, video
-from data_tools.media.dataset_layouts import is_image
 from data_tools.media.deinterlacing import NONE as NO_DEINTERLACING
 from data_tools.media.deinterlacing import Deinterlacing
 from data_tools.media.frames import ImageFrames, VideoFrames
@@ -103,10 +101,6 @@ def find(path: str, scale: int = 4, clips: typing.Optional[typing.Sequence[str]]
     Raises:
       UserError: nothing found, not a video, frames of unequal size, a damaged or interlaced video, ...
     """
-    if not os.path.exists(path):
-        raise UserError('%s: no such file or folder; give a video, a folder of images or a folder of clips' % path)
-    if os.path.isfile(path) and is_image(path):
-        raise UserError('%s is a single image; give the folder of the frames' % path)
     found = clip_folders.find_clips(path, scale, need_gt=False, clips=clips, allow_gaps=allow_gaps,
                                     shots=ShotRule() if shots is None else shots, split=False,
                                     scanner=Scanner('', allow_damaged, progress, tonemap, deinterlacing))

@@ -1,11 +1,12 @@
 """The containers of written videos, and the streams of a source that each of them can hold."""
 import collections
 import os
+import re
 import typing
 
 from data_tools.base.errors import UserError
 from data_tools.media.streams import COVER
-from data_tools.media.video import VideoInfo
+from data_tools.media.video import SUFFIXES, VideoInfo
 
 _TEXT = ('subrip', 'srt', 'ass', 'ssa', 'mov_text', 'webvtt', 'text')
 _QUICKTIME_AUDIO = ('aac', 'mp3', 'ac3', 'eac3', 'alac')
@@ -89,6 +90,21 @@ def container_of(path: str) -> Container:
     if suffix not in CONTAINERS:
         raise UserError('%s: videos are written as %s' % (path, ' '.join(sorted(CONTAINERS))))
     return CONTAINERS[suffix]
+
+
+def is_video_name(output: str) -> bool:
+    """Returns whether a name is that of a video and not of a folder.
+
+    Raises:
+      UserError: the suffix is of no video that can be written, and the output is no folder and ends in no slash.
+    """
+    suffix = os.path.splitext(output)[1].lower()
+    if suffix in CONTAINERS:
+        return True
+    if suffix in SUFFIXES or (re.match(r'\.[a-z][a-z0-9]{1,4}$', suffix) and not os.path.isdir(output)):
+        raise UserError('--output=%s: videos are written as %s; a folder of this name takes a / at its end'
+                        % (output, ' '.join(sorted(CONTAINERS))))
+    return False
 
 
 def plan(source: typing.Optional[VideoInfo], container: Container, audio: bool = True) -> Plan:

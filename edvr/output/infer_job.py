@@ -1,7 +1,6 @@
 """A restoration from its configuration: finds the clips, checks the output, writes folders or a video."""
 import hashlib
 import os
-import re
 import time
 import typing
 
@@ -9,7 +8,7 @@ from data_tools.base import beam_options, files
 from data_tools.base.config import PIPE
 from data_tools.base.durations import duration
 from data_tools.base.errors import UserError
-from data_tools.media import comparison_page, icc, splits, video
+from data_tools.media import comparison_page, icc, splits
 from data_tools.media.frame_stream import PIXEL_FORMATS, Y4M, FrameStream
 from data_tools.media.shots import ShotRule
 from edvr import checkpoints
@@ -19,7 +18,7 @@ from edvr.config.infer import InferConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.exporting import description
 from edvr.output import clip_source, progress, streaming
-from edvr.output.containers import CONTAINERS, container_of
+from edvr.output.containers import container_of, is_video_name
 from edvr.output.encoding import Encoding
 from edvr.output.folders import Settings, folder_of, write_folders
 from edvr.output.preview import places, write_preview
@@ -146,21 +145,6 @@ def run_with_beam(restore_config: RestoreConfig, config: InferConfig) -> int:
     count = beam_folders.write_folders(_clips_of_part(job), job.settings, job.alone, restore_config, config)
     _report(count, job, time.time() - started)
     return count
-
-
-def is_video_name(output: str) -> bool:
-    """Returns whether a name is that of a video and not of a folder.
-
-    Raises:
-      UserError: the suffix is of no video that can be written, and the output is no folder and ends in no slash.
-    """
-    suffix = os.path.splitext(output)[1].lower()
-    if suffix in CONTAINERS:
-        return True
-    if suffix in video.SUFFIXES or (re.match(r'\.[a-z][a-z0-9]{1,4}$', suffix) and not os.path.isdir(output)):
-        raise UserError('--output=%s: videos are written as %s; a folder of this name takes a / at its end'
-                        % (output, ' '.join(sorted(CONTAINERS))))
-    return False
 
 
 def settings_of(config: RestoreConfig) -> typing.Dict[str, typing.Any]:

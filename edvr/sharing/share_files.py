@@ -10,7 +10,9 @@ import typing
 import numpy as np
 
 from data_tools.base import files
-from edvr.restore.restorer import Restorer
+
+if typing.TYPE_CHECKING:   # it loads TensorFlow
+    from edvr.restore.restorer import Restorer
 
 VARIABLE = 'EDVR_SHARE'   # the path of the share of a process
 
@@ -71,7 +73,7 @@ def given() -> bool:
     return VARIABLE in os.environ
 
 
-def do(restorer: Restorer) -> None:
+def do(restorer: 'Restorer') -> None:
     """Does the share of this process."""
     path = os.environ[VARIABLE]
     with open(path, 'rb') as file:

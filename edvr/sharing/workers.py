@@ -90,11 +90,6 @@ class WorkerProcesses:
             sys.exit(code)
 
 
-def is_worker() -> bool:
-    """Returns whether WorkerProcesses started this process; it then calls `do_share` and nothing else."""
-    return share_files.given()
-
-
 def do_share(config: RestoreConfig) -> None:
     """Does the share of this process. Raises UserError as `Restorer`."""
     with Restorer(config) as restorer:
