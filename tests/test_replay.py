@@ -8,10 +8,12 @@ import pytest
 import tiny_training
 from facts import check_facts, raises_facts
 from npu_fixtures import no_job  # noqa: F401 fixture
+from packed import edit_json, pack, write_clips
 from training_runs import PROGRAM, environment
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
+from data_tools.media import images
 from data_tools.record.manifest import Manifest
 from edvr import checkpoints, replay
 from edvr.config import RuntimeConfig
@@ -81,6 +83,37 @@ def test_batches_of_a_mixture_of_a_run_that_was_resumed(train, tmp_path, sets):
     assert [sample.number for sample in samples] == list(range(24, 32))
 
 
+@pytest.mark.parametrize('set_options, options', [
+    (dict(make_lq=True, degradation='none', scale=1), dict(degradation='realistic')),
+    (dict(encoding='tiles'), dict(reverse=True))], ids=['on the fly', 'packed'])
+def test_crops_and_intervals(train, tmp_path, set_options, options):
+    """The JSON says which pixels of which frames a sample has."""
+    source = write_clips(tmp_path / 'clips', (9, 8))
+    folder = pack(source, tmp_path / 'set', reach=2, fill='none', **set_options)
+    directory = train(data_dir=folder, intervals=(1, 2), steps=3, batch_size=4, **options)
+    samples = [sample for step in (2, 3) for sample in batch.rebuild(past_run.read(directory, step))]
+    assert sorted(sample.lq.tobytes() for sample in samples[:4]) == seen(tmp_path / 'seen', 2)
+    assert sorted(sample.lq.tobytes() for sample in samples[4:]) == seen(tmp_path / 'seen', 3)
+    assert {sample.interval for sample in samples} == {1, 2}
+    assert len({tuple(sample.flips) for sample in samples}) > 2
+    for sample in samples:
+        frames = [sample.frame + sample.interval * step for step in (-1, 0, 1)]
+        np.testing.assert_array_equal(sample.gt, cut(source, 'truth', sample, sample.frame, 1))
+        if 'degradation' not in options:
+            order = frames[::-1] if 'backwards' in sample.flips else frames
+            np.testing.assert_array_equal(sample.lq, [cut(source, 'blur4', sample, frame, 4) for frame in order])
+
+
+def cut(source, side, sample, frame, scale):
+    """The crop of a sample from a frame of its clip, uint8 [p, p, 3]."""
+    image = images.read_image(os.path.join(source, side, sample.clip, '%08d.png' % frame))
+    y, x, size = sample.y // scale, sample.x // scale, 32 // scale
+    image = image[y:y + size, x:x + size]
+    image = image[:, ::-1] if 'horizontal' in sample.flips else image
+    image = image[::-1] if 'vertical' in sample.flips else image
+    return image.swapaxes(0, 1) if 'transpose' in sample.flips else image
+
+
 def test_two_ranks(no_job, tmp_path, sets):  # noqa: F811
     arguments = tiny_training.arguments(sets[0], tmp_path / 'run', num_devices=2, batch_size=1, steps=2, save_every=1)
     done = preloaded.run(PROGRAM, arguments, 200, env=environment(TINY_TRAINING_DUMP=str(tmp_path / 'seen')))
@@ -109,6 +142,7 @@ def test_numbers_are_those_that_the_training_recorded(train, monkeypatch, capsys
     assert np.mean([each['offsets']['l1'] for each in samples]) == pytest.approx(recorded['watch_offset/l1'], rel=1e-4)
     assert sum(each['loss'] for each in samples) == pytest.approx(found['loss'])
     assert sum(norm ** 2 for norm in found['layers'].values()) == pytest.approx(found['gradient_norm'] ** 2)
+    assert all({'x', 'y', 'flips', 'interval'} <= set(each) for each in samples)
     assert 'edvr/pcd_align/conv_offset' in found['layers'] and found['updates_before_step'] == 0
     sheet = files.read_bytes(os.path.join(directory, 'replay', 'step_4.png'))
     assert sheet.startswith(b'\x89PNG') and all(each['clip'] in printed for each in samples)
@@ -165,6 +199,24 @@ def test_steps_with_options_that_were_replaced_are_refused(train, capsys):
     with raises_facts(UserError, 'step 3', 'seed was 0, is 5', 'after step 3'):
         past_run.read(directory, 3)
     assert past_run.read(directory, 4).data.seed == 5
+
+
+def test_replaced_options_that_an_earlier_version_did_not_record_are_named(train, monkeypatch, capsys):
+    directory = train(steps=2)
+
+    def replayed(step):
+        config = ReplayConfig(model_dir=directory, step=step, kernels='tf')
+        monkeypatch.setattr(replay.flags, 'build', lambda cls: config)
+        replay.main()
+        return capsys.readouterr().out
+
+    assert 'override_config' not in replayed(2)
+    edit_json(os.path.join(directory, 'config.json'), lambda config: [config.pop(name) for name in (
+        'changes', 'changes_since')])
+    check_facts(replayed(2), directory, 'first 2 steps', 'did not record', '--override_config')
+    train(steps=4)
+    check_facts(replayed(2), 'first 2 steps', '--override_config')
+    assert 'override_config' not in replayed(3)
 
 
 def test_the_step_must_be_given():

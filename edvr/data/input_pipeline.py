@@ -16,6 +16,22 @@ from edvr.data.mixture import Mixture, Part
 LQ, SET = 'lq', 'set'   # features of a batch
 
 
+class Draw(typing.NamedTuple):
+    """Describes how a sample is cut and augmented; scalars.
+
+    Attributes:
+      y, x: int32, first row and column of the crop, in pixels of the LQ of the set.
+      flips: {argument of `augment.pixel_numbers`: bool}.
+      interval: int32, distance of its frames, in those of the record.
+      noise: float32 [3], uniform numbers for the noise.
+    """
+    y: tf.Tensor
+    x: tf.Tensor
+    flips: typing.Dict[str, tf.Tensor]
+    interval: tf.Tensor
+    noise: tf.Tensor
+
+
 def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: int, rank: int = 0, size: int = 1,
                   start_step: int = 0, meter: typing.Optional[InputMeter] = None) -> tf.data.Dataset:
     """Builds endless batches of random crops for one device.
@@ -94,11 +110,11 @@ def open_sets(config: DataConfig, num_frames: int, scale: int, size: int = 1) ->
 def _check_set(config, part, num_frames, scale, size):
     folder, manifest = part.folder, part.manifest
     from_gt = (manifest.job.get('degradation') or {}).get('kind') == NONE
-    if from_gt != (config.degradation != PACKED):
+    if from_gt != _from_gt(config):
         raise UserError('%s was packed %s --degradation=none, and LQ of the training is --degradation=%s: give '
                         '--degradation=%s, or another set' % (folder, 'with' if from_gt else 'without',
                                                               config.degradation, 'realistic' if from_gt else PACKED))
-    pixels = config.patch_size * scale if from_gt else config.patch_size   # of a crop, where the set has its LQ
+    pixels = _side(config, scale)
     for key, wanted in (('num_frames', num_frames), ('scale', 1 if from_gt else scale)):
         packed = getattr(manifest, key)
         if packed != wanted:
@@ -137,49 +153,71 @@ def sample(config: DataConfig, part: Part, scale: int, rank: int, start_step: in
       lq uint8 [T, p, p, 3], gt uint8 [s*p, s*p, 3].
     """
     manifest = part.manifest
-    start, rank = (0, 0) if config.deterministic else (start_step, rank)
-    seeds = [tf.stack([tf.constant(record_order.mix(config.seed, start, rank, use), tf.int64), number])
-             for use in ('sample', 'noise')]
-    draw = tf.random.stateless_uniform([9], seeds[0])
     place = {}
     if shard is not None:
         place = dict(shard=shard, index=index, crc=record_reader.expected_crc(manifest, shard - part.first, index))
     record = record_reader.Record(serialized, manifest.stored_frames, manifest.lq_tile, manifest.gt_tile, **place)
-    made = config.degradation != PACKED   # then the LQ of the set is GT
-    s = manifest.scale
-    p = config.patch_size * scale if made else config.patch_size
-    y, x = (_below(draw[i], record['lq_' + side] - (p - 1)) for i, side in enumerate(('height', 'width')))
-    flips = dict(horizontal=config.flip, vertical=config.flip, transpose=config.transpose, backwards=config.reverse)
-    flips = {key: draw[2 + i] < 0.5 if wanted else tf.constant(False)
-             for i, (key, wanted) in enumerate(flips.items())}
+    drawn = draw(config, part, scale, rank, start_step, number, record['lq_height'], record['lq_width'])
+    p = _side(config, scale)
     crops = []
-    for side, factor in (('lq', 1), ('gt', s)):
-        pixels, frames, rows, columns = record.pixels(side, y * factor, x * factor, p * factor)
+    for side, factor in (('lq', 1), ('gt', manifest.scale)):
+        pixels, frames, rows, columns = record.pixels(side, drawn.y * factor, drawn.x * factor, p * factor)
         if side == 'lq' and manifest.reach > 1:
-            frames = tf.gather(frames, _window(config, manifest, start, rank, number))
-        crop = tf.gather(pixels, augment.pixel_numbers(frames, rows, columns, **flips))
+            steps = tf.range(manifest.num_frames) - manifest.num_frames // 2
+            frames = tf.gather(frames, manifest.stored_frames // 2 + drawn.interval * steps)
+        crop = tf.gather(pixels, augment.pixel_numbers(frames, rows, columns, **drawn.flips))
         crop.set_shape([manifest.num_frames if side == 'lq' else 1, p * factor, p * factor, 3])
         crops.append(record_reader.recorrelate(crop) if getattr(manifest, side + '_tile') else crop)
     lq, gt = crops[0], crops[1][0]
-    if made:
-        lq = on_the_fly.degrade(lq, scale, record_order.mix(config.seed, start, rank, 'degradation'), number)
+    if _from_gt(config):
+        lq = on_the_fly.degrade(lq, scale, _seed(config, rank, start_step, 'degradation'), number)
     if config.noise_kinds:
-        lq = noise.add_noise(lq, draw[6:], seeds[1], config.noise_kinds, config.noise_probability,
+        seed = tf.stack([tf.constant(_seed(config, rank, start_step, 'noise'), tf.int64), number])
+        lq = noise.add_noise(lq, drawn.noise, seed, config.noise_kinds, config.noise_probability,
                              config.noise_strength)
     return lq, gt
+
+
+def draw(config: DataConfig, part: Part, scale: int, rank: int, start_step: int, number: tf.Tensor, height: tf.Tensor,
+         width: tf.Tensor) -> Draw:
+    """Draws how a sample is cut and augmented.
+
+    Args:
+      config, part, scale, rank, start_step, number: arguments of `sample`.
+      height, width: int32 scalars, size of the LQ of the record.
+    """
+    def uniform(shape: typing.List[int], use: str) -> tf.Tensor:
+        seed = tf.constant(_seed(config, rank, start_step, use), tf.int64)
+        return tf.random.stateless_uniform(shape, tf.stack([seed, number]))
+
+    numbers = uniform([9], 'sample')
+    y, x = (_below(numbers[i], length - (_side(config, scale) - 1)) for i, length in enumerate((height, width)))
+    wanted = dict(horizontal=config.flip, vertical=config.flip, transpose=config.transpose, backwards=config.reverse)
+    flips = {key: numbers[2 + i] < 0.5 if wanted[key] else tf.constant(False) for i, key in enumerate(wanted)}
+    interval = tf.constant(1)
+    if part.manifest.reach > 1:
+        interval = tf.gather(config.intervals, _below(uniform([], 'interval'), len(config.intervals)))
+    return Draw(y, x, flips, interval, numbers[6:])
+
+
+def _from_gt(config):
+    """Returns whether LQ is made of the LQ of the set, which is GT."""
+    return config.degradation != PACKED
+
+
+def _side(config, scale):
+    """Returns the side of a crop in pixels of the LQ of the set."""
+    return config.patch_size * (scale if _from_gt(config) else 1)
+
+
+def _seed(config, rank, start_step, use):
+    start, rank = (0, 0) if config.deterministic else (start_step, rank)
+    return record_order.mix(config.seed, start, rank, use)
 
 
 def _below(uniform, end):
     """Converts a number in [0, 1) to an integer in [0, end)."""
     return tf.minimum(tf.cast(uniform * tf.cast(end, tf.float32), tf.int32), end - 1)
-
-
-def _window(config, manifest, start, rank, number):
-    """Draws the interval of a sample: int32 [T], the numbers of its frames among those of the record."""
-    seed = tf.stack([tf.constant(record_order.mix(config.seed, start, rank, 'interval'), tf.int64), number])
-    choice = _below(tf.random.stateless_uniform([], seed), len(config.intervals))
-    centre = manifest.stored_frames // 2
-    return centre + tf.gather(config.intervals, choice) * (tf.range(manifest.num_frames) - manifest.num_frames // 2)
 
 
 def _null_dataset(config, num_frames, scale, batch_size):

@@ -6,9 +6,11 @@ import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
 from data_tools.record import record_format
-from edvr.data import damage, record_order
-from edvr.data.input_pipeline import train_dataset
+from edvr.data import damage, input_pipeline, record_order
+from edvr.data.mixture import Part
 from edvr.replaying.past_run import PastRun
+
+FLIPS = ('horizontal', 'vertical', 'transpose', 'backwards')
 
 
 class Sample(typing.NamedTuple):
@@ -22,6 +24,9 @@ class Sample(typing.NamedTuple):
       record: index in the shard.
       clip: its name.
       frame: the centre frame.
+      x, y: left and top of its crop in the frame, pixels of GT.
+      flips: what was done to the crop, in this order, of FLIPS.
+      interval: distance of its frames, in those of the record.
       lq: uint8 [T, p, p, 3].
       gt: uint8 [s*p, s*p, 3].
     """
@@ -32,6 +37,10 @@ class Sample(typing.NamedTuple):
     record: int
     clip: str
     frame: int
+    x: int
+    y: int
+    flips: typing.List[str]
+    interval: int
     lq: np.ndarray
     gt: np.ndarray
 
@@ -49,8 +58,10 @@ def _of_rank(run, rank):
     per_step = run.replicas // run.ranks   # batches that a process takes in a step
     batch, first = run.data.batch_size, (run.step - 1) * per_step
     with tf.Graph().as_default(), tf.Session() as session:
+        draws = {part.first: _Draw(run, part, session) for part in run.mixture.parts}
         places = record_order.records(run.data, run.mixture, batch, rank, run.ranks, first)
-        batches = train_dataset(run.data, run.model.num_frames, run.model.upscale, batch, rank, run.ranks, first)
+        batches = input_pipeline.train_dataset(run.data, run.model.num_frames, run.model.upscale, batch, rank,
+                                               run.ranks, first)
         place, element = (_next(session, dataset) for dataset in (places, batches))
         try:
             for _ in range(per_step):
@@ -58,11 +69,28 @@ def _of_rank(run, rank):
                 for lq, truth in zip(features['lq'], gt):
                     number, shard, index, record = session.run(place)
                     part, entry = run.mixture.shard(int(shard))
-                    clip, frame = record_format.clip_name(record), record_format.header(record)['index']
-                    yield Sample(rank, int(number), part.folder, entry.name, int(index), clip, frame, lq, truth)
+                    header, clip = record_format.header(record), record_format.clip_name(record)
+                    yield Sample(rank, int(number), part.folder, entry.name, int(index), clip, header['index'],
+                                 *draws[part.first](number, header), lq, truth)
         except tf.errors.OpError as error:
             raise damage.explain(error, run.data) or UserError(
                 'reading %s failed: %s' % (run.data.data_dir, error)) from error
+
+
+class _Draw:
+    """Repeats how samples of a set were cut and augmented."""
+
+    def __init__(self, run: PastRun, part: Part, session: tf.Session) -> None:
+        self._session, self._to_gt = session, part.manifest.scale
+        self._inputs = [tf.placeholder(dtype, []) for dtype in (tf.int64, tf.int32, tf.int32)]
+        self._draw = input_pipeline.draw(run.data, part, run.model.upscale, 0, 0, *self._inputs)
+
+    def __call__(self, number: int, header: typing.Dict[str, int]) -> typing.Tuple[int, int, typing.List[str], int]:
+        """Returns x, y, flips and interval of a Sample."""
+        values = number, header['lq_height'], header['lq_width']
+        drawn = self._session.run(self._draw, dict(zip(self._inputs, values)))
+        return (int(drawn.x) * self._to_gt, int(drawn.y) * self._to_gt, [flip for flip in FLIPS if drawn.flips[flip]],
+                int(drawn.interval))
 
 
 def _next(session, dataset):

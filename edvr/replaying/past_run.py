@@ -26,6 +26,7 @@ class PastRun(typing.NamedTuple):
       ranks: processes of the job.
       replicas: copies of the network in the job.
       recorded: {curve: value} that the run recorded at the step; empty if it recorded none there.
+      changes_since: step after which replaced options are known; an earlier version did not record them.
     """
     directory: str
     step: int
@@ -36,6 +37,7 @@ class PastRun(typing.NamedTuple):
     ranks: int
     replicas: int
     recorded: typing.Dict[str, float]
+    changes_since: int
 
 
 def read(directory: str, step: int, data_dir: str = '') -> PastRun:
@@ -73,7 +75,7 @@ def read(directory: str, step: int, data_dir: str = '') -> PastRun:
                 if '/' in name and value is not None}
     data = data.replace(seed=state.data_seed(data.seed, step))
     return PastRun(directory, step, model, data, TrainingConfig.from_dict(config['training']), mixture, ranks,
-                   config['job'].get('replicas', ranks), recorded)
+                   config['job'].get('replicas', ranks), recorded, configuration.changes_since(config, last))
 
 
 def _require_same_options(directory, config, step):

@@ -33,7 +33,11 @@ def write(folder: str, run: PastRun, samples: typing.Sequence[Sample], numbers: 
                  abs(away), 'before' if away > 0 else 'after')),
              'loss %.6g%s, gradient norm %.6g' % (
                  numbers.loss, '' if recorded is None else ' (the training had %.6g)' % recorded,
-                 numbers.gradient_norm), 'samples with the largest loss:']
+                 numbers.gradient_norm)]
+    if run.step <= run.changes_since:
+        lines.append('options: those of %s now; the version that trained the first %d steps did not record whether '
+                     '--override_config had replaced others' % (run.directory, run.changes_since))
+    lines.append('samples with the largest loss:')
     lines += ['  ' + caption(samples[index], numbers.samples[index]) for index in by_loss[:SHOWN]]
     lines.append('layers with the largest gradients:')
     largest = sorted(numbers.layers.items(), key=lambda item: -item[1])[:SHOWN]
@@ -42,8 +46,8 @@ def write(folder: str, run: PastRun, samples: typing.Sequence[Sample], numbers: 
 
 def caption(sample: Sample, numbers: typing.Any) -> str:
     """Returns the line of a sample: where it is from, and its numbers."""
-    return 'rank %d, sample %d: %s frame %d, loss %.5f a value, %.2f dB, gradient %.4g, |offset| %s' % (
-        sample.rank, sample.number, sample.clip, sample.frame, numbers.loss_per_pixel, numbers.psnr,
+    return 'rank %d, sample %d: %s frame %d at %d,%d, loss %.5f a value, %.2f dB, gradient %.4g, |offset| %s' % (
+        sample.rank, sample.number, sample.clip, sample.frame, sample.x, sample.y, numbers.loss_per_pixel, numbers.psnr,
         numbers.gradient_norm, ' '.join('%s:%.2f' % item for item in numbers.offsets.items()) or 'none')
 
 
@@ -69,6 +73,7 @@ def _as_dict(run, samples, numbers, prefix):
         named.update(found._asdict())
         return {name: value for name, value in named.items() if name not in ('lq', 'gt', 'sr')}
     return dict(step=run.step, ranks=run.ranks, batch_size=run.data.batch_size, seed=run.data.seed,
-                micro_batches=run.data.micro_batches, checkpoint=prefix, updates_before_step=_away(run, prefix),
-                loss=numbers.loss, gradient_norm=numbers.gradient_norm, recorded=run.recorded, layers=numbers.layers,
+                micro_batches=run.data.micro_batches, options_known=run.step > run.changes_since, checkpoint=prefix,
+                updates_before_step=_away(run, prefix), loss=numbers.loss, gradient_norm=numbers.gradient_norm,
+                recorded=run.recorded, layers=numbers.layers,
                 samples=[of_sample(*pair) for pair in zip(samples, numbers.samples)])

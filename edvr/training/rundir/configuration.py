@@ -12,7 +12,7 @@ from edvr.tensorboard.hparams import HParam
 CONFIG_FILE = 'config.json'
 CONFIG = schema.Record(
     _others=True, _optional={
-        'sessions': schema.ListOf(schema.MapOf(schema.Anything())),
+        'changes_since': schema.Integer(0), 'sessions': schema.ListOf(schema.MapOf(schema.Anything())),
         'changes': schema.ListOf(schema.Record(step=schema.Integer(0), changed=schema.ListOf(schema.Text())))},
     data=schema.Record(_others=True, batch_size=schema.Integer(1)),
     job=schema.Record(_others=True, _optional={'replicas': schema.Integer(1)}, ranks=schema.Integer(1)),
@@ -107,6 +107,11 @@ def _batch_hint(old: Options, new: Options) -> str:
     return '' if rest else '; --batch_size=%d keeps it' % share
 
 
+def changes_since(config: Dict[str, Any], now: int) -> int:
+    """Returns the step after which `changes` of a run is complete; `now`: updates that it has made."""
+    return config.get('changes_since', 0 if 'changes' in config else now)
+
+
 def save_run_config(directory: str, config: Options, override: bool, session: Optional[Dict[str, Any]] = None,
                     step: int = 0, forgotten: bool = False) -> Tuple[List[str], str]:
     """Compares the configuration with that of the run in `directory`, if there is one, and saves it.
@@ -118,7 +123,8 @@ def save_run_config(directory: str, config: Options, override: bool, session: Op
       override: use the new configuration although it differs.
       session: the origin of this session (`provenance.describe`), or None; the file keeps those of all sessions that
         differ.
-      step: updates that the run has made; the file keeps what changed after which step.
+      step: updates that the run has made; the file keeps what changed after which step, and after which step it began
+        to: earlier versions did not.
       forgotten: whether its rollbacks were forgotten.
     Returns:
       (the overridden differences, the new division of the whole batch into devices and slices: '' if it has not
@@ -145,7 +151,8 @@ def save_run_config(directory: str, config: Options, override: bool, session: Op
         changes = changes + [{'step': step, 'changed': texts}]
     if session and session not in sessions[-1:]:
         sessions = sessions + [session]
-    files.write_json(path, dict(config, sessions=sessions, changes=changes))
+    since = 0 if old is config else changes_since(old, step)
+    files.write_json(path, dict(config, sessions=sessions, changes=changes, changes_since=min(since, step)))
     divisions = []
     if _replicas(old) != _replicas(config) and not changed:
         divisions.append('the same whole batch on another number of devices: %s, was %s'
