@@ -16,6 +16,9 @@ import sys
 if not __package__:   # started by its path
     sys.path[0] = os.path.dirname(sys.path[0])
 
+# NumPy reads this when it is loaded: samples and clips are degraded in parallel already
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
 from data_tools.base import flags
 from data_tools.packing.config import PackConfig
 from data_tools.packing.pack import pack_set

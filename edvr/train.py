@@ -12,6 +12,9 @@ import sys
 if not __package__:   # started by its path
     sys.path[0] = os.path.dirname(sys.path[0])
 
+# NumPy reads this when it is loaded: samples and clips are degraded in parallel already
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
 from data_tools.base import program
 from data_tools.record.manifest import Manifest
 from edvr import flags

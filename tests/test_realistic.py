@@ -1,9 +1,12 @@
 """The degradation of real videos: each stage against plain NumPy, draws that depend on seed and clip, sets of it."""
 import math
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from facts import check_facts, raises_facts
 from helpers import smooth_frames
 from packed import pack, write_video
@@ -202,11 +205,12 @@ def test_degradations_that_draw_have_versions(fields):
     assert PackConfig(data_dir='clips', versions=2, make_lq=True, **fields).draws
 
 
-def test_deep_videos_are_refused(tmp_path):
+def test_deep_videos_are_refused(tmp_path, capsys):
     (tmp_path / 'videos').mkdir()
     write_video(tmp_path / 'videos' / 'x.mkv', smooth_frames(6, 48, 64), '-c:v', 'ffv1', '-pix_fmt', 'yuv420p10le')
     with raises_facts(UserError, 'realistic', '8 bits', 'x', 'convert'):
         pack(str(tmp_path / 'videos'), tmp_path / 'set', make_lq=True, degradation='realistic')
+    assert 'packed' not in capsys.readouterr().out
 
 
 @pytest.fixture(scope='module')
@@ -263,3 +267,13 @@ def test_sheets(gt_set, tmp_path):
     sheets, lines = inspection.look(InspectConfig(output_dir=str(tmp_path), crops=4), config(gt_set))
     assert sheets['crops'].shape[0] > 64 and sheets['crops'].std() > 5
     check_facts(lines[0], gt_set, '8 windows', 'LQ none')
+
+
+@pytest.mark.parametrize('module', ['edvr.train', 'data_tools.make_tfrecords', 'data_tools.make_lq'])
+def test_matrix_products_take_one_thread(module):
+    """Samples and clips are degraded in parallel; threads of NumPy's own would compete with them."""
+    code = 'import os, %s, numpy; numpy.ones([512, 512]) @ numpy.ones([512, 512]); ' % module
+    environment = {name: value for name, value in os.environ.items() if not name.endswith('_NUM_THREADS')}
+    done = subprocess.run([sys.executable, '-c', code + 'print(len(os.listdir("/proc/self/task")))'], timeout=100,
+                          cwd=ROOT, env=environment, stdout=subprocess.PIPE, universal_newlines=True)
+    assert done.stdout == '1\n'

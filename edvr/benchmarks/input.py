@@ -19,7 +19,8 @@ from edvr.data.input_pipeline import train_dataset
 def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Results:
     """Measures the input, and prints what its speed means for the accelerators."""
     del runtime   # reading happens on the host
-    result = measuring.in_child(measure, data, model.num_frames, model.upscale, benchmark.seconds, benchmark.repeats)
+    result = measuring.in_child(measure, data, model.num_frames, model.upscale, benchmark.seconds, benchmark.repeats,
+                                threads=1)   # as in training
     result.update(headroom(result['samples_per_s'], benchmark.step_ms, benchmark.step_samples))
     print('read %.1f MB/s, decoding threads busy %.0f%%, CPU %.2f ms/sample, resident %.0f MB' % (
         result['read_mb_per_s'], 100 * result['decoding_busy_share'], result['cpu_ms_per_sample'], result['rss_mb']))

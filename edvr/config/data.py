@@ -43,7 +43,7 @@ class DataConfig(Config):
     degradation: str = option(PACKED, 'LQ of the samples: packed (as the set has it) or realistic, made anew for each '
                               'sample of its GT crops: blur, resizing, noise and JPEG, twice, without video codecs. '
                               'realistic needs a set of make_tfrecords --make_lq --degradation=none --scale=1, and 18 '
-                              'ms of a core for a sample of 5 x 256 x 256; set OPENBLAS_NUM_THREADS=1',
+                              'ms of a core for a sample of 5 x 256 x 256',
                               choices=(PACKED, 'realistic'))
     noise_kinds: typing.Tuple[str, ...] = option((), 'noise on LQ; each noisy sample draws one of these',
                                                  choices=tuple(NOISES))
@@ -93,7 +93,7 @@ class DataConfig(Config):
 
 def _weighted(text: str) -> typing.Tuple[str, float]:
     """Returns (folder, weight) of FOLDER or FOLDER:WEIGHT."""
-    match = re.match(r'(.+):([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)$', text, re.S)
+    match = re.match(r'(.+):([-+]?[0-9]*\.?[0-9]+(?:e[-+]?[0-9]+)?|[-+]?(?:nan|inf))$', text, re.I | re.S)
     if match and not os.path.isdir(text):
         return match.group(1), float(match.group(2))
     return text, 1.
