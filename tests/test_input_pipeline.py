@@ -483,7 +483,8 @@ def test_damaged_records_of_a_mixture_are_named_with_their_set(raw, other, tmp_p
 
 
 def test_wrong_mixtures_are_refused(raw, other, source, tmp_path):
-    for text, facts in [('%s:0,%s:0' % (raw, other), [raw, 'weight 0', 'above 0']), ('%s,%s' % (raw, raw), ['twice']),
+    for text, facts in [('%s:0,%s:0' % (raw, other), [raw, 'weight 0', 'above 0']),
+                        ('%s:-1,%s:nan' % (raw, other), ['weight -1', 'weight nan']), ('%s,%s' % (raw, raw), ['twice']),
                         ('%s,,%s' % (raw, other), ['between two commas'])]:
         with raises_facts(ConfigError, *facts):
             _config(text)

@@ -82,6 +82,9 @@ def find_source(config: PackConfig) -> Tuple[List[clips.Clip], Dict[str, List[Li
                              scanner=scanner)
     clips.check_text(clip.name for clip in found)
     deep = sorted({clip.whole for clip in found if isinstance(clip.gt, VideoFrames) and clip.gt.info.bits > 8})
+    if deep and config.make_lq and config.degradation == 'realistic':
+        raise UserError('--degradation=realistic works on 8 bits a channel; these videos have more: %s; convert them '
+                        'first, or choose another degradation' % ', '.join(deep[:8]))
     if deep:
         print('note: %d videos have more than 8 bits a channel and are packed with 8: %s'
               % (len(deep), ', '.join(deep[:8])))
@@ -89,9 +92,6 @@ def find_source(config: PackConfig) -> Tuple[List[clips.Clip], Dict[str, List[Li
     for clip in found:
         if clip.name != clip.whole or clip.whole in rule.given or isinstance(clip.main, VideoFrames):
             shots.setdefault(clip.whole, []).append([clip.first, clip.first + clip.length])
-    if deep and config.make_lq and config.degradation == 'realistic':
-        raise UserError('--degradation=realistic works on 8 bits a channel; these videos have more: %s; convert them '
-                        'first, or choose another degradation' % ', '.join(deep[:8]))
     found = _without_short_shots(found, span(config.to_dict()))
     found = [version for clip in found for version in clips.versions_of(clip, config.versions)]
     return [clip._replace(mark=clip.fingerprint())
