@@ -64,6 +64,14 @@ def seven(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
+def hr_in(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp('hr_in'))
+    tiny_checkpoint(folder, hr_in=True)
+    with Restorer(folder, kernels='tf') as restorer:
+        yield restorer
+
+
+@pytest.fixture(scope='module')
 def whole_windows():
     """Function of a Restorer, frames and a fill: every window by itself, all its frames at once, as on a GPU."""
     with contextlib.ExitStack() as stack:
@@ -104,8 +112,7 @@ class Counting(Engine):
         return self._engine.run(windows)
 
 
-@pytest.mark.parametrize('fill', FILLS)
-@pytest.mark.parametrize('num_frames', [5, 7])
+@pytest.mark.parametrize('num_frames, fill', [(5, fill) for fill in FILLS] + [(7, 'reflection_circle')])
 def test_kept_features_give_what_whole_windows_give(restorer, seven, whole_windows, num_frames, fill):
     other = variant({5: restorer, 7: seven}[num_frames], fill=fill)
     for length in (1, 2, num_frames - 1, num_frames, num_frames + 4):
@@ -198,13 +205,15 @@ def test_default_overlap_hides_the_tiles(restorer):
 
 def test_tiles_from_a_memory_budget(restorer, monkeypatch):
     """What follows from the measured memory is in test_tile_choice."""
+    measured = functools.lru_cache(maxsize=None)(memory.footprint)   # takes seconds
+    monkeypatch.setattr(memory, 'footprint', measured)
     frames = smooth_frames(1, 48, 400)
     auto = variant(restorer, tile='auto', tile_overlap=16, memory_gb=64.)
     next(auto.restore_clip(frames))
     assert str(auto.tiling) == 'the whole frame'
     with raises_facts(UserError, '--memory_gb=0.1', 'too little', 'raise it'):
         next(variant(auto, memory_gb=.1).restore_clip(frames))
-    base, per_pixel = memory.footprint(restorer.engine)
+    base, per_pixel = measured(restorer.engine)
     assert base > 50e6 and per_pixel > 100
     monkeypatch.setattr(memory, 'footprint', lambda engine: memory.Footprint(2 ** 30, 1e5))
     little = variant(auto, memory_gb=1.05 + 48 * 200 * 1e5 / 2 ** 30, cached=False)
@@ -228,35 +237,35 @@ def test_memory_for_a_pixel_counts_what_later_runs_add():
     assert 850 < per_pixel < 1200   # three times 300, and a margin
 
 
-@pytest.mark.parametrize('fields', [{}, dict(hr_in=True)], ids=str)
-def test_memory_of_kept_features(tmp_path, fields):
+def test_memory_of_kept_features(restorer, hr_in):
     """Counted without computing them; they are kept as long as they fit."""
-    tiny_checkpoint(tmp_path, num_frames=3, **fields)
-    frames = smooth_frames(3, 32, 48)
-    with Restorer(str(tmp_path), kernels='tf') as restorer:
-        size = 3 * sum(level.nbytes for level in restorer.engine.features(frames[0]))
-        assert memory.kept_bytes_per_pixel(restorer.config) == size / (32 * 48)
-        for cache_bytes, calls in ((size, {'features': 3, 'restore': 3}), (size - 1, {'run': 3})):
-            engine = Counting(restorer.engine)
-            list(variant(restorer, engine, cache_gb=cache_bytes / 2 ** 30).restore_clip(frames))
+    for each in (restorer, hr_in):
+        count = each.config.num_frames
+        frames = smooth_frames(count, 32, 48)
+        size = count * sum(level.nbytes for level in each.engine.features(frames[0]))
+        assert memory.kept_bytes_per_pixel(each.config) == size / (32 * 48)
+        for cache_bytes, calls in ((size, {'features': count, 'restore': count}), (size - 1, {'run': count})):
+            engine = Counting(each.engine)
+            list(variant(each, engine, cache_gb=cache_bytes / 2 ** 30).restore_clip(frames))
             assert engine.calls == calls
 
 
 @pytest.mark.parametrize('with_tsa', [True, False])
-@pytest.mark.parametrize('dcn_impl', ['tf', pytest.param('native', marks=pytest.mark.skipif(
-    native_library.compiler() is None, reason='no C++ compiler'))])
-def test_accelerators_restore_whole_windows_to_the_same_values(tmp_path, with_tsa, dcn_impl, monkeypatch):
+def test_accelerators_restore_whole_windows_to_the_same_values(tmp_path, with_tsa, monkeypatch):
     """On a CPU frame by frame and in strips; here a graph for a GPU runs on the CPU."""
     monkeypatch.setattr(strips, '_SMALL', 0)
     prefix = amplify(tiny_checkpoint(tmp_path, num_frames=3, with_tsa=with_tsa))
     frames = smooth_frames(3, 40, 24)
-    with contextlib.closing(CheckpointEngine(prefix, dcn_impl)) as engine, \
-            contextlib.closing(CheckpointEngine(prefix, 'tf', 'gpu')) as whole:
-        expected = whole.run(np.stack([frames, frames[::-1]]))
-        np.testing.assert_allclose(engine.run(np.stack([frames, frames[::-1]])), expected, atol=1e-5, rtol=0)
-        for each in (engine, whole):
-            restored = each.restore([each.features(frame) for frame in frames], frames[1])
-            np.testing.assert_allclose(restored, expected[0], atol=1e-5, rtol=0)
+    windows = np.stack([frames, frames[::-1]])
+    with contextlib.closing(CheckpointEngine(prefix, 'tf', 'gpu')) as whole:
+        expected = whole.run(windows)
+        restored = whole.restore([whole.features(frame) for frame in frames], frames[1])
+    np.testing.assert_allclose(restored, expected[0], atol=1e-5, rtol=0)
+    for kernels in ['tf'] + ['native'] * (native_library.compiler() is not None):
+        with contextlib.closing(CheckpointEngine(prefix, kernels)) as engine:
+            np.testing.assert_allclose(engine.run(windows), expected, atol=1e-5, rtol=0, err_msg=kernels)
+            restored = engine.restore([engine.features(frame) for frame in frames], frames[1])
+        np.testing.assert_allclose(restored, expected[0], atol=1e-5, rtol=0, err_msg=kernels)
 
 
 def test_ensemble_is_the_mean_of_the_versions(restorer, whole_windows):
@@ -268,18 +277,25 @@ def test_ensemble_is_the_mean_of_the_versions(restorer, whole_windows):
     assert np.abs(got - list(restorer.restore_clip(frames))[2]).max() > 1e-4
 
 
-@pytest.mark.parametrize('fields', [dict(scale=2, with_predeblur=True, with_tsa=False), dict(hr_in=True)])
-def test_variants_of_the_network(tmp_path, whole_windows, fields):
-    tiny_checkpoint(tmp_path, **fields)
-    with Restorer(str(tmp_path), kernels='tf') as restorer:
-        frames = smooth_frames(4, 16, 32)
-        restored = list(restorer.restore_clip(frames))
-        scale = fields.get('scale', 1)
-        assert restored[0].shape == (16 * scale, 32 * scale, 3)
-        wanted = whole_windows(restorer, frames, restorer.options.fill)
-        np.testing.assert_allclose(restored, wanted, atol=1e-5, rtol=0)
-        odd = next(restorer.restore_clip(frames[:, :9, :21]))
-        assert odd.shape == (9 * scale, 21 * scale, 3)
+@pytest.fixture(scope='module')
+def half(tmp_path_factory):
+    """A Restorer of a network of scale 2 with predeblurring, without TSA."""
+    folder = str(tmp_path_factory.mktemp('half'))
+    tiny_checkpoint(folder, scale=2, with_predeblur=True, with_tsa=False)
+    with Restorer(folder, kernels='tf') as restorer:
+        yield restorer
+
+
+@pytest.mark.parametrize('name, scale', [('half', 2), ('hr_in', 1)])
+def test_variants_of_the_network(request, whole_windows, name, scale):
+    restorer = request.getfixturevalue(name)
+    frames = smooth_frames(4, 16, 32)
+    restored = list(restorer.restore_clip(frames))
+    assert restored[0].shape == (16 * scale, 32 * scale, 3)
+    wanted = whole_windows(restorer, frames, restorer.options.fill)
+    np.testing.assert_allclose(restored, wanted, atol=1e-5, rtol=0)
+    odd = next(restorer.restore_clip(frames[:, :9, :21]))
+    assert odd.shape == (9 * scale, 21 * scale, 3)
 
 
 def test_averaged_weights_are_taken_on_request(tmp_path):
