@@ -154,6 +154,16 @@ def test_configurations_of_earlier_versions(tmp_path):
         save_run_config(tmp_path, resolved(dict(hr_in=True)))
 
 
+@pytest.mark.parametrize('topic, name', [('data', 'batch_size'), ('data', 'micro_batches'), ('job', 'replicas')])
+@pytest.mark.parametrize('value', [None, 'x', [4], 0, .5])
+def test_counts_of_another_type_in_a_configuration_are_refused(tmp_path, topic, name, value):
+    path, edited = str(tmp_path / configuration.CONFIG_FILE), resolved()
+    edited[topic][name] = value
+    files.write_json(path, edited)
+    with raises_facts(UserError, path, '%s.%s' % (topic, name), 'restore it from a copy'):
+        save_run_config(tmp_path, resolved())
+
+
 def test_what_may_change_between_sessions(tmp_path):
     periods = dict(cosine_periods=(10,))
     save_run_config(tmp_path, resolved(training=dict(periods, steps=10)))

@@ -14,7 +14,7 @@ CONFIG = schema.Record(
     _others=True, _optional={
         'changes_since': schema.Integer(0), 'sessions': schema.ListOf(schema.MapOf(schema.Anything())),
         'changes': schema.ListOf(schema.Record(step=schema.Integer(0), changed=schema.ListOf(schema.Text())))},
-    data=schema.Record(_others=True, batch_size=schema.Integer(1)),
+    data=schema.Record(_others=True, _optional={'micro_batches': schema.Integer(1)}, batch_size=schema.Integer(1)),
     job=schema.Record(_others=True, _optional={'replicas': schema.Integer(1)}, ranks=schema.Integer(1)),
     **dict.fromkeys(('model', 'training', 'runtime'), schema.MapOf(schema.Anything())))
 TOPICS: Dict[str, Type[Config]] = {'data': DataConfig, 'model': ModelConfig, 'runtime': RuntimeConfig,
