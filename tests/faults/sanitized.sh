@@ -23,9 +23,10 @@ export CXX=$folder/compiler EDVR_CACHE_DIR=$folder/cache
 standard=$("$compiler" -print-file-name=libstdc++.so)
 export LD_PRELOAD="$asan $standard" ASAN_OPTIONS=detect_leaks=0:halt_on_error=1
 export UBSAN_OPTIONS=print_stacktrace=1
+# capture=sys: a report goes to descriptor 2 and the process ends, so pytest must not keep what is written there
 if [ $# -gt 0 ]; then
-    "$python" -m pytest -q "$@"
+    "$python" -m pytest -q --capture=sys "$@"
 else
     "$python" tests/faults/sanitized_sizes.py
-    "$python" -m pytest -q tests/test_native_ops.py tests/test_conv_cpu.py tests/test_deform_conv.py
+    "$python" -m pytest -q --capture=sys tests/test_native_ops.py tests/test_conv_cpu.py tests/test_deform_conv.py
 fi

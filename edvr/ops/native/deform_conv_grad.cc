@@ -33,7 +33,7 @@ class DeformConvGradOp : public OpKernel {
       OP_REQUIRES_OK(context, context->allocate_output(i, shape, &result));
       call.out[i] = MutableData<T>(result);
       // units write every value of the first three: clearing them would keep one thread busy and the others waiting
-      if (empty || i >= 3) std::memset(call.out[i], 0, result->tensor_data().size());
+      if (empty || i >= 3) std::fill_n(call.out[i], result->NumElements(), T(0));
     }
     if (empty) return;
     InParallel(context, call.image_runs * call.group_runs, int64_t{1} << 40, [&](int64_t begin, int64_t end) {
