@@ -95,7 +95,7 @@ def fails(root, pattern, **options):
 
 
 def test_missing_and_empty(tmp_path):
-    fails(tmp_path / 'none', 'none: no such folder')
+    fails(tmp_path / 'none', 'none: no such file or folder')
     fails(tmp_path, 'no clips of GT and LQ frames found')
     gt, _ = pair(tmp_path)
     os.makedirs(str(tmp_path / 'truth' / '001'))
