@@ -1,11 +1,12 @@
 """Interlaced videos become whole frames, of each pair of fields or of each field; telecined film its own frames."""
+import functools
 import io
 import subprocess
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from facts import raises_facts
+from facts import check_facts, raises_facts
 from test_video import make
 
 from data_tools.base.config import ConfigError
@@ -129,6 +130,18 @@ def test_fields_on_a_pipe(tmp_path):
     want = list(video.decode(video.inspect(film)))
     assert len(whole) in (24, 25)   # old ffmpegs repeat the last one
     np.testing.assert_array_equal(whole[:24], want)
+
+
+def test_deinterlacing_without_need_is_named(tmp_path, capsys):
+    make(tmp_path / 'a.mkv', '-pix_fmt', 'yuv420p', frames=2)
+    make_fields(tmp_path / 'b.mkv')
+    find = functools.partial(clips.find_clips, str(tmp_path), need_gt=False)
+    find(scanner=Scanner(deinterlacing=Deinterlacing('yadif')))
+    said = capsys.readouterr().out
+    check_facts(said, '--deinterlace changes nothing', 'a.mkv', 'progressive')
+    assert 'b.mkv' not in said
+    find(scanner=Scanner(combed=True))
+    assert 'deinterlace' not in capsys.readouterr().out
 
 
 def test_packing_refuses_interlaced_videos_or_packs_whole_frames(tmp_path):

@@ -122,7 +122,7 @@ def find_clips(root: str, scale: int = 4, need_gt: bool = True, need_lq: bool = 
         every.append(_degraded(clip, degradation) if degradation else clip)
     _tell_cropped(every)
     _tell_profiles(every)
-    _tell_videos(every)
+    _tell_videos(every, scanner)
     return [piece for clip in every for piece in split_clip(clip)] if split else every
 
 
@@ -319,7 +319,11 @@ def _tell_profiles(clips):
               % (len(differ), _few(differ)))
 
 
-def _tell_videos(clips):
+def _tell_videos(clips, scanner):
+    unneeded = scanner.unneeded()
+    if unneeded:
+        print('note: --deinterlace changes nothing in %s: all frames are flagged as progressive; telecined film with '
+              'such flags needs ffmpeg first, as by -vf fieldmatch,decimate' % _few(unneeded))
     for frames in (side for clip in clips for side in (clip.lq, clip.gt) if isinstance(side, VideoFrames)):
         info = frames.info
         others = [str(number) for number, (kind, _) in enumerate(info.streams)

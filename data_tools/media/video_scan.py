@@ -67,6 +67,11 @@ class Scanner:
         """Returns the properties of a scanned video."""
         return self._infos[path]
 
+    def unneeded(self) -> typing.List[str]:
+        """Returns the paths of the scanned videos to which deinterlacing is applied without need, sorted."""
+        return sorted(path for path, info in self._infos.items()
+                      if self._deinterlacing.method and info.interlaced is None)
+
     def shots(self, frames: shots.Source, rule: shots.ShotRule) -> shots.Shots:
         """Returns the shots of a whole clip: those that `scan` found for videos, else detected now."""
         return self._shots.get(frames.path) or shots.detect(frames, rule.threshold, rule.min_frames)
