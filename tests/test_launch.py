@@ -352,6 +352,13 @@ def test_all_end_well(tmp_path, capfd, monkeypatch):
     assert log(tmp_path, 1) == 'rank 1 None\n' * 2     # a resumed run does not lose the log
 
 
+def test_what_another_rank_waits_for_is_shown_here(tmp_path, capfd):
+    code = 'import os; print("waiting for a lock" if os.environ["RANK"] == "1" else "building")'
+    assert run(tmp_path, code) == 0
+    assert sorted(capfd.readouterr().out.splitlines()) == ['building', 'rank 1: waiting for a lock']
+    assert log(tmp_path, 1) == 'waiting for a lock\n'
+
+
 def test_one_that_fails_stops_the_job(tmp_path, capfd):
     assert run(tmp_path, 'print("an earlier run")', count=3) == 0
     capfd.readouterr()

@@ -18,6 +18,7 @@ from edvr.launch.plan import Environment
 TAIL = 25        # lines of a failed process's log to show
 _PAUSE = 0.1     # seconds between two checks of the processes
 _DEATH_GRACE = 5.  # seconds for the others to end after one has failed: they wait for it and have nothing new to save
+_WAITS = b'waiting for '   # begins a line that says what a process waits for
 
 
 def run_together(command: list[str], environments: dict[int, Environment], log_dir: str, grace: float,
@@ -31,7 +32,7 @@ def run_together(command: list[str], environments: dict[int, Environment], log_d
       grace: seconds for processes to end by themselves when the job is stopped.
       bind_cores: whether each process gets its own part of the cores that this one may use.
       leads: whether the first rank leads: its output is shown here, and when the job is stopped it ends before the
-        others, which wait for it. Otherwise all are stopped at the same time.
+        others, which wait for it. Otherwise all are stopped at the same time. What the others wait for is shown, too.
       look: called several times a second and at the end.
     Returns:
       exit code: 0, that of the first rank that failed, or 128 + signal.
@@ -105,9 +106,9 @@ class _Rank:
                         print('warning: the log %s cannot be written: %s; lines are lost until it can be' % (
                             self.log, error.strerror), file=sys.stderr, flush=True)
                     failed = True
-                if show:
+                if show or line.startswith(_WAITS):
                     with contextlib.suppress(OSError):   # a closed terminal does not stop the job
-                        sys.stdout.buffer.write(line)
+                        sys.stdout.buffer.write(line if show else b'rank %d: %s' % (self.number, line))
                         sys.stdout.buffer.flush()
 
     def poll(self) -> int | None:
