@@ -150,7 +150,7 @@ def test_parts_that_this_program_would_build_differently_run_as_they_are(pair, t
     (folder / 'EDVR_restore.pb').write_bytes(data)
     content = json.loads((folder / 'EDVR_parts.json').read_text())
     content['parts']['restore']['sha256'] = description.checksum(data)
-    (folder / 'EDVR_parts.json').write_text(json.dumps(content))
+    (folder / 'EDVR_parts.json').write_text(json.dumps(content), encoding='utf-8-sig')   # as an editor saves it
     with Restorer(str(folder / 'EDVR_parts.json')) as restorer:
         assert isinstance(restorer.engine, FrozenParts)
     assert 'made by another version and runs unchanged' in capfd.readouterr().err

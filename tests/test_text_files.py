@@ -7,10 +7,14 @@ from facts import raises_facts
 from data_tools.base import command_line, files
 from data_tools.base.errors import UserError
 from data_tools.media import clips, dataset_layouts, lmdb_source, shots
+from edvr import checkpoints
+from edvr.config import ModelConfig
 from edvr.launch import rank_table
 
 TABLE = dict(version='1.0', status='completed', server_count='1', server_list=[dict(
     server_id='10.0.0.1', device=[dict(device_id='0', device_ip='192.168.1.1', rank_id='0')])])
+
+MODEL = ModelConfig(num_frames=3)
 
 
 @pytest.mark.parametrize('name, text, read, expected', [
@@ -21,6 +25,7 @@ TABLE = dict(version='1.0', status='completed', server_count='1', server_list=[d
     ('8.cfg', '# eight devices\n--num_devices=8\n', lambda path: command_line.read(['--flagfile=' + path]).arguments,
      ['--num_devices=8']),
     ('any.json', '{"a":\n1}\n', files.read_json, {'a': 1}),
+    ('model.json', json.dumps(MODEL.to_dict(), indent=1), checkpoints.load_model_config, MODEL),
     ('table.json', json.dumps(TABLE, indent=1), lambda path: len(rank_table.read(path)), 1),
 ])
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16'])
