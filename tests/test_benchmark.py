@@ -119,12 +119,19 @@ def test_first_frame_and_png_to_png():
     assert rows[2]['ms_per_frame'] > 0 and rows[2]['ms_per_frame_in_memory'] > 0
 
 
+def test_each_way_of_the_compiled_operators_is_measured():
+    ways = measure.training_ways(('native', 'tf'), RuntimeConfig(intra_op_threads=1))
+    assert [(name, way.kernels, way.convolutions, way.intra_op_threads) for name, way in ways] == [
+        ('native', 'native', 'fast', 1), ('native exact', 'native', 'exact', 1), ('tf', 'tf', 'fast', 1)]
+    assert [name for name, _ in measure.training_ways((), RuntimeConfig(kernels='tf'))] == ['tf']
+
+
 def test_curve_of_quality(tmp_path):
     clips, run_dir = str(tmp_path / 'clips'), str(tmp_path / 'run')
     make_clips(clips, 2, 2, 64, 64, first_clip=10)
     restore.random_checkpoint(run_dir, TINY)
     prefix, = checkpoints.prefixes(run_dir)
-    (seconds, number, decibels), = quality._curve({prefix: 4.5}, clips, RuntimeConfig(), 'tf')['curve']
+    (seconds, number, decibels), = quality._curve({prefix: 4.5}, clips, RuntimeConfig(kernels='tf'))['curve']
     assert (seconds, number) == (4.5, 0) and 5 < decibels < 60
     with raises_facts(UserError, '--demo_dir', str(tmp_path), 'tfrecords', 'edvr.demo'):
         quality.run(BenchmarkConfig(demo_dir=str(tmp_path)), TINY, DataConfig(), RuntimeConfig())
@@ -200,7 +207,7 @@ def test_page(tmp_path, run_program, monkeypatch):
                      cpu_s_per_megapixel=77.))
     rows.append(dict(what='dcn forward', implementation='tf', shape='s', ms=1., matmul_peak_gflops=190.,
                      matmul_peak_of='BLIS'))
-    rows.append(dict(what='quality', implementation='native fast', shape='s', ms=9e3, psnr=28.5,
+    rows.append(dict(what='quality', implementation='native exact', shape='s', ms=9e3, psnr=28.5,
                      curve=[[4., 50, 27.5], [9., 100, 28.5]]))
     content = dict(machine=dict(processor='A & B', cores=2), results=rows)
     (tmp_path / 'x.json').write_text(json.dumps(content))
@@ -214,7 +221,7 @@ def test_page(tmp_path, run_program, monkeypatch):
     assert of_an_earlier_version in text and 'processor: A & B' in text
     plot = (tmp_path / 'step.svg').read_text()
     assert all(text in plot for text in ('Training step, ms', '>x, native</text>', '> 100</text>', '> 250</text>'))
-    assert 'native fast</text>' in (tmp_path / 'quality.svg').read_text()
+    assert 'native exact</text>' in (tmp_path / 'quality.svg').read_text()
     page.make(str(tmp_path))
     assert (tmp_path / 'step.svg').read_text() == plot
     with monkeypatch.context() as patch, pytest.raises(UserError, match=r"need Matplotlib.*'edvr\[page\]'"):

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import statistics
 import time
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -139,6 +139,24 @@ def rates(seconds: float, flops: float, peak: Peak) -> Result:
                 share_of_peak=gflops / peak.gflops, bound_ms=flops / peak.gflops / 1e6,
                 product_gflops=peak.product_gflops, product_of=peak.product_library,
                 share_of_product=gflops / peak.product_gflops)
+
+
+def training_ways(compare: Sequence[str], runtime: RuntimeConfig) -> List[Tuple[str, RuntimeConfig]]:
+    """Returns (name, options) of each way to compute a training: the compiled operators have a fast and an exact one.
+
+    Args:
+      compare: names of kernels; empty means those of `runtime`.
+      runtime: the other options.
+    """
+    ways = []
+    for kernels in compare or (runtime.kernels,):
+        chosen = runtime.replace(kernels=device_of(runtime.replace(kernels=kernels)).kernels)
+        if chosen.kernels == 'native':
+            ways += [('native', chosen.replace(convolutions='fast')),
+                     ('native exact', chosen.replace(convolutions='exact'))]
+        else:
+            ways.append((chosen.kernels, chosen))
+    return ways
 
 
 def in_child(function: Callable[..., Result], *arguments: Any, threads: int = 0) -> Result:

@@ -17,7 +17,6 @@ from edvr.benchmarks import child, measure
 from edvr.benchmarks.measure import Results
 from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
 from edvr.demonstration.steps import FLAGFILE, HELD_OUT_CLIPS
-from edvr.devices import device_of
 from edvr.evaluation.metrics import psnr
 from edvr.restore.pixels import to_uint8
 from edvr.restore.restorer import Restorer
@@ -26,7 +25,7 @@ _SAVE_EVERY = 50   # updates
 
 
 def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Results:
-    """Trains with each implementation, the compiled one in the way of `runtime.convolutions`.
+    """Trains with each implementation, the compiled one in each of its ways.
 
     `curve` has [seconds, step, dB] of each checkpoint; `ms` is the time until the last one, `psnr` its PSNR.
 
@@ -39,15 +38,13 @@ def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtim
             raise UserError('--demo_dir=%s has no folder %s; python -m edvr.demo --output_dir=%s makes it' % (
                 benchmark.demo_dir, os.path.basename(folder), benchmark.demo_dir))
     results = []
-    for implementation in benchmark.compare or (runtime.kernels,):
-        impl = device_of(runtime.replace(kernels=implementation)).kernels
+    for name, way in measure.training_ways(benchmark.compare, runtime):
         with tempfile.TemporaryDirectory() as folder:
-            times = _train(folder, shards, ['--kernels=' + impl, '--device=' + runtime.device, '--seed=%d' % data.seed,
-                                            '--convolutions=' + runtime.convolutions])
-            result = measure.in_child(_curve, times, clips, runtime, impl)
+            times = _train(folder, shards, ['--kernels=' + way.kernels, '--device=' + runtime.device,
+                                            '--seed=%d' % data.seed, '--convolutions=' + way.convolutions])
+            result = measure.in_child(_curve, times, clips, way)
         seconds, _, last = result['curve'][-1]
-        results.append(dict(result, what='quality', ms=1e3 * seconds, psnr=last,
-                            implementation=impl + (' ' + runtime.convolutions) * (impl == 'native'),
+        results.append(dict(result, what='quality', implementation=name, ms=1e3 * seconds, psnr=last,
                             shape='%s, seed %d' % (FLAGFILE, data.seed)))
     return results
 
@@ -60,11 +57,11 @@ def _train(run_dir: str, shards: str, options: List[str]) -> Dict[str, float]:
     return {prefix: os.path.getmtime(prefix + '.index') - start for prefix in checkpoints.prefixes(run_dir)}
 
 
-def _curve(times, clips, runtime, impl):
+def _curve(times, clips, runtime):
     curve = []
     found = find_clips(clips, clips=list(HELD_OUT_CLIPS), part='test')
     for prefix, seconds in times.items():
-        with Restorer(prefix, device=runtime.device, kernels=impl) as restorer:
+        with Restorer(prefix, device=runtime.device, kernels=runtime.kernels) as restorer:
             values = [psnr(to_uint8(sr), gt) for clip in found for sr, gt in zip(
                 restorer.restore_clip(clip.lq.read(0), clip.length), clip.gt.read(0))]
         curve.append([seconds, restorer.step, float(np.mean(values))])

@@ -12,10 +12,9 @@ from edvr.training.micro_batches import MicroBatches
 
 
 def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtime: RuntimeConfig) -> Results:
-    """Measures each implementation, with samples that lie in memory."""
-    return [measure.in_child(_measure, benchmark, model, data, runtime, implementation,
-                             threads=runtime.intra_op_threads)
-            for implementation in benchmark.compare or (runtime.kernels,)]
+    """Measures each implementation, the compiled one in each of its ways, with samples that lie in memory."""
+    return [measure.in_child(_measure, benchmark, model, data, way, name, threads=runtime.intra_op_threads)
+            for name, way in measure.training_ways(benchmark.compare, runtime)]
 
 
 def train_op(model: ModelConfig, ops: Ops, batch_size: int, patch_size: int,
@@ -46,8 +45,8 @@ def train_op(model: ModelConfig, ops: Ops, batch_size: int, patch_size: int,
         return tf.identity(batch.sums[0])
 
 
-def _measure(benchmark, model, data, runtime, implementation):
-    device = device_of(runtime.replace(kernels=implementation))
+def _measure(benchmark, model, data, runtime, name):
+    device = device_of(runtime)
     batch, patch = data.batch_size, data.patch_size
     peak = measure.matmul_peak(runtime)
     with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
@@ -60,5 +59,5 @@ def _measure(benchmark, model, data, runtime, implementation):
                                                   model.deform_groups)
     if data.micro_batches > 1:
         shape += ', %d slices' % data.micro_batches
-    return dict(what='step', implementation=device.kernels, shape=shape, samples_per_s=batch / seconds,
+    return dict(what='step', implementation=name, shape=shape, samples_per_s=batch / seconds,
                 **measure.rates(seconds, work, peak))

@@ -14,12 +14,12 @@ class BenchmarkConfig(Config):
     TITLE = 'benchmark'
 
     what: Tuple[str, ...] = option(('step',), 'what to measure, one or more. input: reading --data_dir; step: a '
-                       'training step; '
-                       'restore: a clip, per frame, window by window and with kept features; tiles: large frames '
-                       'in the tiles of --tile=auto; dcn: the deformable convolution alone, forward and with '
-                       'gradients; startup: the first frame of edvr.infer, and frames from PNG to PNG; packing: '
-                       'make_lq and make_tfrecords beside an LMDB; quality: PSNR over the time of training the '
-                       'demonstration; all: input to dcn, in one table',
+                       'training step, with the compiled operators in each of their ways; restore: a clip, per frame, '
+                       'window by window and with kept features; tiles: large frames in the tiles of --tile=auto; '
+                       'dcn: the deformable convolution alone, forward and with gradients; startup: the first frame '
+                       'of edvr.infer, and frames from PNG to PNG; packing: make_lq and make_tfrecords beside an '
+                       'LMDB; quality: PSNR over the time of training the demonstration; all: input to dcn, in one '
+                       'table',
                        choices=SUBJECTS, common=True)
     json: str = option('', 'write the results to this file too', common=True, path='output')
     seconds: float = option(10., 'seconds to measure each case for, shared among the repeats', low=0.)

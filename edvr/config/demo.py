@@ -10,5 +10,5 @@ class DemoConfig(Config):
 
     output_dir: str = option('demo_output', 'folder for all results of the demonstration', path='output')
     fresh: bool = option(False, 'delete the results of an earlier demonstration in output_dir and start over')
-    steps: int = option(500, 'training steps; more steps restore better frames', low=1)
+    steps: int = option(750, 'training steps; more steps restore better frames', low=1)
     seconds_before: int = option(0, 'seconds of the installation, added to the total time', low=0)

@@ -25,9 +25,9 @@ class DeviceConfig(Config):
                           'convolution for NVIDIA GPUs, which never ran on one), auto (the fastest that the device and '
                           'the installation have)', choices=('auto',) + KERNELS, former='dcn_impl')
 
-    convolutions: str = option('exact', 'with the compiled operators, how a training computes 3x3 convolutions and '
-                               "their gradients: exact, by the definition; fast, by Winograd's way where it saves "
-                               'time, with rounding errors of up to four times the size', choices=('exact', 'fast'),
+    convolutions: str = option('fast', 'with the compiled operators, how a training computes 3x3 convolutions and '
+                               "their gradients: fast, by Winograd's way where it saves time, with rounding errors of "
+                               'up to four times the size; exact, by the definition', choices=('fast', 'exact'),
                                devices=('cpu',))
     num_devices: int = option(1, 'devices to train on in each host, each with its own --batch_size; 0 means all of '
                               'the host. On a CPU: processes that train together, to test a job of several devices',
