@@ -85,7 +85,21 @@ def test_without_any_ffmpeg_the_remedy_is_named(monkeypatch):
         ffmpeg.command()
 
 
-def test_ffmpeg_runs_with_limits():
+@pytest.fixture
+def own_limit():
+    """function (kind, value or None for the highest): sets a soft limit of this process for the time of a test."""
+    before = {}
+
+    def set_own(kind, value=None):
+        before[kind] = resource.getrlimit(kind)
+        resource.setrlimit(kind, (before[kind][1] if value is None else value, before[kind][1]))
+    yield set_own
+    for kind, limits in before.items():
+        resource.setrlimit(kind, limits)
+
+
+def test_ffmpeg_runs_with_limits(own_limit):
+    own_limit(resource.RLIMIT_CORE)   # as on a host that keeps core dumps
     reading = ffmpeg.command('-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', '8x8', '-i', 'pipe:0', '-f', 'null', '-',
                              read_stdin=True)
     with ffmpeg.decoding(reading, subprocess.DEVNULL, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as (
@@ -99,14 +113,10 @@ def test_ffmpeg_runs_with_limits():
     assert resource.getrlimit(resource.RLIMIT_CPU)[0] == resource.RLIM_INFINITY
 
 
-def test_limits_of_the_process_itself_are_kept():
-    before = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (80000, before[1]))
-    try:
-        with ffmpeg.running(['sleep', '60']) as process:
-            assert resource.prlimit(process.pid, resource.RLIMIT_CPU) == (80000, before[1])
-    finally:
-        resource.setrlimit(resource.RLIMIT_CPU, before)
+def test_limits_of_the_process_itself_are_kept(own_limit):
+    own_limit(resource.RLIMIT_CPU, 80000)
+    with ffmpeg.running(['sleep', '60']) as process:
+        assert resource.prlimit(process.pid, resource.RLIMIT_CPU)[0] == 80000
 
 
 def test_a_decoder_that_never_ends_is_ended():

@@ -43,7 +43,9 @@ def main():
         for index in range(3):
             print('line', index, flush=True)
             list(tqdm.tqdm(range(3), desc='bar', mininterval=0))
-        open(flags.FLAGS.place, 'x').close()
+        with open(flags.FLAGS.place, 'x'):
+            for descriptor in (1, 2):   # as libraries in C do
+                os.write(descriptor, b'written\\n')
         print('more than a buffer ' * 9999)
         return 4
     if flags.FLAGS.steps == 13:
