@@ -1,4 +1,5 @@
 """Checkpoints are complete or absent; the checkpoints to keep; the lock and configuration of the directory."""
+import contextlib
 import json
 import os
 import resource
@@ -15,6 +16,7 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 from edvr import checkpoints
 from edvr.config import DataConfig, ModelConfig, RuntimeConfig, TrainingConfig
+from edvr.pytorch import weights
 from edvr.training.hooks import checkpoint_saver
 from edvr.training.rundir import configuration, run_state
 
@@ -94,6 +96,42 @@ def test_best_is_kept_apart_and_survives(store, tmp_path):
     assert checkpoints.load_model_config(best) == ModelConfig()
     assert store.steps() == [3] and len(checkpoints.prefixes(best)) == 1
     assert run_state.RunState(str(tmp_path)).best == {'step': 2, 'psnr': 31.}
+
+
+@contextlib.contextmanager
+def failing_rename(monkeypatch, end):
+    """Lets renames to names with this end fail in its block, and expects the UserError that follows."""
+    replace = os.replace
+
+    def failing(source, target):
+        if str(target).endswith(end):
+            raise PermissionError(13, 'Permission denied')
+        return replace(source, target)
+    with monkeypatch.context() as patch, raises_facts(UserError, 'cannot write'):
+        patch.setattr(os, 'replace', failing)
+        yield
+
+
+@pytest.mark.parametrize('end', ['model.json', '.data-00000-of-00001', '.index', 'checkpoint'])
+def test_the_best_one_is_whole_whatever_fails(store, tmp_path, monkeypatch, end):
+    store, best = store(keep_last=2), str(tmp_path / 'best')
+    checkpoints.save_model_config(str(tmp_path), ModelConfig())
+    assert store.keep_best(store.save(1), 30.)
+    second = store.save(2)
+    with failing_rename(monkeypatch, os.path.join('best', end) if end[0] != '.' else end):
+        store.keep_best(second, 31.)
+    assert checkpoints.latest(best) == best + '/model.ckpt-%d' % (2 if end == 'checkpoint' else 1)
+    assert checkpoints.load_model_config(best) == ModelConfig()
+    assert store.keep_best(second, 31.) and len(checkpoints.prefixes(best)) == 1
+
+
+@pytest.mark.parametrize('end', ['.data-00000-of-00001', '.index', 'checkpoint'])
+def test_an_import_that_fails_leaves_no_checkpoint(tmp_path, monkeypatch, end):
+    values = {'conv_last/bias': np.zeros(3, np.float32)}
+    with failing_rename(monkeypatch, end):
+        weights.save(values, ModelConfig(), str(tmp_path / 'model'))
+    assert os.listdir(str(tmp_path / 'model')) == ['model.json']
+    assert checkpoints.latest(weights.save(values, ModelConfig(), str(tmp_path / 'model'))).endswith('-0')
 
 
 def test_second_run_in_a_directory_is_refused_and_a_dead_ones_lock_is_free(tmp_path):
