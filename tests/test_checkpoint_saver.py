@@ -120,7 +120,7 @@ def test_the_best_one_is_whole_whatever_fails(store, tmp_path, monkeypatch, end)
     second = store.save(2)
     with failing_rename(monkeypatch, os.path.join('best', end) if end[0] != '.' else end):
         store.keep_best(second, 31.)
-    assert checkpoints.latest(best) == best + '/model.ckpt-%d' % (2 if end == 'checkpoint' else 1)
+    assert checkpoints.chosen(best) == best + '/model.ckpt-%d' % (2 if end == 'checkpoint' else 1)
     assert checkpoints.load_model_config(best) == ModelConfig()
     assert store.keep_best(second, 31.) and len(checkpoints.prefixes(best)) == 1
 

@@ -42,7 +42,7 @@ def load(path: str) -> Any:
 def _check_text(path):
     """Raises UserError for an empty file, and for one of text, such as the page of an error or a Git LFS pointer."""
     try:
-        with open(path, 'rb') as file:
+        with files.open_regular(path) as file:
             start = file.read(1024)
     except OSError as error:
         raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
