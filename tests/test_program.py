@@ -1,8 +1,10 @@
 """Start and end of every program: help, wrong flags, errors, Ctrl-C."""
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import preloaded
 import pytest
@@ -224,22 +226,48 @@ def test_help_shows_docstring_and_flags_and_succeeds(run_text, argument):
     assert ROOT not in result.stdout
 
 
-def start_and_list(start, *arguments, cwd=ROOT):
-    """Runs Python code as a program that then prints the names of the loaded modules: (exit code, output, modules)."""
-    code = 'import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); ' + start
-    done = subprocess.run([sys.executable, '-c', code] + list(arguments), cwd=str(cwd), stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, universal_newlines=True, env=dict(os.environ, PYTHONPATH=ROOT))
-    lines = done.stderr.splitlines()
-    return done.returncode, done.stdout + '\n'.join(lines[:-1]), lines[-1].split()
+# imports a program and runs it with each argument, in a forked process whose output goes to the file that comes after
+EACH_ARGUMENT = '''
+import atexit, importlib, os, runpy, sys
+program, *rest = sys.argv[1:]
+importlib.import_module(program)
+for argument, path in zip(rest[::2], rest[1::2]):
+    if not os.fork():
+        with open(path, 'w') as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        atexit.register(lambda: print(*sys.modules))
+        sys.argv[1:] = [argument]
+        runpy.run_module(program, run_name='__main__', alter_sys=True)
+        sys.exit()
+    status = os.wait()[1]
+    print(os.WEXITSTATUS(status) if os.WIFEXITED(status) else status)
+'''
+
+
+def start_and_list(program, *arguments, cwd):
+    """Runs a program with each argument alone: [(exit code, output, names of the modules that it loaded)]."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, str(number)) for number in range(len(arguments))]
+        done = subprocess.run([sys.executable, '-c', EACH_ARGUMENT, program, *itertools.chain(*zip(arguments, paths))],
+                              cwd=str(cwd), check=True, stdout=subprocess.PIPE, universal_newlines=True,
+                              env=dict(os.environ, PYTHONPATH=ROOT))
+        results = []
+        for path, code in zip(paths, done.stdout.split()):
+            with open(path) as file:
+                *lines, modules = file.read().splitlines()
+            results.append((int(code), '\n'.join(lines), modules.split()))
+    assert len(results) == len(arguments) and all('sys' in modules for _, _, modules in results)
+    return results
 
 
 @pytest.mark.parametrize('program', PROGRAMS)
 def test_help_wrong_flags_and_the_configuration_load_no_tensorflow(program, tmp_path):
-    start = 'import runpy; runpy.run_module(%r, run_name="__main__", alter_sys=True)' % program
-    for argument, codes, text in (('--help', [0], 'every program:'), ('--nonsense', [1], "'nonsense'"),
-                                  ('--print_config', [0, 1], ''),   # 1: an option without a default is not given
-                                  ('--version', [0], 'edvr ' + edvr.__version__)):
-        code, output, modules = start_and_list(start, argument, cwd=tmp_path)
+    cases = {'--help': ([0], 'every program:'), '--nonsense': ([1], "'nonsense'"),
+             '--print_config': ([0, 1], ''),   # 1: an option without a default is not given
+             '--version': ([0], 'edvr ' + edvr.__version__)}
+    results = start_and_list(program, *cases, cwd=tmp_path)
+    for (codes, text), (code, output, modules) in zip(cases.values(), results):
         assert code in codes and text in output and 'Traceback' not in output, output
         assert not {'tensorflow', 'tensorflow_core', 'torch', 'apache_beam'} & set(modules)
     assert os.listdir(str(tmp_path)) == []
@@ -253,8 +281,7 @@ def test_help_wrong_flags_and_the_configuration_load_no_tensorflow(program, tmp_
 def test_a_file_that_cannot_be_used_is_an_error_before_tensorflow_is_loaded(tmp_path, program, flag, name, data, facts):
     if data is not None:
         (tmp_path / name).write_bytes(data)
-    start = 'import runpy; runpy.run_module(%r, run_name="__main__", alter_sys=True)' % program
-    code, output, modules = start_and_list(start, flag + name, cwd=tmp_path)
+    (code, output, modules), = start_and_list(program, flag + name, cwd=tmp_path)
     check_facts(output, name, *facts)
     assert code == 1 and not {'tensorflow', 'tensorflow_core'} & set(modules)
 
