@@ -29,9 +29,18 @@ TAGS = 'tf1.15', 'tf2.15'
 CHECKPOINTS = ['%s_%s' % (name, tag) for name in ('plain', 'averaged') for tag in TAGS]
 EXPORTS = {'%s_%s' % (name, tag): file % tag for tag in TAGS for name, file in
            (('frozen', 'frozen_%s.pb'), ('parts', 'parts_%s_parts.json'), ('saved_model', 'saved_model_%s'))}
-STOCK, COMPILED = dict(dcn_impl='tf'), dict(dcn_impl='native')
-# of the compiled operators, the way that the options name: its largest difference in [0, 1]
-BACKENDS = [(STOCK, 1e-5), (dict(COMPILED, exact=True), 1e-5), (COMPILED, 1e-5)]
+STOCK = dict(dcn_impl='tf')
+BACKENDS = {'stock': STOCK, 'exact': dict(dcn_impl='native', exact=True), 'fast': dict(dcn_impl='native')}
+# stock operations run all files; each way of the compiled ones runs each kind, and files of each TensorFlow
+COMPILED = {'plain_tf1.15': 'exact', 'plain_tf2.15': 'fast', 'averaged_tf1.15': 'fast', 'averaged_tf2.15': 'exact',
+            'frozen_tf1.15': 'exact', 'frozen_tf2.15': 'fast', 'parts_tf1.15': 'fast', 'parts_tf2.15': 'exact'}
+
+
+def with_backends(names):
+    """The pairs (name, backend) to test; the compiled operators run no SavedModel."""
+    needs_compiler = pytest.mark.skipif(not native_library.available(), reason='needs a C++ compiler')
+    return [(name, 'stock') for name in names] + [pytest.param(name, COMPILED[name], marks=needs_compiler)
+                                                  for name in names if name in COMPILED]
 
 
 @pytest.fixture(scope='module')
@@ -76,16 +85,13 @@ def test_every_archive_is_tested():
                                    + ['clips', 'ascend', 'onnx', 'pytorch', 'restoration'])
 
 
-@pytest.mark.parametrize('options, limit', BACKENDS, ids=['stock', 'exact', 'fast'])
-@pytest.mark.parametrize('name', CHECKPOINTS)
-def test_checkpoints(golden, clip, name, options, limit):
-    if options is not STOCK and not native_library.available():
-        pytest.skip('needs a C++ compiler')
+@pytest.mark.parametrize('name, backend', with_backends(CHECKPOINTS))
+def test_checkpoints(golden, clip, name, backend):
     folder = golden(name) / name
-    check(folder, clip, limit, **options)
+    check(folder, clip, **BACKENDS[backend])
     if name.startswith('averaged'):
-        with edvr.Restorer(str(folder / 'model.ckpt-2'), use_ema=False, **options) as restorer:
-            assert np.abs(restorer.restore(clip['frames'], np.float32)[1] - clip['sr_without_average']).max() <= limit
+        with edvr.Restorer(str(folder / 'model.ckpt-2'), use_ema=False, **BACKENDS[backend]) as restorer:
+            assert np.abs(restorer.restore(clip['frames'], np.float32)[1] - clip['sr_without_average']).max() <= 1e-5
 
 
 def test_a_checkpoint_without_kept_features(golden, clip):
@@ -93,12 +99,9 @@ def test_a_checkpoint_without_kept_features(golden, clip):
     check(golden(name) / name / 'best', clip, cached=False, **STOCK)
 
 
-@pytest.mark.parametrize('options, limit', BACKENDS, ids=['stock', 'exact', 'fast'])
-@pytest.mark.parametrize('name', sorted(EXPORTS))
-def test_exports(golden, clip, name, options, limit, capfd):
-    if options is not STOCK and (not native_library.available() or name.startswith('saved_model')):
-        pytest.skip('the compiled operators do not run it here')
-    check(golden(name) / EXPORTS[name], clip, limit, **options)
+@pytest.mark.parametrize('name, backend', with_backends(sorted(EXPORTS)))
+def test_exports(golden, clip, name, backend, capfd):
+    check(golden(name) / EXPORTS[name], clip, **BACKENDS[backend])
     if name.endswith('tf' + '.'.join(tf.__version__.split('.')[:2])):
         # a graph of this TensorFlow that is no longer recognized would still run, several times slower
         assert 'was made by another version' not in capfd.readouterr().err
