@@ -1,4 +1,5 @@
 """Shared by all tests: the packages of the repository on the path, and fixtures that run programs."""
+import gc
 import os
 import sys
 
@@ -23,6 +24,7 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     """Without --faults the tests marked `faults` are skipped."""
     preloaded.skip_deprecation_checks()
+    gc.freeze()   # what is loaded stays: each collection while graphs are built would look through it
     if config.getoption('--faults'):
         return
     left_out = [item for item in items if item.get_closest_marker('faults')]
