@@ -85,16 +85,16 @@ def calls(log):
 
 
 @needs_nvrtc
-@pytest.mark.parametrize('deterministic', [False, True])
 @pytest.mark.parametrize('kind', OFFSETS)
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
-def test_values_and_gradients(cuda, shape, kind, deterministic):
+def test_values_and_gradients(cuda, shape, kind):
     inputs = rounded(make_inputs(shape, kind), np.float32)
     cotangent = np.random.RandomState(1).randn(*shape[:3] + (shape[4],)).astype(np.float32)
     exact = run_stock(inputs, shape[5], 'float64', cotangent=cotangent)
-    single = run(inputs, shape[5], cotangent=cotangent, deterministic=deterministic)
-    for name, one, other in zip(NAMES, exact, single):
-        assert np.abs(one - other).max() <= 1e-5 * np.abs(one).max() + 1e-12, name
+    for deterministic in (False, True):
+        single = run(inputs, shape[5], cotangent=cotangent, deterministic=deterministic)
+        for name, one, other in zip(NAMES, exact, single):
+            assert np.abs(one - other).max() <= 1e-5 * np.abs(one).max() + 1e-12, (name, deterministic)
 
 
 @needs_nvrtc
@@ -248,33 +248,37 @@ def test_nvrtc_compiles_the_kernels_without_spills(architecture):
     assert set(re.findall(r'(\d+) bytes spill', messages)) == {'0'}
 
 
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """The path of a source with a single kernel, in place of that of all."""
+    path = tmp_path / 'kernels.cu'
+    path.write_text('extern "C" __global__ void kernel(int* x) { *x = 1; }')
+    monkeypatch.setattr(cuda_library, 'KERNELS', str(path))
+    return path
+
+
 @needs_nvrtc
-def test_compiling_leaves_the_locale():
+def test_compiling_leaves_the_locale(small):
     before = locale.nl_langinfo(locale.CODESET)
     cuda_library.compile_kernels(cuda_library.nvrtc(), 75)
     assert locale.nl_langinfo(locale.CODESET) == before
 
 
 @needs_nvrtc
-def test_a_newer_gpu_than_nvrtc_gets_ptx():
+def test_a_newer_gpu_than_nvrtc_gets_ptx(small):
     assert b'.target sm_90' in cuda_library.compile_kernels(cuda_library.nvrtc(), 999)[0]
 
 
 @needs_nvrtc
-def test_source_that_does_not_compile_is_named(monkeypatch, tmp_path):
-    broken = tmp_path / 'kernels.cu'
-    broken.write_text('__global__ void kernel() { nonsense }')
-    monkeypatch.setattr(cuda_library, 'KERNELS', str(broken))
-    with raises_facts(BuildError, broken, 'sm_80', 'nonsense'):
+def test_source_that_does_not_compile_is_named(small):
+    small.write_text('__global__ void kernel() { nonsense }')
+    with raises_facts(BuildError, small, 'sm_80', 'nonsense'):
         cuda_library.compile_kernels(cuda_library.nvrtc(), 80)
 
 
 @needs_nvrtc
 @pytest.mark.parametrize('damage', ['', 'cut', 'changed'])
-def test_compiled_kernels_are_kept_unless_damaged(monkeypatch, tmp_path, capfd, damage):
-    small = tmp_path / 'kernels.cu'
-    small.write_text('extern "C" __global__ void kernel(int* x) { *x = 1; }')
-    monkeypatch.setattr(cuda_library, 'KERNELS', str(small))
+def test_compiled_kernels_are_kept_unless_damaged(small, monkeypatch, tmp_path, capfd, damage):
     monkeypatch.setenv(native_library.CACHE_VARIABLE, str(tmp_path))
     first = cuda_library.kernels_for(80)
     path, = (tmp_path / 'native').glob('cuda-kernels-sm80-*.bin')
