@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from helpers import session as unoptimized_session
 
 from edvr.config import ModelConfig
 from edvr.network import networks
@@ -56,7 +57,7 @@ def network_gradients(way, recompute=False):
       ([sr, mean offsets, gradient of every variable], set of the types of the operations).
     """
     lq = np.random.RandomState(1).rand(1, 3, 8, 12, 3).astype(np.float32)
-    with tf.Graph().as_default() as graph, tf.Session() as session:
+    with tf.Graph().as_default() as graph, unoptimized_session() as session:
         outputs = networks.build(NETWORK).restore(OPS[way](), tf.constant(lq), recompute)
         variables, rng = tf.trainable_variables(), np.random.RandomState(2)
         wanted = [outputs.sr] + [outputs.offset_means[name] for name in sorted(outputs.offset_means)]

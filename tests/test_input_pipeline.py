@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 from facts import check_facts, raises_facts
+from helpers import session as unoptimized_session
 from packed import flip_byte, pack, write_clips
 
 from data_tools.base.errors import UserError
@@ -49,7 +50,7 @@ def _config(folder, **options):
 
 
 def _take(dataset, count):
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), unoptimized_session() as session:
         iterator = tf.data.make_initializable_iterator(dataset())
         element = iterator.get_next()
         session.run(iterator.initializer)
