@@ -38,7 +38,7 @@ class DeformConvOp : public OpKernel {
     const int64_t total = sizes.images * sizes.Area();
 
     auto work = [&](int64_t begin, int64_t end) {
-      Taps<T> at(sizes);
+      Taps<T, false> at(sizes, 0, sizes.groups);
       Buffer<T> column(kTile * columns), sigmoid(points);
       for (int64_t start = begin * kTile; start < std::min(end * kTile, total); start += kTile) {
         const int64_t count = std::min(kTile, total - start);

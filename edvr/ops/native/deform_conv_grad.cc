@@ -43,6 +43,8 @@ class DeformConvGradOp : public OpKernel {
   }
 
  private:
+  static constexpr int64_t kAhead = 16;   // output points whose offsets are fetched before they are needed
+
   struct Call {
     Call(const Sizes& s, bool is_packed)
         : sizes(s), packed(is_packed), images_per_run(std::max<int64_t>(DivideUp(s.images, kUnits), 1)),
@@ -56,6 +58,16 @@ class DeformConvGradOp : public OpKernel {
     const T* in[5];    // x, offset, mask, weight, gradient of the output
     T* out[5];         // gradients of x, offset, mask, weight, bias
     Buffer<T> d_weight, d_bias;   // one sum for each run of images; rows of d_weight in the order of columns
+  };
+
+  // One output point of a unit. Two take turns: the gradients of a point's offsets are computed after the next one is
+  // sampled.
+  struct Point {
+    Point(const Sizes& sizes, int64_t first_group, int64_t groups)
+        : at(sizes, first_group, groups), dots(4 * at.count()), sigmoid(at.count()), mask(nullptr) {}
+    Taps<T, true> at;
+    Buffer<T> dots, sigmoid;
+    const T* mask;
   };
 
   static void RunUnit(const Call& call, int64_t image_run, int64_t group_run) {
@@ -72,15 +84,12 @@ class DeformConvGradOp : public OpKernel {
     if (d_bias != nullptr) std::memset(d_bias, 0, cout * sizeof(T));
 
     Buffer<T> transposed(PackedSize<T>(cout, columns)), packed_grad(PackedSize<T>(kTile, cout));
-    Buffer<T> column(kTile * columns), d_column(kTile * columns), dots(4 * own), sigmoid(own);
+    Buffer<T> column(kTile * columns), d_column(kTile * columns);
     Pack(cout, columns, transposed.get(), [&](int64_t p, int64_t j) {
       return weight[sizes.WeightRow(first_column + j) * cout + p];
     });
-    Corners<T> at(sizes, first_point, own);
+    Point even(sizes, group, groups), odd(sizes, group, groups);
     // The unit's own channels, copied: a pixel of all channels is far from the next one in the cache.
-    Sizes compact = sizes;
-    compact.channels = channels;
-    compact.groups = groups;
     Buffer<T> x(area * channels), d_x(area * channels);
     const auto gradient = Routines<T>::For(sizes.Run()).gradient;
 
@@ -92,23 +101,39 @@ class DeformConvGradOp : public OpKernel {
       for (int64_t start = 0; start < area; start += kTile) {
         const int64_t count = std::min(kTile, area - start);
         const T* grad = call.in[4] + (image * area + start) * cout;
-        Multiply<T>(count, columns, cout, grad, cout, 1, transposed.get(), d_column.get(), columns, false);
+        // panel by panel, so that a panel and the gradient stay in the first cache
+        for (int64_t j = 0; j < columns; j += PanelWidth<T>())
+          Multiply<T>(count, std::min(PanelWidth<T>(), columns - j), cout, grad, cout, 1, &transposed[j * cout],
+                      &d_column[j], columns, false);
+        const auto finish = [&](const Point& point, int64_t i) {
+          const int64_t p = image * area + start + i;
+          T *d_dx = call.out[1] + p * offsets + first_point, *d_dy = d_dx + points;
+          if (call.packed) {
+            OffsetGradient<T, true>(point.at, point.mask, point.dots.get(), d_dx, d_dy, d_dy + points);
+          } else {
+            OffsetGradient<T, false>(point.at, point.mask, point.dots.get(), d_dx, d_dy,
+                                     call.out[2] + p * points + first_point);
+          }
+        };
         for (int64_t i = 0; i < count; ++i) {
           const int64_t pixel = start + i, p = image * area + pixel;
-          const T *offset = call.in[1] + p * offsets, *mask = call.in[2] + p * points + first_point;
-          T* d_dx = call.out[1] + p * offsets + first_point;
-          T* d_mask = call.packed ? d_dx + 2 * points : call.out[2] + p * points + first_point;
-          if (call.packed) {
-            Sigmoid(own, offset + 2 * points + first_point, sigmoid.get());
-            mask = sigmoid.get();
+          Point &point = i % 2 == 0 ? even : odd, &last = i % 2 == 0 ? odd : even;
+          const T* offset = call.in[1] + p * offsets;
+          for (int64_t k = first_point; k < offsets; k += points) {
+            Fetch(offset + kAhead * offsets + k, own);
+            FetchToWrite(call.out[1] + (p + kAhead) * offsets + k, own);
           }
-          at.Compute(pixel / sizes.width, pixel % sizes.width, offset);
-          gradient(at, x.get(), compact, mask, &d_column[i * columns], &column[i * columns], dots.get(), d_x.get(), d_dx,
-                   d_dx + points, d_mask);
+          point.mask = call.in[2] + p * points + first_point;
           if (call.packed) {
-            for (int64_t j = 0; j < own; ++j) d_mask[j] *= mask[j] * (T(1) - mask[j]);
+            Sigmoid(own, offset + 2 * points + first_point, point.sigmoid.get());
+            point.mask = point.sigmoid.get();
           }
+          point.at.Compute(pixel / sizes.width, pixel % sizes.width, offset, point.mask);
+          gradient(point.at, x.get(), sizes.Run(), &d_column[i * columns], &column[i * columns], point.dots.get(),
+                   d_x.get());
+          if (i > 0) finish(last, i - 1);
         }
+        finish(count % 2 == 0 ? odd : even, count - 1);
         Pack(count, cout, packed_grad.get(), [&](int64_t p, int64_t j) { return grad[p * cout + j]; });
         Multiply<T>(columns, cout, count, column.get(), 1, columns, packed_grad.get(), d_weight, cout, true);
         if (d_bias == nullptr) continue;

@@ -57,6 +57,12 @@ inline __attribute__((always_inline)) void Fetch(const T* from, int64_t count) {
   for (int64_t i = 0; i < count; i += kAlignment / sizeof(T)) __builtin_prefetch(from + i);
 }
 
+// The same for values that will be written.
+template <typename T>
+inline __attribute__((always_inline)) void FetchToWrite(const T* to, int64_t count) {
+  for (int64_t i = 0; i < count; i += kAlignment / sizeof(T)) __builtin_prefetch(to + i, 1);
+}
+
 // c[ROWS, width] (+)= a[ROWS, depth] * panel[depth, PanelWidth]; a's element (i, p) is a[i * a_row + p * a_col].
 template <typename T, int ROWS>
 void MultiplyBlock(int64_t depth, const T* a, int64_t a_row, int64_t a_col, const T* panel, T* c, int64_t c_row,
