@@ -37,8 +37,8 @@ class WinogradWeightGrad {
   WinogradWeightGrad(const Image<T>& x, const Image<T>& grad, int64_t images)
       : x_(x), grad_(grad), tiles_x_(DivideUp(x.width, kWinogradOut)), tiles_y_(DivideUp(x.height, kWinogradOut)),
         tiles_(images * tiles_x_ * tiles_y_), panels_(DivideUp(grad.channels, kWidth)),
-        tiles_per_unit_(DivideUp(std::max(DivideUp(tiles_, kUnits), std::min(tiles_, kBlocksPerUnit * kBlock)), kBlock)
-                        * kBlock),
+        tiles_per_unit_(kBlock * DivideUp(std::max(DivideUp(tiles_, kUnits),
+                                                   std::min(DivideUp(tiles_, 2), kBlocksPerUnit * kBlock)), kBlock)),
         row_(panels_ * kWidth), sums_(Units() * UnitSize()) {}
 
   // The units that the sums and the kernel are cut in, for threads, and what one costs. All sums must be there before
@@ -101,7 +101,7 @@ class WinogradWeightGrad {
  private:
   static constexpr int64_t kFewestChannels = 16, kFewestPixels = 4096;
   static constexpr int64_t kBlock = 48;          // tiles that are transformed and multiplied at a time
-  static constexpr int64_t kBlocksPerUnit = 8;   // at least: then the sums of the units take little of the time
+  static constexpr int64_t kBlocksPerUnit = 8;   // at least, if there are two units: then their sums take little time
   static constexpr int64_t kPad = kAlignment / sizeof(T);   // so that the matrices do not compete for places in a cache
 
   int64_t UnitSize() const { return kWinogradPoints * x_.channels * row_ + row_; }
