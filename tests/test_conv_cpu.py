@@ -1,7 +1,10 @@
 """Convolutions for CPUs and their gradients: the same numbers as TensorFlow's own, alone and through the network."""
 import numpy as np
+import preloaded
 import pytest
 import tensorflow.compat.v1 as tf
+import tiny_training
+import training_runs
 from helpers import session as unoptimized_session
 
 from edvr.config import ModelConfig
@@ -359,6 +362,24 @@ def test_gradients_by_winograd_are_the_same_with_any_number_of_threads():
             gradient = native_ops.conv_weight_gradient(tf.constant(x), tf.constant(grad), (3, 3), 'fast')
             results.append(session.run(gradient))
     assert all(np.array_equal(*pair) for pair in zip(*results))
+
+
+@needs_compiler
+def test_a_deterministic_fast_training_is_the_same_with_any_number_of_threads(tmp_path):
+    folder = tiny_training.make_set(tmp_path / 'set', windows=2, shards=1, height=48, width=48)
+    runs = {}
+    for threads in (1, 3):   # processes, because all sessions of a process share the threads of the first
+        runs[threads] = preloaded.Captured(
+            'edvr.train', tiny_training.arguments(folder, tmp_path / str(threads), channels=16, patch_size=48, steps=2,
+                                                  save_every=2, cosine_periods=(2,), kernels='native',
+                                                  convolutions='fast', intra_op_threads=threads),
+            env=training_runs.environment())
+    for run in runs.values():
+        done = run.finish(timeout=240)
+        assert done.returncode == 0, done.stderr
+    single, threaded = (training_runs.tensors(tmp_path / str(threads)) for threads in runs)
+    assert set(single) == set(threaded)
+    assert not [name for name in single if not np.array_equal(single[name], threaded[name])]
 
 
 @needs_compiler
