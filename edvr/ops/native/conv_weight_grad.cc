@@ -105,7 +105,7 @@ class ConvWeightGradOp : public OpKernel {
       tiles_down = DivideUp(height, std::max<int64_t>(1, kTilePixels / tile_width));
       tile_height = DivideUp(height, tiles_down);
       tiles = images * tiles_down * tiles_across;
-      tiles_per_unit = std::max(DivideUp(tiles, kUnits), std::min(tiles, kTilesPerUnit));
+      tiles_per_unit = std::max(DivideUp(tiles, kUnits), std::min(tiles, int64_t{kTilesPerUnit}));
       units = DivideUp(tiles, tiles_per_unit);
     }
     // Vector products a pixel; a product of fewer than four rows waits for its own results.

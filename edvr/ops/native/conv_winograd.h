@@ -53,7 +53,7 @@ class WinogradConv {
   void TransformWeights(int64_t begin, int64_t end) const {
     double g[9 * kWidth], half[18 * kWidth], u[kWinogradPoints * kWidth];
     for (int64_t panel = 0; panel < panels_; ++panel) {
-      const int64_t first = panel * kWidth, width = std::min(kWidth, call_.cout - first);
+      const int64_t first = panel * kWidth, width = std::min(int64_t{kWidth}, call_.cout - first);
       std::fill(g, g + 9 * kWidth, 0.);
       for (int64_t c = begin; c < end; ++c) {
         for (int64_t k = 0; k < 9; ++k)
@@ -103,7 +103,7 @@ class WinogradConv {
 
   static int64_t TilesPerUnit(const ConvCall<T>& call) {
     const int64_t tile = kWinogradPoints * call.channels * sizeof(Element);
-    return std::min(std::max<int64_t>(kCacheBytes / (tile * kRows), 1) * kRows, kMostTiles);
+    return std::min(std::max<int64_t>(kCacheBytes / (tile * kRows), 1) * kRows, int64_t{kMostTiles});
   }
 
   // Whether the output goes to memory past the caches: what is too large for them only displaces other data.
@@ -148,7 +148,8 @@ class WinogradConv {
         }
       }
       for (int64_t c = 0; c < input.channels; c += Transforms::kLanes)
-        Transforms::template Tile<Products>(pixels, c, v + c, v_step, std::min(Transforms::kLanes, input.channels - c));
+        Transforms::template Tile<Products>(pixels, c, v + c, v_step,
+                                            std::min(int64_t{Transforms::kLanes}, input.channels - c));
       v += input.channels;
     }
   }
@@ -167,7 +168,8 @@ class WinogradConv {
 
   // One vector of channels of `count` pixels of a row: adds bias and residual, activates and stores.
   void FinishRow(int64_t image, int64_t row, int64_t column, int64_t count, int64_t first, const Vector* sums) const {
-    const int64_t cout = call_.cout, size = std::min(Transforms::kLanes, cout - first), step = cout / call_.block;
+    const int64_t cout = call_.cout, step = cout / call_.block;
+    const int64_t size = std::min(int64_t{Transforms::kLanes}, cout - first);
     const T* residual = call_.residual == nullptr ? nullptr : call_.Residual(image, row, column) + first;
     const Vector bias = call_.bias == nullptr ? Vector{} : Load(call_.bias + first, size);
     const bool whole = size == Transforms::kLanes && (call_.block == 1 || step % Transforms::kLanes == 0);

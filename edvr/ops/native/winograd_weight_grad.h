@@ -58,7 +58,7 @@ class WinogradWeightGrad {
       std::fill_n(sums, UnitSize(), T(0));
       const int64_t last = std::min((unit + 1) * tiles_per_unit_, tiles_);
       for (int64_t first = unit * tiles_per_unit_; first < last; first += kBlock) {
-        const int64_t count = std::min(kBlock, last - first);
+        const int64_t count = std::min(int64_t{kBlock}, last - first);
         for (int64_t i = 0; i < count; ++i) {
           TransformImage(first + i, zeros.get(), &v[i * x_.channels], v_step);
           TransformGradient(first + i, zeros.get(), i, count, y.get(), y_step, Bias(unit));
@@ -87,7 +87,8 @@ class WinogradWeightGrad {
           Transforms::template WeightBack<kWinogradIn, kWinogradIn>(u + i, half + i);
         for (int64_t i = 0; i < 3; ++i) Transforms::template WeightBack<1, 1>(half + i * kWinogradIn, g + i * 3);
         for (int64_t k = 0; k < 9; ++k)
-          std::memcpy(d_weight + (k * x_.channels + c) * cout + j, &g[k], std::min(kLanes, cout - j) * sizeof(T));
+          std::memcpy(d_weight + (k * x_.channels + c) * cout + j, &g[k],
+                      std::min(int64_t{kLanes}, cout - j) * sizeof(T));
       }
     }
   }
@@ -129,7 +130,7 @@ class WinogradWeightGrad {
     const T* pixels[kWinogradPoints];
     Locate<kWinogradIn>(x_, ImageOf(tile), RowOf(tile) - 1, ColumnOf(tile) - 1, zeros, pixels);
     for (int64_t c = 0; c < x_.channels; c += kLanes)
-      Transforms::template Tile<OwnProducts<T>>(pixels, c, v + c, v_step, std::min(kLanes, x_.channels - c));
+      Transforms::template Tile<OwnProducts<T>>(pixels, c, v + c, v_step, std::min(int64_t{kLanes}, x_.channels - c));
   }
 
   // Transforms the gradient's part `place` of `count` of a block, to panels [panel][tile][kWidth]; adds it to the bias.
@@ -141,7 +142,7 @@ class WinogradWeightGrad {
       T* to = y + (j / kWidth * count + place) * kWidth + j % kWidth;
       Vector sum;
       std::memcpy(&sum, bias + j, sizeof(sum));
-      Transforms::Gradient(pixels, j, std::min(kLanes, grad_.channels - j), to, y_step, &sum);
+      Transforms::Gradient(pixels, j, std::min(int64_t{kLanes}, grad_.channels - j), to, y_step, &sum);
       std::memcpy(bias + j, &sum, sizeof(sum));
     }
   }
