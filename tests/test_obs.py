@@ -355,7 +355,7 @@ def test_a_program_that_fails_still_leaves_its_outputs(obs, run_program, tmp_pat
 def test_a_copy_is_not_watched(obs, run_program, tmp_path):
     checkpoint(obs / 'runs' / 'edvr', 3)
     done = run_program('edvr.evaluate', '--watch', '--checkpoint=' + RUN, '--cache_dir=%s' % tmp_path, '--device=cpu',
-                       env=dict(PYTHONPATH=DOUBLE))
+                       '--data_dir=%s' % tmp_path, env=dict(PYTHONPATH=DOUBLE))
     check_error(done, '--watch', 'obs://', 'without --watch')
 
 

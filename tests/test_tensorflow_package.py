@@ -73,14 +73,14 @@ def test_one_that_does_not_load_is_one_line(tmp_path, text):
 
 
 @pytest.mark.parametrize('arguments', [
-    ('edvr.train', '--device=cpu', '--input=null', '--model_dir=run'), ('edvr.infer', '--device=cpu', '--input=x.png'),
-    ('edvr.evaluate', '--device=cpu'), ('edvr.export',), ('edvr.import_weights', '--from=x.pth', '--output_dir=x'),
-    ('edvr.benchmark', '--device=cpu'), ('data_tools.check_tfrecords', '--data_dir=gs://bucket/set')],
+    ('edvr.train', '--device=cpu', '--input=null', '--model_dir=run'), ('edvr.infer', '--device=cpu', '--input=.'),
+    ('edvr.evaluate', '--device=cpu', '--data_dir=.'), ('edvr.export',),
+    ('edvr.import_weights', '--from=x.pth', '--output_dir=x'), ('edvr.benchmark', '--device=cpu'),
+    ('data_tools.check_tfrecords', '--data_dir=gs://bucket/set')],
     ids=lambda arguments: arguments[0])
 def test_programs_name_the_extra(tmp_path, arguments):
     (tmp_path / 'sitecustomize.py').write_text(
         'import sys\n%s\nsys.meta_path.insert(0, Missing)\n' % inspect.getsource(Missing))
-    (tmp_path / 'x.png').write_bytes(b'')
     done = program(*arguments, path=tmp_path)
     check_error(done, 'TensorFlow is not installed', sys.executable, "pip install '.[tf]'", 'docs/install.md')
 
