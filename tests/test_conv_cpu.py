@@ -365,10 +365,12 @@ def test_gradients_by_winograd_are_the_same_with_any_number_of_threads():
 
 
 @needs_compiler
-def test_a_deterministic_fast_training_is_the_same_with_any_number_of_threads(tmp_path):
+def test_a_deterministic_fast_training_is_the_same_with_more_threads(tmp_path):
     folder = tiny_training.make_set(tmp_path / 'set', windows=2, shards=1, height=48, width=48)
     runs = {}
-    for threads in (1, 3):   # processes, because all sessions of a process share the threads of the first
+    # Processes, because all sessions of a process share the threads of the first. With one thread TensorFlow 1.15 adds
+    # in another order in its own operations, also with --convolutions=exact.
+    for threads in (2, 3):
         runs[threads] = preloaded.Captured(
             'edvr.train', tiny_training.arguments(folder, tmp_path / str(threads), channels=16, patch_size=48, steps=2,
                                                   save_every=2, cosine_periods=(2,), kernels='native',
@@ -377,9 +379,9 @@ def test_a_deterministic_fast_training_is_the_same_with_any_number_of_threads(tm
     for run in runs.values():
         done = run.finish(timeout=240)
         assert done.returncode == 0, done.stderr
-    single, threaded = (training_runs.tensors(tmp_path / str(threads)) for threads in runs)
-    assert set(single) == set(threaded)
-    assert not [name for name in single if not np.array_equal(single[name], threaded[name])]
+    two, three = (training_runs.tensors(tmp_path / str(threads)) for threads in runs)
+    assert set(two) == set(three)
+    assert not [name for name in two if not np.array_equal(two[name], three[name])]
 
 
 @needs_compiler
