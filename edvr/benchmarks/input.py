@@ -88,7 +88,7 @@ class _Counters:
 
     def since(self) -> Tuple[float, ...]:
         """Returns the four differences."""
-        return tuple(now - then for now, then in zip(self._now(), self._start))
+        return tuple(end - start for end, start in zip(self._now(), self._start))
 
     def _now(self):
         usage, count = resource.getrusage(resource.RUSAGE_SELF), self._meter.count()

@@ -10,8 +10,6 @@ from edvr.data import damage, input_pipeline, record_order
 from edvr.data.mixture import Part
 from edvr.replaying.past_run import PastRun
 
-FLIPS = ('horizontal', 'vertical', 'transpose', 'backwards')
-
 
 class Sample(typing.NamedTuple):
     """Describes one sample of a batch.
@@ -25,7 +23,7 @@ class Sample(typing.NamedTuple):
       clip: its name.
       frame: the centre frame.
       x, y: left and top of its crop in the frame, pixels of GT.
-      flips: what was done to the crop, in this order, of FLIPS.
+      flips: what was done to the crop, in this order: names of `input_pipeline.Draw.flips`.
       interval: distance of its frames, in those of the record.
       lq: uint8 [T, p, p, 3].
       gt: uint8 [s*p, s*p, 3].
@@ -89,8 +87,8 @@ class _Draw:
         """Returns x, y, flips and interval of a Sample."""
         values = number, header['lq_height'], header['lq_width']
         drawn = self._session.run(self._draw, dict(zip(self._inputs, values)))
-        return (int(drawn.x) * self._to_gt, int(drawn.y) * self._to_gt, [flip for flip in FLIPS if drawn.flips[flip]],
-                int(drawn.interval))
+        flips = [name for name in self._draw.flips if drawn.flips[name]]
+        return int(drawn.x) * self._to_gt, int(drawn.y) * self._to_gt, flips, int(drawn.interval)
 
 
 def _next(session, dataset):
