@@ -37,7 +37,7 @@ COMPILED = {'plain_tf1.15': 'exact', 'plain_tf2.15': 'fast', 'averaged_tf1.15': 
 
 
 def with_backends(names):
-    """The pairs (name, backend) to test; the compiled operators run no SavedModel."""
+    """Returns the pairs (name, backend) to test; the compiled operators run no SavedModel."""
     needs_compiler = pytest.mark.skipif(not native_library.available(), reason='needs a C++ compiler')
     return [(name, 'stock') for name in names] + [pytest.param(name, COMPILED[name], marks=needs_compiler)
                                                   for name in names if name in COMPILED]

@@ -250,7 +250,7 @@ def test_nvrtc_compiles_the_kernels_without_spills(architecture):
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """The path of a source with a single kernel, in place of that of all."""
+    """Returns the path of a source with a single kernel, which is in place of that of all."""
     path = tmp_path / 'kernels.cu'
     path.write_text('extern "C" __global__ void kernel(int* x) { *x = 1; }')
     monkeypatch.setattr(cuda_library, 'KERNELS', str(path))

@@ -322,7 +322,7 @@ def test_damaged_archives_are_set_aside(server, tmp_path):
 
 @pytest.mark.parametrize('name', ['downloads/val_sharp.done', 'downloads/train_sharp.zip', 'val/val_sharp/000/0.png'])
 def test_an_archive_of_a_subset_writes_nothing_of_another(server, tmp_path, name):
-    """A note of another subset would say that it was unpacked."""
+    """Plants a note of another subset, which would say that it was unpacked."""
     server.files['/train_sharp.zip'] = archive(FRAMES + [(name, b'planted')])
     with raises_facts(UserError, repr(name), 'train/train_sharp', 'refused'):
         download.get_subset('train_sharp', str(tmp_path), server.url)

@@ -121,7 +121,7 @@ def test_every_interface_round_trips(checkpoint, expected, shared, tmp_path, opt
     dict(), dict(parts=True), dict(kernels='npu', height=16, width=24, output_dtype='uint8')])
 def test_two_exports_of_a_checkpoint_are_the_same_bytes(checkpoint, shared_reference, shared_freeze, tmp_path,
                                                         monkeypatch, options):
-    """The second builds its graphs itself; the first may have those of another test."""
+    """Compares exports of which the second builds its graphs; the first may have those of another test."""
     monkeypatch.setattr(freezing, 'reference', shared_reference)   # its values are in no graph
     first, second = tmp_path / 'first', tmp_path / 'second'
     with monkeypatch.context() as patch:

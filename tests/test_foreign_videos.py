@@ -40,7 +40,7 @@ def span_of(path, target):
 
 @pytest.fixture
 def commands(monkeypatch):
-    """The command lines of all ffmpegs that are started."""
+    """Returns the command lines of all ffmpegs that are started."""
     found, running = [], ffmpeg.running
 
     @contextlib.contextmanager
@@ -77,7 +77,7 @@ def test_each_file_is_read_by_accepted_protocols_and_formats_only(tmp_path, comm
 
 @pytest.mark.parametrize('codec', ['srt', 'ass'])
 def test_the_text_of_subtitles_in_a_span_is_no_list_of_files(tmp_path, codec):
-    """The text of a subtitle that ended before the span, or the header of the stream, begins the file of the others."""
+    """Begins the file of subtitles with a text that ended before the span, or with the header of the stream."""
     other = make(tmp_path / 'other.mp4', '-pix_fmt', 'yuv420p')
     names = 'x\n\n' + LIST % ('file://' + other)
     if codec == 'srt':

@@ -394,7 +394,7 @@ def test_children_of_a_rank_end_too(tmp_path):
 
 
 def test_a_log_on_a_full_disk_does_not_stop_the_job(tmp_path, capfd):
-    """The ranks print more than a pipe holds."""
+    """Lets the ranks print more than a pipe holds."""
     (tmp_path / 'logs').mkdir()
     for rank in (0, 1):
         (tmp_path / 'logs' / ('rank_%d.log' % rank)).symlink_to('/dev/full')

@@ -87,7 +87,7 @@ def test_batches_of_a_mixture_of_a_run_that_was_resumed(train, tmp_path, sets):
     (dict(make_lq=True, degradation='none', scale=1), dict(degradation='realistic')),
     (dict(encoding='tiles'), dict(reverse=True))], ids=['on the fly', 'packed'])
 def test_crops_and_intervals(train, tmp_path, set_options, options):
-    """The JSON says which pixels of which frames a sample has."""
+    """Checks which pixels of which frames a sample has."""
     source = write_clips(tmp_path / 'clips', (9, 8))
     folder = pack(source, tmp_path / 'set', reach=2, fill='none', **set_options)
     directory = train(data_dir=folder, intervals=(1, 2), steps=3, batch_size=4, **options)
@@ -105,7 +105,7 @@ def test_crops_and_intervals(train, tmp_path, set_options, options):
 
 
 def cut(source, side, sample, frame, scale):
-    """The crop of a sample from a frame of its clip, uint8 [p, p, 3]."""
+    """Returns the crop of a sample from a frame of its clip, uint8 [p, p, 3]."""
     image = images.read_image(os.path.join(source, side, sample.clip, '%08d.png' % frame))
     y, x, size = sample.y // scale, sample.x // scale, 32 // scale
     image = image[y:y + size, x:x + size]

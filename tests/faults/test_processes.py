@@ -52,7 +52,7 @@ def whole(folder, tmp_path_factory):
 
 
 class Started:
-    """A program as real processes in a process group, whose output goes to a file."""
+    """Runs a program as real processes in a process group, whose output goes to a file."""
 
     def __init__(self, log, command, shell='', variables=None):
         """shell: commands that the shell runs before the program; variables: {name: value, None to unset}."""
@@ -79,7 +79,7 @@ class Started:
 
 
 class Job(Started):
-    """A training."""
+    """Runs a training."""
 
     def __init__(self, folder, model_dir, shell='', variables=None, pause=0., **fields):
         super().__init__(str(model_dir) + '.log',
@@ -182,7 +182,7 @@ def test_eight_ranks(campaign, folder, tmp_path):
 @pytest.mark.faults
 @pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_processes_of_a_terminal(campaign, folder, whole, tmp_path, number):
-    """As of a terminal that is closed, or Ctrl-C there: no step is lost."""
+    """Ends a job as a terminal that is closed, or Ctrl-C there, does: no step is lost."""
     job, kind = Job(folder, tmp_path / 'run', pause=.2, **job_of(2)), 'processes: signal to two ranks'
     job.wait_for(3)
     ranks = job.ranks()
