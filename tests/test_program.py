@@ -231,17 +231,20 @@ EACH_ARGUMENT = '''
 import atexit, importlib, os, runpy, sys
 program, *rest = sys.argv[1:]
 importlib.import_module(program)
+def list_modules():
+    sys.stderr.flush()   # its buffer, of Python 3.7, would come into the midst of a long list
+    print(*sys.modules, flush=True)
 for argument, path in zip(rest[::2], rest[1::2]):
     if not os.fork():
         with open(path, 'w') as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        atexit.register(lambda: print(*sys.modules))
+        atexit.register(list_modules)
         sys.argv[1:] = [argument]
         runpy.run_module(program, run_name='__main__', alter_sys=True)
         sys.exit()
     status = os.wait()[1]
-    print(os.WEXITSTATUS(status) if os.WIFEXITED(status) else status)
+    print(os.WEXITSTATUS(status) if os.WIFEXITED(status) else status, flush=True)   # else the next one has it, too
 '''
 
 
