@@ -32,8 +32,8 @@ passed=0 failed=0 skipped=0 status=0 ran=0
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
-count() {  # count LOG WORD: the number before WORD in the last line of pytest
-    tail -n 1 "$1" | grep -oE "[0-9]+ $2" | grep -oE '^[0-9]+' || echo 0
+count() {  # count LOG WORD: the number before WORD in the last line of pytest; libraries may warn after it
+    grep -aE ' in [0-9.]+s( |$)' "$1" | tail -n 1 | grep -oE "[0-9]+ $2" | grep -oE '^[0-9]+' || echo 0
 }
 
 for tensorflow in $tensorflows; do
