@@ -124,7 +124,7 @@ def as_network(function=network):
             return function(lq, self.config)
 
         def extract_features(self, ops, frames):
-            return (tf.cast(frames, tf.float32),)
+            return (frames,)
 
         def restore_features(self, ops, features, centre, recompute=False):
             return function(features[0], self.config)
