@@ -14,7 +14,8 @@ from edvr import checkpoints
 from edvr.benchmarks import child, dcn, measure, packing, page, quality, report, restore, startup, step, tiles
 from edvr.config import BenchmarkConfig, ConfigError, DataConfig, ModelConfig, RuntimeConfig
 from edvr.config.benchmark import sizes
-from edvr.devices import host_memory
+from edvr.devices import device_of, host_memory
+from edvr.devices.gpu import GpuDevice
 from edvr.network import networks
 
 TINY = ModelConfig(channels=8, deform_groups=2, num_extract_block=1, num_reconstruct_block=1)
@@ -85,6 +86,18 @@ def test_dcn_and_step_results(monkeypatch):
     result = step._measure(QUICK, TINY, DataConfig(batch_size=2, patch_size=8), RuntimeConfig(), 'tf')
     assert set(result) == keys | {'samples_per_s'} and result['implementation'] == 'tf'
     assert result['gflops'] * result['ms'] * 1e6 == pytest.approx(6 * 2 * networks.macs(TINY, 8, 8))
+
+
+def test_a_step_has_the_precision_of_the_run(monkeypatch):
+    monkeypatch.setattr(GpuDevice, 'replica_devices', lambda self: ['/gpu:0'])
+    runtime = RuntimeConfig(device='gpu', kernels='tf', mixed_precision=True, loss_scale='dynamic')
+    assert measure.training_ways((), runtime) == [('tf mixed precision', runtime)]
+    try:
+        with tf.Graph().as_default():
+            step.train_op(TINY, device_of(runtime), 2, 8)
+            assert any('loss_scale' in variable.op.name for variable in tf.global_variables())
+    finally:
+        tf.train.experimental.disable_mixed_precision_graph_rewrite()
 
 
 def test_ways_to_restore(monkeypatch):

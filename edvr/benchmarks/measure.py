@@ -155,7 +155,7 @@ def training_ways(compare: Sequence[str], runtime: RuntimeConfig) -> List[Tuple[
             ways += [('native', chosen.replace(convolutions='fast')),
                      ('native exact', chosen.replace(convolutions='exact'))]
         else:
-            ways.append((chosen.kernels, chosen))
+            ways.append((chosen.kernels + ' mixed precision' * chosen.mixed_precision, chosen))
     return ways
 
 

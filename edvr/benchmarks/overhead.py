@@ -67,7 +67,7 @@ def _bare(model, data, device, recompute):
     """Yields a function that makes one update and nothing else."""
     with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
         tf.set_random_seed(0)
-        step = train_op(model, device.ops(), data.batch_size, data.patch_size, recompute, data.micro_batches)
+        step = train_op(model, device, data.batch_size, data.patch_size, recompute, data.micro_batches)
         session.run(tf.global_variables_initializer())
         yield session.make_callable(step)
 

@@ -5,9 +5,8 @@ import tensorflow.compat.v1 as tf
 from edvr.benchmarks import measure
 from edvr.benchmarks.measure import Results
 from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
-from edvr.devices import device_of
+from edvr.devices import Device, device_of
 from edvr.network import losses, networks
-from edvr.ops.base import Ops
 from edvr.training.micro_batches import MicroBatches
 
 
@@ -17,13 +16,13 @@ def run(benchmark: BenchmarkConfig, model: ModelConfig, data: DataConfig, runtim
             for name, way in measure.training_ways(benchmark.compare, runtime)]
 
 
-def train_op(model: ModelConfig, ops: Ops, batch_size: int, patch_size: int,
+def train_op(model: ModelConfig, device: Device, batch_size: int, patch_size: int,
              recompute_alignment: bool = False, micro_batches: int = 1) -> tf.Tensor:
     """Builds a training step on random samples that lie in memory, in the default graph.
 
     Args:
       model: the network.
-      ops: the operations of the network.
+      device: its operations, and its precision.
       batch_size, patch_size: of the samples.
       recompute_alignment: `recompute` of `Network.restore`.
       micro_batches: slices in which the batch is computed.
@@ -36,11 +35,13 @@ def train_op(model: ModelConfig, ops: Ops, batch_size: int, patch_size: int,
     # variables, because constants would be folded into the graph
     lq, gt = (tf.get_variable(name, initializer=value, trainable=False) for name, value in (('lq', lq), ('gt', gt)))
 
+    ops = device.ops()
+
     def loss(lq, gt):
         return [losses.loss(networks.build(model).restore(ops, lq, recompute_alignment).sr, gt)]
 
     batch = MicroBatches(loss, [tf.identity(lq), tf.identity(gt)], micro_batches)
-    update = tf.train.AdamOptimizer(4e-4, .9, .99).minimize(batch.loss)
+    update = device.wrap_optimizer(tf.train.AdamOptimizer(4e-4, .9, .99)).minimize(batch.loss)
     with tf.control_dependencies([update]):
         return tf.identity(batch.sums[0])
 
@@ -51,7 +52,7 @@ def _measure(benchmark, model, data, runtime, name):
     peak = measure.matmul_peak(runtime)
     with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
         tf.set_random_seed(0)
-        step = train_op(model, device.ops(), batch, patch, benchmark.recompute_alignment, data.micro_batches)
+        step = train_op(model, device, batch, patch, benchmark.recompute_alignment, data.micro_batches)
         session.run(tf.global_variables_initializer())
         seconds = measure.median_seconds(session.make_callable(step), benchmark.seconds, benchmark.repeats)
     work = 2 * measure.TRAINING_FACTOR * batch * networks.macs(model, patch, patch)
