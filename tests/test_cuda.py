@@ -290,6 +290,16 @@ def test_compiled_kernels_are_kept_unless_damaged(small, monkeypatch, tmp_path, 
     assert native_library.is_valid(str(path))
 
 
+def test_the_nvrtc_of_the_wheels_comes_before_that_of_a_toolkit(monkeypatch, tmp_path):
+    folder = tmp_path / 'nvidia' / 'cuda_nvrtc' / 'lib'
+    folder.mkdir(parents=True)
+    path = str(folder / 'libnvrtc.so.12')
+    subprocess.run([native_library.compiler(), '-shared', '-fPIC', '-x', 'c++', os.devnull, '-o', path], check=True)
+    monkeypatch.setattr(cuda_library, 'NVRTC', ('libc.so.6',))   # any library stands for that of the toolkit
+    monkeypatch.setattr(cuda_library.sys, 'path', [str(tmp_path)])
+    assert cuda_library.nvrtc()._name == path
+
+
 def test_without_nvrtc_one_line_names_the_remedy(monkeypatch, tmp_path):
     monkeypatch.setattr(cuda_library, 'NVRTC', ('libnvrtc_that_is_not_there.so',))
     monkeypatch.setattr(cuda_library.sys, 'path', [str(tmp_path)])

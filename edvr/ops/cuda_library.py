@@ -50,11 +50,14 @@ def architectures() -> typing.List[int]:
 
 
 def nvrtc() -> ctypes.CDLL:
-    """Opens NVRTC: of the dynamic linker, or of the CUDA wheels in this Python's packages. Raises BuildError."""
+    """Opens NVRTC: of the CUDA wheels in this Python's packages, or of the dynamic linker. Raises BuildError.
+
+    That of the wheels comes first: a toolkit on the host may be newer, and its machine code too new for the driver.
+    """
     wheels = [path for folder in sys.path
               for path in sorted(glob.glob(os.path.join(glob.escape(folder), 'nvidia', 'cuda_nvrtc', 'lib',
                                                         'libnvrtc.so.*')))]
-    return _open(list(NVRTC) + wheels, "NVRTC, which pip install 'tensorflow[and-cuda]' or a CUDA toolkit brings")
+    return _open(wheels + list(NVRTC), "NVRTC, which pip install 'tensorflow[and-cuda]' or a CUDA toolkit brings")
 
 
 def _open(names: typing.Sequence[str], what: str) -> ctypes.CDLL:
