@@ -1,14 +1,16 @@
-// A double of the CUDA driver: runs the kernels of kernels.cu on the host, one thread after the other, and refuses what
-// the driver refuses. EDVR_DOUBLE_ARCHITECTURES has the GPUs, such as 80,90; EDVR_DOUBLE_FAILS=cuLaunchKernel:719 makes
+// A double of the CUDA driver: runs the kernels of kernels.cu on the host, the threads of a point at the same time and
+// the others one after the other, and refuses what the driver refuses. EDVR_DOUBLE_ARCHITECTURES has the GPUs, such as 80,90; EDVR_DOUBLE_FAILS=cuLaunchKernel:719 makes
 // a call fail; EDVR_DOUBLE_LOG is a file that gets the name of each call.
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kernels.cu"
@@ -19,6 +21,21 @@ bool initialised = false;
 int context, module_handle;
 std::map<void*, std::string> kernels;   // names of those that were requested
 std::mutex mutex;                        // the emulated GPU runs one kernel at a time
+
+// The threads of a point meet where they exchange values.
+pthread_barrier_t meeting;
+float exchanged[32];
+thread_local int lane;
+
+float SumOfLanes(float value, int lanes) {
+  if (lanes == 1) return value;
+  exchanged[lane] = value;
+  pthread_barrier_wait(&meeting);
+  float sum = 0.f;
+  for (int i = 0; i < lanes; ++i) sum += exchanged[i];
+  pthread_barrier_wait(&meeting);
+  return sum;
+}
 
 int Log(const char* call, const std::string& detail = "") {
   std::lock_guard<std::mutex> lock(mutex);
@@ -118,18 +135,29 @@ int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned gr
     if (reinterpret_cast<uintptr_t>(p[i]) % 4) return 716;   // CUDA_ERROR_MISALIGNED_ADDRESS
   }
   const Sizes sizes = *static_cast<Sizes*>(arguments[0]);
-  std::lock_guard<std::mutex> lock(mutex);
-  gridDim.x = grid_x;
-  blockDim.x = block_x;
-  for (blockIdx.x = 0; blockIdx.x < grid_x; ++blockIdx.x) {
-    for (threadIdx.x = 0; threadIdx.x < block_x; ++threadIdx.x) {
-      if (!gradient)
-        reinterpret_cast<void (*)(Sizes, void*, void*, void*, void*)>(function)(sizes, p[0], p[1], p[2], p[3]);
-      else
-        reinterpret_cast<void (*)(Sizes, void*, void*, void*, void*, void*, void*, void*, void*)>(function)(
-            sizes, p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]);
+  const int lanes = sizes.lanes;   // exchange values inside 32 threads, a warp
+  if (lanes < 1 || lanes > 32 || (lanes & (lanes - 1)) != 0 || block_x % lanes != 0) return 1;
+  const auto run = [&](int own) {
+    lane = own;
+    gridDim.x = grid_x;
+    blockDim.x = block_x;
+    for (blockIdx.x = 0; blockIdx.x < grid_x; ++blockIdx.x) {
+      for (threadIdx.x = own; threadIdx.x < block_x; threadIdx.x += lanes) {
+        if (!gradient)
+          reinterpret_cast<void (*)(Sizes, void*, void*, void*, void*)>(function)(sizes, p[0], p[1], p[2], p[3]);
+        else
+          reinterpret_cast<void (*)(Sizes, void*, void*, void*, void*, void*, void*, void*, void*)>(function)(
+              sizes, p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]);
+      }
     }
-  }
+  };
+  std::lock_guard<std::mutex> lock(mutex);
+  pthread_barrier_init(&meeting, nullptr, lanes);
+  std::vector<std::thread> others;
+  for (int own = 1; own < lanes; ++own) others.emplace_back(run, own);
+  run(0);
+  for (std::thread& other : others) other.join();
+  pthread_barrier_destroy(&meeting);
   return 0;
 }
 int cuMemsetD8Async(uintptr_t memory, unsigned char value, size_t bytes, void* stream) {

@@ -22,9 +22,9 @@ from edvr.ops.cuda_library import BuildError
 
 ON_GPU = os.environ.get('EDVR_GPU_TESTS') == '1'
 DOUBLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'cuda_double.cc')
-SHAPES = [   # N, H, W, C, C_out, G, K; C / G is 1, 2, 6, 8 and 16, whose values are read by 1, 2, 4 and 8
+SHAPES = [   # N, H, W, C, C_out, G, K; C / G is 1 to 32: values are read by 1, 2, 4 and 8, of a point by 1 to 8 threads
     (1, 4, 4, 2, 3, 2, 3), (2, 5, 7, 4, 2, 2, 3), (2, 3, 5, 12, 4, 2, 1), (1, 6, 5, 16, 3, 2, 3),
-    (1, 3, 4, 16, 5, 1, 5), (1, 1, 1, 4, 2, 1, 3)]
+    (1, 3, 4, 16, 5, 1, 5), (1, 2, 3, 24, 2, 1, 3), (1, 3, 2, 32, 2, 1, 3), (1, 1, 1, 4, 2, 1, 3)]
 NAMES = ['y', 'x', 'offset', 'mask', 'weight', 'bias']
 
 
@@ -45,7 +45,7 @@ def driver(tmp_path_factory):
     """The path of the double of the driver."""
     path = str(tmp_path_factory.mktemp('cuda') / 'libcuda_double.so')
     subprocess.run([native_library.compiler(), '-std=c++14', '-O1', '-fno-strict-aliasing', '-shared', '-fPIC',
-                    '-I' + cuda_library.SOURCE, DOUBLE, '-o', path], check=True)
+                    '-pthread', '-I' + cuda_library.SOURCE, DOUBLE, '-o', path], check=True)
     return path
 
 
@@ -99,7 +99,7 @@ def test_values_and_gradients(cuda, shape, kind):
 
 @needs_nvrtc
 @pytest.mark.parametrize('offsets', ['float16', 'float32'])
-@pytest.mark.parametrize('shape', SHAPES[1:5], ids=str)
+@pytest.mark.parametrize('shape', SHAPES[1:-1], ids=str)
 def test_float16_has_sums_of_float32(cuda, shape, offsets):
     inputs = rounded(make_inputs(shape, 'random'), np.float16)
     cotangent = np.random.RandomState(1).randn(*shape[:3] + (shape[4],)).astype(np.float16)
@@ -124,6 +124,16 @@ def test_more_points_than_a_block_and_images_in_pieces(cuda, monkeypatch, pieces
         assert len(launches) == 3 * pieces   # forward, again in the backward pass, and the gradients
         points = 3 * 21 * 22 * 18 // pieces
         assert 'cuLaunchKernel sample_f32_f32_4 %d 256' % -(-points // 256) in launches
+
+
+@on_double
+@needs_nvrtc
+def test_threads_share_the_channels_of_a_point(cuda):
+    shape = (1, 6, 5, 32, 3, 2, 3)
+    run(make_inputs(shape, 'random'), shape[5], cotangent=np.ones(shape[:3] + (shape[4],), np.float32))
+    threads = 30 * 18 * 4   # 16 channels, by 4
+    launches = [line for line in calls(cuda) if line.startswith('cuLaunchKernel')]
+    assert all(line.endswith(' %d 256' % -(-threads // 256)) for line in launches) and len(launches) == 3
 
 
 @needs_nvrtc

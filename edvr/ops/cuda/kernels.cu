@@ -1,16 +1,22 @@
 // The sampling of the modulated deformable convolution on a GPU, forward and gradients. One source for two compilers:
-// NVRTC compiles it for a GPU; g++ compiles it as C++, where a loop over blocks and threads runs a kernel, for tests.
+// NVRTC compiles it for a GPU; g++ compiles it as C++, where loops over blocks and threads run a kernel, for tests.
 //
 // The contract is that of edvr/ops/deform_conv.py. A sampled value of output pixel m, group g, kernel point k, channel c
 // of the group is columns[((m*G + g)*P + k)*(C/G) + c], so that the convolution is columns [M, P*C] times the kernel
 // with its rows in this order. Letters: N images, H W size, C channels, G groups, K kernel size, P = K*K, M = N*H*W.
 //
-// A thread has one sampling point: its bilinear weights serve all channels of the group, which are contiguous in memory
-// and are read and written V at a time (128 bits where C/G allows it). Storage is float or half; all sums are float.
+// A sampling point has `lanes` neighbouring threads. The channels of the group are contiguous in memory; each thread
+// reads and writes V of them at a time (128 bits where C/G allows it), so that neighbours access one piece of memory.
+// Storage is float or half; all sums are float.
 
 #ifdef __CUDACC_RTC__
 
 typedef long long int64_t;
+
+// sums of vectors came with CUDA 12.1, for sm_90
+#if __CUDA_ARCH__ >= 900 && __CUDACC_VER_MAJOR__ * 100 + __CUDACC_VER_MINOR__ >= 1201
+#define EDVR_VECTOR_SUMS
+#endif
 
 #else
 
@@ -36,12 +42,29 @@ namespace {
 
 struct half { unsigned short bits; };
 
+// V values that are read and written by one instruction.
+template <typename T, int V>
+struct alignas(sizeof(T) * V) Chunk { T values[V]; };
+
+struct Sizes {
+  int64_t points;   // M * G * P
+  int height, width, channels, groups, kernel;
+  int lanes;   // threads of a point: a power of two, at most 32
+};
+
 __device__ inline float Read(float value) { return value; }
 __device__ inline void Write(float value, float* to) { *to = value; }
 
 #ifdef __CUDACC_RTC__
 
 __device__ inline float floorf_(float value) { return floorf(value); }
+
+// The sum of the values of a point's threads, in each of them.
+__device__ inline float SumOfLanes(float value, int lanes) {
+  const unsigned first = threadIdx.x & 31 & ~(lanes - 1), mask = (0xffffffffu >> (32 - lanes)) << first;
+  for (int distance = 1; distance < lanes; distance *= 2) value += __shfl_xor_sync(mask, value, distance);
+  return value;
+}
 
 // the header for half comes with a CUDA toolkit only
 __device__ inline float Read(half value) {
@@ -54,6 +77,8 @@ __device__ inline void Write(float value, half* to) {
 }
 
 #else
+
+float SumOfLanes(float value, int lanes);   // of the file that includes this one, and runs the threads
 
 inline float Read(half value) {
   const uint32_t sign = uint32_t(value.bits & 0x8000) << 16, exponent = value.bits >> 10 & 31, mantissa = value.bits & 1023;
@@ -88,14 +113,11 @@ inline void Write(float value, half* to) {
 
 #endif
 
-// V values that are read and written by one instruction.
-template <typename T, int V>
-struct alignas(sizeof(T) * V) Chunk { T values[V]; };
-
-struct Sizes {
-  int64_t points;   // M * G * P
-  int height, width, channels, groups, kernel;
-};
+// 64 bits are divided by a long sequence of instructions, which few sizes need.
+__device__ inline int64_t Divide(int64_t value, int by) {
+  if (value >> 32 == 0) return static_cast<unsigned>(value) / static_cast<unsigned>(by);
+  return value / by;
+}
 
 // The pixels around a sampling point, and the shares of the point: nothing for a point far outside or at NaN.
 struct Place {
@@ -107,10 +129,12 @@ struct Place {
 template <typename U>
 __device__ inline Place Find(const Sizes& sizes, int64_t point, const U* offset, int64_t* pixel, int* group) {
   const int kernel_points = sizes.kernel * sizes.kernel, all = sizes.groups * kernel_points;
-  *pixel = point / all;
+  *pixel = Divide(point, all);
   const int own = static_cast<int>(point - *pixel * all), k = own % kernel_points;
   *group = own / kernel_points;
-  const int x = static_cast<int>(*pixel % sizes.width), y = static_cast<int>(*pixel / sizes.width % sizes.height);
+  const int64_t row = Divide(*pixel, sizes.width);
+  const int x = static_cast<int>(*pixel - row * sizes.width);
+  const int y = static_cast<int>(row - Divide(row, sizes.height) * sizes.height);
   const int padding = sizes.kernel / 2;
   const U* shifts = offset + *pixel * 2 * all + own;
   const float px = x - padding + k % sizes.kernel + Read(shifts[0]);
@@ -148,17 +172,24 @@ __device__ inline void Load(const T* from, int at, float* values) {
   for (int i = 0; i < V; ++i) values[i] = Read(chunk.values[i]);
 }
 
+// The first pixel of the image that has a pixel.
+__device__ inline int64_t FirstPixel(const Sizes& sizes, int64_t pixel) {
+  return Divide(Divide(pixel, sizes.width), sizes.height) * sizes.height * sizes.width;
+}
+
 template <typename T, typename U, int V>
 __device__ void Sample(const Sizes& sizes, const T* x, const U* offset, const U* mask, T* columns) {
   const int run = sizes.channels / sizes.groups;
-  const int64_t image = static_cast<int64_t>(sizes.height) * sizes.width;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t point = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; point < sizes.points; point += step) {
+  const int lanes = sizes.lanes;
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x / lanes;
+  const int lane = static_cast<int>(first & (lanes - 1));
+  for (int64_t point = first / lanes; point < sizes.points; point += step) {
     int64_t pixel;
     int group;
     const Place place = Find(sizes, point, offset, &pixel, &group);
     const float mask_here = Read(mask[point]);
-    const T* frame = x + pixel / image * image * sizes.channels;
+    const T* frame = x + FirstPixel(sizes, pixel) * sizes.channels;
     const T* corners[4];
     float shares[4] = {0.f, 0.f, 0.f, 0.f};
     for (int i = 0; i < 4; ++i) {
@@ -167,7 +198,7 @@ __device__ void Sample(const Sizes& sizes, const T* x, const U* offset, const U*
         shares[i] = mask_here * Share(place, i);
     }
     T* to = columns + point * run;
-    for (int c = 0; c < run; c += V) {
+    for (int c = lane * V; c < run; c += lanes * V) {
       float sums[V], values[V];
       for (int i = 0; i < V; ++i) sums[i] = 0.f;
       for (int corner = 0; corner < 4; ++corner) {
@@ -182,10 +213,26 @@ __device__ void Sample(const Sizes& sizes, const T* x, const U* offset, const U*
   }
 }
 
-// Adds to the gradient of a pixel: floats in any order, or integers, multiples of 1 / unit, whose sum has no order.
-__device__ inline void Add(float* to, float value, float) { atomicAdd(to, value); }
-__device__ inline void Add(long long* to, float value, float unit) {
-  atomicAdd(reinterpret_cast<unsigned long long*>(to), static_cast<unsigned long long>(__float2ll_rn(value * unit)));
+// Adds share * gradient to the gradient of a pixel: floats in any order, or integers, multiples of 1 / unit, whose sum
+// has no order.
+template <int V>
+__device__ inline void Add(float* to, const float* gradient, float share, float) {
+  int i = 0;
+#ifdef EDVR_VECTOR_SUMS   // one access to memory for 128 or 64 bits
+  for (; i + 4 <= V; i += 4)
+    asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" :: "l"(to + i), "f"(share * gradient[i]),
+                 "f"(share * gradient[i + 1]), "f"(share * gradient[i + 2]), "f"(share * gradient[i + 3]) : "memory");
+  for (; i + 2 <= V; i += 2)
+    asm volatile("red.global.add.v2.f32 [%0], {%1, %2};" :: "l"(to + i), "f"(share * gradient[i]),
+                 "f"(share * gradient[i + 1]) : "memory");
+#endif
+  for (; i < V; ++i) atomicAdd(to + i, share * gradient[i]);
+}
+template <int V>
+__device__ inline void Add(long long* to, const float* gradient, float share, float unit) {
+  for (int i = 0; i < V; ++i)
+    atomicAdd(reinterpret_cast<unsigned long long*>(to + i),
+              static_cast<unsigned long long>(__float2ll_rn(share * gradient[i] * unit)));
 }
 
 // d_x is cleared before.
@@ -193,14 +240,16 @@ template <typename T, typename U, typename S, int V>
 __device__ void SampleGrad(const Sizes& sizes, const T* x, const U* offset, const U* mask, const T* d_columns,
                            const float* unit, S* d_x, U* d_offset, U* d_mask) {
   const int run = sizes.channels / sizes.groups, all = sizes.groups * sizes.kernel * sizes.kernel;
-  const int64_t image = static_cast<int64_t>(sizes.height) * sizes.width;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t point = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; point < sizes.points; point += step) {
+  const int lanes = sizes.lanes;
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x / lanes;
+  const int lane = static_cast<int>(first & (lanes - 1));
+  for (int64_t point = first / lanes; point < sizes.points; point += step) {
     int64_t pixel;
     int group;
     const Place place = Find(sizes, point, offset, &pixel, &group);
     const float mask_here = Read(mask[point]);
-    const int64_t frame = pixel / image * image * sizes.channels;
+    const int64_t frame = FirstPixel(sizes, pixel) * sizes.channels;
     float dots[4] = {0.f, 0.f, 0.f, 0.f};   // of each corner's values and the gradient of the samples
     if (place.inside) {
       const T* corners[4];
@@ -211,19 +260,19 @@ __device__ void SampleGrad(const Sizes& sizes, const T* x, const U* offset, cons
         targets[i] = Corner(sizes, d_x + frame, place.top + i / 2, place.left + i % 2, group);
         shares[i] = mask_here * Share(place, i);
       }
-      for (int c = 0; c < run; c += V) {
+      for (int c = lane * V; c < run; c += lanes * V) {
         float gradient[V], values[V];
         Load<T, V>(d_columns + point * run, c, gradient);
         for (int corner = 0; corner < 4; ++corner) {
           if (corners[corner] == nullptr) continue;
           Load<T, V>(corners[corner], c, values);
-          for (int i = 0; i < V; ++i) {
-            dots[corner] += values[i] * gradient[i];
-            Add(targets[corner] + c + i, shares[corner] * gradient[i], *unit);
-          }
+          for (int i = 0; i < V; ++i) dots[corner] += values[i] * gradient[i];
+          Add<V>(targets[corner] + c, gradient, shares[corner], *unit);
         }
       }
     }
+    for (int i = 0; i < 4; ++i) dots[i] = SumOfLanes(dots[i], lanes);
+    if (lane != 0) continue;
     const float down = place.down, right = place.right;
     float dx = 0.f, dy = 0.f, dm = 0.f;
     if (place.inside) {

@@ -49,7 +49,7 @@ void* StreamOf(OpKernelContext* context) {
 // As in kernels.cu.
 struct Sizes {
   int64_t points;
-  int height, width, channels, groups, kernel;
+  int height, width, channels, groups, kernel, lanes;
 };
 
 const char* NameOf(tensorflow::DataType type) { return type == tensorflow::DT_HALF ? "f16" : "f32"; }
@@ -84,7 +84,7 @@ class SamplingKernel : public OpKernel {
       return InvalidArgument("deform_conv: mask has shape ", mask.shape().DebugString(), "; it must be ",
                              want_mask.DebugString());
     *sizes = Sizes{n * h * w * own, static_cast<int>(h), static_cast<int>(w), static_cast<int>(c),
-                   static_cast<int>(groups_), static_cast<int>(kernel_)};
+                   static_cast<int>(groups_), static_cast<int>(kernel_), 1};
     return Status();
   }
 
@@ -94,11 +94,15 @@ class SamplingKernel : public OpKernel {
   }
 
   // Launches a kernel whose name ends in the number of values that one instruction reads: up to 128 bits.
-  void Run(OpKernelContext* context, const std::string& name, const Sizes& sizes, void** arguments) const {
-    const int run = static_cast<int>(sizes.channels / groups_);
+  // The threads of a point share its channels.
+  void Run(OpKernelContext* context, const std::string& name, Sizes* sizes, void** arguments) const {
+    const int run = static_cast<int>(sizes->channels / groups_);
     int width = context->input_dtype(0) == tensorflow::DT_HALF ? 8 : 4;
     while (run % width != 0) width /= 2;
-    Check(context, TheDriver().Launch(StreamOf(context), name + "_" + std::to_string(width), sizes.points, arguments));
+    const int chunks = run / width;
+    sizes->lanes = std::min(chunks & -chunks, 32);   // the largest power of two that divides them
+    Check(context, TheDriver().Launch(StreamOf(context), name + "_" + std::to_string(width),
+                                      sizes->points * sizes->lanes, arguments));
   }
 
   static void Check(OpKernelContext* context, const std::string& problem) {
@@ -122,7 +126,7 @@ class SampleOp : public SamplingKernel {
     void *x = Memory(context->input(0)), *offset = Memory(context->input(1)), *mask = Memory(context->input(2));
     void* result = Memory(*columns);
     void* arguments[] = {&sizes, &x, &offset, &mask, &result};
-    Run(context, std::string("sample_") + NameOf(context->input_dtype(0)) + "_" + NameOf(context->input_dtype(1)), sizes,
+    Run(context, std::string("sample_") + NameOf(context->input_dtype(0)) + "_" + NameOf(context->input_dtype(1)), &sizes,
         arguments);
   }
 };
@@ -155,7 +159,7 @@ class SampleGradOp : public SamplingKernel {
     for (int i = 0; i < 8; ++i) arguments[1 + i] = &pointers[i];
     const std::string sums = results[0]->dtype() == tensorflow::DT_INT64 ? "i64" : "f32";
     Run(context, std::string("sample_grad_") + NameOf(context->input_dtype(0)) + "_" + NameOf(context->input_dtype(1))
-                     + "_" + sums, sizes, arguments);
+                     + "_" + sums, &sizes, arguments);
   }
 };
 
