@@ -15,10 +15,12 @@ from helpers import session
 from test_deform_conv import OFFSETS, make_inputs
 from test_deform_conv import run as run_stock
 
+from data_tools.base.errors import UserError
 from edvr.config import RuntimeConfig
 from edvr.devices import device_of
 from edvr.ops import cuda_library, cuda_ops, native_library
 from edvr.ops.cuda_library import BuildError
+from edvr.restore.compiled_graph import load_graph
 
 ON_GPU = os.environ.get('EDVR_GPU_TESTS') == '1'
 DOUBLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'cuda_double.cc')
@@ -235,17 +237,18 @@ def test_a_host_without_gpus_says_so_once_and_takes_the_stock_way(cuda, monkeypa
 def test_a_host_without_the_driver_takes_the_stock_way(monkeypatch, capfd):
     monkeypatch.setattr(cuda_library, 'DRIVER', 'libcuda_that_is_not_there.so.1')
     monkeypatch.setattr(cuda_library, '_state', {})
-    device = device_of(RuntimeConfig(device='gpu', kernels='cuda'))
-    assert device.kernels == 'tf' and not isinstance(device.ops(), cuda_ops.CudaOps)
+    for asked in ('auto', 'cuda'):
+        device = device_of(RuntimeConfig(device='gpu', kernels=asked))
+        assert device.kernels == 'tf' and not isinstance(device.ops(), cuda_ops.CudaOps)
     assert 'libcuda_that_is_not_there.so.1' in capfd.readouterr().err
 
 
 @on_double
 @needs_nvrtc
-def test_the_device_has_the_operator_only_on_request(cuda):
-    assert device_of(RuntimeConfig(device='gpu')).kernels == 'tf'
-    device = device_of(RuntimeConfig(device='gpu', kernels='cuda'))
-    assert device.kernels == 'cuda' and isinstance(device.ops(), cuda_ops.CudaOps)
+@pytest.mark.parametrize('asked, found', [('auto', 'cuda'), ('cuda', 'cuda'), ('tf', 'tf')])
+def test_the_device_has_the_operator_unless_stock_operations_are_requested(cuda, asked, found):
+    device = device_of(RuntimeConfig(device='gpu', kernels=asked))
+    assert device.kernels == found and isinstance(device.ops(), cuda_ops.CudaOps) == (found == 'cuda')
 
 
 @needs_nvrtc
@@ -300,6 +303,12 @@ def test_compiled_kernels_are_kept_unless_damaged(small, monkeypatch, tmp_path, 
     assert cuda_library.kernels_for(80) == first
     assert ('sm_80' in capfd.readouterr().err) == bool(damage)
     assert native_library.is_valid(str(path))
+
+
+def test_an_exported_graph_needs_no_operator(monkeypatch, tmp_path):
+    monkeypatch.setattr(cuda_library, 'available', lambda: pytest.fail('an exported graph does not use it'))
+    with raises_facts(UserError, 'EDVR.pb'):
+        load_graph(str(tmp_path / 'EDVR.pb'), device='gpu')
 
 
 def test_the_nvrtc_of_the_wheels_comes_before_that_of_a_toolkit(monkeypatch, tmp_path):

@@ -92,7 +92,7 @@ def test_options_belong_to_devices_that_exist(cls):
 @pytest.mark.parametrize('options, facts', [
     (dict(device='tpu'), ['device', "'tpu'", 'cpu, gpu, npu']),
     (dict(kernels='npu'), ['kernels', "'npu'", '--device=cpu', 'auto, native, tf']),
-    (dict(device='gpu', kernels='native'), ['kernels', "'native'", '--device=gpu', 'auto, tf']),
+    (dict(device='gpu', kernels='native'), ['kernels', "'native'", '--device=gpu', 'auto, cuda, tf']),
     (dict(mixed_precision=True), ['mixed_precision', True, '--device=gpu']),
     (dict(loss_scale='dynamic'), ['loss_scale', "'dynamic'", '--device=npu', 'gpu']),
     (dict(device='gpu', loss_scale='fixed'), ['loss_scale', "'fixed'", 'float16']),

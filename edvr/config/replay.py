@@ -25,8 +25,9 @@ class ReplayConfig(Config):
                              common=True, path='derived')
     device: str = option('cpu', 'device to compute on; auto uses npu if there is an Ascend adapter or card, else the '
                          'GPUs that TensorFlow sees, else the CPU', choices=tuple(DEVICES), common=True, auto=True)
-    kernels: str = option('auto', 'operators that compute the network: npu, native (compiled for CPUs), tf (stock '
-                          'operations), auto (the fastest available)', choices=('auto',) + KERNELS)
+    kernels: str = option('auto', 'operators that compute the network: npu, native (compiled for CPUs), cuda (for '
+                          'NVIDIA GPUs), tf (stock operations), auto (the fastest available)',
+                          choices=('auto',) + KERNELS)
 
     def problems(self) -> Iterator[str]:
         if not self.step:

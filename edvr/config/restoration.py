@@ -44,8 +44,9 @@ class RestoreConfig(Config):
     device: str = option('cpu', 'device to compute on: npu (Ascend), gpu or cpu; auto uses npu if there is an '
                          'Ascend adapter or card, else the GPUs that TensorFlow sees, else the CPU',
                          choices=tuple(DEVICES), common=True, auto=True)
-    kernels: str = option('auto', 'operators that compute the network: npu, native (compiled for CPUs), tf (stock '
-                          'operations; an exported graph unchanged), auto (the fastest available)',
+    kernels: str = option('auto', 'operators that compute the network: npu, native (compiled for CPUs), cuda (for '
+                          'NVIDIA GPUs), tf (stock operations; an exported graph unchanged), auto (the fastest '
+                          'available)',
                           choices=('auto',) + KERNELS, former='dcn_impl')
     npu_dcn: str = option('auto', 'on NPU: how deformable convolutions of several groups run: whole (one call, on the '
                           'AI CPU), split (a call for each group), auto (split where AI Core then takes it)',

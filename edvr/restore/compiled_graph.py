@@ -36,7 +36,7 @@ def load_graph(path: str, kernels: str = 'auto', device: str = 'cpu', intra_op_t
     """
     path = str(path)
     runs_on = device_of(RuntimeConfig(device=device, kernels=kernels, intra_op_threads=intra_op_threads))
-    if runs_on.kernels == 'native':
+    if 'native' in runs_on.KERNELS and runs_on.kernels == 'native':   # others would build what no graph uses
         exported = description.read(path, trust_graph)
         weights = same_network(exported.graphs) if exported.content['dcn_impl'] == 'tf' else None
         if weights is not None:
