@@ -1,4 +1,5 @@
 """The degradation of real videos: each stage against plain NumPy, draws that depend on seed and clip, sets of it."""
+import io
 import math
 import os
 import subprocess
@@ -10,6 +11,7 @@ from conftest import ROOT
 from facts import check_facts, raises_facts
 from helpers import smooth_frames
 from packed import pack, write_video
+from PIL import Image
 
 from data_tools.base.config import ConfigError
 from data_tools.base.errors import UserError
@@ -117,6 +119,18 @@ def test_jpeg_loses_more_at_a_lower_quality():
     planes = np.ascontiguousarray(frame.transpose(0, 2, 1))
     errors = [np.abs(realistic.jpeg(planes, quality) - frame.astype(float)).mean() for quality in (95, 30)]
     assert 0 < errors[0] < 8 and errors[1] > 1.5 * errors[0]
+
+
+@pytest.mark.parametrize('height, width', [(1, 1), (31, 45), (130, 16)])
+def test_jpeg_is_that_of_an_image(height, width):
+    frame, buffer = np.random.RandomState(0).randint(0, 256, (height, width, 3)).astype(np.uint8), io.BytesIO()
+    Image.fromarray(frame).save(buffer, 'JPEG', quality=60)
+    np.testing.assert_array_equal(realistic.jpeg(frame.transpose(0, 2, 1), 60), np.asarray(Image.open(buffer)))
+
+
+def test_grey_levels_are_rounded_and_clipped():
+    values = np.concatenate([np.arange(-600, 900, .25), [-32768, 32767, .49999997, 254.50002]]).astype(np.float32)
+    np.testing.assert_array_equal(realistic.to_uint8(values), np.clip(np.rint(values), 0, 255))
 
 
 def test_draws_are_of_the_recipe():

@@ -22,8 +22,10 @@ KERNELS = (('isotropic', .45), ('anisotropic', .25), ('generalised isotropic', .
 SIDES = (7, 9, 11, 13, 15, 17, 19, 21)   # of the kernels, pixels
 RESIZES = ('area', 'bilinear', 'bicubic')
 DROPPED = 1e-3   # singular values of a kernel of sum 1 that are too small to be felt
-BLOCK = 32  # pixels of a result that one matrix computes
+BLOCK = 16  # rows or columns of a result that one matrix computes
+STRIP = 64  # rows of a result, a multiple of BLOCK, whose intermediate values stay in the cache
 POISSON = 4096   # values of a Poisson distribution
+ROUND = np.float32(1.5 * 2 ** 23)   # a sum with it is rounded to an integer, halves to even
 
 
 class Order(typing.NamedTuple):
@@ -178,11 +180,13 @@ def _sinc(random):
 
 def sinc_kernel(side: int, cutoff: float) -> np.ndarray:
     """Returns the circular low-pass filter with `cutoff` in radians a pixel, float64 [side, side], sum 1."""
-    axis = np.arange(side) - side // 2
+    axis = np.arange(side // 2 + 1)   # a quarter of the kernel, from its middle
     radius = np.hypot(axis[None, :], axis[:, None])
-    radius[side // 2, side // 2] = 1.
-    kernel = cutoff * bessel_j1(cutoff * radius) / (2 * math.pi * radius)
-    kernel[side // 2, side // 2] = cutoff ** 2 / (4 * math.pi)
+    radius[0, 0] = 1.
+    quarter = cutoff * bessel_j1(cutoff * radius) / (2 * math.pi * radius)
+    quarter[0, 0] = cutoff ** 2 / (4 * math.pi)
+    place = np.abs(np.arange(side) - side // 2)
+    kernel = quarter[place[:, None], place]
     return kernel / kernel.sum()
 
 
@@ -197,7 +201,8 @@ class Linear:
 
     Both are linear, so they are done at once, by products of matrices: the kernel is a sum of products of a column and
     a row (its singular values), of which those under DROPPED are left out. A block of BLOCK rows or columns of the
-    result depends on few of the source, so each block has a matrix of its own.
+    result depends on few of the source, so each block has a matrix of its own; that of rows has all columns of the
+    kernel, because they read the same rows.
     """
 
     def __init__(self, kernel: typing.Optional[np.ndarray], before: Size, after: Size, resize: str) -> None:
@@ -209,46 +214,63 @@ class Linear:
             columns, rows = (left * values).T[kept], right[kept]
             columns = columns / (columns.sum(1) @ rows.sum(1))   # flat areas keep their value
         self._after, self._terms = after, len(columns)
-        self._down = _blocks(before[0], after[0], resize, columns)
-        self._across = [(source, out, weights.transpose(0, 2, 1))
-                        for source, out, weights in _blocks(before[1], after[1], resize, rows)]
+        down = across = _Bands(before[0], after[0], resize, columns.shape[1])
+        if (before[0], after[0]) != (before[1], after[1]):
+            across = _Bands(before[1], after[1], resize, rows.shape[1])
+        stacked, turned = down.matrices(columns).transpose(1, 0, 2), across.matrices(rows).transpose(0, 2, 1)
+        self._down, self._across = [], []   # (slice of the source, slice of the result, weights)
+        for source, out in down.blocks:   # weights: [rows * terms, rows of the source]
+            width = source.stop - source.start
+            self._down.append((source, out, stacked[out, :, :width].reshape(-1, width)))
+        for source, out in across.blocks:   # [terms, 1, columns of the source, columns]
+            weights = np.ascontiguousarray(turned[:, :source.stop - source.start, out])
+            self._across.append((source, out, weights[:, np.newaxis]))
 
     def __call__(self, planes: Planes) -> Planes:
         height, count, width = planes.shape
-        flat, (rows, columns) = planes.reshape(height, count * width), self._after
-        part, found = (np.empty([rows, count * width], np.float32), np.empty([count * rows, columns], np.float32))
-        for term in range(self._terms):
-            for source, out, weights in self._down:
-                np.matmul(weights[term], flat[source], out=part[out])
+        flat, (rows, columns), terms = planes.reshape(height, count * width), self._after, self._terms
+        found = np.empty([rows, count, columns], np.float32)
+        part = np.empty([min(rows, STRIP) * terms, count * width], np.float32)
+        results = np.empty([terms, min(rows, STRIP), count, columns], np.float32)
+        for first in range(0, rows, STRIP):
+            strip = found[first:first + STRIP]
+            for source, out, weights in self._down[first // BLOCK:(first + STRIP) // BLOCK]:
+                np.matmul(weights, flat[source], out=part[(out.start - first) * terms:(out.stop - first) * terms])
+            filtered = part[:len(strip) * terms].reshape(-1, terms, count, width).transpose(1, 2, 0, 3)
+            result = results[:, :len(strip)] if terms > 1 else strip[np.newaxis]
             for source, out, weights in self._across:
-                if term:
-                    found[:, out] += np.matmul(part.reshape(count * rows, width)[:, source], weights[term])
-                else:
-                    np.matmul(part.reshape(count * rows, width)[:, source], weights[term], out=found[:, out])
-        return found.reshape(rows, count, columns)
+                np.matmul(filtered[..., source], weights, out=result.transpose(0, 2, 1, 3)[..., out])
+            if terms > 1:
+                np.add.reduce(result, 0, out=strip)
+        return found
 
 
-def _blocks(length, out, resize, filters):
-    """Returns [(slice of the source, slice of the result, float32 [filters, rows of it, pixels of the source])].
+class _Bands:
+    """Knows which pixels of an axis each pixel of the filtered and resized axis depends on.
 
-    Args:
-      length, out, resize: of `resize_taps`.
-      filters: float64 [filters, taps], each applied, mirrored at the ends, before the resizing.
+    Attributes:
+      blocks: (slice of the source, slice of the result) of each block of the result.
     """
-    places, weights = resize_taps(length, out, resize)
-    taps, last = filters.shape[1], max(length - 1, 1)
-    places = np.abs(places[:, :, np.newaxis] + np.arange(taps) - taps // 2) % (2 * last)
-    places = np.minimum(np.minimum(places, 2 * last - places), length - 1).reshape(out, -1)
-    blocks = []
-    for start in range(0, out, BLOCK):
-        rows = slice(start, min(start + BLOCK, out))
-        near, count = places[rows], rows.stop - start
-        source = slice(int(near.min()), int(near.max()) + 1)
-        width = source.stop - source.start
-        index = (near - source.start + width * np.arange(count)[:, np.newaxis]).ravel()
-        matrices = [np.bincount(index, (weights[rows, :, np.newaxis] * one).ravel(), count * width) for one in filters]
-        blocks.append((source, rows, np.reshape(matrices, [len(filters), count, width]).astype(np.float32)))
-    return blocks
+
+    def __init__(self, length: int, out: int, resize: str, taps: int) -> None:
+        """Computes the places; `length`, `out`, `resize`: of `resize_taps`, taps: those of the filter before."""
+        places, weights = resize_taps(length, out, resize)
+        last = max(length - 1, 1)
+        places = np.abs(places[:, :, np.newaxis] + np.arange(taps) - taps // 2) % (2 * last)   # mirrored at the ends
+        places = np.minimum(np.minimum(places, 2 * last - places), length - 1).reshape(out, -1)
+        starts = np.arange(0, out, BLOCK)
+        low, high = np.minimum.reduceat(places.min(1), starts), np.maximum.reduceat(places.max(1), starts) + 1
+        self.blocks = [(slice(begin, end), slice(start, min(start + BLOCK, out)))
+                       for begin, end, start in zip(low.tolist(), high.tolist(), starts.tolist())]
+        self._width = width = int((high - low).max())
+        self._index = (places - np.repeat(low, BLOCK)[:out, np.newaxis] + width * np.arange(out)[:, np.newaxis]).ravel()
+        self._weights = weights[:, :, np.newaxis]
+
+    def matrices(self, filters: np.ndarray) -> np.ndarray:
+        """Returns float32 [filters, pixels of the result, pixels of its block's source] of float64 [filters, taps]."""
+        size = len(self._weights) * self._width
+        found = [np.bincount(self._index, (self._weights * one).ravel(), size) for one in filters]
+        return np.array(found, np.float32).reshape(len(filters), -1, self._width)
 
 
 def resize_taps(length: int, out: int, resize: str) -> typing.Tuple[np.ndarray, np.ndarray]:
@@ -293,13 +315,13 @@ def noisy(planes: Planes, noise: str, level: float, grey: bool, random: np.rando
     shape = planes.shape[:1] + (1 if grey else 3,) + planes.shape[2:]
     numbers = np.frombuffer(random.bytes(2 * int(np.prod(shape))), '<u2')
     if noise == 'gaussian':
-        found = _normal_quantiles().take(numbers)
+        found = _normal_quantiles().take(numbers, mode='clip')   # checks no index
     else:
         values = np.float32([.299, .587, .114]) @ planes if grey else planes
-        places = to_uint8(values).ravel().astype(np.int64)
+        places = to_uint8(values).ravel().astype(np.intp)
         places *= POISSON
-        places += numbers % POISSON
-        found = _poisson_quantiles().take(places).astype(np.float32)
+        places += numbers & (POISSON - 1)
+        found = _poisson_quantiles().take(places, mode='clip').astype(np.float32)
     found *= np.float32(level)
     return planes + found.reshape(shape)
 
@@ -323,17 +345,18 @@ def _poisson_quantiles():
 
 
 def jpeg(planes: np.ndarray, quality: int) -> np.ndarray:
-    """Returns a frame, uint8 [H, W, 3], of planes, uint8 [H, 3, W], after JPEG with 4:2:0."""
-    buffer = io.BytesIO()
-    channels = [Image.fromarray(np.ascontiguousarray(planes[:, channel])) for channel in range(3)]
-    Image.merge('RGB', channels).save(buffer, 'JPEG', quality=quality)
-    with Image.open(buffer) as image:
-        return np.asarray(image)
+    """Returns a frame, uint8 [H, W, 3] in memory of [H, 3, W], of planes, uint8 [H, 3, W], after JPEG with 4:2:0."""
+    height, _, width = planes.shape
+    size, buffer = (width, height), io.BytesIO()
+    layout = 'raw', 'RGB;L'   # that of planes
+    Image.frombuffer('RGB', size, np.ascontiguousarray(planes), *layout, 0, 1).save(buffer, 'JPEG', quality=quality)
+    decoded = Image.frombytes('RGB', size, buffer.getvalue(), 'jpeg', 'RGB', '')   # Image.open would parse the header
+    return np.swapaxes(np.frombuffer(decoded.tobytes(*layout), np.uint8).reshape(height, 3, width), 1, 2)
 
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
-    """Returns grey levels rounded and clipped to uint8."""
-    found = np.rint(values)
+    """Returns grey levels, float32 from -32768 to 32767, rounded and clipped to uint8."""
+    found = (values + ROUND).view(np.int32).astype(np.int16)   # the low bits of the sum are the integer
     return np.clip(found, 0, 255, out=found).astype(np.uint8)
 
 
@@ -362,9 +385,10 @@ class Degrader:
         drawn = self._plan.rounds[1]
         planes = self._noisy(frame, self._second, drawn, random)
         if self._plan.sharp_last:
-            sharp = to_uint8(self._last(_planes(jpeg(to_uint8(planes), drawn.quality))))
-            return np.ascontiguousarray(np.swapaxes(sharp, 1, 2))
-        return jpeg(to_uint8(self._last(np.clip(planes, 0, 255, out=planes))), drawn.quality)
+            frame = np.swapaxes(to_uint8(self._last(_planes(jpeg(to_uint8(planes), drawn.quality)))), 1, 2)
+        else:
+            frame = jpeg(to_uint8(self._last(np.clip(planes, 0, 255, out=planes))), drawn.quality)
+        return np.ascontiguousarray(frame)
 
     def __call__(self, frame: np.ndarray, random: np.random.RandomState) -> np.ndarray:
         """Returns LQ of a GT frame without codecs."""
@@ -376,4 +400,4 @@ class Degrader:
 
 def _planes(frame):
     """Returns float32 [H, 3, W] of uint8 [H, W, 3]."""
-    return np.ascontiguousarray(np.swapaxes(frame, 1, 2), np.float32)
+    return np.ascontiguousarray(np.swapaxes(frame.astype(np.float32), 1, 2))   # no second copy of what `jpeg` returns
