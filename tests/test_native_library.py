@@ -54,6 +54,17 @@ def test_failing_compiler_names_its_log(fresh, monkeypatch, tmp_path):
     assert not [name for name in os.listdir(str(fresh)) if name.endswith(('.so', '.partial'))]
 
 
+@pytest.mark.parametrize('macro, flagged', [('__AVX512FP16__', True), ('__AVX512F__', False)])
+def test_float16_instructions_are_not_used_where_the_compiler_has_them(fresh, monkeypatch, tmp_path, macro, flagged):
+    """The headers of TensorFlow 2.15 do not compile with g++ 14 on a processor with AVX512_FP16 otherwise."""
+    monkeypatch.setenv('CXX', executable(
+        tmp_path / 'compiler', '#!/bin/sh\ncase "$*" in *-dM*) echo "#define %s 1";; *) exit 3;; esac\n' % macro))
+    with pytest.raises(native_library.BuildError, match=r'exit code 3.*\.log') as error:
+        native_library.load()
+    commands = pathlib.Path(re.search(r'\S+\.log', str(error.value)).group()).read_text().splitlines()
+    assert commands and all(('-mno-avx512fp16' in command) == flagged for command in commands)
+
+
 def test_cache_that_cannot_be_made(fresh, monkeypatch, tmp_path):
     (tmp_path / 'file').write_text('')
     monkeypatch.setenv(native_library.CACHE_VARIABLE, str(tmp_path / 'file'))
