@@ -42,8 +42,8 @@ class DataConfig(Config):
     reverse: bool = option(False, 'play half of the windows backwards')
     degradation: str = option(PACKED, 'LQ of the samples: packed (as the set has it) or realistic, made anew for each '
                               'sample of its GT crops: blur, resizing, noise and JPEG, twice, without video codecs. '
-                              'realistic needs a set of make_tfrecords --make_lq --degradation=none --scale=1, and 11 '
-                              'to 14 ms of a core for a sample of 5 x 256 x 256',
+                              'realistic needs a set of make_tfrecords --make_lq --degradation=none --scale=1, and up '
+                              'to 36 ms of a core for a sample of 5 x 256 x 256',
                               choices=(PACKED, 'realistic'))
     noise_kinds: typing.Tuple[str, ...] = option((), 'noise on LQ; each noisy sample draws one of these',
                                                  choices=tuple(NOISES))
