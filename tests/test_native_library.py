@@ -56,7 +56,7 @@ def test_failing_compiler_names_its_log(fresh, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize('macro, flagged', [('__AVX512FP16__', True), ('__AVX512F__', False)])
 def test_float16_instructions_are_not_used_where_the_compiler_has_them(fresh, monkeypatch, tmp_path, macro, flagged):
-    """The headers of TensorFlow 2.15 do not compile with g++ 14 on a processor with AVX512_FP16 otherwise."""
+    """Checks the flag without which g++ 14 refuses TensorFlow 2.15's headers on a processor with AVX512_FP16."""
     monkeypatch.setenv('CXX', executable(
         tmp_path / 'compiler', '#!/bin/sh\ncase "$*" in *-dM*) echo "#define %s 1";; *) exit 3;; esac\n' % macro))
     with pytest.raises(native_library.BuildError, match=r'exit code 3.*\.log') as error:

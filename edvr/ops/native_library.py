@@ -90,13 +90,10 @@ def _knows(compiler_path: str, flags: typing.Sequence[str], instructions: str) -
     return '__%s__' % instructions in macros
 
 
-def _compile_flags(compiler_path: str, library: Library) -> typing.List[str]:
+def _compile_flags(library: Library) -> typing.List[str]:
     flags = tf.sysconfig.get_compile_flags()
     if not any('-std=' in flag for flag in flags):   # TensorFlow 1.15 names no standard
         flags = flags + ['-std=c++14']
-    if _knows(compiler_path, library.flags, 'AVX512FP16'):
-        # g++ 14 refuses what Eigen, in the headers of TensorFlow 2.15, does with these instructions
-        flags = flags + ['-mno-avx512fp16']
     return list(library.flags) + flags
 
 
@@ -108,7 +105,7 @@ def library_path(compiler_path: str, library: Library = CONVOLUTIONS) -> str:
             source += file.read()
     parts = [tf.__version__, tf.version.GIT_VERSION, _processor(), compiler_path,
              _output_of([compiler_path, '--version'])[1],
-             ' '.join(_compile_flags(compiler_path, library) + tf.sysconfig.get_link_flags())]
+             ' '.join(_compile_flags(library) + tf.sysconfig.get_link_flags())]
     key = hashlib.sha256(source + '\0'.join(parts).encode()).hexdigest()[:16]
     return os.path.join(cache_dir(), '%s-tf%s-%s.so' % (library.name, tf.__version__, key))
 
@@ -174,7 +171,10 @@ def _compile(compiler_path: str, path: str, log: str, library: Library) -> None:
 
     Each file is compiled by a process of its own, as many at a time as there are cores.
     """
-    flags, commands, objects = _compile_flags(compiler_path, library), [], []
+    flags, commands, objects = _compile_flags(library), [], []
+    if _knows(compiler_path, flags, 'AVX512FP16'):
+        # g++ 14 refuses what Eigen, in the headers of TensorFlow 2.15, does with these instructions
+        flags = flags + ['-mno-avx512fp16']
     for source in sorted(glob.glob(os.path.join(glob.escape(library.source), '*.cc'))):
         objects.append(os.path.join(os.path.dirname(path), os.path.basename(source) + '.o'))
         commands.append([compiler_path] + flags + ['-c', source, '-o', objects[-1]])
