@@ -1,6 +1,7 @@
 // A double of the CUDA driver: runs the kernels of kernels.cu on the host, the threads of a point at the same time and
-// the others one after the other, and refuses what the driver refuses. EDVR_DOUBLE_ARCHITECTURES has the GPUs, such as 80,90; EDVR_DOUBLE_FAILS=cuLaunchKernel:719 makes
-// a call fail; EDVR_DOUBLE_LOG is a file that gets the name of each call.
+// the others one after the other, and refuses what the driver refuses. EDVR_DOUBLE_ARCHITECTURES has the GPUs, such as
+// 80,90; EDVR_DOUBLE_FAILS=cuLaunchKernel:719 makes a call fail; EDVR_DOUBLE_LOG is a file that gets the name of each
+// call.
 
 #include <dlfcn.h>
 #include <pthread.h>

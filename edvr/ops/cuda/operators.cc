@@ -83,8 +83,10 @@ class SamplingKernel : public OpKernel {
     if (mask.shape() != want_mask)
       return InvalidArgument("deform_conv: mask has shape ", mask.shape().DebugString(), "; it must be ",
                              want_mask.DebugString());
+    const int chunks = static_cast<int>(c / groups_) / Width(context, c);
+    const int lanes = std::max(std::min(chunks & -chunks, 32), 1);   // the largest power of two that divides them
     *sizes = Sizes{n * h * w * own, static_cast<int>(h), static_cast<int>(w), static_cast<int>(c),
-                   static_cast<int>(groups_), static_cast<int>(kernel_), 1};
+                   static_cast<int>(groups_), static_cast<int>(kernel_), lanes};
     return Status();
   }
 
@@ -93,16 +95,10 @@ class SamplingKernel : public OpKernel {
     return TensorShape({sizes.points / std::max<int64_t>(own, 1), own * (sizes.channels / groups_)});
   }
 
-  // Launches a kernel whose name ends in the number of values that one instruction reads: up to 128 bits.
-  // The threads of a point share its channels.
-  void Run(OpKernelContext* context, const std::string& name, Sizes* sizes, void** arguments) const {
-    const int run = static_cast<int>(sizes->channels / groups_);
-    int width = context->input_dtype(0) == tensorflow::DT_HALF ? 8 : 4;
-    while (run % width != 0) width /= 2;
-    const int chunks = run / width;
-    sizes->lanes = std::min(chunks & -chunks, 32);   // the largest power of two that divides them
-    Check(context, TheDriver().Launch(StreamOf(context), name + "_" + std::to_string(width),
-                                      sizes->points * sizes->lanes, arguments));
+  // Launches a kernel whose name ends in the number of values that one instruction reads.
+  void Run(OpKernelContext* context, const std::string& name, const Sizes& sizes, void** arguments) const {
+    Check(context, TheDriver().Launch(StreamOf(context), name + "_" + std::to_string(Width(context, sizes.channels)),
+                                      sizes.points * sizes.lanes, arguments));
   }
 
   static void Check(OpKernelContext* context, const std::string& problem) {
@@ -110,6 +106,13 @@ class SamplingKernel : public OpKernel {
   }
 
  private:
+  // The values of a group's channels that one instruction reads: up to 128 bits.
+  int Width(OpKernelContext* context, int64_t channels) const {
+    int width = context->input_dtype(0) == tensorflow::DT_HALF ? 8 : 4;
+    while (channels / groups_ % width != 0) width /= 2;
+    return width;
+  }
+
   tensorflow::int64 groups_, kernel_;
 };
 
@@ -126,8 +129,8 @@ class SampleOp : public SamplingKernel {
     void *x = Memory(context->input(0)), *offset = Memory(context->input(1)), *mask = Memory(context->input(2));
     void* result = Memory(*columns);
     void* arguments[] = {&sizes, &x, &offset, &mask, &result};
-    Run(context, std::string("sample_") + NameOf(context->input_dtype(0)) + "_" + NameOf(context->input_dtype(1)), &sizes,
-        arguments);
+    Run(context, std::string("sample_") + NameOf(context->input_dtype(0)) + "_" + NameOf(context->input_dtype(1)),
+        sizes, arguments);
   }
 };
 
@@ -159,7 +162,7 @@ class SampleGradOp : public SamplingKernel {
     for (int i = 0; i < 8; ++i) arguments[1 + i] = &pointers[i];
     const std::string sums = results[0]->dtype() == tensorflow::DT_INT64 ? "i64" : "f32";
     Run(context, std::string("sample_grad_") + NameOf(context->input_dtype(0)) + "_" + NameOf(context->input_dtype(1))
-                     + "_" + sums, &sizes, arguments);
+                     + "_" + sums, sizes, arguments);
   }
 };
 
