@@ -4,6 +4,7 @@ An export is one graph, from windows to frames, or two: from a frame to its feat
 to a frame. To restore a clip, the first of the two runs once for each frame, and its results are kept for the windows
 that need them. Each level of each frame is a separate input of the second, so results can stay on the device.
 """
+import abc
 import contextlib
 import dataclasses
 import functools
@@ -50,7 +51,7 @@ class End(typing.NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Graph:
+class Graph(abc.ABC):
     """One graph. Subclasses define its ends and what it computes.
 
     Attributes:
@@ -72,15 +73,16 @@ class Graph:
         return self.ALIGNS and NETWORKS[self.model.network].is_deformable
 
     @property
+    @abc.abstractmethod
     def inputs(self) -> typing.List[End]:
         """Returns its inputs."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def outputs(self) -> typing.List[End]:
         """Returns its outputs."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def compute(self, given: typing.Dict[str, tf.Tensor], ops: Ops) -> typing.List[tf.Tensor]:
         """Adds the network to the default graph.
 
@@ -90,7 +92,6 @@ class Graph:
         Returns:
           Tensors of `outputs`, in their order.
         """
-        raise NotImplementedError
 
     def build(self, ops: Ops) -> None:
         """Adds the graph with its named ends to the default graph; `ops` are the operations of the network."""

@@ -1,4 +1,5 @@
 """Runs exported graphs: windows of uint8 frames in, float frames out, for every type of graph input and output."""
+import abc
 import typing
 
 import numpy as np
@@ -27,7 +28,7 @@ def load(path: str, session_config: typing.Optional[tf.ConfigProto] = None,
     return FrozenParts(*arguments) if description.find(str(path)).kinds == PARTS else FrozenGraph(*arguments)
 
 
-class WindowRunner(Engine):
+class WindowRunner(Engine, abc.ABC):
     """Base of what restores windows with exported graphs: cuts them to the batch size and converts values."""
 
     interface: InterfaceConfig
@@ -66,9 +67,9 @@ class WindowRunner(Engine):
         sr = self._run(feed)
         return sr.astype(np.float32) / np.float32(255) if sr.dtype == np.uint8 else sr
 
+    @abc.abstractmethod
     def _run(self, feed: Feed) -> np.ndarray:
         """Returns the restored frames of one run in the type of the graph."""
-        raise NotImplementedError
 
     def _check_size(self, height: int, width: int) -> None:
         """Raises UserError if the graph was exported for another size of frames."""

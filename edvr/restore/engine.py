@@ -3,6 +3,7 @@
 On a CPU the network runs frame by frame: the same values in a half to a third of the memory. Accelerators run a whole
 window at once.
 """
+import abc
 import typing
 
 import numpy as np
@@ -20,7 +21,7 @@ from edvr.restore.frame_by_frame import FrameByFrame
 from edvr.restore.whole_window import WholeWindow
 
 
-class NetworkEngine(Engine):
+class NetworkEngine(Engine, abc.ABC):
     """A graph of the network in its own session; subclasses load the weights. The output is not clipped."""
 
     KEEPS_FEATURES = True
@@ -54,9 +55,9 @@ class NetworkEngine(Engine):
             self._network(np.empty([multiple, multiple, 3], np.uint8))
             self._load(tf.global_variables())
 
+    @abc.abstractmethod
     def _load(self, variables: typing.Sequence[tf.Variable]) -> None:
         """Gives the variables their values, in `self._session`."""
-        raise NotImplementedError
 
     def close(self) -> None:
         self._session.close()
