@@ -128,6 +128,14 @@ def test_sessions():
         device_of(RuntimeConfig(device='npu')).session_config()
 
 
+def test_graphs_of_compiled_operators_are_not_rewritten_before_they_restore():
+    for kernels in device_of(RuntimeConfig()).available_kernels():
+        device = device_of(RuntimeConfig(kernels=kernels))
+        rewrite = device.restoring_config().graph_options.rewrite_options
+        assert rewrite.disable_meta_optimizer == (kernels == 'native'), kernels
+        assert not device.session_config().graph_options.rewrite_options.disable_meta_optimizer, kernels
+
+
 def test_gpus_that_are_there(monkeypatch):
     with pytest.raises(UserError, match='sees no GPU: check nvidia-smi'):
         device_of(RuntimeConfig(device='gpu')).replica_devices()

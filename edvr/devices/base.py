@@ -202,6 +202,10 @@ class Device(abc.ABC):
         """
         return self._host_config()
 
+    def restoring_config(self) -> tf.ConfigProto:
+        """Returns the configuration of a tf.Session that restores on the device; raises as `session_config`."""
+        return self.session_config()
+
     def _host_config(self) -> tf.ConfigProto:
         """Returns what all devices have in common, in a new object."""
         from edvr.graph_mode import tf

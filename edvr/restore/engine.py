@@ -48,7 +48,7 @@ class NetworkEngine(Engine, abc.ABC):
         self._ops = self._device.ops(compute)
         self._graph = tf.Graph()
         self._networks: typing.Dict[typing.Any, typing.Union[FrameByFrame, WholeWindow]] = {}
-        self._session = tf.Session(graph=self._graph, config=self._device.session_config())
+        self._session = tf.Session(graph=self._graph, config=self._device.restoring_config())
         multiple = self.config.size_multiple
         with self._graph.as_default():
             # makes the variables; where sizes are fixed, it is not run
