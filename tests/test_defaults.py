@@ -12,7 +12,8 @@ from data_tools.media import splits
 from data_tools.packing.config import CheckConfig, PackConfig
 from data_tools.packing.defaults import resolve_defaults
 from data_tools.record.manifest import Manifest
-from data_tools.reds.config import RegroupConfig
+from data_tools.reds.config import DownloadConfig, RegroupConfig
+from data_tools.reds.download import get_subsets
 from data_tools.reds.regroup import regroup
 from data_tools.sample.clips import make_clips
 from data_tools.sample.config import SampleConfig
@@ -79,6 +80,9 @@ def test_drawn_clips_do_not_mix_with_reds(tmp_path):
     make_clips(str(tmp_path), 1, 1, 16, 16)
     with raises_facts(UserError, 'make_sample_clips', 'REDS', 'remove it'):
         regroup(str(tmp_path), str(tmp_path))
+    with raises_facts(UserError, 'make_sample_clips', 'REDS', 'remove it'):   # before 41 GB are there
+        get_subsets(DownloadConfig(root_dir=str(tmp_path), train_sharp=True, base_url='http://127.0.0.1:9'))
+    assert not (tmp_path / 'downloads').exists()
 
 
 @pytest.fixture(scope='module')

@@ -4,6 +4,8 @@ The input of each program is the output of the one before it, so all of them run
 """
 import os
 
+from data_tools.base.errors import UserError
+
 SOURCES = 'data/REDS'                        # clips: images/truth, images/blur4, sets/train.json, sets/val.json
 SHARDS = os.path.join(SOURCES, 'tfrecords')
 RUN = 'outputs/edvr'                         # a training run: checkpoints, configuration, TensorBoard events
@@ -20,6 +22,13 @@ def shards_of(sources: str) -> str:
 def sources_of(shards: str) -> str:
     """Returns the folder of the clips that a folder of shards was made from, if it was made by default."""
     return os.path.dirname(os.path.normpath(shards)) or '.'
+
+
+def check_no_samples(folder: str) -> None:
+    """Raises UserError if a folder for REDS holds sample clips."""
+    if os.path.exists(os.path.join(folder, SAMPLE_MARK)):
+        raise UserError('%s holds clips drawn by data_tools.make_sample_clips, which must not be mixed with REDS: '
+                        'remove it, or give another folder' % folder)
 
 
 def how_to_make_sources(path: str) -> str:

@@ -6,6 +6,7 @@ from typing import Dict, Optional
 
 from data_tools.base import files, lock
 from data_tools.base.errors import UserError
+from data_tools.base.paths import check_no_samples
 from data_tools.base.progress import progress_bar
 from data_tools.reds.config import BASE_URL, DownloadConfig
 from data_tools.reds.http_fetch import fetch
@@ -103,8 +104,10 @@ def get_subsets(config: DownloadConfig) -> None:
     """Downloads the archives that a config names.
 
     Raises:
-      UserError: naming the subsets that are missing, after all have been tried.
+      UserError: a folder of sample clips, which must not be mixed with REDS; or the names of the subsets that are
+        missing, after all have been tried.
     """
+    check_no_samples(config.root_dir)
     checksums = read_checksums(config.checksums) if config.checksums else None
     failed = []
     for name in config.subsets:

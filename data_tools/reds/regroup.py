@@ -5,7 +5,7 @@ import typing
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
-from data_tools.base.paths import SAMPLE_MARK
+from data_tools.base.paths import check_no_samples
 from data_tools.base.progress import progress_bar
 from data_tools.media import splits
 from data_tools.media.clips import REDS4, REDS_OFFICIAL_VAL, find_clips
@@ -70,9 +70,7 @@ def regroup(root_dir: str, output_dir: str, mode: str = 'link', lq: str = 'sharp
     if not os.path.isdir(root_dir):
         raise UserError('%s: no such folder; bash scripts/prepare_reds.sh makes it, or give the --root_dir of '
                         'data_tools.download_reds' % root_dir)
-    if os.path.exists(os.path.join(output_dir, SAMPLE_MARK)):
-        raise UserError('%s holds clips drawn by data_tools.make_sample_clips, which must not be mixed with REDS: '
-                        'remove it, or give another folder' % output_dir)
+    check_no_samples(output_dir)
     steps = plan(root_dir, output_dir, lq)
     missing = [step for step in steps if not step.source and not os.path.isdir(step.target)]
     if len(missing) == len(steps):
