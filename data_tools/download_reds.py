@@ -6,7 +6,7 @@
 The same command resumes a stopped download or unpacking.
 Archives are stored in ROOT/downloads, frames in ROOT/train/train_sharp/000/00000000.png and so on.
 An archive is removed after it is unpacked (--keep_zips keeps it); ROOT/downloads/NAME.done marks it as done.
-REDS x4 training needs the four subsets above: a download of about 40 GB, and as much again while unpacking.
+REDS x4 training needs the four subsets above: a download of about 41 GB, 75 GB of disk while unpacking.
 """
 import os
 import sys

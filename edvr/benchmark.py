@@ -9,7 +9,7 @@
   python -m edvr.benchmark --what=all --json=benchmarks/MACHINE.json; python -m edvr.benchmark_page
 
 Each case runs in a separate process, to measure its peak memory. Times depend on the load of the machine: compare
-implementations within one run, and machines by their share of the matrix-product peak. A step has 4 samples unless
+implementations within one run, and machines by their share of the peak. A step has 4 samples unless
 --batch_size is given. Restrict the cores with taskset.
 """
 import importlib

@@ -3,8 +3,8 @@
   python -m edvr.train --flagfile=flags/8p.cfg             eight devices: NPUs, GPUs, or processes on a CPU
   python -m edvr.train --model_dir=RUN --steps=700000      all options have defaults; see --print_config
 
-It starts its own ranks: --num_devices on each of --hosts. Ctrl-C, SIGTERM or a closed terminal saves a checkpoint and
-ends with code 130, 143 or 129; the same command continues the run.
+It starts a process for each NPU (--num_devices on each of --hosts); one process uses all GPUs of a host. Ctrl-C,
+SIGTERM or a closed terminal saves a checkpoint and ends with code 130, 143 or 129; the same command continues the run.
 """
 import os
 import sys

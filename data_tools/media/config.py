@@ -55,8 +55,8 @@ class DeinterlaceConfig(Config):
 
     TITLE = 'interlaced videos'
 
-    deinterlace: str = option('', 'make whole frames of videos that have interlaced ones, which are refused without '
-                              'it: %s. Without a value it is %s' % (
+    deinterlace: str = option('', 'convert interlaced videos to progressive frames; without this option they are '
+                              'refused: %s. Without a value it is %s' % (
                                   '; '.join('%s %s' % item for item in METHODS.items()), YADIF),
                               choices=('',) + tuple(METHODS), bare=YADIF)
     deinterlace_rate: str = option(FRAME, 'frame makes one frame of each pair of fields, field two, at twice the rate '

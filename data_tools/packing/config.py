@@ -30,7 +30,8 @@ class PackConfig(BeamConfig, ShotConfig, DeinterlaceConfig, MadeLqConfig):
     num_frames: int = option(5, 'frames in a window, odd', low=1, common=True)
     scale: int = option(4, 'size of GT over size of LQ', choices=(1, 2, 3, 4), common=True)
     encoding: str = option('raw', 'raw: fastest, 3.6 MB a window of REDS, for fast local disks; tiles: PNG in tiles, '
-                           'half of that, for slow disks, networks and object stores', choices=ENCODINGS, common=True)
+                           'about two thirds of that, for slow disks, networks and object stores', choices=ENCODINGS,
+                           common=True)
     lq_tile: Optional[int] = option(None, 'with tiles: side of an LQ tile in LQ pixels, 0 for raw LQ; default %d'
                                     % TILES['tiles'][0], low=0)
     gt_tile: Optional[int] = option(None, 'with tiles: side of a GT tile in GT pixels; a crop decodes the tiles it '

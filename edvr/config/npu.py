@@ -50,9 +50,10 @@ class NpuConfig(Config):
                                      adapter=('deterministic',))
     hccl_timeout: int = option(0, 'on several NPUs: seconds that a rank waits for the others; 0 leaves the choice to '
                                   'the adapter. Raise it when ranks start at very different times', low=0)
-    iterations_per_loop: int = option(1, 'on NPU: steps that the device runs in one call of the host; 10 to 100 '
-                                         'hides the host, but logs, guards and checkpoints happen only between '
-                                         'loops. --steps and --save_every must be multiples', low=1)
+    iterations_per_loop: int = option(1, 'on NPU: steps that the device runs in one call of the host. With 10 to '
+                                         '100 the device does not wait for the host. Logs, the guard and checkpoints '
+                                         'then act only between loops. --steps and --save_every must be multiples',
+                                     low=1)
     graph_memory_max_size: str = option('', 'on NPU: bytes for feature maps and workspace, an expression such as '
                                             '26*1024*1024*1024; empty leaves the choice to the runtime. Raise '
                                             'when the graph does not fit, at the expense of '

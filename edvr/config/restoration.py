@@ -33,7 +33,8 @@ class RestoreConfig(Config):
     cache_gb: float = option(4., 'memory in GB that kept features may take; where more is needed (large frames in '
                              'tiles, ensemble) every window is computed whole', low=0.)
     tile: str = option('0', 'restore in overlapping square tiles with this side in LQ pixels, to bound memory; 0 '
-                       'restores whole frames; auto chooses the tiles with the least work that --memory_gb allows',
+                       'restores whole frames; auto (on a CPU, in one process) chooses the tiles with the least '
+                       'work that --memory_gb allows',
                        common=True)
     tile_overlap: int = option(64, 'LQ pixels that neighbouring tiles share; fewer are faster, more hide seams better',
                                low=0)
@@ -53,8 +54,8 @@ class RestoreConfig(Config):
                           choices=NPU_DCN, devices=('npu',))
     soc_version: str = option('', 'on NPU: the chip, such as Ascend910B1, for --npu_dcn=auto; empty asks npu-smi',
                               devices=('npu',))
-    exact: bool = option(False, "compute all convolutions by the definition; without, the compiled operators take "
-                         "Winograd's way where it is faster, within 1e-5 of the same values in [0, 1]")
+    exact: bool = option(False, "compute every convolution by its definition. Without it the compiled operators use "
+                         "Winograd's algorithm where it is faster; values in [0, 1] differ by less than 1e-5")
     compute: str = option('float32', 'precision of the products: float32; bf16 (bfloat16 factors, float32 sums) is '
                           'faster and needs a CPU with AVX512_BF16 and the compiled operators',
                           choices=('float32', 'bf16'))

@@ -26,9 +26,9 @@ class DeviceConfig(Config):
                           'the installation have)', choices=('auto',) + KERNELS, former='dcn_impl')
 
     convolutions: str = option('fast', 'with the compiled operators, how a training computes 3x3 convolutions and '
-                               "their gradients: fast, by Winograd's way where it saves time, with rounding errors of "
-                               'up to four times the size; exact, by the definition', choices=('fast', 'exact'),
-                               devices=('cpu',))
+                               "their gradients: fast, by Winograd's algorithm where it saves time, with rounding "
+                               'errors of up to four times the size; exact, by the definition',
+                               choices=('fast', 'exact'), devices=('cpu',))
     num_devices: int = option(1, 'devices to train on in each host, each with its own --batch_size; 0 means all of '
                               'the host. On a CPU: processes that train together, to test a job of several devices',
                               low=0, common=True)
@@ -41,8 +41,9 @@ class DeviceConfig(Config):
     gpu_memory_growth: bool = option(False, 'on GPU: allocate memory as needed instead of all at once; switch '
                                             'on if the card is shared', devices=('gpu',))
     deterministic_gradients: bool = option(False, 'on GPU with --kernels=cuda: add the gradients of the deformable '
-                                           'convolution in a way that does not depend on the order of threads; '
-                                           "TensorFlow's own operations have TF_DETERMINISTIC_OPS=1",
+                                           'convolution in a way that does not depend on the order of threads; for '
+                                           "TensorFlow's own operations set the environment variable "
+                                           'TF_DETERMINISTIC_OPS=1',
                                            devices=('gpu',))
     intra_op_threads: int = option(0, 'threads that compute inside one operation; 0 means one per core. Lower it when '
                                    'several processes share a host', low=0, local=True)

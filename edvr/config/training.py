@@ -30,9 +30,9 @@ class RecipeConfig(Config):
                             'starts (not when it resumes); only variables of the fusion may be missing there, for '
                             'training in stages', common=True, path='checkpoint')
     init_from_ema: bool = option(True, 'take the averaged weights of --init_from where it has them')
-    tsa_only_steps: int = option(0, 'the first update that changes all variables; those before it change only the '
-                                 'fusion (TSA): 50000 in stage 2 of the published recipe, with --init_from of stage '
-                                 '1. 0 changes all from the start', low=0)
+    tsa_only_steps: int = option(0, 'number of the first update that trains all variables. Earlier updates train only '
+                                 'the fusion (TSA). Stage 2 of the published recipe has 50000, with --init_from of '
+                                 'stage 1. 0 trains all variables from the start', low=0)
     recompute_alignment: bool = option(False, 'compute the alignment again in the backward pass instead of keeping '
                                        'it: less memory, more time', may_change=True)
 
@@ -72,8 +72,9 @@ class GuardConfig(Config):
 
     TITLE = 'guard'
 
-    offset_limit: float = option(100., 'LQ pixels: an update is skipped when the mean |offset| of a DCN level '
-                                 'exceeds this, or when loss or gradients contain NaN or Inf; 0: no limit', low=0.)
+    offset_limit: float = option(100., 'pixels of their level (a pixel of l2 is 2 pixels of l1, of l3 4): an '
+                                 'update is skipped when the mean |offset| of a DCN level exceeds this, or when '
+                                 'loss or gradients contain NaN or Inf; 0: no limit', low=0.)
     bad_steps: int = option(20, 'skipped updates in a row after which the run returns to its last checkpoint with a '
                             'lower --offset_rate', low=1)
     rollback_factor: float = option(.5, 'factor on the offset rate at each such rollback', low=0., high=1.)
@@ -110,9 +111,9 @@ class WatchConfig(Config):
                             may_change=True, counts_steps=True, adapter=('log_step_count_steps',))
     summary_every: int = option(100, 'updates between points of the TensorBoard curves', low=1,
                                 may_change=True, counts_steps=True, adapter=('save_summary_steps',))
-    val_dir: str = option('auto', 'folder of clips with LQ and GT to validate on; auto uses the clips that were held '
-                          'out when the shards of --data_dir were made, if they are still beside the shards; empty '
-                          'means none', common=True, may_change=True, local=True, path='input')
+    val_dir: str = option('auto', 'folder of clips with LQ and GT to validate on; auto uses the clips that '
+                          'sets/val.json holds out, in the folder that contains the shards; empty means none',
+                          common=True, may_change=True, local=True, path='input')
     make_lq: bool = option(False, 'make the LQ of --val_dir in the same way as the LQ of the training set, or by '
                            'bicubic if the training set has its own LQ; then --val_dir needs only GT (also videos). '
                            'With val_dir=auto this is the default if the LQ of the training set was made')

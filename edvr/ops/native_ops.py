@@ -62,7 +62,7 @@ def conv(inputs: typing.Sequence[tf.Tensor], weight: tf.Tensor, bias: typing.Opt
       block: 1 for none.
       compute: 'exact', by the definition; 'fast', 3x3 kernels by Winograd's F(4x4, 3x3) where that saves time: up to
         three times as fast, errors of twice the size; to three channels or fewer with the sums in another order;
-        'bf16', as 'fast' with bfloat16 factors in Winograd's way, float32 only: a relative error of 1 %.
+        'bf16', as 'fast' with bfloat16 factors in Winograd's algorithm, float32 only: a relative error of 1 %.
     Returns:
       [N, block * H, block * W, Cout / block^2], with gradients to all of them.
     Raises:
