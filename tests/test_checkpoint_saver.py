@@ -98,6 +98,22 @@ def test_best_is_kept_apart_and_survives(store, tmp_path):
     assert run_state.RunState(str(tmp_path)).best == {'step': 2, 'psnr': 31.}
 
 
+@pytest.mark.parametrize('psnr', [float('inf'), float('nan')])
+def test_a_psnr_that_is_not_finite_is_not_the_best(store, tmp_path, psnr):
+    store = store()
+    checkpoints.save_model_config(str(tmp_path), ModelConfig())
+    assert not store.keep_best(store.save(1), psnr)
+    assert store.keep_best(store.save(2), 31.) and not store.keep_best(store.save(3), psnr)
+    assert run_state.RunState(str(tmp_path)).best['step'] == 2
+
+
+def test_an_infinite_best_of_an_earlier_version_is_none(tmp_path):
+    files.write_json(str(tmp_path / 'run_state.json'), {'rollbacks': [{'reason': 'x', 'to': 3}],
+                                                        'best': {'step': 7, 'psnr': float('inf')}})
+    state = run_state.RunState(str(tmp_path))
+    assert state.best is None and state.rollbacks == [{'reason': 'x', 'to': 3}]
+
+
 @contextlib.contextmanager
 def failing_rename(monkeypatch, end):
     """Lets renames to names with this end fail in its block, and expects the UserError that follows."""

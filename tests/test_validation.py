@@ -74,6 +74,26 @@ def test_validation(tmp_path, clips, capsys):
     assert point['validation/psnr_bicubic'] == pytest.approx(numbers['bicubic_psnr'], abs=1e-4)
 
 
+def test_a_frame_that_is_restored_exactly_decides_nothing(tmp_path, clips, capsys, monkeypatch):
+    """Its PSNR is infinite."""
+    directory = tmp_path / 'run'
+    prefix = tiny_checkpoint(directory, step=10)
+    frames = [{'edvr_psnr': float('inf'), 'bicubic_psnr': float('inf')}, {'edvr_psnr': 30., 'bicubic_psnr': 28.}]
+    monkeypatch.setattr(measure, 'evaluate_clip', lambda restorer, clip, config, decoders: measure.ClipResult(
+        clip.name, [dict(frame) for frame in frames], [1., 1.]))
+    config = TrainingConfig(model_dir=str(directory), val_dir='x', save_every=10, eval_every=10)
+    state = run_state.RunState(str(directory))
+    with RunRecord(str(tmp_path), 0) as record:
+        validation = Validation(clips, config, 'cpu', record,
+                                checkpoint_saver.CheckpointStore(str(directory), 9, 0., state))
+        validation(prefix, 10, 0)
+        assert 'PSNR 65.0000 dB (best), bicubic 64.0000 dB' in capsys.readouterr().out
+        assert run_state.RunState(str(directory)).best['psnr'] == 65.   # readable by the next session
+        frames[1]['edvr_psnr'] = 31.
+        validation(prefix, 20, 10)
+    assert 'PSNR 65.5000 dB (best)' in capsys.readouterr().out and state.best['psnr'] == 65.5
+
+
 def test_lq_of_validation_clips_is_made_as_that_of_the_training_set(tmp_path):
     (tmp_path / 'videos').mkdir()
     gt = smooth_frames(5, 32, 48)

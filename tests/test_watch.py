@@ -1,5 +1,6 @@
 """Following a training: every new complete checkpoint is evaluated once, the best is kept, the end is clean."""
 import json
+import math
 import os
 import shutil
 import signal
@@ -73,6 +74,15 @@ def test_the_best_is_kept_and_everything_recorded(steps, tmp_path):
     assert again.waiting() == [] and again.best['edvr_psnr'] == 27. and again.last_step == 3
 
 
+def test_an_infinite_psnr_of_an_earlier_version_is_not_the_best(steps, tmp_path):
+    (tmp_path / 'eval').mkdir()
+    (tmp_path / 'eval' / 'results.json').write_text('[{"step": 1, "checkpoint": "c", "edvr_psnr": Infinity}]')
+    follower = watch.Watch(str(tmp_path))
+    assert follower.best is None and follower.last_step == 1
+    follower.add(arrive(steps, tmp_path, 2), {'edvr_psnr': 25.})
+    assert follower.best['step'] == 2 and checkpoints.latest(follower.best_folder).endswith('-2')
+
+
 def test_cut_checkpoints_wait_until_they_are_whole(steps, tmp_path):
     prefix = arrive(steps, tmp_path, 2)
     data = prefix + '.data-00000-of-00001'
@@ -118,13 +128,14 @@ def test_follow_skips_a_damaged_checkpoint_and_ends_at_the_step(steps, tmp_path,
         RestoreConfig(checkpoint=str(tmp_path), device='npu', soc_version='Ascend310P3'),
         EvaluateConfig(watch=True, watch_until_step=3),
         lambda config, scale: ['clip'],
-        lambda restorer, clips: [measure.ClipResult('clip', [{'edvr_psnr': next(numbers)}], [1.])])
+        lambda restorer, clips: [measure.ClipResult(
+            'clip', [{'edvr_psnr': next(numbers)}] * 3 + [{'edvr_psnr': math.inf}], [1.] * 4)])
     assert restored == ['1', '3']
     assert [result['step'] for result in follower.results] == [1, 2, 3]
     assert follower.results[1]['error'] == 'values that are not finite'
     captured = capsys.readouterr()
     assert 'error: values that are not finite' in captured.err
-    check_facts(captured.out, '3 checkpoints', 'best: step 3', 'PSNR = 21.0000')
+    check_facts(captured.out, '3 checkpoints', 'best: step 3', 'PSNR = 40.7500')
     assert captured.out.count('deformable convolutions on Ascend 310P') == 1
 
 

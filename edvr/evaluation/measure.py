@@ -33,6 +33,7 @@ seconds: list of float, time to restore each frame.
 """
 Numbers = typing.Dict[str, float]
 
+EXACT_DB = 100.   # counts for a frame that is restored exactly when checkpoints are compared
 _PENDING = 4   # frames that may wait to be measured while the next ones are restored
 
 
@@ -71,6 +72,16 @@ def mean(rows: typing.Sequence[Numbers]) -> Numbers:
 def overall(results: typing.Sequence[ClipResult]) -> Numbers:
     """Returns the mean over clips of each clip's mean."""
     return mean([mean(result.frames) for result in results])
+
+
+def comparable(results: typing.Sequence[ClipResult]) -> Numbers:
+    """Returns the `overall` numbers by which checkpoints are compared: the PSNR of a frame is at most EXACT_DB.
+
+    The PSNR of a frame that is restored exactly, such as a black one, is infinite, and so is every mean with it.
+    """
+    return overall([result._replace(frames=[
+        {key: min(value, EXACT_DB) if '_psnr' in key else value for key, value in row.items()}
+        for row in result.frames]) for result in results])
 
 
 def median_ms(results: typing.Sequence[ClipResult]) -> float:

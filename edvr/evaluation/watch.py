@@ -5,6 +5,7 @@ restart continues after them; `best/`, the checkpoint with the highest PSNR and 
 directory. (`DIR/best` belongs to the validation of the training itself.)
 """
 import contextlib
+import math
 import os
 import sys
 import time
@@ -43,8 +44,8 @@ class Watch:
 
     @property
     def best(self) -> typing.Optional[typing.Dict[str, typing.Any]]:
-        """Returns the result with the highest PSNR, or None."""
-        valid = [result for result in self.results if 'edvr_psnr' in result]
+        """Returns the result with the highest PSNR, or None; earlier versions recorded infinite ones."""
+        valid = [result for result in self.results if math.isfinite(result.get('edvr_psnr', math.inf))]
         return max(valid, key=lambda result: result['edvr_psnr']) if valid else None
 
     @property
@@ -128,5 +129,5 @@ def _evaluate_one(watch, prefix, restore_config, config, load_clips, evaluate, c
             print('error: %s' % error, file=sys.stderr, flush=True)
         watch.refuse(prefix, error)
         return clips
-    watch.add(prefix, measure.overall(results))
+    watch.add(prefix, measure.comparable(results))
     return clips

@@ -72,8 +72,11 @@ class CheckpointStore:
                 checkpoints.remove(prefix)
 
     def keep_best(self, prefix: str, psnr: float) -> bool:
-        """Copies the checkpoint to `best/` if its validation PSNR (dB) is the highest so far; returns whether so."""
-        if self._state.best and self._state.best['psnr'] >= psnr:
+        """Copies the checkpoint to `best/` if its validation PSNR (dB) is the highest so far; returns whether so.
+
+        A PSNR that is not finite is never the highest.
+        """
+        if not math.isfinite(psnr) or (self._state.best and self._state.best['psnr'] >= psnr):
             return False
         checkpoints.keep_only(prefix, os.path.join(self._directory, BEST))
         self._state.set_best(checkpoints.step_of(prefix), psnr)

@@ -55,7 +55,7 @@ class Validation:
         with Decoder() as lq_decoder, Decoder() as gt_decoder:
             results = [measure.evaluate_clip(restorer, clip, config, decoders=(lq_decoder, gt_decoder))
                        for clip in self._clips]
-        numbers = measure.overall(results)
+        numbers = measure.comparable(results)
         psnr, self._bicubic = numbers['edvr_psnr'], numbers.get('bicubic_psnr', self._bicubic)
         best = self._store.keep_best(prefix, psnr)
         self._record.scalars(step, {'validation/psnr': psnr, 'validation/psnr_best': self._store.best_psnr,

@@ -2,6 +2,7 @@
 
 `run_state.json` holds the rollbacks, the checkpoints kept permanently, and the best one.
 """
+import math
 import os
 from typing import Any, ContextManager, Dict, List, Optional
 
@@ -10,9 +11,18 @@ from data_tools.base import lock as locks
 from data_tools.base.errors import UserError
 
 STATE_FILE, LOCK_FILE = 'run_state.json', 'lock'
+
+
+class _AnyNumber(schema.Number):
+    """A number; earlier versions wrote Infinity for the PSNR of frames that are restored exactly."""
+
+    def accepts(self, value: Any) -> bool:
+        return super().accepts(value) or isinstance(value, float)
+
+
 STATE = schema.Record(_optional={
     'rollbacks': schema.ListOf(schema.Record({'reason': schema.Text()}, to=schema.Integer(0))),
-    'best': schema.Nullable(schema.Record(step=schema.Integer(0), psnr=schema.Number())),
+    'best': schema.Nullable(schema.Record(step=schema.Integer(0), psnr=_AnyNumber())),
     'kept': schema.MapOf(schema.Number()), 'kept_since': schema.Nullable(schema.Number())})
 
 
@@ -42,6 +52,8 @@ class RunState:
                              'and those kept permanently are then forgotten') if os.path.exists(self._path) else {}
         self.rollbacks: List[Dict[str, Any]] = values.get('rollbacks', [])
         self.best = values.get('best')
+        if self.best and not math.isfinite(self.best['psnr']):
+            self.best = None
         self._kept = values.get('kept', {})   # step -> time, of checkpoints kept permanently
         self._kept_since = values.get('kept_since')
 
