@@ -1,7 +1,10 @@
 """PyTorch checkpoints in and out: names of three families, layouts, refusals. Only the programs need torch."""
+import io
 import pickle
 import sys
+import tarfile
 import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -283,6 +286,55 @@ def test_a_file_with_code_runs_nothing(tmp_path, wrapped):
     with raises_facts(UserError, 'bad.pth', 'PyTorch checkpoint', 'plain tensors'):
         pth_file.load(str(source))
     assert not trap.exists()
+
+
+def zip_of(names, prefix=b''):
+    data = io.BytesIO(prefix)
+    data.seek(0, 2)
+    with zipfile.ZipFile(data, 'w') as archive:
+        for name in names:
+            archive.writestr(name, pickle.dumps({}, 2))
+    return data.getvalue()
+
+
+def two_directories():
+    """Returns a zip file in which Python finds x/ddd..., and PyTorch, by the stated offset, x/constants.pkl."""
+    hidden = zip_of(['x/constants.pkl', 'x/data.pkl'])
+    start, least = (data.index(b'PK\x01\x02') for data in (hidden, zip_of(['x/'])))
+    return hidden + zip_of(['x/' + 'd' * (start - least)])
+
+
+def tar_file(name):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode='w', format=tarfile.USTAR_FORMAT, encoding='latin-1') as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return data.getvalue()
+
+
+@pytest.mark.parametrize('content, facts', [
+    (zip_of(['x/data.pkl', 'x/code/__torch__.py', 'x/constants.pkl']), ['TorchScript', 'code', 'state_dict']),
+    (zip_of(['a/b/data.pkl', 'a/b/constants.pkl']), ['TorchScript']),
+    (b'PK\x03\x04' + b'\0' * ((1 << 22) - 9) + b'constants.pkl', ['TorchScript']),   # across two blocks of 4 MiB
+    (two_directories(), ['TorchScript']),
+    (tar_file('storages'), ['tar file']), (tar_file('\x80\x02storages'), ['tar file']),
+    (zip_of(['x/data.pkl'], b'#!/bin/sh\0'), ['#!/b', 'neither', 'zip', 'pickle']),
+    (b'\x1f\x8b\x08' + bytes(999), ['neither', 'zip', 'pickle'])])
+def test_what_old_torch_runs_or_unpacks_does_not_reach_it(tmp_path, monkeypatch, content, facts):
+    """Its torch.load takes TorchScript archives and tar files before it looks at weights_only."""
+    def load(f, map_location=None, weights_only=False):
+        raise AssertionError('a file was opened')
+
+    monkeypatch.setitem(sys.modules, 'torch', types.SimpleNamespace(load=load, __version__='1.13.1'))
+    (tmp_path / 'x.pth').write_bytes(content)
+    with raises_facts(UserError, 'x.pth', *facts):
+        pth_file.load(str(tmp_path / 'x.pth'))
+
+
+def test_a_torchscript_archive_is_refused(tmp_path):
+    torch = pytest.importorskip('torch')
+    torch.jit.save(torch.jit.script(torch.nn.Conv2d(3, 3, 3)), str(tmp_path / 'x.pth'))
+    with raises_facts(UserError, 'x.pth', 'TorchScript', 'state_dict'):
+        pth_file.load(str(tmp_path / 'x.pth'))
 
 
 def test_old_torch_is_refused_by_version(monkeypatch):

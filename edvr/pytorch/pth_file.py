@@ -1,6 +1,7 @@
 """Reads and writes .pth files; runs no code in them: they are pickles, which may name any function to call."""
 import inspect
 import io
+import tarfile
 import zipfile
 from typing import Any, Dict
 
@@ -10,6 +11,8 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 
 MIN_TORCH = '1.13'   # the first release whose torch.load can be restricted to tensors
+_STARTS = (b'PK\x03\x04', b'\x80')   # of the containers of torch.save: a zip file; before PyTorch 1.6 a pickle
+_TORCHSCRIPT = b'constants.pkl'      # the member by which torch.load knows such an archive
 
 
 def load(path: str) -> Any:
@@ -24,9 +27,11 @@ def load(path: str) -> Any:
     torch = import_torch()
     if 'weights_only' not in inspect.signature(torch.load).parameters:
         raise UserError('PyTorch %s is too old to read %s: its torch.load runs whatever code a file names. Install '
-                        'PyTorch %s or later (Python 3.7: pip install torch==1.13.1)'
+                        'PyTorch %s or later (Python 3.7: pip install torch==1.13.1), or take '
+                        'the weights as .safetensors, which needs no PyTorch'
                         % (torch.__version__, path, MIN_TORCH))
     _check_text(path)
+    _check_container(path)
     _check_members(path)
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
@@ -52,6 +57,53 @@ def _check_text(path):
     if '\ufffd' not in text and all(character.isprintable() or character.isspace() for character in text):
         raise UserError('%s is a text, not a PyTorch checkpoint; it begins with %r: download the file itself, not its '
                         'page or its Git LFS pointer' % (path, text.strip().split('\n')[0][:60]))
+
+
+def _check_container(path):
+    """Raises UserError for TorchScript archives, tar files, and what is neither a zip file nor a pickle.
+
+    Before PyTorch 2.6, torch.load runs the code of the first and unpacks the second, whatever `weights_only` is.
+    """
+    try:
+        with files.open_regular(path) as file:
+            start = file.read(4)
+            # as bytes anywhere: no two readers of zip files find the same directory in each hostile file
+            has_code = _contains(file, _TORCHSCRIPT)
+            is_tar = _is_tar(file)
+    except OSError as error:
+        raise UserError('%s: cannot be read: %s' % (path, error.strerror or error)) from None
+    if has_code:
+        raise UserError('%s is a TorchScript archive, which contains code (%s), not a PyTorch checkpoint of plain '
+                        'tensors: save the state_dict() of the module with torch.save'
+                        % (path, _TORCHSCRIPT.decode()))
+    if is_tar:
+        raise UserError('%s is a tar file, not a PyTorch checkpoint of plain tensors; if PyTorch before 0.1.10 wrote '
+                        'it, save its weights again with torch.save' % path)
+    if not start.startswith(_STARTS):
+        raise UserError('%s: not a PyTorch checkpoint of plain tensors: it begins with %r, neither as a zip file nor '
+                        'as a pickle; copy or download it again' % (path, start))
+
+
+def _contains(file, text):
+    file.seek(0)
+    end = b''
+    for block in iter(lambda: file.read(1 << 22), b''):
+        if text in end + block:
+            return True
+        end = (end + block)[-len(text):]
+    return False
+
+
+def _is_tar(file):
+    """Returns whether the module tarfile, which torch.load uses, takes a file for a tar file without compression."""
+    file.seek(0)
+    try:
+        tarfile.open(fileobj=file, mode='r:').close()
+    except tarfile.TarError:
+        return False
+    except (ValueError, RecursionError):   # on numbers and chains of headers that no program writes
+        return True
+    return True
 
 
 def save(path: str, values: Dict[str, np.ndarray]) -> None:
