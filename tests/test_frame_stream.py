@@ -1,6 +1,9 @@
 """Frames on pipes: Y4M and raw frames read as files are, and refused by name if they are damaged."""
+import contextlib
 import io
 import subprocess
+import threading
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +13,7 @@ from test_video import make
 
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, frame_stream, video
+from data_tools.media.read_ahead import read_ahead
 
 HEADER = b'YUV4MPEG2 W4 H2 F25:1 Ip A1:1 C420jpeg\n'
 FRAME = b'FRAME\n' + bytes(range(12))
@@ -86,7 +90,30 @@ def test_raw_frames_that_end_inside_one_are_refused():
         list(frame_stream.open_raw(io.BytesIO(bytes(17)), 'x', (2, 2), 'rgb24').frames())
 
 
-def test_a_reader_may_stop_early(tmp_path):
-    frames = frame_stream.open_y4m(io.BytesIO(HEADER + 500 * FRAME), 'x').frames()
-    assert next(frames).shape == (2, 4, 3)
-    frames.close()
+class Endless(io.RawIOBase):
+    """Black frames without end."""
+
+    def readable(self):
+        return True
+
+    def readinto(self, target):
+        target[:] = bytes(len(target))
+        return len(target)
+
+
+@pytest.mark.parametrize('ahead', [False, True])
+def test_a_reader_may_stop_early(ahead):
+    """Of a stream that fills all buffers of pipes: ffmpeg and the thread that feeds it end."""
+    frames = frame_stream.open_raw(io.BufferedReader(Endless()), 'x', (270, 480), 'rgb24').frames()
+    threads = threading.active_count()
+
+    def stop():
+        with contextlib.closing(read_ahead(frames) if ahead else frames) as read:
+            assert next(read).shape == (270, 480, 3)
+            time.sleep(.5)   # all buffers are full
+        while threading.active_count() > threads + 1:   # this one
+            time.sleep(.05)
+    stopping = threading.Thread(target=stop, daemon=True)
+    stopping.start()
+    stopping.join(30)
+    assert not stopping.is_alive()

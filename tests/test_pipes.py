@@ -29,10 +29,10 @@ def frames_and_restored(restorer):
     return frames, np.stack([to_uint8(sr) for sr in restorer.restore_clip(iter(frames))])
 
 
-def infer(checkpoint, data, *flags):
+def infer(checkpoint, data, *flags, stdout=subprocess.PIPE):
     """Runs the program with bytes on its standard input."""
     return subprocess.run([sys.executable, '-m', 'edvr.infer', '--checkpoint=' + os.path.dirname(checkpoint), *flags],
-                          input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, cwd=ROOT)
+                          input=data, stdout=stdout, stderr=subprocess.PIPE, timeout=120, cwd=ROOT)
 
 
 def test_raw_frames_pass_through_unchanged_in_order(checkpoint, frames):
@@ -46,6 +46,23 @@ def test_raw_frames_pass_through_unchanged_in_order(checkpoint, frames):
     states = [json.loads(line) for line in said.splitlines() if line.startswith('{')]
     assert states[-1]['done'] == 4 and states[-1]['stage'] == 'restoring'
     check_facts(said, 'restored 4 frames')
+
+
+def test_a_stream_may_be_left_early(checkpoint, frames):
+    """By --end, and when the program that reads the frames ends; the stream fills all buffers of pipes."""
+    data = frames[0].tobytes() + bytes(20000 * 16 * 24 * 3)
+    flags = ['--input=-', '--output=-', '--raw_size=24x16', '--pipe_format=raw']
+    done = infer(checkpoint, data, *flags, '--end=2')
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.frombuffer(done.stdout, np.uint8).reshape(2, 64, 96, 3), frames[1][:2])
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = infer(checkpoint, data, *flags, stdout=writing)
+    finally:
+        os.close(writing)
+    assert done.returncode == 1
+    check_facts(done.stderr.decode(), '--output=-', 'ended')
 
 
 def test_y4m_of_a_video_file_goes_to_a_pipe(checkpoint, frames, tmp_path):

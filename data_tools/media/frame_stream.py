@@ -106,10 +106,14 @@ class FrameStream(typing.NamedTuple):
             errors: typing.List[BaseException] = []
             feeder = threading.Thread(target=self._feed, args=(process.stdin, errors), daemon=True)
             feeder.start()
-            for data in iter(lambda: converted.read(size), b''):
-                if len(data) < size:
-                    break
-                yield np.frombuffer(data, dtype).reshape(self.height, self.width, 3)
+            try:
+                for data in iter(lambda: converted.read(size), b''):
+                    if len(data) < size:
+                        break
+                    yield np.frombuffer(data, dtype).reshape(self.height, self.width, 3)
+            except BaseException:   # left early: else the feeder holds the pipe, and ffmpeg waits for this process
+                process.kill()
+                raise
             feeder.join()
             if errors:
                 raise errors[0]
@@ -127,6 +131,9 @@ class FrameStream(typing.NamedTuple):
                 errors.append(UserError('%s: %s' % (self.name, error.strerror)))
         except UserError as error:
             errors.append(error)
+        except ValueError:
+            if not target.closed:   # closed: nobody reads the frames any more
+                raise
 
     def _samples(self) -> typing.Iterator[bytes]:
         size, index = self.pixel_format.frame_bytes(self.height, self.width), 0
