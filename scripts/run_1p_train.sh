@@ -16,7 +16,7 @@ export DEVICE_ID=$device
 if [ "$size" -gt 1 ]; then
     export RANK_ID="${RANK_ID:-$device}" RANK_SIZE="$size" JOB_ID="${JOB_ID:-edvr}"
     export RANK_TABLE_FILE="${RANK_TABLE_FILE:-$root/scripts/rank_tables/${size}p.json}"
-    exec "${PYTHON:-python3}" -m edvr.train --flagfile="${FLAGFILE:-$root/flags/8p.cfg}" "$@"
+    exec "${PYTHON:-python3}" -m edvr.train --flagfile="${FLAGFILE:-$root/flags/8p.cfg}" --num_devices="$size" "$@"
 fi
 unset RANK_ID RANK_SIZE RANK_TABLE_FILE
 exec "${PYTHON:-python3}" -m edvr.train --flagfile="${FLAGFILE:-$root/flags/1p.cfg}" "$@"

@@ -482,7 +482,7 @@ def script(tmp_path):
     def run_script(name, *arguments, **environment):
         done = subprocess.run(
             ['bash', os.path.join(ROOT, 'scripts', name)] + list(arguments), cwd=str(tmp_path), stdout=subprocess.PIPE,
-            universal_newlines=True, env=dict(os.environ, PYTHON=str(python), **environment))
+            universal_newlines=True, env=dict(dict(os.environ, PYTHON=str(python)), **environment))
         return done.returncode, done.stdout.replace(ROOT + os.sep, '').splitlines()
     return run_script
 
@@ -498,8 +498,15 @@ def test_training_scripts(script):
 
 def test_one_rank_of_a_job_script(script):
     assert script('run_1p_train.sh', '1', '2')[1][2:] == [
-        '--flagfile=flags/8p.cfg', 'DEVICE_ID=1', 'RANK_ID=1', 'RANK_SIZE=2',
+        '--flagfile=flags/8p.cfg', '--num_devices=2', 'DEVICE_ID=1', 'RANK_ID=1', 'RANK_SIZE=2',
         'RANK_TABLE_FILE=scripts/rank_tables/2p.json']
+
+
+@pytest.mark.parametrize('size', ['2', '4', '8'])
+def test_the_program_takes_what_the_script_of_one_rank_gives(script, size):
+    code, lines = script('run_1p_train.sh', '1', size, '--device=npu', '--dry_run', '--model_dir=run',
+                         PYTHON=sys.executable)
+    assert code == 0 and [line for line in lines if line.startswith('this process is rank 1 of %s,' % size)]
 
 
 def test_restoring_scripts(script, tmp_path):
