@@ -1,7 +1,7 @@
 """Makes the rank table that HCCL reads: which Ascend devices, in which servers, have which rank.
 
     python -m edvr.rank_table --hosts=10.0.0.10 --hccn_conf=/etc/hccn.conf --output=rank_table.json
-    python -m edvr.rank_table --hosts=10.0.0.10,10.0.0.11 --device_ips=192.168.1.1,192.168.1.2 --output=x
+    python -m edvr.rank_table --hosts=10.0.0.10,10.0.0.11 --device_ips=192.168.1.1,192.168.1.2 --output=x.json
 
 Ranks are counted host by host, in the order given.
 """

@@ -184,7 +184,9 @@ def write_table(path, cards, status='completed'):
 
 
 def test_the_page_and_its_json(check, tmp_path):
-    table = write_table(tmp_path / 'table.json', 4)
+    table = tmp_path / 'cluster'   # the folder in which a platform writes it
+    table.mkdir()
+    write_table(table / 'hccl.json', 4)
     done = check('--flagfile=8p', '--num_devices=4', '--rank_table=%s' % table, '--chips=910b3,310p', '--batch_size=4',
                  '--micro_batches=2', '--frame_size=32,48', '--json=report.json', '--npu_deterministic',
                  '--data_dir=absent', '--channels=64')

@@ -1,6 +1,7 @@
 """The test double of npu_bridge behaves as the adapter is documented to, above all where that surprises."""
 import importlib
 import inspect
+import json
 import os
 import threading
 
@@ -467,6 +468,18 @@ def test_bad_steps_add_up_over_good_ones():
             session.run(update, {finite: value})
             scales.append(session.run(manager._loss_scale))
     assert scales == [8, 8, 8, 4, 4, 4, 8]
+
+
+@pytest.mark.parametrize('name, servers, fact', [
+    ('', ['10.0.0.1'], 'not a valid .json file'), ('table', ['10.0.0.1'], 'not a valid .json file'),
+    ('hccl.json', ['10.0.0.1', '10.0.0.1'], 'used repeatedly')])
+def test_a_rank_table_that_hccl_refuses(npu, tmp_path, monkeypatch, name, servers, fact):  # noqa: F811
+    (tmp_path / (name or 'hccl.json')).write_text(json.dumps(dict(
+        server_list=[dict(server_id=server, device=[]) for server in servers])))
+    monkeypatch.setenv('RANK_SIZE', '2')
+    monkeypatch.setenv('RANK_TABLE_FILE', str(tmp_path / name))
+    with pytest.raises(RuntimeError, match='EI0004.*' + fact):
+        bridge('sockets').exchange('0', [], 'sum')
 
 
 def test_ranks_that_exchange_in_another_order_fail():

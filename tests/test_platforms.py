@@ -38,6 +38,10 @@ def ranks_of(found):
     return [(rank, e['DEVICE_ID'], e['RANK_SIZE']) for rank, e in found.environments.items()]
 
 
+def tables_of(found):
+    return {e['RANK_TABLE_FILE'] for e in found.environments.values()}
+
+
 # Kubernetes
 
 @pytest.mark.parametrize('name, value', [('POD_IP', '172.16.9.2'), ('XDL_IP', '10.255.0.2'), ('HOST_IP', '10.255.0.2'),
@@ -98,6 +102,7 @@ def test_a_table_that_is_being_written_is_waited_for(tmp_path, monkeypatch, capf
     found = plan('npu', 2, start_timeout=30.)
     writer.join()
     assert len(states) == 4 and ranks_of(found) == [(0, '0', '4'), (1, '1', '4')]
+    assert tables_of(found) == {str(path)}   # the file, not its folder
     check_facts(capfd.readouterr().err, 'waiting for the rank table %s' % path, 'No such file', '--start_timeout')
 
 
@@ -130,6 +135,33 @@ def test_a_group_of_another_size_than_the_job(tmp_path, monkeypatch):
     check_facts(refused('npu', 1, rank_table=path), '--num_devices=1', '2 cards', '--num_devices=2 --batch_size=2')
     monkeypatch.setenv('RANK_SIZE', '16')
     check_facts(refused('npu', 2, rank_table=path), 'RANK_SIZE is 16', '4 cards', 'unset RANK_SIZE')
+
+
+# files that HCCL does not read as they are
+
+@pytest.mark.parametrize('name, target, encoding', [
+    ('table', '', 'utf-8'), ('table.txt', '', 'utf-8'), ('table.json', 'table.txt', 'utf-8'),
+    ('table.json', '', 'utf-8-sig'), ('table.json', '', 'utf-16')])
+def test_a_file_that_hccl_does_not_read_is_written_again(tmp_path, monkeypatch, name, target, encoding):
+    """HCCL takes only names that end in .json, after links, and knows no byte order marks."""
+    (tmp_path / (target or name)).write_bytes(json.dumps(OPERATOR).encode(encoding))
+    if target:
+        (tmp_path / name).symlink_to(tmp_path / target)
+    monkeypatch.setenv('RANK_TABLE_FILE', str(tmp_path / name))
+    monkeypatch.setenv('POD_IP', '172.16.9.1')
+    found = plan('npu', 2, tmp_path / 'logs')
+    assert tables_of(found) == {str(tmp_path / 'logs' / 'rank_table.json')}
+    assert json.loads((tmp_path / 'logs' / 'rank_table.json').read_text()) == OPERATOR   # with its further fields
+
+
+def test_a_link_to_a_json_file_is_read(tmp_path, monkeypatch):
+    """As Kubernetes mounts a ConfigMap."""
+    (tmp_path / '..data').mkdir()
+    written(tmp_path / '..data' / 'hccl.json', OPERATOR)
+    (tmp_path / 'hccl.json').symlink_to(tmp_path / '..data' / 'hccl.json')
+    monkeypatch.setenv('RANK_TABLE_FILE', str(tmp_path))
+    monkeypatch.setenv('POD_IP', '172.16.9.1')
+    assert tables_of(plan('npu', 2)) == {str(tmp_path / 'hccl.json')}
 
 
 # CM_*
@@ -285,3 +317,4 @@ def test_examples_train_with_a_table_of_the_operator(tmp_path, monkeypatch):
     monkeypatch.setenv('POD_IP', table['server_list'][1]['container_ip'])
     found = plan('npu', 0)
     assert len(found.environments) == len(table['server_list'][1]['device'])
+    assert tables_of(found) == {str(tmp_path / 'hccl.json')}

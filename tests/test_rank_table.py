@@ -102,3 +102,7 @@ def test_program(run_program, tmp_path):
                        '--output=%s' % (tmp_path / 'other.json'))
     check_error(done, "'nowhere'", 'IP address')
     assert not os.path.exists(str(tmp_path / 'other.json'))
+    done = run_program('edvr.rank_table', '--hosts=10.0.0.1', '--device_ips=192.168.1.1',
+                       '--output=%s' % (tmp_path / 'x'))
+    check_error(done, tmp_path / 'x', 'name it', tmp_path / 'x.json')
+    assert not os.path.exists(str(tmp_path / 'x'))

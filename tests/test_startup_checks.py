@@ -1,6 +1,7 @@
 """All problems before a run starts are reported together; each names the object, its value and the right value."""
 import json
 import os
+import shutil
 
 import pytest
 from conftest import ROOT
@@ -58,6 +59,16 @@ def test_one_thing_wrong(environment, text):
     sound = dict(JOB_ID='1', RANK_SIZE='8', RANK_ID='3', DEVICE_ID='3', RANK_TABLE_FILE=TABLE_8)
     found = problems(**dict(sound, **environment))
     assert len(found) == 1 and text in found[0]
+
+
+@pytest.mark.parametrize('name', ['hccl.json', 'table'])
+def test_a_rank_has_a_table_that_hccl_reads(tmp_path, name):
+    """Neither a folder nor a file of another name."""
+    shutil.copy(TABLE_8, str(tmp_path / name))
+    path = str(tmp_path if name == 'hccl.json' else tmp_path / name)
+    found = problems(JOB_ID='1', RANK_SIZE='8', RANK_ID='3', DEVICE_ID='3', RANK_TABLE_FILE=path)
+    assert len(found) == 1
+    check_facts(found[0], path, '.json', 'without RANK_ID')
 
 
 def test_several_ranks_need_more():

@@ -78,10 +78,14 @@ def _rank_table_problems(size: int | None, rank: int | None, device: int | None)
         return ['the environment variable RANK_TABLE_FILE is not set, but RANK_SIZE is %d: without it the processes '
                 'cannot exchange gradients' % size]
     try:
-        ranks = rank_table.read(path)
+        table = rank_table.load(path)
     except UserError as error:
         return ['RANK_TABLE_FILE: %s' % error]
-    found = []
+    found, ranks = [], table.ranks
+    if not table.for_hccl or os.path.isdir(path):
+        found.append('RANK_TABLE_FILE is %s, which HCCL does not read: it must be a file of template 1 that lists each '
+                     'server_id once and whose name ends in .json; without RANK_ID the program starts the ranks and '
+                     'writes such a file for them' % path)
     if size is not None and len(ranks) != size:
         found.append('RANK_SIZE is %d, but the rank table %s has %d devices; they must be equal'
                      % (size, path, len(ranks)))

@@ -36,10 +36,10 @@ def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str
     if tf_config.has_cluster():
         raise UserError('the environment variable TF_CONFIG names a cluster (%s): on NPUs ranks come from the rank '
                         'table; unset it' % os.environ[tf_config.VARIABLE])
-    path = table_of(num_devices, ranks)
+    path, table = table_of(num_devices, ranks), None
     if path:
         table, local, meeting = _read_table(path, num_devices, ranks, batch_size)
-        path = path if table.for_hccl else None
+        path = table.file if table.for_hccl else None   # of a folder the file in it
         everyone = table.ranks
     else:
         everyone, local = _make_table(num_devices, ranks, batch_size)
@@ -47,7 +47,10 @@ def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str
     if len(everyone) > 1 and not path:
         path = os.path.join(log_dir, TABLE_FILE)
         files.make_dir(log_dir)
-        rank_table.save(everyone, path)
+        if table:
+            rank_table.save_content(table.content, path)
+        else:
+            rank_table.save(everyone, path)
     table_path = os.path.abspath(path) if path else None
     environments = {rank.rank_id: environment_of(rank.rank_id, len(everyone), rank.device_id, table_path)
                     for rank in local}

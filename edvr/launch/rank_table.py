@@ -1,12 +1,13 @@
 """The rank table that HCCL reads: which Ascend devices, in which servers, have which rank."""
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data_tools.base import files
 from data_tools.base.config import ConfigError
@@ -18,11 +19,13 @@ from edvr.launch.rank_table_formats import Rank, Table, problems
 if TYPE_CHECKING:
     from edvr.config.rank_table import RankTableConfig
 
-__all__ = ['FILES', 'Rank', 'Table', 'load', 'make', 'problems', 'read', 'read_hccn_conf', 'save', 'to_json', 'write']
+__all__ = ['FILES', 'Rank', 'Table', 'load', 'make', 'problems', 'read', 'read_hccn_conf', 'save', 'save_content',
+           'to_json', 'write']
 
 FILES = ('hccl.json', 'jobstart_hccl.json')   # the names in a folder: of ascend-operator, of ModelArts
 _PAUSE = .2         # seconds between two looks at a table that is being written
 _NOTE_EVERY = 30.   # seconds between two lines about it
+_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CUT = 10.          # seconds that a file which is not JSON may take to become it: a writer needs moments
 
 
@@ -36,10 +39,18 @@ def write(config: RankTableConfig) -> list[Rank]:
 def save(ranks: list[Rank], path: str) -> None:
     """Writes a table. Raises UserError if HCCL would refuse it."""
     wrong = problems(ranks)
+    if not formats.is_name_for_hccl(path):
+        wrong.append('the file is %s, but HCCL reads only files whose name ends in %s: name it %s%s'
+                     % (path, formats.SUFFIX, path, formats.SUFFIX))
     if wrong:
         raise ConfigError(wrong)
+    save_content(formats.content_of(ranks), path)
+
+
+def save_content(content: dict[str, Any], path: str) -> None:
+    """Writes the content of a table."""
     with atomic_path(path) as partial, open(partial, 'w') as file:
-        file.write(to_json(ranks))
+        file.write(_text(content))
 
 
 def make(config: RankTableConfig) -> list[Rank]:
@@ -77,13 +88,11 @@ def read_hccn_conf(path: str) -> dict[int, str]:
 
 def to_json(ranks: list[Rank]) -> str:
     """Returns the text of the table, format version 1.0. All values are strings, as HCCL requires."""
-    servers: dict[str, list[dict[str, str]]] = {}
-    for rank in ranks:
-        servers.setdefault(rank.server_id, []).append(dict(
-            device_id=str(rank.device_id), device_ip=rank.device_ip, rank_id=str(rank.rank_id)))
-    return json.dumps(dict(
-        version='1.0', server_count=str(len(servers)), status='completed',
-        server_list=[dict(server_id=server, device=devices) for server, devices in servers.items()]), indent=2) + '\n'
+    return _text(formats.content_of(ranks))
+
+
+def _text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2) + '\n'
 
 
 def read(path: str) -> list[Rank]:
@@ -107,7 +116,7 @@ def load(path: str, timeout: float = 0.) -> Table:
     while True:
         file, limit = _file_in(path), timeout
         try:
-            value, state = _content(file), ''
+            (value, is_plain), state = _content(file), ''
             formats.check_version(value, file)
         except OSError as error:
             value, state = None, 'cannot be read: %s' % error
@@ -116,7 +125,8 @@ def load(path: str, timeout: float = 0.) -> Table:
             limit = min(timeout, _CUT) if os.path.getsize(file) else timeout
         status = formats.status_of(value)
         if not state and (status in ('', formats.COMPLETED) or not timeout):
-            return formats.parse(value, file)
+            table = formats.parse(value, file)
+            return table._replace(for_hccl=table.for_hccl and is_plain)
         state = state or 'has status %r, not %r' % (status, formats.COMPLETED)
         now = time.monotonic()
         if now - began >= limit:
@@ -142,6 +152,8 @@ def _file_in(path: str) -> str:
     return next((file for file in found if os.path.exists(file)), found[0])
 
 
-def _content(path: str) -> object:
+def _content(path: str) -> tuple[Any, bool]:
+    """Returns the value of a JSON file, and whether the file begins without a byte order mark, as HCCL needs it."""
     with files.open_regular(path) as file:
-        return json.loads(files.decode_text(file.read()))
+        data = file.read()
+    return json.loads(files.decode_text(data)), not data.startswith(_MARKS)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import collections
 import ipaddress
+import os
 from typing import Any, NamedTuple, Sequence
 
 from data_tools.base import schema
@@ -10,6 +11,7 @@ from data_tools.base.errors import UserError
 
 VERSIONS = ('1.0', '1.2')   # 1.2 is that of Atlas A3: it has the fields of 1.0
 COMPLETED = 'completed'
+SUFFIX = '.json'            # HCCL reads no file with another end
 NO_ADDRESS = '-1'           # in version 1.2, of a card that needs no address: all cards are in one super pod
 _ADVICE = 'scripts/rank_tables has examples and python -m edvr.rank_table makes one'
 
@@ -47,9 +49,13 @@ class Table(NamedTuple):
 
     Attributes:
       servers: in the order of the file.
+      content: what HCCL has to read, for JSON: template 1.
+      file: path of the file.
       for_hccl: whether HCCL reads the file as it is.
     """
     servers: tuple[Server, ...]
+    content: dict[str, Any]
+    file: str
     for_hccl: bool
 
     @property
@@ -104,10 +110,13 @@ def parse(value: Any, path: str) -> Table:
     check_version(value, path)
     if isinstance(value, dict) and 'group_list' in value:
         schema.check(value, _TEMPLATE_2, 'the rank table %s is not of template 2' % path, _ADVICE)
-        table, wrong = _of_groups(value)
+        servers, wrong = _of_groups(value)
+        content = content_of(sorted(rank for server in servers for rank in server.ranks))
     else:
         schema.check(value, _TEMPLATE_1, 'the rank table %s is not of format 1.0 or 1.2' % path, _ADVICE)
-        table, wrong = _of_servers(value)
+        servers, wrong = _of_servers(value)
+        content = value
+    table = Table(tuple(servers), content, path, content is value and is_name_for_hccl(path))
     if value['status'] != COMPLETED:
         wrong.insert(0, 'status is %r; it must be %r' % (value['status'], COMPLETED))
     wrong += problems(table.ranks, [server.address for server in table.servers])
@@ -116,8 +125,23 @@ def parse(value: Any, path: str) -> Table:
     return table
 
 
-def _of_servers(value: dict[str, Any]) -> tuple[Table, list[str]]:
-    """Returns the table of template 1, and what is wrong with its counts."""
+def is_name_for_hccl(path: str) -> bool:
+    """Returns whether HCCL takes the name of a file; it looks at the end of a link's target."""
+    return os.path.realpath(path).endswith(SUFFIX)
+
+
+def content_of(ranks: Sequence[Rank]) -> dict[str, Any]:
+    """Returns the table in format version 1.0, for JSON. All values are strings, as HCCL requires."""
+    servers: dict[str, list[dict[str, str]]] = {}
+    for rank in ranks:
+        servers.setdefault(rank.server_id, []).append(dict(
+            device_id=str(rank.device_id), device_ip=rank.device_ip, rank_id=str(rank.rank_id)))
+    return dict(version='1.0', server_count=str(len(servers)), status=COMPLETED,
+                server_list=[dict(server_id=server, device=devices) for server, devices in servers.items()])
+
+
+def _of_servers(value: dict[str, Any]) -> tuple[list[Server], list[str]]:
+    """Returns the servers of template 1, and what is wrong with its counts."""
     servers = []
     for server in value['server_list']:
         ranks = tuple(Rank(int(device['rank_id']), int(device['device_id']), device['device_ip'], server['server_id'])
@@ -125,11 +149,11 @@ def _of_servers(value: dict[str, Any]) -> tuple[Table, list[str]]:
         names = [server.get('container_ip'), server.get('host_ip'), server['server_id']]
         servers.append(Server(ranks, server.get('container_ip') or server['server_id'],
                               tuple(dict.fromkeys(name for name in names if name))))
-    return Table(tuple(servers), True), _counts(('server_count', value['server_count'], len(servers)))
+    return servers, _counts(('server_count', value['server_count'], len(servers)))
 
 
-def _of_groups(value: dict[str, Any]) -> tuple[Table, list[str]]:
-    """Returns the table of template 2, and what is wrong with its counts. Ranks count over instances and devices."""
+def _of_groups(value: dict[str, Any]) -> tuple[list[Server], list[str]]:
+    """Returns the servers of template 2, and what is wrong with its counts. Ranks count over instances and devices."""
     servers: list[Server] = []
     wrong = _counts(('group_count', value['group_count'], len(value['group_list'])))
     if len(value['group_list']) > 1:
@@ -144,7 +168,7 @@ def _of_groups(value: dict[str, Any]) -> tuple[Table, list[str]]:
         members = group['instance_list']
         wrong += _counts(('instance_count', group.get('instance_count'), len(members)),
                          ('device_count', group.get('device_count'), sum(len(each['devices']) for each in members)))
-    return Table(tuple(servers), False), wrong
+    return servers, wrong
 
 
 def _counts(*counts: tuple[str, str | None, int]) -> list[str]:

@@ -88,8 +88,8 @@ def _ranks(runtime: RuntimeConfig, ranks: RanksConfig, batch_size: int) -> tuple
             text += '; the rank table is made at the start from the addresses of the cards, which are not known here'
         if not runtime.num_devices:
             text += '; --num_devices=0 is taken for %d cards a host' % ALL_CARDS
-    # a table in a format that HCCL does not read is written again at the start
-    usable = path if path and table.for_hccl and size > 1 else None
+    # a table that HCCL does not read as it is is written again at the start
+    usable = os.path.abspath(table.file) if path and table.for_hccl and size > 1 else None
     # nothing can be compared with a table that does not exist yet
     plan.apply(npu_plan.environment_of(0, size if usable else 1, card, usable))
     return size, text

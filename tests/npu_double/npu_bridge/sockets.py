@@ -5,6 +5,7 @@ Each process must do the same exchanges equally often, as on the device. A devic
 import collections
 import functools
 import hashlib
+import json
 import os
 import tempfile
 import threading
@@ -37,6 +38,7 @@ def exchange(key, arrays, reduction):
         return arrays
     if 'RANK_TABLE_FILE' not in os.environ:
         raise RuntimeError('HCCL is not initialised: RANK_TABLE_FILE is not set')
+    _check_table(os.environ['RANK_TABLE_FILE'])
     rank = int(os.environ['RANK_ID'])
     with _lock:
         if rank == 0:
@@ -45,6 +47,18 @@ def exchange(key, arrays, reduction):
         _calls[place] += 1
         number = _calls[place]
     return _ask(((place, number, reduction), rank, arrays, key))
+
+
+@functools.lru_cache(maxsize=None)
+def _check_table(path):
+    """Refuses what HCCL refuses, with its code: another file than *.json, a server that is listed twice."""
+    real = os.path.realpath(path)
+    if not (os.path.isfile(real) and real.endswith('.json')):
+        raise RuntimeError('EI0004: path %s is not a valid .json file' % real)
+    with open(real) as file:
+        servers = [server['server_id'] for server in json.load(file)['server_list']]
+    if len(set(servers)) < len(servers):
+        raise RuntimeError('EI0004: The IP is used repeatedly: server_id of %s' % ', '.join(servers))
 
 
 def _address():
