@@ -3,7 +3,7 @@ import json
 import os
 
 import pytest
-from facts import check_error, raises_facts
+from facts import check_error, check_facts, raises_facts
 from packed import write_clips
 
 from data_tools.base import paths
@@ -107,6 +107,23 @@ def test_validation_clips_are_those_held_out_beside_the_shards(data_set):
     assert find(shards, eval_every=0) == ([], ['validation: off (--eval_every=0)'])
     assert find('elsewhere/x') == (
         [], ['validation: off (no clips are held out in elsewhere; name some with --val_dir)'])
+
+
+def test_named_validation_clips_are_taken_beside_the_shards(data_set, tmp_path):
+    shards = os.path.join(data_set, 'tfrecords')
+    clips, notes = find(shards, val_clips='002,000')
+    assert [clip.name for clip in clips] == ['000', '002']
+    check_facts('\n'.join(notes), 'validation: 000, 002 of %s' % data_set, '--clips=002,000')
+    assert [clip.name for clip in find(shards, val_clips='')[0]] == ['000', '001', '002']
+    with raises_facts(UserError, '--clips', '007', data_set, '000, 001, 002'):
+        find(shards, val_clips='000,007')
+    without_list = write_clips(tmp_path, lengths=(3, 3), size=(16, 16))
+    assert [clip.name for clip in find(os.path.join(without_list, 'tfrecords'), val_clips='001')[0]] == ['001']
+    with raises_facts(UserError, 'nowhere'):
+        find(str(tmp_path / 'nowhere' / 'tfrecords'), val_clips='001')
+    for clips, notes in (find(str(tmp_path / 'nowhere' / 'tfrecords'), val_clips=''),   # named are none
+                         validation_clips.find(TrainingConfig(eval_every=5, val_clips='001'), [], 4)):
+        assert clips == [] and notes[0].startswith('validation: off (')
 
 
 def test_validation_clips_of_another_scale_are_no_error_unless_named(data_set):

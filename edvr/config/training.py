@@ -118,7 +118,8 @@ class WatchConfig(Config):
                            'bicubic if the training set has its own LQ; then --val_dir needs only GT (also videos). '
                            'With val_dir=auto this is the default if the LQ of the training set was made')
     val_clips: str = option('auto', 'clips of --val_dir to validate on: names separated by commas, REDS4, or '
-                            '@FILE.json; empty means all, auto those that the data set holds out, else all',
+                            '@FILE.json; empty means all, auto those that the data set holds out; if it holds '
+                            'out none, all those of a --val_dir that is named',
                             may_change=True)
     eval_every: int = option(0, 'updates between validations: PSNR over the frames of --val_dir, beside bicubic; the '
                              'best checkpoint is kept in MODEL_DIR/best. A validation reads a checkpoint: it follows '

@@ -22,7 +22,8 @@ def find(training: TrainingConfig, sets: Sets, scale: int) -> Found:
 
     Args:
       training: the options of validation.
-      sets: the shards: with val_dir 'auto' the clips are those held out beside the first of them that has any.
+      sets: the shards: with val_dir 'auto' the clips are those held out beside the first of them that has any, or
+        those of val_clips there, without any beside the first of all.
       scale: GT size / LQ size.
     Returns:
       (list of Clip, list of str): the clips, empty without validation, and lines that say which they are or why there
@@ -39,12 +40,14 @@ def find(training: TrainingConfig, sets: Sets, scale: int) -> Found:
                           training.val_dir, training)
     folders = [(paths.sources_of(folder), made) for folder, made in sets]
     folder, made = ([item for item in folders if splits.held_out(item[0]).names] + folders + [('', None)])[0]
-    names, _ = splits.held_out(folder)
-    if not names:
+    names, _ = splits.choose(training.val_clips, folder)
+    if not folder or (names is None and training.val_clips == AUTO):
         return [], ['validation: off (no clips are held out in %s; name some with --val_dir)' % folder]
     try:
         return _described(_find(folder, scale, names, made), folder, training)
     except UserError as error:
+        if training.val_clips not in (AUTO, ''):
+            raise
         return [], ['validation: off (%s; name clips with --val_dir)' % error]
 
 
