@@ -1,6 +1,7 @@
 """A replayed step has the bits that the training saw, and the numbers that it recorded; what cannot be is refused."""
 import json
 import os
+import re
 
 import numpy as np
 import preloaded
@@ -20,7 +21,7 @@ from edvr.config import RuntimeConfig
 from edvr.config.replay import ReplayConfig
 from edvr.devices import device_of
 from edvr.network.networks import NETWORKS
-from edvr.replaying import batch, examine, past_run
+from edvr.replaying import batch, examine, past_run, report
 from edvr.training.rundir.run_state import RunState
 from edvr.training.training_run import Run
 
@@ -146,6 +147,27 @@ def test_numbers_are_those_that_the_training_recorded(train, monkeypatch, capsys
     assert 'edvr/pcd_align/conv_offset' in found['layers'] and found['updates_before_step'] == 0
     sheet = files.read_bytes(os.path.join(directory, 'replay', 'step_4.png'))
     assert sheet.startswith(b'\x89PNG') and all(each['clip'] in printed for each in samples)
+
+
+def test_what_is_not_finite_is_shown_first(train, tmp_path, monkeypatch):
+    run = past_run.read(train(batch_size=12, steps=1), 1)
+    samples = batch.rebuild(run)
+    losses = [float(index) for index in range(12)]
+    losses[5], losses[8] = float('nan'), float('inf')
+    found = [examine.SampleNumbers(loss, loss, 30., {}, float('nan') if index == 2 else 1., sample.gt / np.float32(255))
+             for index, (loss, sample) in enumerate(zip(losses, samples))]
+    layers = dict({'layer%d' % index: float(index) for index in range(12)}, layer4=float('nan'), layer7=float('inf'))
+    captions = []
+    monkeypatch.setattr(report.contact_sheet, 'sheet', lambda cells, *sizes: captions.extend(
+        text for text, _ in cells) or cells[0][1][-1])
+    numbers = examine.Numbers(found, float('nan'), float('nan'), layers)
+    lines = report.write(str(tmp_path / 'out'), run, samples, numbers, 'model.ckpt-0')
+    shown = [int(re.search(r', sample (\d+):', line).group(1)) for line in lines if ', sample ' in line]
+    assert set(shown[:3]) == {2, 5, 8} and shown[3:] == [11, 10, 9, 7, 6]
+    assert [int(re.search(r', sample (\d+):', text).group(1)) for text in captions] == shown + [4, 3, 1, 0]
+    named = [line.split()[0] for line in lines if line.startswith('  layer')]
+    assert set(named[:2]) == {'layer4', 'layer7'} and named[2:] == ['layer11', 'layer10', 'layer9', 'layer8', 'layer6',
+                                                                   'layer5']
 
 
 def test_the_nearest_checkpoint_is_from_before_the_step(train, tmp_path):

@@ -1,4 +1,5 @@
 """Writes what was found of a step: a contact sheet, a JSON file, and lines for the terminal."""
+import math
 import os
 import typing
 
@@ -23,7 +24,8 @@ def write(folder: str, run: PastRun, samples: typing.Sequence[Sample], numbers: 
     """
     files.make_dir(folder)
     path = os.path.join(folder, 'step_%d' % run.step)
-    by_loss = sorted(range(len(samples)), key=lambda index: -numbers.samples[index].loss)
+    by_loss = sorted(range(len(samples)), key=lambda index: _rank(numbers.samples[index].loss,
+                                                                        numbers.samples[index].gradient_norm))
     write_png(path + '.png', _sheet(samples, numbers, by_loss))
     files.write_json(path + '.json', _as_dict(run, samples, numbers, prefix))
     away = _away(run, prefix)
@@ -37,10 +39,10 @@ def write(folder: str, run: PastRun, samples: typing.Sequence[Sample], numbers: 
     if run.step <= run.changes_since:
         lines.append('options: those of %s now; the version that trained the first %d steps did not record whether '
                      '--override_config had replaced others' % (run.directory, run.changes_since))
-    lines.append('samples with the largest loss:')
+    lines.append('samples with the largest loss, before them those with loss or gradient that is not finite:')
     lines += ['  ' + caption(samples[index], numbers.samples[index]) for index in by_loss[:SHOWN]]
-    lines.append('layers with the largest gradients:')
-    largest = sorted(numbers.layers.items(), key=lambda item: -item[1])[:SHOWN]
+    lines.append('layers with the largest gradients, before them those that are not finite:')
+    largest = sorted(numbers.layers.items(), key=lambda item: _rank(item[1]))[:SHOWN]
     return lines + ['  %s %.4g' % item for item in largest] + ['%s.png, %s.json' % (path, path)]
 
 
@@ -51,8 +53,13 @@ def caption(sample: Sample, numbers: typing.Any) -> str:
         numbers.gradient_norm, ' '.join('%s:%.2f' % item for item in numbers.offsets.items()) or 'none')
 
 
+def _rank(value, *others):
+    """Returns a key of sorting: first where one of the values is not finite, then by falling `value`."""
+    return all(map(math.isfinite, (value,) + others)), -value if math.isfinite(value) else -math.inf
+
+
 def _sheet(samples, numbers, order):
-    """Returns a sheet of the samples by falling loss: first, centre and last LQ frame, restored, GT."""
+    """Returns a sheet of the samples in an order: first, centre and last LQ frame, restored, GT."""
     cells = []
     for index in order:
         sample, last = samples[index], len(samples[index].lq) - 1
