@@ -9,8 +9,9 @@
   python -m edvr.benchmark --what=all --json=benchmarks/MACHINE.json; python -m edvr.benchmark_page
 
 Each case runs in a separate process, to measure its peak memory. Times depend on the load of the machine: compare
-implementations within one run, and machines by their share of the peak. A step has 4 samples unless
---batch_size is given. Restrict the cores with taskset.
+implementations within one run, and machines by their share of the peak. One device of the host is measured, also inside
+a job: --num_devices and the variables of a rank have no effect. A step has 4 samples unless --batch_size is given.
+Restrict the cores with taskset.
 """
 import importlib
 import os
@@ -22,6 +23,7 @@ if not __package__:   # started by its path
 from data_tools.base import files
 from edvr import flags
 from edvr.config import BenchmarkConfig, DataConfig, ModelConfig, RuntimeConfig
+from edvr.config.host import HostConfig
 from edvr.devices import device_of
 
 CONFIGS = (BenchmarkConfig, ModelConfig, DataConfig, RuntimeConfig)
@@ -34,8 +36,11 @@ def main() -> None:
     if {'step', 'all'} & set(benchmark.what) and not flags.FLAGS['batch_size'].present:
         data = data.replace(batch_size=STEP_BATCH)
     from edvr.benchmarks import machine, report
+    from edvr.sharing import workers
     if benchmark.json:
         report.check_destination(benchmark.json)   # before minutes of measuring
+    workers.take_one_device(runtime.device, HostConfig(num_devices=1), 'edvr.benchmark')
+    runtime = runtime.replace(num_devices=1)
     for line in device_of(runtime).placement(model, training=bool({'dcn', 'step', 'all'} & set(benchmark.what))):
         print(line, flush=True)
     results = [result for subject in benchmark.what for result in

@@ -14,6 +14,7 @@ if not __package__:   # started by its path
 
 from edvr import flags
 from edvr.config import RuntimeConfig
+from edvr.config.host import HostConfig
 from edvr.config.replay import ReplayConfig
 
 
@@ -22,8 +23,10 @@ def main() -> None:
     config = flags.build(ReplayConfig)
     from edvr.devices import device_of
     from edvr.replaying import batch, examine, past_run, report
+    from edvr.sharing import workers
     run = past_run.read(config.model_dir, config.step, config.data_dir)
     prefix = past_run.checkpoint_before(run, config.checkpoint)
+    workers.take_one_device(config.device, HostConfig(num_devices=1), 'edvr.replay')
     device = device_of(RuntimeConfig(device=config.device, kernels=config.kernels))
     device.require()
     samples = batch.rebuild(run)

@@ -35,6 +35,16 @@ def npu(no_job, monkeypatch):
     monkeypatch.setenv('RANK_SIZE', '1')
 
 
+@pytest.fixture
+def rank_of_a_job(no_job, monkeypatch):
+    """The environment of rank 3 of 8, as a cluster sets it; returns what a single process on that card has instead."""
+    for name, value in dict(JOB_ID='cluster', RANK_SIZE='8', RANK_ID='3', DEVICE_ID='5', ASCEND_DEVICE_ID='3',
+                            RANK_TABLE_FILE='/user/config', POD_NAME='pod-3').items():
+        monkeypatch.setenv(name, value)
+    return dict(JOB_ID='cluster', RANK_SIZE='1', RANK_ID='0', DEVICE_ID='5', ASCEND_DEVICE_ID='3',
+                RANK_TABLE_FILE=None, POD_NAME=None)
+
+
 def forget_bridge():
     """Unloads npu_bridge, so that the next import reads the environment again."""
     for name in [name for name in sys.modules if name.split('.')[0] in ('npu_bridge', 'npu_device')]:

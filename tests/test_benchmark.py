@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from facts import raises_facts
+from npu_fixtures import no_job, rank_of_a_job  # noqa: F401 fixtures
 
 from data_tools.base.errors import UserError
 from data_tools.sample.clips import make_clips
-from edvr import checkpoints
-from edvr.benchmarks import child, dcn, measure, packing, page, quality, report, restore, startup, step, tiles
+from edvr import benchmark, checkpoints
+from edvr.benchmarks import child, dcn, input, measure, packing, page, quality, report, restore, startup, step, tiles
 from edvr.config import BenchmarkConfig, ConfigError, DataConfig, ModelConfig, RuntimeConfig
 from edvr.config.benchmark import sizes
 from edvr.devices import device_of, host_memory
@@ -261,6 +262,22 @@ def test_program(run_program, tmp_path):
     assert written['machine']['cores'] >= 1 and written['machine']['device'] == 'cpu'
     assert [result['what'] for result in results] == ['dcn forward', 'dcn training']
     assert all(result['peak_rss_mb'] > 50 and result['ms'] > 0 for result in results)
+
+
+def test_on_an_npu_it_is_no_rank_of_a_job(rank_of_a_job, monkeypatch, capsys):  # noqa: F811
+    """RANK_TABLE_FILE would make the adapter wait for the other ranks."""
+    given = BenchmarkConfig(what=('input',)), TINY, DataConfig(), RuntimeConfig(device='npu', num_devices=8)
+    monkeypatch.setattr(benchmark.flags, 'build_all', lambda *configs: given)
+    seen = {}
+    monkeypatch.setattr(input, 'run', lambda benchmark, model, data, runtime: [seen.update(
+        measure.in_child(_environment), num_devices=runtime.num_devices)][:0])
+    benchmark.main()
+    capsys.readouterr()
+    assert {name: seen.get(name) for name in rank_of_a_job} == rank_of_a_job and seen['num_devices'] == 1
+
+
+def _environment():
+    return dict(os.environ)
 
 
 def test_ratios_and_text():

@@ -8,7 +8,7 @@ import preloaded
 import pytest
 import tiny_training
 from facts import check_facts, raises_facts
-from npu_fixtures import no_job  # noqa: F401 fixture
+from npu_fixtures import no_job, rank_of_a_job  # noqa: F401 fixtures
 from packed import edit_json, pack, write_clips
 from training_runs import PROGRAM, environment
 
@@ -20,6 +20,7 @@ from edvr import checkpoints, replay
 from edvr.config import RuntimeConfig
 from edvr.config.replay import ReplayConfig
 from edvr.devices import device_of
+from edvr.devices.npu import NpuDevice
 from edvr.network.networks import NETWORKS
 from edvr.replaying import batch, examine, past_run, report
 from edvr.training.rundir.run_state import RunState
@@ -168,6 +169,17 @@ def test_what_is_not_finite_is_shown_first(train, tmp_path, monkeypatch):
     named = [line.split()[0] for line in lines if line.startswith('  layer')]
     assert set(named[:2]) == {'layer4', 'layer7'} and named[2:] == ['layer11', 'layer10', 'layer9', 'layer8', 'layer6',
                                                                    'layer5']
+
+
+def test_on_an_npu_it_is_no_rank_of_a_job(train, rank_of_a_job, monkeypatch):  # noqa: F811
+    """RANK_TABLE_FILE would make the adapter wait for the other ranks."""
+    directory, seen = train(steps=1), {}
+    monkeypatch.setattr(NpuDevice, 'require', lambda self: seen.update(os.environ))
+    monkeypatch.setattr(examine, 'examine', lambda *arguments: examine.Numbers([], 0., 0., {}))
+    monkeypatch.setattr(report, 'write', lambda *arguments: [])
+    monkeypatch.setattr(replay.flags, 'build', lambda cls: ReplayConfig(model_dir=directory, step=1, device='npu'))
+    replay.main()
+    assert {name: seen.get(name) for name in rank_of_a_job} == rank_of_a_job
 
 
 def test_the_nearest_checkpoint_is_from_before_the_step(train, tmp_path):
