@@ -150,6 +150,62 @@ def test_two_versions_of_a_clip(root):
         regrouping.regroup(str(root), str(root), partial=True)
 
 
+@pytest.fixture
+def both(root):
+    """REDS with a second LQ subset: other pixels under the same names, sizes of files too."""
+    for part in ('train', 'val'):
+        source, other = (root / part / ('%s_%s' % (part, kind)) for kind in ('sharp_bicubic', 'blur_bicubic'))
+        shutil.copytree(str(source), str(other))
+        for path in other.glob('X4/*/*.png'):
+            data = path.read_bytes()
+            path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    return root
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*.png')}
+
+
+@pytest.mark.parametrize('mode', ['move', 'copy'])
+def test_another_lq_is_not_taken_for_the_first(both, mode):
+    other = both / 'train' / 'train_blur_bicubic'
+    before = contents(other)
+    regrouping.regroup(str(both), str(both), mode, partial=True)
+    with raises_facts(UserError, 'train_blur_bicubic/X4/000', 'blur4/000', '00000000.png differs', '--lq',
+                      '--output_dir'):
+        regrouping.regroup(str(both), str(both), mode, lq='blur_bicubic', partial=True)
+    assert contents(other) == before and len(before) == 240
+
+
+def test_links_follow_lq(both):
+    for lq in ('sharp_bicubic', 'blur_bicubic'):
+        regrouping.regroup(str(both), str(both), 'link', lq=lq, partial=True)
+        assert contents(both / 'images' / 'blur4' / '007') == contents(both / 'train' / ('train_' + lq) / 'X4' / '007')
+    shutil.rmtree(str(both / 'val' / 'val_sharp_bicubic'))
+    with raises_facts(UserError, 'blur4/240', 'val_blur_bicubic', 'val_sharp_bicubic', '--lq'):
+        regrouping.regroup(str(both), str(both), 'link', partial=True)
+
+
+@pytest.mark.parametrize('name', ['00000000.png', '00000001.bmp'])
+@pytest.mark.parametrize('damage', [slice(10, 20000), slice(9000, 9001)])
+def test_a_damaged_copy_costs_no_source(tmp_path, name, damage):
+    """A power cut leaves a copy short, or without some blocks in the middle."""
+    source, target = tmp_path / 'source', tmp_path / 'target'
+    source.mkdir()
+    (source / name).write_bytes(b'x' * 20000)
+    shutil.copytree(str(source), str(target))
+    data = bytearray(b'x' * 20000)
+    data[damage] = b'\0'
+    (target / name).write_bytes(data)
+    step = regrouping.Step('000', str(source), str(target))
+    with raises_facts(UserError, str(source), str(target), name + ' differs'):
+        regrouping.bring(step, 'move')
+    assert (source / name).read_bytes() == b'x' * 20000
+    (target / name).write_bytes(b'x' * 20000)
+    regrouping.bring(step, 'move')
+    assert not source.exists() and (target / name).exists()
+
+
 def test_program(root, run_program):
     done = run_program('data_tools.regroup_reds', '--root_dir=%s' % root, '--partial')
     assert done.returncode == 0, done.stderr

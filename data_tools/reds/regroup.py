@@ -1,4 +1,5 @@
 """Arranges unpacked REDS as one layout of 270 clips and writes the two lists of clips."""
+import filecmp
 import os
 import shutil
 import typing
@@ -7,7 +8,7 @@ from data_tools.base import files
 from data_tools.base.errors import UserError
 from data_tools.base.paths import check_no_samples
 from data_tools.base.progress import progress_bar
-from data_tools.media import splits
+from data_tools.media import fingerprint, splits
 from data_tools.media.clips import REDS4, REDS_OFFICIAL_VAL, find_clips
 from data_tools.media.image_folder import list_frames
 from data_tools.reds.config import LQ_KINDS
@@ -18,10 +19,18 @@ SPLITS = {'reds4': REDS4, 'official': REDS_OFFICIAL_VAL}   # the clips held out
 
 
 class Step(typing.NamedTuple):
-    """The folder of one clip and its target; `source` is None if the download lacks it."""
+    """The folder of one clip and its target.
+
+    Attributes:
+      name: of the clip.
+      source: its folder; None if the download lacks it.
+      target: the folder that it becomes.
+      subset: of REDS, such as `train_sharp`.
+    """
     name: str
     source: typing.Optional[str]
     target: str
+    subset: str = ''
 
 
 def plan(root_dir: str, output_dir: str, lq: str = 'sharp_bicubic') -> typing.List[Step]:
@@ -34,12 +43,13 @@ def plan(root_dir: str, output_dir: str, lq: str = 'sharp_bicubic') -> typing.Li
     steps = []
     for folder, kind, below in sides:
         for part, offset in (('train', 0), ('val', NUM_CLIPS['train'])):
-            base = _source_folder(root_dir, part, '%s_%s' % (part, kind), below)
+            subset = '%s_%s' % (part, kind)
+            base = _source_folder(root_dir, part, subset, below)
             for i in range(NUM_CLIPS[part]):
                 name = '%03d' % (offset + i)
                 source = os.path.join(base, '%03d' % i) if base else ''
                 steps.append(Step(name, source if os.path.isdir(source) else None,
-                                  os.path.join(output_dir, 'images', folder, name)))
+                                  os.path.join(output_dir, 'images', folder, name), subset))
     return steps
 
 
@@ -64,8 +74,8 @@ def regroup(root_dir: str, output_dir: str, mode: str = 'link', lq: str = 'sharp
       split: key of SPLITS.
       partial: accept that clips or frames are missing from the download.
     Raises:
-      UserError: no REDS in `root_dir`, clips or frames missing, two different folders for one clip, LQ and GT
-        that do not match.
+      UserError: no REDS in `root_dir`, clips or frames missing, two different folders for one clip (as the LQ of
+        another `lq`), LQ and GT that do not match.
     """
     if not os.path.isdir(root_dir):
         raise UserError('%s: no such folder; bash scripts/prepare_reds.sh makes it, or give the --root_dir of '
@@ -94,7 +104,10 @@ def bring(step: Step, mode: str) -> None:
     """Moves, links or copies one clip's folder; does nothing if that is already done."""
     source, target = step.source, step.target
     if os.path.islink(target):
-        if source is None or (mode == 'link' and os.path.realpath(target) == os.path.realpath(source)):
+        if source is None:
+            _check_link(step)
+            return
+        if mode == 'link' and os.path.realpath(target) == os.path.realpath(source):
             return
         os.remove(target)
     if os.path.isdir(target):
@@ -112,21 +125,60 @@ def bring(step: Step, mode: str) -> None:
             os.rename(source, target)
         else:
             shutil.copytree(source, partial)
+            os.sync()   # the name must not reach the disk before the frames
             os.rename(partial, target)
             if mode == 'move':
-                shutil.rmtree(source)
+                _remove(source)
+
+
+def _remove(source):
+    """Removes a folder whose copy has its name; that must be on the disk first, or a power cut loses both."""
+    os.sync()
+    shutil.rmtree(source)
+
+
+def _check_link(step):
+    """Raises UserError for a link into another subset of REDS if the download lacks the requested one."""
+    part, _, kind = step.subset.partition('_')
+    inside = os.path.realpath(step.target).split(os.sep)
+    others = ['%s_%s' % (part, other) for other in ('sharp',) + tuple(LQ_KINDS) if other != kind]
+    found = next((other for other in others if other in inside), None)
+    if found and step.subset not in inside:
+        raise UserError('%s links to a clip of %s, not of %s, which the download lacks: download it, or give another '
+                        '--lq' % (step.target, found, step.subset))
 
 
 def _check_same(source, target, mode):
-    """Accepts a clip at its source and its target if one is a copy of the other; else neither is known to be right."""
+    """Accepts a clip at its source and its target if one is a copy of the other; else neither is known to be right.
+
+    Before the source is removed, all bytes are compared; else sizes, starts and ends of the files.
+    """
     if source is None or os.path.realpath(source) == os.path.realpath(target):
         return
+    difference = _difference(source, target, whole=mode == 'move')
+    if difference:
+        raise UserError('%s and %s are two versions of one clip (%s): remove the wrong one, or give another '
+                        '--output_dir for another --lq' % (source, target, difference))
+    if mode == 'move':   # stopped between copying to another disk and removing
+        with files.explained(source):
+            _remove(source)
+
+
+def _difference(source, target, whole):
+    """Returns what differs between two folders of frames, '' if nothing does."""
     names = [sorted(os.path.basename(path) for path in list_frames(folder)) for folder in (source, target)]
     if names[0] != names[1]:
-        raise UserError('%s and %s are two versions of one clip (%d and %d frames); remove the wrong one'
-                            % (source, target, len(names[0]), len(names[1])))
-    if mode == 'move':   # stopped between copying to another disk and removing
-        shutil.rmtree(source)
+        return '%d and %d frames' % (len(names[0]), len(names[1]))
+    for name in names[0]:
+        paths = [os.path.join(folder, name) for folder in (source, target)]
+        try:
+            same = (filecmp.cmp(paths[0], paths[1], shallow=False) if whole else
+                    len({fingerprint.of_file(path, fingerprint.IMAGE_BLOCKS) for path in paths}) == 1)
+        except OSError as error:
+            raise UserError('cannot read %s: %s' % (' or '.join(paths), error.strerror or error)) from None
+        if not same:
+            return '%s differs' % name
+    return ''
 
 
 def write_sets(output_dir: str, names: typing.List[str],
