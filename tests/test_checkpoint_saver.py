@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from conftest import ROOT
-from facts import raises_facts
+from facts import check_facts, raises_facts
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
@@ -30,7 +30,7 @@ class Store:
         tf.get_variable('edvr/weight', initializer=np.random.RandomState(0).rand(size))
         self._session, self._saver = tf.Session(), tf.train.Saver(max_to_keep=0)
         self._session.run(tf.global_variables_initializer())
-        self.keep_best = self._store.keep_best
+        self.keep_best, self.measures = self._store.keep_best, self._store.measures
 
     def save(self, step, modified=None):
         prefix = self._store.save(self._session, self._saver, step)
@@ -95,7 +95,7 @@ def test_best_is_kept_apart_and_survives(store, tmp_path):
     assert checkpoints.latest(best) == best + '/model.ckpt-2' and tf.train.latest_checkpoint(best).endswith('-2')
     assert checkpoints.load_model_config(best) == ModelConfig()
     assert store.steps() == [3] and len(checkpoints.prefixes(best)) == 1
-    assert run_state.RunState(str(tmp_path)).best == {'step': 2, 'psnr': 31.}
+    assert run_state.RunState(str(tmp_path)).best == {'step': 2, 'psnr': 31., 'measured': ''}
 
 
 @pytest.mark.parametrize('psnr', [float('inf'), float('nan')])
@@ -105,6 +105,19 @@ def test_a_psnr_that_is_not_finite_is_not_the_best(store, tmp_path, psnr):
     assert not store.keep_best(store.save(1), psnr)
     assert store.keep_best(store.save(2), 31.) and not store.keep_best(store.save(3), psnr)
     assert run_state.RunState(str(tmp_path)).best['step'] == 2
+
+
+def test_the_best_of_other_clips_is_forgotten(tmp_path, capsys):
+    checkpoints.save_model_config(str(tmp_path), ModelConfig())
+    files.write_json(str(tmp_path / 'run_state.json'), {'best': {'step': 1, 'psnr': 33.}})   # of an earlier version
+    for step, (digest, psnr, better) in enumerate([('a', 32., False), ('a', 34., True), ('b', 25., True),
+                                                   ('b', 24., False), ('a', 33., True)], 2):
+        with tf.Graph().as_default():
+            store = Store(tmp_path)
+            store.measures(digest)
+            assert store.keep_best(store.save(step), psnr) == better
+    assert checkpoints.latest(str(tmp_path / 'best')).endswith('-6')
+    check_facts(capsys.readouterr().out, 'step 3, 34.0000 dB', 'step 4, 25.0000 dB', 'other clips')
 
 
 def test_an_infinite_best_of_an_earlier_version_is_none(tmp_path):

@@ -16,6 +16,7 @@ from data_tools.base.config import element_type, is_tuple
 from data_tools.base.errors import UserError
 from data_tools.media.clips import find_clips
 from data_tools.media.degradation import Degradation, blur_and_subsample, make_lq
+from data_tools.media.frames import DegradedFrames
 from data_tools.media.images import write_png
 from data_tools.packing import pack as packing
 from data_tools.packing.config import PackConfig
@@ -92,6 +93,21 @@ def test_a_frame_that_is_restored_exactly_decides_nothing(tmp_path, clips, capsy
         frames[1]['edvr_psnr'] = 31.
         validation(prefix, 20, 10)
     assert 'PSNR 65.5000 dB (best)' in capsys.readouterr().out and state.best['psnr'] == 65.5
+
+
+def test_the_digest_is_of_what_is_measured(clips, tmp_path):
+    gt = clips[0].gt
+
+    def made(**options):
+        return [clips[0]._replace(lq=DegradedFrames(gt, Degradation('bd', 4, **options), '000'))]
+
+    config = EvaluateConfig(max_frames=2)
+    every = [(clips, config), (clips, config.replace(max_frames=3)), (clips, config.replace(crop_border=4)),
+             ([clips[0]._replace(name='001')], config), (clips * 2, config), (made(), config),
+             (made(noise=('gaussian',)), config), ([clips[0]._replace(gt=gt.cropped((16, 16)))], config)]
+    digests = [measure.digest(*each) for each in every]
+    assert len(set(digests)) == len(every) and digests == [measure.digest(*each) for each in every]
+    assert measure.digest(clips, config.replace(max_frames=3)) == measure.digest(clips, config.replace(max_frames=0))
 
 
 def test_lq_of_validation_clips_is_made_as_that_of_the_training_set(tmp_path):

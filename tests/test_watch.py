@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+import types
 
 import numpy as np
 import preloaded
@@ -14,6 +15,7 @@ from facts import check_facts, raises_facts
 from helpers import smooth_frames, tiny_checkpoint
 
 from data_tools.base.errors import UserError
+from data_tools.media.clips import Clip
 from data_tools.media.images import write_png
 from edvr import checkpoints
 from edvr.config.restoration import EvaluateConfig, RestoreConfig
@@ -83,6 +85,18 @@ def test_an_infinite_psnr_of_an_earlier_version_is_not_the_best(steps, tmp_path)
     assert follower.best['step'] == 2 and checkpoints.latest(follower.best_folder).endswith('-2')
 
 
+def test_results_of_other_clips_are_not_compared(steps, tmp_path, capsys):
+    for step, (digest, psnr, best) in enumerate([('a', 30., 1), ('b', 25., 2), ('b', 24., 2)], 1):
+        follower = watch.Watch(str(tmp_path))
+        follower.measures(digest)
+        follower.add(arrive(steps, tmp_path, step), {'edvr_psnr': psnr})
+        assert follower.best['step'] == best and checkpoints.latest(follower.best_folder).endswith('-%d' % best)
+    assert capsys.readouterr().out.count('other clips') == 1
+    assert watch.Watch(str(tmp_path)).best['step'] == 2
+    follower.measures('a')
+    assert follower.best['step'] == 1
+
+
 def test_cut_checkpoints_wait_until_they_are_whole(steps, tmp_path):
     prefix = arrive(steps, tmp_path, 2)
     data = prefix + '.data-00000-of-00001'
@@ -127,7 +141,7 @@ def test_follow_skips_a_damaged_checkpoint_and_ends_at_the_step(steps, tmp_path,
     follower = watch.follow(
         RestoreConfig(checkpoint=str(tmp_path), device='npu', soc_version='Ascend310P3'),
         EvaluateConfig(watch=True, watch_until_step=3),
-        lambda config, scale: ['clip'],
+        lambda config, scale: [Clip('clip', None, types.SimpleNamespace(length=4, size=(8, 8)))],
         lambda restorer, clips: [measure.ClipResult(
             'clip', [{'edvr_psnr': next(numbers)}] * 3 + [{'edvr_psnr': math.inf}], [1.] * 4)])
     assert restored == ['1', '3']

@@ -8,6 +8,8 @@ mean over clips.
 import collections
 import concurrent.futures
 import contextlib
+import hashlib
+import json
 import time
 import typing
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from data_tools.base.errors import UserError
 from data_tools.media.clips import Clip
-from data_tools.media.frames import Decoder
+from data_tools.media.frames import Decoder, DegradedFrames
 from data_tools.media.imresize import enlarge
 from data_tools.media.read_ahead import read_ahead
 from edvr.config.restoration import EvaluateConfig
@@ -93,6 +95,17 @@ def median_ms(results: typing.Sequence[ClipResult]) -> float:
 def num_frames(clip: Clip, config: EvaluateConfig) -> int:
     """Returns how many frames of a clip are evaluated."""
     return min(config.max_frames or clip.length, clip.length)
+
+
+def digest(clips: typing.Sequence[Clip], config: EvaluateConfig) -> str:
+    """Returns a digest of what is measured: PSNRs with another one are not comparable.
+
+    It is of the names and sizes of the clips, the number of frames of each, what made their LQ, and the border.
+    """
+    facts = [(clip.name, clip.gt.size, num_frames(clip, config),
+              clip.lq.degradation.to_job() if isinstance(clip.lq, DegradedFrames) else None) for clip in clips]
+    text = json.dumps([config.crop_border, facts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def evaluate_clip(restorer: Restorer, clip: Clip, config: EvaluateConfig,

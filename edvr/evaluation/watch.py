@@ -26,7 +26,8 @@ class Watch:
 
     Attributes:
       best_folder: where the best checkpoint is kept.
-      results: list of dict with `step`, `checkpoint` and the overall numbers, or `error`; by rising step.
+      results: list of dict with `step`, `checkpoint`, the overall numbers and `measured`, the digest of what they are
+        of, or `error`; by rising step.
     """
 
     def __init__(self, directory: str) -> None:
@@ -41,17 +42,28 @@ class Watch:
         self._record = os.path.join(self._eval, 'results.json')
         files.make_dir(self._eval)
         self.results = files.read_json(self._record) if files.exists(self._record) else []
+        self._measured = next((result['measured'] for result in reversed(self.results) if 'measured' in result), '')
 
     @property
     def best(self) -> typing.Optional[typing.Dict[str, typing.Any]]:
-        """Returns the result with the highest PSNR, or None; earlier versions recorded infinite ones."""
-        valid = [result for result in self.results if math.isfinite(result.get('edvr_psnr', math.inf))]
+        """Returns the result with the highest PSNR of what is measured now, or None.
+
+        Earlier versions recorded infinite ones, and did not record what was measured.
+        """
+        valid = [result for result in self.results if math.isfinite(result.get('edvr_psnr', math.inf))
+                 and result.get('measured', self._measured) == self._measured]
         return max(valid, key=lambda result: result['edvr_psnr']) if valid else None
 
     @property
     def last_step(self) -> int:
         """Returns the step of the newest checkpoint evaluated; -1 before the first."""
         return max([result['step'] for result in self.results], default=-1)
+
+    def measures(self, digest: str) -> None:
+        """Notes what is measured from now on, by its `measure.digest`; says so if the best result is of other data."""
+        before, self._measured = self.best, digest
+        if before and self.best is None:
+            print('earlier results are of other clips, frames or LQ: the best checkpoint is chosen anew', flush=True)
 
     def waiting(self) -> typing.List[str]:
         """Returns the prefixes of complete checkpoints that are newer than all evaluated ones, by rising step."""
@@ -67,7 +79,7 @@ class Watch:
             checkpoints.keep_only(prefix, self.best_folder)
         with EventWriter(self._eval) as events:
             events.scalars(step, numbers)
-        self._note(dict(numbers, step=step, checkpoint=os.path.basename(prefix)))
+        self._note(dict(numbers, step=step, checkpoint=os.path.basename(prefix), measured=self._measured))
 
     def refuse(self, prefix: str, error: UserError) -> None:
         """Records a checkpoint that cannot be evaluated, so that it is not tried again."""
@@ -118,7 +130,9 @@ def _evaluate_one(watch, prefix, restore_config, config, load_clips, evaluate, c
         with Restorer(restore_config, checkpoint=prefix) as restorer:
             if clips is None:
                 workers.print_placement(restore_config, restorer)
-            clips = clips or load_clips(config, restorer.config.upscale)
+            if not clips:
+                clips = load_clips(config, restorer.config.upscale)
+                watch.measures(measure.digest(clips, config))
             results = evaluate(restorer, clips)
     except UserError as error:
         if clips is None:   # the data is at fault, not this checkpoint

@@ -88,7 +88,7 @@ def test_run_state_json(campaign, tmp_path):
     path = str(tmp_path / 'run_state.json')
     state = run_state.RunState(str(tmp_path))
     state.add_rollback(reason='loss is not finite', to=12)
-    state.set_best(24, 30.5)
+    state.set_best(24, 30.5, '0123')
     state.keep(12, 1e9)
     with open(path) as file:
         text = file.read()

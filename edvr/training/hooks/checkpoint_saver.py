@@ -31,6 +31,7 @@ class CheckpointStore:
         """
         self._directory, self._keep_last, self._hours = directory, keep_last, keep_every_hours
         self._state = state
+        self._measured = ''   # digest of what validation measures
         self._names: Optional[Sequence[str]] = None   # of the tensors, known after the first checkpoint
 
     def save(self, session: 'tf.Session', saver: 'tf.train.Saver', step: int) -> str:
@@ -71,6 +72,18 @@ class CheckpointStore:
             else:
                 checkpoints.remove(prefix)
 
+    def measures(self, digest: str) -> None:
+        """Notes what validation measures from now on; forgets which checkpoint is the best if that is of other data.
+
+        Args:
+          digest: `measure.digest` of it. A best checkpoint of an earlier version has none and counts as of the same.
+        """
+        self._measured, best = digest, self._state.best
+        if best and best.setdefault('measured', digest) != digest:
+            print('validation: the best checkpoint so far (step %d, %.4f dB) was measured on other clips, frames or '
+                  'LQ: the best one is chosen anew' % (best['step'], best['psnr']), flush=True)
+            self._state.best = None
+
     def keep_best(self, prefix: str, psnr: float) -> bool:
         """Copies the checkpoint to `best/` if its validation PSNR (dB) is the highest so far; returns whether so.
 
@@ -79,7 +92,7 @@ class CheckpointStore:
         if not math.isfinite(psnr) or (self._state.best and self._state.best['psnr'] >= psnr):
             return False
         checkpoints.keep_only(prefix, os.path.join(self._directory, BEST))
-        self._state.set_best(checkpoints.step_of(prefix), psnr)
+        self._state.set_best(checkpoints.step_of(prefix), psnr, self._measured)
         return True
 
     @property

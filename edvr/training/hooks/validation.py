@@ -35,6 +35,7 @@ class Validation:
         """
         self._clips, self._config = clips, training
         self._device, self._record, self._store = device, record, store
+        store.measures(measure.digest(clips, self._options()))
         self._bicubic: Any = None   # PSNR of bicubic interpolation, after the first validation
 
     def __call__(self, prefix: str, step: int, previous: int) -> None:
@@ -50,8 +51,7 @@ class Validation:
 
     def _evaluate(self, restorer: Restorer, prefix: str, step: int) -> None:
         began = time.time()
-        config = EvaluateConfig(max_frames=self._config.eval_frames, ssim=False,
-                                bicubic=self._bicubic is None)
+        config = self._options(bicubic=self._bicubic is None)
         with Decoder() as lq_decoder, Decoder() as gt_decoder:
             results = [measure.evaluate_clip(restorer, clip, config, decoders=(lq_decoder, gt_decoder))
                        for clip in self._clips]
@@ -63,6 +63,9 @@ class Validation:
         print('validation: step %d, %d frames of %d clips, PSNR %.4f dB%s, bicubic %.4f dB, %.1f s'
               % (step, sum(len(result.frames) for result in results), len(results), psnr, ' (best)' if best else '',
                  self._bicubic, time.time() - began), flush=True)
+
+    def _options(self, bicubic: bool = False) -> EvaluateConfig:
+        return EvaluateConfig(max_frames=self._config.eval_frames, ssim=False, bicubic=bicubic)
 
     def _show(self, restorer: Restorer, step: int) -> None:
         """Writes a picture of the centre of the centre frame of the first clip, beside the input and the truth."""

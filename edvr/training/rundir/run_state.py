@@ -22,7 +22,7 @@ class _AnyNumber(schema.Number):
 
 STATE = schema.Record(_optional={
     'rollbacks': schema.ListOf(schema.Record({'reason': schema.Text()}, to=schema.Integer(0))),
-    'best': schema.Nullable(schema.Record(step=schema.Integer(0), psnr=_AnyNumber())),
+    'best': schema.Nullable(schema.Record({'measured': schema.Text()}, step=schema.Integer(0), psnr=_AnyNumber())),
     'kept': schema.MapOf(schema.Number()), 'kept_since': schema.Nullable(schema.Number())})
 
 
@@ -43,7 +43,7 @@ class RunState:
 
     Attributes:
       rollbacks: list of dict, one for each rollback of the guard.
-      best: dict(step, psnr), or None.
+      best: dict(step, psnr, measured), or None; `measured` is the digest of the clips that the PSNR is of.
     """
 
     def __init__(self, directory: str, writes: bool = True) -> None:
@@ -83,9 +83,9 @@ class RunState:
         self.rollbacks = []
         self._save()
 
-    def set_best(self, step: int, psnr: float) -> None:
-        """Records the best checkpoint, and its PSNR in dB."""
-        self.best = {'step': step, 'psnr': psnr}
+    def set_best(self, step: int, psnr: float, measured: str) -> None:
+        """Records the best checkpoint, its PSNR in dB, and the digest of what that is of."""
+        self.best = {'step': step, 'psnr': psnr, 'measured': measured}
         self._save()
 
     def is_kept(self, step: int) -> bool:
