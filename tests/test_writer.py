@@ -118,6 +118,30 @@ def test_frames_of_other_settings_or_origin_are_not_mixed(tmp_path):
         PngFolder(str(tmp_path), NAMES, SETTINGS)
 
 
+@pytest.mark.parametrize('key, value', [('resize', [8, 12]), ('first', 500), ('ffmpeg_options', '-preset fast')])
+def test_an_option_that_is_left_out_is_noticed(tmp_path, key, value):
+    """Settings that are off are not written: the record of earlier work has more keys."""
+    folder = PngFolder(str(tmp_path / 'out'), NAMES, dict(SETTINGS, **{key: value}))
+    folder.write(0, frame(0))
+    with raises_facts(UserError, 'restored differently', key, value, 'now None'):
+        PngFolder(str(tmp_path / 'out'), NAMES, SETTINGS)
+    with VideoWriter(str(tmp_path / 'a.mp4'), 25, settings=dict(SETTINGS, **{key: value}), length=2,
+                     segment_frames=1) as writer, pytest.raises(UserError, match='restored differently.*' + key):
+        for _ in range(2):
+            writer.write(np.zeros([16, 16, 3], np.uint8))
+        VideoWriter(str(tmp_path / 'a.mp4'), 25, settings=SETTINGS, length=2, segment_frames=1).__enter__()
+
+
+def test_another_range_of_frames_needs_the_same_settings(tmp_path):
+    first, second = dict(SETTINGS, frames=2), dict(SETTINGS, frames=2, first=2, shots=[[0, 1], [1, 2]])
+    PngFolder(str(tmp_path), NAMES[:2], first).write(0, frame(0))
+    for changed in (dict(network='b'), dict(resize=[8, 12])):
+        with raises_facts(UserError, tmp_path, 'other frames', 'restored differently', *changed):
+            PngFolder(str(tmp_path), NAMES[2:], dict(second, **changed))
+        assert PngFolder(str(tmp_path), NAMES[:2], first).missing == [(1, 2)]   # the refused run changed nothing
+    assert PngFolder(str(tmp_path), NAMES[2:], second).missing == [(0, 2)]
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match=r'cannot write .*file/out'):

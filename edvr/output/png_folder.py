@@ -14,13 +14,15 @@ from edvr.sharing import splitting
 class PngFolder:
     """A folder of restored frames that a later run can complete.
 
-    The file RECORD in it holds the settings of the frames, so that frames of two networks never mix.
+    The file RECORD in it holds the settings of the frames, so that frames of two networks never mix. Other ranges of
+    frames may be added with the same settings.
 
     Attributes:
       missing: list of (first, end), the ranges of frames that were missing when the folder was opened.
     """
 
     RECORD = '.restoration.json'
+    _OF_RANGE = ('first', 'frames', 'shots')   # settings that differ between ranges of one clip
 
     def __init__(self, folder: str, names: typing.Sequence[str], settings: typing.Mapping[str, typing.Any],
                  overwrite: bool = False, profile: bytes = b'') -> None:
@@ -29,10 +31,11 @@ class PngFolder:
           folder: made if absent.
           names: file names of all frames, without suffix.
           settings: JSON values on which the frames depend.
-          overwrite: remove existing frames.
+          overwrite: remove existing frames of these names.
           profile: the ICC profile of the frames, b'' for none.
         Raises:
-          UserError: the folder cannot be written, or has frames of these names with other or unknown settings.
+          UserError: the folder cannot be written, or has frames with other settings, or some of these names with
+            unknown ones.
         """
         self._profile = profile
         self.folder, self._paths = folder, [os.path.join(folder, name + '.png') for name in names]
@@ -60,3 +63,6 @@ class PngFolder:
         present = next((path for path in self._paths if os.path.exists(path)), None)
         if present:
             check_unchanged(record, settings, 'frames', self.folder, present)
+        elif os.path.exists(record) and any(name.endswith('.png') for name in files.listing(self.folder)):
+            check_unchanged(record, settings, 'other frames', self.folder, ignored=self._OF_RANGE,
+                            remedy='remove that folder')
