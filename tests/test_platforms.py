@@ -63,8 +63,37 @@ def test_pods_of_one_node_differ_by_their_addresses(tmp_path, monkeypatch):
     monkeypatch.setenv('XDL_IP', '10.255.0.1')
     check_facts(refused('npu', 2, rank_table=path), 'several are this host', '--this_host', '172.16.9.2')
     monkeypatch.setenv('POD_IP', '172.16.9.2')
-    assert ranks_of(plan('npu', 2, rank_table=path)) == [(2, '2', '4'), (3, '3', '4')]
-    assert list(plan('npu', 2, rank_table=path, this_host='172.16.9.1').environments) == [0, 1]
+    found = plan('npu', 2, tmp_path / 'logs', rank_table=path)
+    assert ranks_of(found) == [(2, '2', '4'), (3, '3', '4')]
+    assert list(plan('npu', 2, tmp_path / 'logs', rank_table=path, this_host='172.16.9.1').environments) == [0, 1]
+    # HCCL refuses a server_id that is listed twice
+    path = tmp_path / 'logs' / 'rank_table.json'
+    assert tables_of(found) == {str(path)}
+    table = json.loads(path.read_text())
+    assert table == dict(OPERATOR, server_count='1', server_list=table['server_list'])
+    server, = table['server_list']
+    assert (server['server_id'], server['host_ip'], server['hardware_type']) == (
+        '10.255.0.1', '10.255.0.1', '800I-A2-32G')
+    assert server['device'] == servers[0]['device'] + servers[1]['device'] and 'container_ip' not in server
+    assert len(rank_table.read(str(path))) == 4
+
+
+def test_pods_of_several_nodes_in_any_order(tmp_path):
+    """Template 1 of version 1.2: the other fields stay, and each card keeps its rank."""
+    servers = [{'server_id': node, 'device': [{'device_id': card, 'device_ip': '192.168.101.%d' % rank,
+                                               'super_device_id': '7%d' % rank, 'rank_id': str(rank)}]}
+               for rank, (node, card) in enumerate([('10.0.0.2', '1'), ('10.0.0.1', '0'), ('10.0.0.2', '0')], 1)]
+    servers[-1]['device'][0]['rank_id'] = '0'
+    pods = {'super_pod_list': [{'super_pod_id': '0', 'server_list': [{'server_id': '10.0.0.1'}]}]}
+    table = rank_table.load(written(tmp_path / 'hccl.json', dict(
+        pods, status='completed', version='1.2', server_count='3', server_list=servers)))
+    assert not table.for_hccl and table.content == dict(
+        pods, status='completed', version='1.2', server_count='2', server_list=[
+            {'server_id': '10.0.0.2', 'device': servers[0]['device'] + servers[2]['device']}, servers[1]])
+    again = rank_table.load(written(tmp_path / 'again.json', table.content))
+    assert again.for_hccl and again.ranks == table.ranks
+    assert [(rank.server_id, rank.device_id) for rank in again.ranks] == [
+        ('10.0.0.2', 0), ('10.0.0.2', 1), ('10.0.0.1', 0)]
 
 
 def test_the_only_server_is_this_host(tmp_path):

@@ -115,7 +115,7 @@ def parse(value: Any, path: str) -> Table:
     else:
         schema.check(value, _TEMPLATE_1, 'the rank table %s is not of format 1.0 or 1.2' % path, _ADVICE)
         servers, wrong = _of_servers(value)
-        content = value
+        content = _merged(value)
     table = Table(tuple(servers), content, path, content is value and is_name_for_hccl(path))
     if value['status'] != COMPLETED:
         wrong.insert(0, 'status is %r; it must be %r' % (value['status'], COMPLETED))
@@ -138,6 +138,19 @@ def content_of(ranks: Sequence[Rank]) -> dict[str, Any]:
             device_id=str(rank.device_id), device_ip=rank.device_ip, rank_id=str(rank.rank_id)))
     return dict(version='1.0', server_count=str(len(servers)), status=COMPLETED,
                 server_list=[dict(server_id=server, device=devices) for server, devices in servers.items()])
+
+
+def _merged(value: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of template 1 with each server_id once, as HCCL requires: pods of a node share it."""
+    servers: dict[str, dict[str, Any]] = {}
+    for server in value['server_list']:
+        first = servers.setdefault(server['server_id'], dict(server, device=[]))
+        first['device'] += server['device']
+    if len(servers) == len(value['server_list']):
+        return value
+    for server in servers.values():
+        server.pop('container_ip', None)   # that of one pod
+    return dict(value, server_count=str(len(servers)), server_list=list(servers.values()))
 
 
 def _of_servers(value: dict[str, Any]) -> tuple[list[Server], list[str]]:
