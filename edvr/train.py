@@ -5,6 +5,7 @@
 
 It starts a process for each NPU (--num_devices on each of --hosts); one process uses all GPUs of a host. Ctrl-C,
 SIGTERM or a closed terminal saves a checkpoint and ends with code 130, 143 or 129; the same command continues the run.
+Of a job on several hosts stop all within --stop_timeout, in any order: rank 0 saves, the others go on until it has.
 """
 import os
 import sys

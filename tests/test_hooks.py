@@ -2,11 +2,14 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from conftest import ROOT
 from facts import check_facts
 
 from edvr.config import TrainingConfig
@@ -259,3 +262,23 @@ def test_a_further_sighup_does_not_end_the_saving_and_another_signal_does(first,
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert capfd.readouterr().err.count('finishing the step and saving') == 1
+
+
+def test_a_rank_that_follows_goes_on_for_a_while(capfd):
+    control = Control()
+    with signals.signals(control, patience=.5):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (control.following, control.signal) == (signal.SIGTERM, None)
+        deadline = time.monotonic() + 4
+        while control.signal is None and time.monotonic() < deadline:
+            time.sleep(.01)
+        assert control.signal == signal.SIGTERM
+    check_facts(capfd.readouterr().err, 'SIGTERM', 'rank 0', '0.5 s at most')
+
+
+def test_a_rank_that_follows_ends_inside_a_step_that_does_not_return():
+    program = ('import os, signal, time\nfrom edvr.training.hooks import signals, step_hook\nsignals._LAST_STEP = .2\n'
+               'with signals.signals(step_hook.Control(), patience=.2):\n'
+               '    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(60)\n')
+    done = subprocess.run([sys.executable, '-c', program], cwd=ROOT, timeout=50)
+    assert done.returncode == 128 + signal.SIGTERM

@@ -15,7 +15,7 @@ import tiny_training
 from facts import check_facts, raises_facts
 from helpers import TINY, operations_before, session, smooth_frames, tiny_checkpoint
 from npu_fixtures import DOUBLE, forget_bridge, needs_adapter, needs_tf1, no_job, npu  # noqa: F401 fixtures
-from training_runs import PROGRAM, environment
+from training_runs import PROGRAM, environment, steps, stop_rank_0_last
 
 from data_tools.base.errors import UserError
 from edvr import checkpoints
@@ -685,6 +685,38 @@ def test_two_ranks_are_one_with_the_whole_batch_and_rank_0_alone_writes(
     assert 'saved' in (tmp_path / 'logs' / 'rank_0.log').read_text()
     quiet = (tmp_path / 'logs' / 'rank_1.log').read_text()
     assert 'saved' not in quiet and 'Step:' not in quiet
+
+
+def stop_two_launchers(folder, stop_timeout, both):
+    """`stop_rank_0_last` of two hosts of one card each; the run is in folder/run."""
+    hosts = ['127.0.0.1', '127.0.0.2']
+    table = folder / 'table.json'
+    table.write_text(rank_table.to_json([rank_table.Rank(rank, 0, '192.168.100.%d' % (rank + 1), host)
+                                         for rank, host in enumerate(hosts)]))
+    options = dict(RECIPE, log_every=1, input='null', batch_size=1, patch_size=8, device='npu', steps=5000,
+                   save_every=5000, stop_timeout=stop_timeout, model_dir=folder / 'run', rank_table=table,
+                   **MODEL.to_dict())
+    env = environment(NPU_DOUBLE_PATIENCE='120', TINY_TRAINING_SLEEP='.05')
+    env['PYTHONPATH'] = os.pathsep.join([DOUBLE, env['PYTHONPATH']])
+    del env['RANK_SIZE']
+    return stop_rank_0_last(folder, [
+        ['--this_host=' + host, '--logs=%s' % (folder / host)] + ['--%s=%s' % item for item in sorted(options.items())]
+        for host in hosts], [env] * 2, both)
+
+
+@needs_tf1
+def test_a_launcher_that_is_stopped_first_waits_until_rank_0_has_saved(npu, tmp_path):  # noqa: F811
+    codes, texts = stop_two_launchers(tmp_path, 60, both=True)
+    assert codes == [143, 143], texts
+    assert checkpoints.step_of(checkpoints.latest(str(tmp_path / 'run'))) == max(steps(texts[0])) > 4
+    check_facts(texts[1], 'stopping: rank 0 saves on its host; waiting for it (60 s at most)')
+
+
+@needs_tf1
+def test_only_a_launcher_without_rank_0_is_stopped(npu, tmp_path):  # noqa: F811
+    codes, texts = stop_two_launchers(tmp_path, 1, both=False)
+    assert codes == [143], texts
+    check_facts(texts[1], 'rank 0 saves on its host; waiting for it (1 s at most)')
 
 
 @needs_adapter

@@ -8,8 +8,9 @@ import pytest
 import tiny_training
 from facts import check_facts
 from npu_fixtures import no_job  # noqa: F401 fixture
-from training_runs import PROGRAM, environment, steps, tensors
+from training_runs import PROGRAM, environment, steps, stop_rank_0_last, tensors
 
+from edvr import checkpoints
 from edvr.launch import addresses, rendezvous
 from edvr.network.networks import NETWORKS
 from edvr.training.training_run import Run
@@ -60,6 +61,18 @@ def test_a_signal_ends_a_rank_that_waits(no_job, folder, tmp_path, monkeypatch, 
     monkeypatch.setattr(rendezvous, '_accept', signalled)
     assert run.train() == 128 + signum
     assert '%s: stopped at step 0 of 6' % signal.Signals(signum).name in capsys.readouterr().out
+
+
+def test_a_host_that_is_stopped_first_goes_on_until_rank_0_has_saved(no_job, folder, tmp_path):  # noqa: F811
+    """Two processes that TF_CONFIG makes ranks, as those of GPUs of two hosts."""
+    workers = ['127.0.0.1:%d' % port for port in addresses.free_ports(2)]
+    arguments = tiny_training.arguments(folder, tmp_path / 'run', batch_size=1, steps=5000, save_every=5000)
+    codes, texts = stop_rank_0_last(tmp_path, [arguments + ['--stop_timeout=15']] * 2, [
+        environment(TINY_TRAINING_SLEEP='.05', TF_CONFIG=json.dumps(dict(
+            cluster=dict(worker=workers), task=dict(type='worker', index=index)))) for index in (0, 1)])
+    assert codes == [128 + signal.SIGTERM] * 2, texts
+    assert checkpoints.step_of(checkpoints.latest(str(tmp_path / 'run'))) == max(steps(texts[0])) > 4
+    assert 'Traceback' not in texts[1]
 
 
 def test_a_rank_that_fails_ends_the_job_with_its_reason(no_job, folder, tmp_path):  # noqa: F811

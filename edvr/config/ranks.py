@@ -30,7 +30,7 @@ class RanksConfig(Config):
     bind_cores: bool = option(True, 'give each process its own equal share of the cores; switch off where something '
                               'else places them')
     stop_timeout: float = option(60., 'seconds for rank 0 to save and end when the job is stopped, before it is '
-                                 'killed', low=0.)
+                                 'killed; the others go on until then', low=0.)
 
     def problems(self) -> Iterator[str]:
         repeated = sorted({host for host in self.hosts if self.hosts.count(host) > 1})

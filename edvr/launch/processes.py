@@ -31,8 +31,9 @@ def run_together(command: list[str], environments: dict[int, Environment], log_d
       log_dir: directory for rank_N.log; it is made if needed.
       grace: seconds for processes to end by themselves when the job is stopped.
       bind_cores: whether each process gets its own part of the cores that this one may use.
-      leads: whether the first rank leads: its output is shown here, and when the job is stopped it ends before the
-        others, which wait for it. Otherwise all are stopped at the same time. What the others wait for is shown, too.
+      leads: whether the processes wait for each other, and the first one's output is shown here. When the job is
+        stopped, rank 0 ends before the others; a host without it waits for that, for it may still have to save.
+        Otherwise all are stopped at the same time. What the others wait for is shown, too.
       look: called several times a second and at the end.
     Returns:
       exit code: 0, that of the first rank that failed, or 128 + signal.
@@ -53,11 +54,15 @@ def run_together(command: list[str], environments: dict[int, Environment], log_d
             return _watch(ranks, look or (lambda: None))
         except interrupts.Stopped as stop:
             # a process that ends within a step leaves the others waiting for it, so the one that saves ends first
-            first = ranks[:1] if leads else ranks
-            print('stopping: %s (%g s at most)' % (
-                'rank %d saves, then all end' % (ranks[0].number if ranks else 0) if leads else 'all processes end',
-                grace), file=sys.stderr, flush=True)
-            _end(first, grace)
+            plan = ('all processes end' if not leads else 'rank 0 saves, then all end' if 0 in environments else
+                    'rank 0 saves on its host; waiting for it')
+            print('stopping: %s (%g s at most)' % (plan, grace), file=sys.stderr, flush=True)
+            if leads and 0 not in environments:
+                # ranks go on with their steps after the signal; the first one that ends has lost rank 0
+                _terminate(ranks)
+                _wait(lambda: not ranks or any(rank.poll() is not None for rank in ranks), grace)
+            else:
+                _end(ranks[:1] if leads else ranks, grace)
             return 128 + stop.number
         finally:
             _end(ranks, _DEATH_GRACE)
@@ -157,12 +162,21 @@ def _report(rank: _Rank, code: int) -> None:
 
 def _end(ranks: list[_Rank], grace: float) -> None:
     """Sends SIGTERM to processes, and kills those that have not ended within `grace` seconds."""
-    for rank in ranks:
-        rank.terminate()
-    deadline = time.monotonic() + grace
-    while any(rank.poll() is None for rank in ranks) and time.monotonic() < deadline:
-        time.sleep(_PAUSE)
+    _terminate(ranks)
+    _wait(lambda: all(rank.poll() is not None for rank in ranks), grace)
     for rank in ranks:
         if rank.poll() is None:
             rank.signal_group(signal.SIGKILL)
         rank.finish()
+
+
+def _terminate(ranks: list[_Rank]) -> None:
+    for rank in ranks:
+        rank.terminate()
+
+
+def _wait(ended: Callable[[], bool], seconds: float) -> None:
+    """Waits until `ended()`, `seconds` at most."""
+    deadline = time.monotonic() + seconds
+    while not ended() and time.monotonic() < deadline:
+        time.sleep(_PAUSE)

@@ -75,7 +75,7 @@ class Run:
           UserError: input that does not fit, another run in the directory, disk full, too many rollbacks.
         """
         control = Control()
-        with signals.signals(control), self._held_directory():
+        with signals.signals(control, None if self.writes else self.ranks.stop_timeout), self._held_directory():
             self.state = run_state.RunState(self.directory, self.writes)
             forgotten = self.training.override_config and bool(self.state.rollbacks)
             if forgotten:
@@ -86,7 +86,14 @@ class Run:
                 self._agree()
             while self._step() < self.training.steps and control.signal is None:
                 control.rollback = None
-                self._session(control)
+                try:
+                    self._session(control)
+                except (tf.errors.OpError, UserError) as error:
+                    if control.following is None:
+                        raise
+                    print('%s: the step failed, as it does when rank 0 has ended: %s' % (
+                        signals.name(control.following), _first_line(error)), file=sys.stderr, flush=True)
+                    control.signal = control.following
                 if not control.rollback:
                     # a rank that does not write may be ahead of the last checkpoint, so it must not read the directory
                     break

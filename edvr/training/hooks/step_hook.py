@@ -39,6 +39,7 @@ class Control:
 
     Attributes:
       signal: number of the signal that ends the run, or None.
+      following: number of the signal after which this rank goes on until rank 0 has ended, or None.
       waits: whether this process waits for other ranks and has nothing to save.
       rollback: why the run must go back to its last checkpoint, or None.
       steps, skipped: steps of all sessions, and how many of them changed nothing.
@@ -47,6 +48,7 @@ class Control:
 
     def __init__(self) -> None:
         self.signal: Optional[int] = None
+        self.following: Optional[int] = None
         self.waits = False
         self.rollback: Optional[str] = None
         self.steps, self.skipped, self.reason = 0, 0, ''
