@@ -12,7 +12,7 @@ from facts import check_error, check_facts, raises_facts
 from test_launch import host, no_job, plan, refused  # noqa: F401 fixtures
 
 from data_tools.base.errors import UserError
-from edvr.launch import addresses, rank_table, rendezvous
+from edvr.launch import addresses, npu_plan, rank_table, rendezvous
 
 # a pod of ascend-operator for each of two nodes, with two cards each
 OPERATOR = {
@@ -164,6 +164,77 @@ def test_a_group_of_another_size_than_the_job(tmp_path, monkeypatch):
     check_facts(refused('npu', 1, rank_table=path), '--num_devices=1', '2 cards', '--num_devices=2 --batch_size=2')
     monkeypatch.setenv('RANK_SIZE', '16')
     check_facts(refused('npu', 2, rank_table=path), 'RANK_SIZE is 16', '4 cards', 'unset RANK_SIZE')
+
+
+# servers with names
+
+def named_servers(*fields, names=('node_0', 'node_1')):
+    """A table of the documented form: server_id is any name. `fields` has those of each server besides."""
+    return dict(OPERATOR, server_list=[
+        dict(server_id=name, device=server['device'], **more)
+        for name, server, more in zip(names, OPERATOR['server_list'], fields or ({}, {}))])
+
+
+def test_the_only_server_has_a_name_and_its_cards_no_addresses(tmp_path):
+    cards = [dict(device_id=str(card), rank_id=str(card)) for card in (0, 1)]
+    table = dict(OPERATOR, server_count='1', server_list=[dict(server_id='node_0', device=cards)])
+    path = written(tmp_path / 'hccl.json', table)
+    found = plan('npu', 0, rank_table=path)
+    assert ranks_of(found) == [(0, '0', '2'), (1, '1', '2')] and tables_of(found) == {path}
+    assert found.environments[0]['EDVR_RENDEZVOUS'].startswith('127.0.0.1:')
+
+
+@pytest.mark.parametrize('names', [('node_0', 'node_1'), ('0', '1')])
+@pytest.mark.parametrize('field', ['host_ip', 'container_ip'])
+def test_servers_with_names_and_addresses(tmp_path, monkeypatch, names, field):
+    path = written(tmp_path / 'hccl.json', named_servers(
+        {field: '10.255.0.1'}, {field: '10.255.0.2'}, names=names))
+    monkeypatch.setenv('HOST_IP', '10.255.0.2')
+    found = plan('npu', 2, rank_table=path)
+    assert ranks_of(found) == [(2, '0', '4'), (3, '1', '4')] and tables_of(found) == {path}
+    assert found.environments[2]['EDVR_RENDEZVOUS'] == '10.255.0.1:29401'
+    monkeypatch.setenv('RANK_TABLE_FILE', path)   # as in a rank that another program starts
+    assert npu_plan.rendezvous_address(29400) == ('10.255.0.1', 29401)
+
+
+def test_servers_with_names_alone(tmp_path, monkeypatch):
+    path = written(tmp_path / 'hccl.json', named_servers())
+    check_facts(refused('npu', 2, rank_table=path, this_host='node_1'), path, 'no address', 'node_0', 'host_ip',
+                '--hosts')
+    monkeypatch.setenv('RANK_TABLE_FILE', path)
+    with raises_facts(UserError, path, 'no address', 'node_0', 'host_ip'):
+        npu_plan.rendezvous_address(29400)
+
+
+def test_pods_of_modelarts_on_servers_with_names(tmp_path, monkeypatch):
+    group = dict(MODELARTS['group_list'][0], instance_list=[
+        dict(instance, server_id='node_%d' % node)
+        for node, instance in enumerate(MODELARTS['group_list'][0]['instance_list'])])
+    path = written(tmp_path / 'jobstart_hccl.json', dict(MODELARTS, group_list=[group]))
+    monkeypatch.setenv('MA_CURRENT_INSTANCE_NAME', 'job-worker-1')
+    check_facts(refused('npu', 2, rank_table=path), path, 'no address')
+    monkeypatch.setenv('VC_WORKER_HOSTS', 'job-worker-0.job,job-worker-1.job')
+    found = plan('npu', 2, tmp_path / 'logs', rank_table=path)
+    assert found.environments[2]['EDVR_RENDEZVOUS'] == 'job-worker-0.job:29401'
+    table = json.loads((tmp_path / 'logs' / 'rank_table.json').read_text())
+    assert [server['server_id'] for server in table['server_list']] == ['node_0', 'node_1']
+
+
+@pytest.mark.parametrize('fields, names, facts', [
+    (({'host_ip': 'here'}, {}), ('a', 'b'), ["'here' is not an IP address"]),
+    (({'container_ip': '10.0.0.256'}, {}), ('a', 'b'), ["'10.0.0.256' is not an IP address"]),
+    (({}, {}), ('a' * 65, 'b'), ['65 characters', 'must have 1 to 64']),
+    (({}, {}), ('', 'b'), ["server_id is ''", 'must have 1 to 64'])])
+def test_servers_that_hccl_refuses(tmp_path, fields, names, facts):
+    with raises_facts(UserError, tmp_path / 'table.json', *facts):
+        rank_table.read(written(tmp_path / 'table.json', named_servers(*fields, names=names)))
+
+
+def test_cards_of_several_servers_need_addresses(tmp_path):
+    servers = [dict(server, device=[{'device_id': '0', 'rank_id': str(rank)}])
+               for rank, server in enumerate(OPERATOR['server_list'])]
+    with raises_facts(UserError, 'device_ip is missing for rank 0, 1', 'several servers'):
+        rank_table.read(written(tmp_path / 'table.json', dict(OPERATOR, server_list=servers)))
 
 
 # files that HCCL does not read as they are

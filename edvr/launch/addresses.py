@@ -19,7 +19,7 @@ def is_local(host: str) -> bool:
 def is_own(address: str) -> bool:
     """Returns whether an IPv4 address is one of this host; False for anything else."""
     try:
-        socket.inet_aton(address)
+        socket.inet_pton(socket.AF_INET, address)   # inet_aton takes names such as 0, which any host could bind
     except OSError:
         return False
     return _can_bind(address, 0)

@@ -88,7 +88,7 @@ def rendezvous_address(port: int) -> tuple[str, int]:
     if RENDEZVOUS in os.environ:
         host, _, number = os.environ[RENDEZVOUS].rpartition(':')
         return host, int(number)
-    return rank_table.load(os.environ['RANK_TABLE_FILE']).first.address, port + plan.RANKS
+    return meeting_of(rank_table.load(os.environ['RANK_TABLE_FILE'])), port + plan.RANKS
 
 
 def environment_of(rank: int, size: int, card: int, table: str | None) -> Environment:
@@ -135,7 +135,22 @@ def _read_table(path: str, count: int, ranks: RanksConfig, batch_size: int) -> t
     if absent:
         raise UserError('the rank table %s gives card %s to this host (%s), which has %s'
                         % (path, ', '.join(map(str, absent)), server.names[-1], ', '.join(map(str, present))))
-    return table, local, _address_of(table.first)
+    return table, local, meeting_of(table)
+
+
+def meeting_of(table: Table) -> str:
+    """Returns the address at which the ranks of all servers find rank 0. Raises UserError if the table has none."""
+    first = table.first
+    if len(table.servers) == 1:
+        return first.address or '127.0.0.1'
+    # on ModelArts the name in the network of the job
+    hosts = os.environ.get('VC_WORKER_HOSTS', '').split(',')
+    found = next((host for host in hosts if host and host.split('.')[0] == first.names[0]), first.address)
+    if not found:
+        raise UserError('the rank table %s has no address of the server %s, at which the ranks of the other servers '
+                        'find rank 0: add "host_ip" with its IP address beside server_id, or give --hosts instead '
+                        'of the table, and the hosts make one' % (table.file, first.names[-1]))
+    return found
 
 
 def check_sizes(table: Table, servers: Sequence[Server], path: str, count: int, batch_size: int) -> None:
@@ -185,12 +200,6 @@ def _found_servers(table: Table) -> list[Server]:
         if len(found) == 1:
             break
     return found
-
-
-def _address_of(server: Server) -> str:
-    """Returns the address of a server for other hosts; on ModelArts its name in the network of the job."""
-    hosts = os.environ.get('VC_WORKER_HOSTS', '').split(',')
-    return next((host for host in hosts if host and host.split('.')[0] == server.names[0]), server.address)
 
 
 def _make_table(count: int, ranks: RanksConfig, batch_size: int) -> tuple[list[Rank], list[Rank]]:

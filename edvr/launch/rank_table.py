@@ -38,7 +38,7 @@ def write(config: RankTableConfig) -> list[Rank]:
 
 def save(ranks: list[Rank], path: str) -> None:
     """Writes a table. Raises UserError if HCCL would refuse it."""
-    wrong = problems(ranks)
+    wrong = problems(ranks, [rank.server_id for rank in ranks])
     if not formats.is_name_for_hccl(path):
         wrong.append('the file is %s, but HCCL reads only files whose name ends in %s: name it %s%s'
                      % (path, formats.SUFFIX, path, formats.SUFFIX))

@@ -4,7 +4,7 @@ from __future__ import annotations
 import collections
 import ipaddress
 import os
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Iterable, NamedTuple, Sequence
 
 from data_tools.base import schema
 from data_tools.base.errors import UserError
@@ -12,7 +12,8 @@ from data_tools.base.errors import UserError
 VERSIONS = ('1.0', '1.2')   # 1.2 is that of Atlas A3: it has the fields of 1.0
 COMPLETED = 'completed'
 SUFFIX = '.json'            # HCCL reads no file with another end
-NO_ADDRESS = '-1'           # in version 1.2, of a card that needs no address: all cards are in one super pod
+NO_ADDRESS = '-1'           # of a card that needs none: in version 1.2 all cards are in one super pod
+SERVER_ID_LENGTH = 64       # characters at most
 _ADVICE = 'scripts/rank_tables has examples and python -m edvr.rank_table makes one'
 
 
@@ -23,7 +24,7 @@ class Rank(NamedTuple):
       rank_id: the number of the rank in the job.
       device_id: the number of the card in its server.
       device_ip: the address of the card's network port.
-      server_id: the address of the server.
+      server_id: the name of the server, unique in the job; often its address.
     """
     rank_id: int
     device_id: int
@@ -36,7 +37,7 @@ class Server(NamedTuple):
 
     Attributes:
       ranks: its ranks.
-      address: the address at which ranks on other servers find it.
+      address: the address at which ranks on other servers find it; '' if the table has none.
       names: addresses and names by which a process knows that it runs there, those of a pod before those of its node.
     """
     ranks: tuple[Rank, ...]
@@ -70,7 +71,7 @@ class Table(NamedTuple):
 
 
 _NUMBER = schema.Text('[0-9]{1,9}', 'a number in quotes')
-_DEVICE = schema.Record(_others=True, device_id=_NUMBER, device_ip=schema.Text(), rank_id=_NUMBER)
+_DEVICE = schema.Record({'device_ip': schema.Text()}, _others=True, device_id=_NUMBER, rank_id=_NUMBER)
 _SERVER = schema.Record({'container_ip': schema.Text(), 'host_ip': schema.Text()}, _others=True,
                         server_id=schema.Text(), device=schema.ListOf(_DEVICE, least=1))
 _TEMPLATE_1 = schema.Record(_others=True, version=schema.Text(), status=schema.Text(), server_count=_NUMBER,
@@ -119,7 +120,7 @@ def parse(value: Any, path: str) -> Table:
     table = Table(tuple(servers), content, path, content is value and is_name_for_hccl(path))
     if value['status'] != COMPLETED:
         wrong.insert(0, 'status is %r; it must be %r' % (value['status'], COMPLETED))
-    wrong += problems(table.ranks, [server.address for server in table.servers])
+    wrong += problems(table.ranks, [])
     if wrong:
         raise UserError('the rank table %s: %s' % (path, '; '.join(wrong)))
     return table
@@ -155,14 +156,17 @@ def _merged(value: dict[str, Any]) -> dict[str, Any]:
 
 def _of_servers(value: dict[str, Any]) -> tuple[list[Server], list[str]]:
     """Returns the servers of template 1, and what is wrong with its counts."""
-    servers = []
+    servers, wrong = [], _counts(('server_count', value['server_count'], len(value['server_list'])))
+    # HCCL needs the addresses of cards only between servers
+    absent = NO_ADDRESS if len({server['server_id'] for server in value['server_list']}) == 1 else ''
     for server in value['server_list']:
-        ranks = tuple(Rank(int(device['rank_id']), int(device['device_id']), device['device_ip'], server['server_id'])
-                      for device in server['device'])
-        names = [server.get('container_ip'), server.get('host_ip'), server['server_id']]
-        servers.append(Server(ranks, server.get('container_ip') or server['server_id'],
-                              tuple(dict.fromkeys(name for name in names if name))))
-    return servers, _counts(('server_count', value['server_count'], len(servers)))
+        ranks = tuple(Rank(int(device['rank_id']), int(device['device_id']), device.get('device_ip') or absent,
+                           server['server_id']) for device in server['device'])
+        addresses = [server[key] for key in ('container_ip', 'host_ip') if server.get(key)]
+        wrong += _no_addresses(addresses)
+        addresses.append(server['server_id'])
+        servers.append(Server(ranks, next(filter(_is_address, addresses), ''), tuple(dict.fromkeys(addresses))))
+    return servers, wrong
 
 
 def _of_groups(value: dict[str, Any]) -> tuple[list[Server], list[str]]:
@@ -176,7 +180,8 @@ def _of_groups(value: dict[str, Any]) -> tuple[list[Server], list[str]]:
         first = sum(len(server.ranks) for server in servers)
         ranks = tuple(Rank(first + number, int(device['device_id']), device['device_ip'], instance['server_id'])
                       for number, device in enumerate(instance['devices']))
-        servers.append(Server(ranks, instance['server_id'], (instance['pod_name'], instance['server_id'])))
+        servers.append(Server(ranks, instance['server_id'] if _is_address(instance['server_id']) else '',
+                              (instance['pod_name'], instance['server_id'])))
     for group in value['group_list']:
         members = group['instance_list']
         wrong += _counts(('instance_count', group.get('instance_count'), len(members)),
@@ -189,27 +194,42 @@ def _counts(*counts: tuple[str, str | None, int]) -> list[str]:
             for name, stated, found in counts if stated is not None and int(stated) != found]
 
 
-def problems(ranks: list[Rank], addresses: Sequence[str] = ()) -> list[str]:
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_addresses(texts: Iterable[str]) -> list[str]:
+    return ['%r is not an IP address' % text for text in texts if not _is_address(text)]
+
+
+def problems(ranks: list[Rank], addresses: Sequence[str]) -> list[str]:
     """Returns a text for each reason for which HCCL would refuse the table.
 
     Args:
       ranks: all ranks of the job.
-      addresses: those of the servers, if they are not the server_id.
+      addresses: what must be IP addresses besides those of the cards.
     """
     wrong = []
     ids = sorted(rank.rank_id for rank in ranks)
     if ids != list(range(len(ranks))) or not ranks:
         wrong.append('rank_id must be 0, 1, ... without gap or repetition; found %s' % ids)
-    cards = [rank.device_ip for rank in ranks if rank.device_ip != NO_ADDRESS]
+    without = [rank.rank_id for rank in ranks if not rank.device_ip]
+    if without:
+        wrong.append('device_ip is missing for rank %s; each card of several servers must have one'
+                     % ', '.join(map(str, without)))
+    cards = [rank.device_ip for rank in ranks if rank.device_ip not in ('', NO_ADDRESS)]
     unique: dict[str, list[object]] = {
         'device_ip': list(cards), 'device_id within a server': [(rank.server_id, rank.device_id) for rank in ranks]}
     for what, keys in unique.items():
         repeated = [key for key, count in collections.Counter(keys).items() if count > 1]
         if repeated:
             wrong.append('%s must be unique; repeated: %s' % (what, ', '.join(map(str, repeated))))
-    for address in sorted(set(cards) | set(addresses or [rank.server_id for rank in ranks])):
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            wrong.append('%r is not an IP address' % address)
-    return wrong
+    for server in sorted({rank.server_id for rank in ranks}):
+        if not 0 < len(server) <= SERVER_ID_LENGTH:
+            wrong.append('server_id is %r, which has %d characters; it must have 1 to %d'
+                         % (server, len(server), SERVER_ID_LENGTH))
+    return wrong + _no_addresses(sorted(set(cards) | set(addresses)))

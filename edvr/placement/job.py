@@ -76,6 +76,7 @@ def _ranks(runtime: RuntimeConfig, ranks: RanksConfig, batch_size: int) -> tuple
     path = npu_plan.table_of(runtime.num_devices, ranks)
     if path:
         table = rank_table.load(path)
+        npu_plan.meeting_of(table)
         npu_plan.check_sizes(table, table.servers, path, runtime.num_devices, batch_size)
         size, servers = len(table.ranks), len(table.servers)
         text = '%s on %s, by the rank table %s' % (plan.plural(size, 'rank'), plan.plural(servers, 'server'), path)
