@@ -360,6 +360,22 @@ def test_samples_of_a_step_do_not_depend_on_the_number_of_devices(raw, crops, no
     assert all(len(set(step)) == 8 for step in one) and len(set().union(*one)) == 48
 
 
+@pytest.mark.parametrize('crops, size, per_step', [(1, 1, 2), (2, 1, 2), (3, 1, 4), (2, 2, 2)])
+def test_samples_of_a_step_do_not_depend_on_replicas_in_a_process(raw, crops, size, per_step):
+    """Each replica takes a batch of its process; also resumed amid the crops of a window."""
+    config = _config(raw, deterministic=True, crops_per_record=crops)
+    one = _steps(config, 6, [1])
+    config = config.replace(batch_size=8 // size // per_step)
+    for first in (0, 1, 4):
+        batches = [_batches(config, 2 * per_step, rank=rank, size=size, start_step=first * per_step,
+                            per_step=per_step) for rank in range(size)]
+        for step in (0, 1):
+            found = [lq.tobytes() + high.tobytes() for rank in batches
+                     for inputs, gt in rank[step * per_step:(step + 1) * per_step]
+                     for lq, high in zip(inputs['lq'], gt)]
+            assert sorted(found) == one[first + step]
+
+
 @pytest.mark.parametrize('options, share', [
     (dict(deterministic=True), 1), (dict(deterministic=True, crops_per_record=2), .5), (dict(crops_per_record=4), .25),
     (dict(deterministic=True, skip_corrupt_records=True), 1), (dict(deterministic=True, size=2), 2)])

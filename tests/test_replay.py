@@ -60,6 +60,7 @@ def rebuilt(directory, step):
 
 @pytest.mark.parametrize('options', [
     dict(batch_size=4, micro_batches=2), dict(batch_size=2, cpu_replicas=2),
+    dict(batch_size=2, cpu_replicas=2, crops_per_record=2),
     dict(batch_size=3, crops_per_record=2, reverse=True, noise_kinds=('gaussian', 'speckle'), noise_probability=.7)])
 def test_batches_are_those_of_the_training(train, tmp_path, options):
     directory = train(**options)

@@ -33,7 +33,8 @@ class Draw(typing.NamedTuple):
 
 
 def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: int, rank: int = 0, size: int = 1,
-                  start_step: int = 0, meter: typing.Optional[InputMeter] = None) -> tf.data.Dataset:
+                  start_step: int = 0, meter: typing.Optional[InputMeter] = None, per_step: int = 1
+                  ) -> tf.data.Dataset:
     """Builds endless batches of random crops for one device.
 
     Args:
@@ -42,10 +43,12 @@ def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: i
       scale: s, size of GT over size of LQ of the model.
       batch_size: N, samples in a batch of this device.
       rank, size: the number of this device, and the number of devices; each window goes to one of them in an epoch.
-      start_step: step of the first batch. With `config.deterministic` the batches are those of an uninterrupted run,
-        and the samples of all devices together depend on batch_size * size only. Otherwise the batches are new random
-        ones, and reading starts near the position of an uninterrupted run.
+      start_step: number of the first batch, a multiple of per_step. With `config.deterministic` the batches are those
+        of an uninterrupted run, and the samples of a step of all devices together depend on batch_size * size *
+        per_step only. Otherwise the batches are new random ones, and reading starts near the position of an
+        uninterrupted run.
       meter: counts what is read, or None.
+      per_step: batches that this device takes in a step, such as one for each replica of a strategy in one process.
     Returns:
       dataset of ({'lq': uint8 [N, T, p, p, 3]}, uint8 [N, s*p, s*p, 3]), p = config.patch_size. Of several sets the
       features have SET too, the number of the set of each sample, int32 [N].
@@ -57,7 +60,7 @@ def train_dataset(config: DataConfig, num_frames: int, scale: int, batch_size: i
         return _null_dataset(config, num_frames, scale, batch_size)
     mixture = open_sets(config, num_frames, scale, size)
     threads = config.map_threads or available_cores()
-    samples = record_order.records(config, mixture, batch_size, rank, size, start_step)
+    samples = record_order.records(config, mixture, batch_size, rank, size, start_step, per_step)
 
     def cut(number: tf.Tensor, shard: tf.Tensor, index: tf.Tensor, serialized: tf.Tensor) -> typing.Tuple:
         crops = [lambda part=part: sample(config, part, scale, rank, start_step, number, serialized, shard, index)

@@ -40,27 +40,32 @@ def shard_sequence(count: int, seed: int, rank: int, size: int) -> np.ndarray:
                            for epoch in range(epochs)]).astype(np.int32)
 
 
-def records(config: DataConfig, mixture: Mixture, batch_size: int, rank: int, size: int, start_step: int
-            ) -> tf.data.Dataset:
+def records(config: DataConfig, mixture: Mixture, batch_size: int, rank: int, size: int, start_step: int,
+            per_step: int = 1) -> tf.data.Dataset:
     """Returns the records for a device, each `config.crops_per_record` times.
 
     With `config.deterministic` all devices share one sequence, and each reads every size-th record of it. Then the
-    records of a step and their numbers depend only on batch_size * size. Otherwise each device reads its own shards.
-    Of several sets, each record, or without `config.deterministic` each sample, is of a set that is drawn by weight.
+    records of a step and their numbers depend only on batch_size * size * per_step. Otherwise each device reads its own
+    shards. Of several sets, each record, or without `config.deterministic` each sample, is of a set that is drawn by
+    weight.
 
+    Args:
+      start_step: number of the first batch.
+      per_step: batches that a device takes in a step, see `input_pipeline.train_dataset`.
     Returns:
       dataset of (number in the sequence int64, shard of the mixture int32, index in the shard int64, record string),
       scalars. MISSING replaces a record that its shard lacks.
     """
     crops = config.crops_per_record
     if config.deterministic:
-        position = start_step // crops * batch_size * size
+        step, batch = start_step // per_step, batch_size * per_step   # of a step of this device
+        position = step // crops * batch * size
         found = _mixed(mixture, mix(config.seed, 'mixture'), position, lambda part, before: _in_order(
             config, part, *_start(config, part, 0, 1, before))).shard(size, rank)
         if crops > 1:
-            # crops of one window go to different batches: batch_size records fill K batches, each has all the windows
-            found = found.window(batch_size, drop_remainder=True).flat_map(
-                lambda *parts: tf.data.Dataset.zip(parts).repeat(crops)).skip(start_step % crops * batch_size)
+            # crops of one window go to different steps: the records of a step fill K steps, each has all the windows
+            found = found.window(batch, drop_remainder=True).flat_map(
+                lambda *parts: tf.data.Dataset.zip(parts).repeat(crops)).skip(step % crops * batch)
         numbers = tf.data.Dataset.range(start_step * batch_size * size + rank, FOREVER, size)
     else:
         position = start_step * batch_size   # draws are new ones: about as many of each set lie before it

@@ -57,9 +57,9 @@ def _of_rank(run, rank):
     batch, first = run.data.batch_size, (run.step - 1) * per_step
     with tf.Graph().as_default(), tf.Session() as session:
         draws = {part.first: _Draw(run, part, session) for part in run.mixture.parts}
-        places = record_order.records(run.data, run.mixture, batch, rank, run.ranks, first)
+        places = record_order.records(run.data, run.mixture, batch, rank, run.ranks, first, per_step)
         batches = input_pipeline.train_dataset(run.data, run.model.num_frames, run.model.upscale, batch, rank,
-                                               run.ranks, first)
+                                               run.ranks, first, per_step=per_step)
         place, element = (_next(session, dataset) for dataset in (places, batches))
         try:
             for _ in range(per_step):

@@ -246,7 +246,7 @@ class Run:
         data = self.data.replace(seed=self.state.data_seed(self.data.seed))
         per_step = self.replicas // self.size
         dataset = train_dataset(data, self.model.num_frames, self.model.upscale, data.batch_size, self.rank, self.size,
-                                step * per_step, meter)
+                                step * per_step, meter, per_step)
         return input_wait.timed(dataset) if self._waits_measured() else dataset
 
     def _waits_measured(self):
