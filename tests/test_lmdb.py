@@ -87,6 +87,29 @@ def test_gt_of_the_centre_frame_alone(tmp_path):
         clips.find_clips(gt, 4, lq_folder=lq)[0].gt.frame(0)
 
 
+def clip_of(root, indices, folder='', scale=1):
+    clip = frames(10, 0)
+    return write(root, {'%s000/%08d.png' % (folder, i): make_lq(clip[i], scale) if scale > 1 else clip[i]
+                        for i in indices})
+
+
+@pytest.mark.parametrize('lacking, number', [([4, 5, 6], 4), ([9], 9), ([0], 0), ([1, 3, 5, 7, 9], 1)])
+def test_gt_frames_that_the_lq_lacks_are_named(tmp_path, lacking, number):
+    gt = clip_of(tmp_path / 'gt.lmdb', range(10))
+    lq = clip_of(tmp_path / 'lq.lmdb', [i for i in range(10) if i not in lacking], 'X4/', 4)
+    with raises_facts(UserError, lq, gt, '000/%08d' % number, '%d of 10' % len(lacking)):
+        clips.find_clips(gt, 4, lq_folder=lq, allow_gaps=True)
+
+
+def test_gaps_in_the_numbering_are_named(tmp_path):
+    indices = [0, 1, 2, 3, 7, 8, 9]
+    gt, lq = clip_of(tmp_path / 'gt.lmdb', indices), clip_of(tmp_path / 'lq.lmdb', indices, 'X4/', 4)
+    for options in (dict(lq_folder=lq), dict(need_lq=False)):
+        with raises_facts(UserError, gt, 'gap', '00000003', '00000007'):
+            clips.find_clips(gt, 4, **options)
+        assert clips.find_clips(gt, 4, allow_gaps=True, **options)[0].length == 7
+
+
 def test_threads_and_processes_read_at_once(reds, tmp_path):
     """As Apache Beam's local runner, and as worker processes that are forked after the list was read."""
     gt, lq, _ = reds
@@ -143,7 +166,7 @@ def test_wrong_lmdbs_are_named(reds, tmp_path):
     with open(meta, 'w') as file:
         file.write(text.replace('000/00000002', '000/00000007'))
     with raises_facts(UserError, gt, 'no image 000/00000007', 'meta_info.txt'):
-        list(clips.find_clips(gt, 4, need_lq=False)[0].gt.read())
+        list(clips.find_clips(gt, 4, need_lq=False, allow_gaps=True)[0].gt.read())
     with open(os.path.join(gt, 'data.mdb'), 'r+b') as file:
         file.write(b'x' * 9000)
     with open(meta, 'w') as file:

@@ -17,7 +17,7 @@ from data_tools.base.progress import progress_bar
 from data_tools.media import dataset_layouts, icc, lmdb_source, video, video_scan
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import DegradedFrames, ImageFrames, Side, VideoFrames
-from data_tools.media.image_folder import frame_numbers, natural_key, open_folder
+from data_tools.media.image_folder import check_numbering, frame_numbers, natural_key, open_folder
 from data_tools.media.lmdb_source import LmdbFrames
 from data_tools.media.shots import NO_SPLIT, ShotRule, describe, shot_name
 
@@ -234,10 +234,17 @@ def _read_clip(name, paths, scale, allow_gaps, scanner):
             info = scanner.info(path)
             sides[side] = VideoFrames(info, 0, info.num_frames, (info.height, info.width))
         else:
-            sides[side] = lmdb_source.clip_at(path) or open_folder(path, allow_gaps)
+            sides[side] = _open_lmdb(path, allow_gaps) or open_folder(path, allow_gaps)
     if len(sides) == 2:
         sides['gt'] = _paired(name, sides['lq'], sides['gt'], scale)
     return Clip(name, sides.get('lq'), sides.get('gt'), name)
+
+
+def _open_lmdb(path, allow_gaps):
+    frames = lmdb_source.clip_at(path)
+    if frames:
+        check_numbering(path, [os.path.basename(key) + '.png' for key in frames.keys], allow_gaps)
+    return frames
 
 
 def _paired(name, lq, gt, scale):

@@ -47,7 +47,7 @@ def list_frames(folder: str, allow_gaps: bool = False) -> typing.Tuple[str, ...]
                         % (others[0], len(others), folder, ' '.join(IMAGE_SUFFIXES)))
     if not found:
         raise UserError('%s has no frames; put the clip there as numbered images, or remove the folder' % folder)
-    _check_numbering(folder, [entry.name for entry in found], allow_gaps)
+    check_numbering(folder, [entry.name for entry in found], allow_gaps)
     return tuple(entry.path for entry in found)
 
 
@@ -79,7 +79,14 @@ def _stem(path):
     return os.path.splitext(os.path.basename(path))[0]
 
 
-def _check_numbering(folder, names, allow_gaps):
+def check_numbering(folder: str, names: typing.Sequence[str], allow_gaps: bool) -> None:
+    """Raises UserError for two frames of one number, and unless allowed for a gap.
+
+    Args:
+      folder: of the frames, for the message.
+      names: of the frames with suffixes, in natural order.
+      allow_gaps: accept gaps.
+    """
     seen: typing.Dict[typing.Any, str] = {}
     for name in names:
         same = tuple(int(part) if part.isdigit() else part for part in re.split(r'(\d+)', _stem(name)))

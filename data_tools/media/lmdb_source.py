@@ -89,8 +89,16 @@ class LmdbFrames:
         return fingerprint.combined('%s %s' % (key, _digest(self.root, key)) for key in self.keys if key)
 
     def at(self, other: 'LmdbFrames') -> 'LmdbFrames':
-        """Returns the frames in the order of those of another LMDB, '' for each that this one lacks."""
+        """Returns the frames in the order of those of another LMDB, '' for each that this one lacks.
+
+        Raises:
+          UserError: the other one lacks frames of this one.
+        """
         known = {_plain(key): key for key in self.keys}
+        lacking = sorted(set(known) - {_plain(key) for key in other.keys}, key=_natural)
+        if lacking:
+            raise UserError('%s has no frame %s, which is in %s (%d of %d frames of the clip); make both LMDBs of the '
+                            'same frames' % (other.root, lacking[0], self.root, len(lacking), len(known)))
         return dataclasses.replace(self, keys=tuple(known.get(_plain(key), '') for key in other.keys))
 
 
