@@ -288,6 +288,19 @@ def test_subset_is_downloaded_checked_unpacked_and_remembered(server, tmp_path, 
     assert len(server.requests) == asked
 
 
+@pytest.mark.parametrize('listed', ['', 'val_sharp.zip', 'train_sharp.ZIP'])
+def test_an_archive_without_its_checksum_is_not_downloaded(server, tmp_path, run_program, listed):
+    server.files['/train_sharp.zip'] = archive(FRAMES)
+    (tmp_path / 'sums').write_text('%s  %s\n' % ('0' * 32, listed) if listed else '\n')
+    done = run_program('data_tools.download_reds', '--root_dir=%s' % (tmp_path / 'r'), '--train_sharp',
+                       '--base_url=' + server.url, '--checksums=%s' % (tmp_path / 'sums'))
+    check_error(done, str(tmp_path / 'sums'), 'train_sharp.zip', listed or 'nothing', '--checksums')
+    with raises_facts(UserError, 'checksums', 'train_sharp.zip'):
+        download.get_subset('train_sharp', str(tmp_path / 'r'), server.url,
+                            checksums=download.read_checksums(str(tmp_path / 'sums')))
+    assert not server.requests and not (tmp_path / 'r').exists()
+
+
 def test_other_subsets_are_had_when_one_fails(server, tmp_path, run_program):
     server.files['/val_sharp.zip'] = archive([('val/val_sharp/000/00000000.png', b'x')])
     done = run_program('data_tools.download_reds', '--root_dir=%s' % tmp_path, '--train_sharp', '--val_sharp',

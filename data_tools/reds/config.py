@@ -37,8 +37,8 @@ class DownloadConfig(Config):
     test_blur_bicubic: bool = option(False, 'LQ of test_blur, x4')
     test_blur_comp: bool = option(False, 'test_blur with compression')
     base_url: str = option(BASE_URL, 'address of the folder with the archives NAME.zip; another one for a mirror')
-    checksums: str = option('', 'file of lines "digest  NAME.zip" (sha256sum, md5sum) to check against',
-                            path='input')
+    checksums: str = option('', 'file of lines "digest  NAME.zip" (sha256sum, md5sum) to check against; it '
+                            'must list each requested archive', path='input')
     unzip: bool = option(True, 'unpack; otherwise only download and check the archives')
     keep_zips: bool = option(False, 'keep the archives after unpacking')
     retries: int = option(8, 'consecutive attempts without a new byte before the download fails', low=1)

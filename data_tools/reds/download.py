@@ -24,16 +24,18 @@ def get_subset(name: str, root_dir: str, base_url: str = BASE_URL, checksums: Op
       name: of an archive: a field of DownloadConfig.
       root_dir: folder to unpack into; archives lie in its `downloads`.
       base_url: address of the folder of NAME.zip.
-      checksums: {file name: hexadecimal MD5 or SHA-256} as `read_checksums` gives, or None.
+      checksums: {file name: hexadecimal MD5 or SHA-256} as `read_checksums` gives, with this archive; None checks none.
       keep_zip: whether the archive stays after unpacking.
       unpack: False only downloads and checks the archive.
       retries: attempts without progress before giving up.
       wait: seconds before the first retry.
       timeout: seconds without data after which a connection counts as lost.
     Raises:
-      UserError: another process works on this archive, the download fails, or the archive is damaged (then it is
-        renamed, so that the next run downloads it again).
+      UserError: `checksums` lacks the archive, another process works on it, the download fails, or the archive is
+        damaged (then it is renamed, so that the next run downloads it again).
     """
+    if checksums is not None:
+        _check_listed([name], checksums, 'checksums')
     folder = os.path.join(root_dir, 'downloads')
     archive, done = (os.path.join(folder, name + suffix) for suffix in ('.zip', '.done'))
     files.make_dir(folder)
@@ -42,7 +44,8 @@ def get_subset(name: str, root_dir: str, base_url: str = BASE_URL, checksums: Op
             print('%s: done before (remove %s to do it again)' % (name, done), flush=True)
             return
         fetch('%s/%s.zip' % (base_url.rstrip('/'), name), archive, retries, wait, timeout)
-        _verify(archive, (checksums or {}).get(name + '.zip'))
+        if checksums is not None:
+            _verify(archive, checksums[name + '.zip'])
         try:
             count = unzip(archive, root_dir, _folders(name)) if unpack else check(archive)
         except DamagedError as error:
@@ -87,9 +90,16 @@ def read_checksums(path: str) -> Dict[str, str]:
     return digests
 
 
+def _check_listed(names, checksums, source):
+    """Raises UserError if an archive has no checksum: it would be taken unchecked."""
+    missing = ['%s.zip' % name for name in names if name + '.zip' not in checksums]
+    if missing:
+        raise UserError('%s has no line for %s; it lists %s: add "digest  %s", or download what it lacks without '
+                        '--checksums' % (source, ', '.join(missing), ', '.join(sorted(checksums)[:8]) or 'nothing',
+                                         missing[0]))
+
+
 def _verify(archive, expected):
-    if expected is None:
-        return
     digest = _DIGESTS[len(expected)]()
     with open(archive, 'rb') as file, progress_bar(total=os.path.getsize(archive), unit='B', unit_scale=True,
                                                    desc='checksum ' + os.path.basename(archive)) as progress:
@@ -104,11 +114,13 @@ def get_subsets(config: DownloadConfig) -> None:
     """Downloads the archives that a config names.
 
     Raises:
-      UserError: a folder of sample clips, which must not be mixed with REDS; or the names of the subsets that are
-        missing, after all have been tried.
+      UserError: a folder of sample clips, which must not be mixed with REDS; an archive without a checksum although
+        there is a file of them; or the names of the subsets that are missing, after all have been tried.
     """
     check_no_samples(config.root_dir)
     checksums = read_checksums(config.checksums) if config.checksums else None
+    if checksums is not None:
+        _check_listed(config.subsets, checksums, '--checksums=' + config.checksums)
     failed = []
     for name in config.subsets:
         try:
