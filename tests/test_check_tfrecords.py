@@ -77,8 +77,8 @@ def test_swapped_shards(source, tmp_path):
 
 def test_lacking_window(source, tmp_path):
     folder = pack(source, tmp_path / 'set', num_shards=2)
-    edit_json(os.path.join(folder, 'manifest.json'), lambda values: values['job'].update(clips=[['000', 8]]))
-    assert _problems(folder) == ['clip 000 lacks 2 of 8 windows, the first at frame 6']
+    edit_json(os.path.join(folder, 'manifest.json'), lambda values: values['job'].update(clips=[['001', 6]]))
+    assert _problems(folder) == ['clip 001 lacks 6 of 6 windows, the first at frame 0']
 
 
 @pytest.mark.parametrize('side', ['truth', 'blur4'])

@@ -36,6 +36,15 @@ def telecine(film, path, first='top'):
     return str(path)
 
 
+def test_no_other_text_becomes_a_filter():
+    text = 'metadata=mode=print:file=x'
+    for method, rate in ((text, 'frame'), (text + ',yadif', FIELD), ('yadif', text), ('ivtc', text), ('', text)):
+        with raises_facts(UserError, 'deinterlacing', text):
+            Deinterlacing(method, rate).filters()
+    with pytest.raises(ValueError):
+        video.rgb_filters('bt709:x=' + text, True, 'rgb24')
+
+
 MOVING = "geq=lum='128+100*sin((X+9*N)/12)':cb=128:cr=128"
 
 

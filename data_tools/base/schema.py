@@ -113,6 +113,21 @@ class ListOf(Schema):
             yield from self._item.problems(item, '%s[%d]' % (where, index))
 
 
+class Pair(Schema):
+    """A list of two values, each with its schema."""
+    wanted = 'a list of two values'
+
+    def __init__(self, first: Schema, second: Schema) -> None:
+        self._schemas = first, second
+
+    def problems(self, value: Any, where: str) -> Iterable[Problem]:
+        if not isinstance(value, list) or len(value) != 2:
+            yield where, value, self.wanted
+            return
+        for index, (part, item) in enumerate(zip(self._schemas, value)):
+            yield from part.problems(item, '%s[%d]' % (where, index))
+
+
 class MapOf(Schema):
     """An object with any keys, whose values are of one schema."""
     wanted = 'an object'

@@ -212,7 +212,7 @@ class Degradation(typing.NamedTuple):
         Args:
           job: the `job` of its manifest.
         Raises:
-          UserError: the kind of degradation is unknown.
+          UserError: the kind of degradation, of resizing or of noise is unknown, or the range of CRF is empty.
         """
         if not job.get('make_lq'):
             return None
@@ -221,6 +221,14 @@ class Degradation(typing.NamedTuple):
             raise UserError("the manifest's job.degradation.kind is %r; it must be one of %s: pack the set again"
                             % (values['kind'], ', '.join(DEGRADATIONS)))
         before = DEGRADATIONS[values['kind']].before(job['scale'])
+        choices = [('resize', name, tuple(RESIZES)) for name in [values.get('resize', 'matlab')]]
+        for key, name, known in choices + [('noise', name, tuple(NOISES)) for name in values.get('noise', ())]:
+            if name not in known:
+                raise UserError("the manifest's job.degradation.%s is %r; it must be one of %s: pack the set again"
+                                % (key, name, ', '.join(known)))
+        if list(values.get('crf', ())) != sorted(values.get('crf', ())):
+            raise UserError("the manifest's job.degradation.crf is %s; it must be one number, or the lower and the "
+                            "higher end of a range: pack the set again" % values['crf'])
         values.update(scale=job['scale'], crf=tuple(values.get('crf', ())), noise=tuple(values.get('noise', ())))
         return cls(**dict(before, **values))
 

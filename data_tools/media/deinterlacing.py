@@ -9,6 +9,8 @@ YADIF, BWDIF, IVTC = 'yadif', 'bwdif', 'ivtc'
 METHODS = {YADIF: 'interpolates', BWDIF: 'likewise, with a better filter, slower',
            IVTC: 'puts the fields of telecined film (29.97 frames/s) together again to its 23.976 frames/s'}
 FRAME, FIELD = 'frame', 'field'
+_FILTERS = {YADIF: 'yadif', BWDIF: 'bwdif'}
+_MODES = {FRAME: 'send_frame', FIELD: 'send_field'}
 # without its comb detection after a change of scene, fieldmatch takes sharp detail for combs
 _IVTC = 'fieldmatch=order=%s:combmatch=sc,yadif=mode=send_frame:deint=interlaced,decimate'
 _CYCLE = 5   # telecine makes so many frames of one less
@@ -24,6 +26,17 @@ class Deinterlacing(typing.NamedTuple):
     method: str = ''
     rate: str = FRAME
 
+    @classmethod
+    def from_job(cls, job: typing.Mapping[str, typing.Any]) -> 'Deinterlacing':
+        """Returns the Deinterlacing that a set was packed with, from the `job` of its manifest.
+
+        Raises:
+          UserError: an unknown method or rate.
+        """
+        made = cls(*job.get('deinterlace', ()))
+        made.filters()
+        return made
+
     @property
     def counts_differ(self) -> bool:
         """Returns whether the whole frames are more or fewer than the interlaced ones."""
@@ -34,13 +47,19 @@ class Deinterlacing(typing.NamedTuple):
 
         Args:
           flagged: whether each frame states if it is interlaced; progressive frames then stay as they are.
+        Raises:
+          UserError: another method or rate. No other text becomes a part of a filter, which could write files.
         """
+        for name, value, known in (('method', self.method, ('',) + tuple(METHODS)), ('rate', self.rate, _MODES)):
+            if value not in known:
+                raise UserError('the %s of deinterlacing is %r; it must be one of %s'
+                                % (name, value, ', '.join(filter(None, known))))
         if self.method == IVTC:
             return _IVTC % 'auto'
         if not self.method:
             return ''
         every = self.rate == FIELD or not flagged   # with two frames of each, times stay regular
-        return '%s=mode=send_%s:deint=%s' % (self.method, self.rate, 'all' if every else 'interlaced')
+        return '%s=mode=%s:deint=%s' % (_FILTERS[self.method], _MODES[self.rate], 'all' if every else 'interlaced')
 
     def rate_of(self, rate: Fraction) -> Fraction:
         """Returns the frames per second of whole frames, from those of the interlaced ones."""
@@ -55,7 +74,7 @@ class Deinterlacing(typing.NamedTuple):
         Raises:
           UserError: telecined film without a constant rate, whose times cannot be known.
         """
-        info = info._replace(deinterlaced=self.filters())
+        info = info._replace(deinterlaced=self if self.method else None)
         if not self.counts_differ:
             return info
         if self.method == IVTC and not info.constant_rate:

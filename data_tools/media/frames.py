@@ -139,7 +139,7 @@ class VideoFrames:
 
     def fingerprint(self) -> str:
         whole = fingerprint.of_file(self.info.path, fingerprint.VIDEO_BLOCKS)
-        filters = [self.info.deinterlaced] if self.info.deinterlaced else []
+        filters = [self.info.deinterlacing_filters] if self.info.deinterlaced else []
         return fingerprint.combined([whole, str(self.first), str(self.end)] + filters)
 
 

@@ -110,8 +110,9 @@ def scores(frames: Source, alive: typing.Callable[[], typing.Any] = lambda: None
 
 def _score_video(frames, output, alive):
     """Writes ffmpeg's scores of a whole video."""
+    filters = ','.join(filter(None, (frames.info.deinterlacing_filters, _FILTERS)))
     arguments = ffmpeg.command('-loglevel', 'quiet', *ffmpeg.source(frames.path), '-map', '0:%d' % frames.info.film,
-                               '-vf', ','.join(filter(None, (frames.info.deinterlaced, _FILTERS))), '-f', 'null', '-')
+                               '-vf', filters, '-f', 'null', '-')
     with ffmpeg.decoding(arguments, output, stderr=subprocess.DEVNULL) as (process, done):
         done(frames.info.num_frames)
         while process.poll() is None:   # its code does not matter: a damaged video gives one after its last frame

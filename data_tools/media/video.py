@@ -24,7 +24,9 @@ SUFFIXES = sum(ffmpeg.DEMUXERS.values(), ())
 
 Progress = typing.Optional[typing.Callable[[int], typing.Any]]
 _HDR = {'smpte2084': 'PQ', 'arib-std-b67': 'HLG'}
+CURVES = tuple(_HDR)
 TONEMAPS = ('hable', 'mobius', 'reinhard')   # of ffmpeg's filter
+MATRICES = ('bt709', 'bt601', 'bt2020')      # likewise
 _TO_SDR = ('zscale=tin=%s:min=%s:pin=2020:rin=%s:t=linear:p=709:m=gbr:npl=100,format=gbrpf32le,'
            'tonemap=%s:desat=0,zscale=t=709:r=full,format=gbrp16le')   # by way of linear light; white is 100 nits
 _ZSCALE_MATRIX = {'bt709': '709', 'bt601': '170m', 'bt2020': '2020_ncl', None: 'gbr'}
@@ -67,7 +69,7 @@ class VideoInfo(typing.NamedTuple):
       container: ffmpeg's names of its format.
       last: seconds for which the last frame is shown; None if the file does not state it.
       own_times: whether times are those in the file, see `packets.read`.
-      deinterlaced: ffmpeg's filters that make whole frames; the frames and times are those of them.
+      deinterlaced: how whole frames are made, None if it is not needed; the frames and times are those of them.
       cut: of a span, seconds between which it keeps other streams, None for no limit; None for a whole file.
       first: of a span, the number of its first frame in the file.
       missing: packets of the film that give no frame, without an error.
@@ -95,7 +97,7 @@ class VideoInfo(typing.NamedTuple):
     container: str = ''
     last: typing.Optional[Fraction] = None
     own_times: bool = True
-    deinterlaced: str = ''
+    deinterlaced: typing.Optional[Deinterlacing] = None
     cut: typing.Optional[typing.Tuple[typing.Optional[Fraction], typing.Optional[Fraction]]] = None
     first: int = 0
     missing: int = 0
@@ -110,6 +112,11 @@ class VideoInfo(typing.NamedTuple):
         return self._replace(num_frames=end - first, start=float(time(first)), last=last, first=first,
                              times=tuple(time - self.times[first] for time in self.times[first:end]),
                              cut=(time(first) if first else None, time(end) if end < self.num_frames else None))
+
+    @property
+    def deinterlacing_filters(self) -> str:
+        """Returns ffmpeg's filters that make whole frames, '' without."""
+        return self.deinterlaced.filters() if self.deinterlaced else ''
 
     @property
     def mp4(self) -> bool:
@@ -409,14 +416,21 @@ def matrix_of(pixel_format: str, space: str, height: int, width: int) -> typing.
 
 def _decode_filters(info, start, pixel_format):
     # fields are interpolated in time too, so frames before `start` have a part in it
-    filters = [info.deinterlaced] if info.deinterlaced else []
+    filters = [info.deinterlacing_filters] if info.deinterlaced else []
     filters += ['trim=start_frame=%d' % start] if start else []
     matrix = info.matrix
     if info.tonemap:
-        filters.append(_TO_SDR % (info.curve, _ZSCALE_MATRIX[matrix], 'full' if info.full_range else 'limited',
-                                  info.tonemap))
+        filters.append(_TO_SDR % (_known(info.curve, CURVES), _ZSCALE_MATRIX[matrix],
+                                  'full' if info.full_range else 'limited', _known(info.tonemap, TONEMAPS)))
         matrix = None
     return ','.join(filters + [rgb_filters(matrix, info.full_range, pixel_format)])
+
+
+def _known(value, known):
+    """Returns a value that becomes a part of a filter. Raises ValueError for any other: a filter can write files."""
+    if value not in known:
+        raise ValueError('%r is no part of a filter; it must be one of %s' % (value, ', '.join(map(str, known))))
+    return value
 
 
 def rgb_filters(matrix: typing.Optional[str], full_range: bool, pixel_format: str) -> str:
@@ -428,5 +442,5 @@ def rgb_filters(matrix: typing.Optional[str], full_range: bool, pixel_format: st
     """
     scale = 'scale=out_range=pc:flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp'
     if matrix:
-        scale += ':in_color_matrix=%s:in_range=%s' % (matrix, 'pc' if full_range else 'tv')
+        scale += ':in_color_matrix=%s:in_range=%s' % (_known(matrix, MATRICES), 'pc' if full_range else 'tv')
     return scale + ',format=' + pixel_format

@@ -10,7 +10,7 @@ import time
 import typing
 from fractions import Fraction
 
-from data_tools.base import files, worker_pool
+from data_tools.base import files, schema, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.base.progress import progress_bar
 from data_tools.media import fingerprint, shots, video
@@ -20,6 +20,25 @@ from data_tools.media.frames import VideoFrames
 
 _THREADS = 4          # videos at a time; ffmpeg has threads too
 _SAVE_SECONDS = 30.
+_PIXELS = 2 ** 28   # of a frame; ffmpeg decodes no larger ones
+
+_FRACTION = schema.Record(fraction=schema.Text(r'(0|-?[1-9][0-9]{0,39})(/[1-9][0-9]{0,39})?'))
+_POSITIVE = schema.Record(fraction=schema.Text(r'[1-9][0-9]{0,39}(/[1-9][0-9]{0,39})?'))
+# of the values of VideoInfo in the cache, which may come with a data set from elsewhere
+_INFO = schema.Record(
+    dict(curve=schema.OneOf('', *video.CURVES), tonemap=schema.OneOf('', *video.TONEMAPS),
+         container=schema.Text(r'[A-Za-z0-9_ ,.-]{0,200}'), last=schema.Nullable(_POSITIVE),
+         own_times=schema.Boolean(), deinterlaced=schema.Text(),   # of earlier versions; it is not used
+         cut=schema.OneOf(None), first=schema.OneOf(0), missing=schema.Integer(0, 2 ** 53),
+         missing_from=schema.Nullable(_FRACTION)),
+    height=schema.Integer(1, _PIXELS), width=schema.Integer(1, _PIXELS), num_frames=schema.Integer(1, 2 ** 53),
+    rate=_POSITIVE, constant_rate=schema.Boolean(), start=schema.Number(-2 ** 53, 2 ** 53), time_base=_POSITIVE,
+    times=schema.ListOf(schema.Integer(0, 2 ** 63)), matrix=schema.OneOf(None, *video.MATRICES),
+    full_range=schema.Boolean(), pixel_format=schema.Text(r'[a-z0-9_]{1,40}'), pixel_aspect=_POSITIVE,
+    interlaced=schema.Nullable(schema.Integer(0, 2 ** 53)),
+    streams=schema.ListOf(schema.Pair(schema.Text(r'[a-z]{1,20}'), schema.Text(r'[A-Za-z0-9_]{1,40}')), least=1),
+    chapters=schema.Integer(0, 2 ** 53), film=schema.Integer(0, 2 ** 53))
+_SHOTS = schema.ListOf(schema.Pair(schema.Integer(0, 2 ** 53), schema.Integer(1, 2 ** 53)), least=1)
 
 
 class Scanner:
@@ -105,8 +124,9 @@ class Scanner:
         mark = fingerprint.of_file(path, fingerprint.VIDEO_BLOCKS)
         if self._deinterlacing.method:
             mark = ' '.join([mark, *self._deinterlacing])
-        known = self._known.get(mark, {})
-        info = _info_from_json(known.get('info'), path)
+        known = self._known.get(mark)
+        known = known if isinstance(known, dict) else {}
+        info = _info_from_json(known.get('info'), path, self._deinterlacing)
         if info is None:
             info = video.inspect(path, progress, self._allow_damaged, self._tonemap, self._deinterlacing)
             known = dict(info=_to_json(info))
@@ -116,7 +136,7 @@ class Scanner:
                             % (path, info.interlaced))
         if detects:
             key = 'shots %r %d' % (rule.threshold, rule.min_frames)
-            if key not in known:
+            if not _are_shots(known.get(key), info.num_frames):
                 frames = VideoFrames(info, 0, info.num_frames, (info.height, info.width))
                 found = shots.detect(frames, rule.threshold, rule.min_frames, lambda: progress(info.num_frames))
                 known = dict(known, **{key: found})
@@ -145,18 +165,31 @@ def _read(path):
 
 
 def _to_json(info):
-    """Returns a VideoInfo as a dict for JSON, without its path."""
+    """Returns a VideoInfo as a dict for JSON, without its path and what the options of a run say."""
     values = {key: {'fraction': str(value)} if isinstance(value, Fraction) else value
-              for key, value in info._asdict().items() if key != 'path'}
+              for key, value in info._asdict().items() if key not in ('path', 'deinterlaced')}
     return json.loads(json.dumps(values))
 
 
-def _info_from_json(values, path):
+def _info_from_json(values, path, deinterlacing):
     """Returns the VideoInfo, or None if the values are not those of one."""
-    try:
-        values = {key: Fraction(value['fraction']) if isinstance(value, dict) else
-                  tuple(tuple(item) if isinstance(item, list) else item for item in value)
-                  if isinstance(value, list) else value for key, value in values.items()}
-        return video.VideoInfo(path=path, **values)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    if list(_INFO.problems(values, '')):
         return None
+    values = {key: Fraction(value['fraction']) if isinstance(value, dict) else
+              tuple(tuple(item) if isinstance(item, list) else item for item in value)
+              if isinstance(value, list) else value for key, value in values.items() if key != 'deinterlaced'}
+    info = video.VideoInfo(path=path, **values)
+    if info.interlaced is not None and deinterlacing.method:
+        info = info._replace(deinterlaced=deinterlacing)
+    # each frame has a byte in the file, and with field two frames have one
+    valid = (info.height * info.width <= _PIXELS and info.num_frames <= 2 * os.path.getsize(path)
+             and len(info.times) in (0, info.num_frames) and info.film < len(info.streams))
+    return info if valid else None
+
+
+def _are_shots(values, length):
+    """Returns whether the values are shots that follow one another and cover a video of `length` frames."""
+    if list(_SHOTS.problems(values, '')):
+        return False
+    firsts, ends = zip(*values)
+    return firsts == (0,) + ends[:-1] and ends[-1] == length and all(first < end for first, end in values)

@@ -8,10 +8,10 @@ from data_tools.base.config import Config, option
 from data_tools.media.config import DeinterlaceConfig, MadeLqConfig, ShotConfig
 from data_tools.media.degradation import NONE
 from data_tools.media.windows import FILLS
+from data_tools.record.job_windows import NO_FILL
 from data_tools.record.record_format import ENCODINGS, TILES
 
 SHARD_MB = 256
-NO_FILL = 'none'
 REACHING_FILLS = (NO_FILL, 'replicate', 'reflection')   # whose windows hold those of shorter intervals
 
 

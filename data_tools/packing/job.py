@@ -11,9 +11,10 @@ from data_tools.media.clips import Clip
 from data_tools.media.degradation import Degradation
 from data_tools.media.frames import DegradedFrames, VideoFrames
 from data_tools.packing import set_lock, shard_writer
-from data_tools.packing.config import NO_FILL, SHARD_MB, PackConfig
+from data_tools.packing.config import SHARD_MB, PackConfig
 from data_tools.record import record_format
-from data_tools.record.manifest import MANIFEST, Manifest, stored_frames
+from data_tools.record.job_windows import centres, span, stored_frames
+from data_tools.record.manifest import MANIFEST, Manifest
 from data_tools.record.manifest_schema import JOB_SCHEMA
 
 JOB = 'job.json'
@@ -67,11 +68,6 @@ def _uses_ffmpeg(clip):
             or (isinstance(clip.lq, DegradedFrames) and clip.lq.degradation.needs_whole_clip))
 
 
-def span(job: Dict[str, Any]) -> int:
-    """Counts the frames from the first to the last of a window."""
-    return (stored_frames(job) - 1) * job['frame_interval'] + 1
-
-
 def check_lengths(found: Sequence[Clip], job: Dict[str, Any]) -> None:
     """Raises UserError for clips that are shorter than a window."""
     need = span(job)
@@ -81,12 +77,6 @@ def check_lengths(found: Sequence[Clip], job: Dict[str, Any]) -> None:
                         '%s; exclude them with --exclude, or choose a shorter window'
                         % (job['num_frames'], job['frame_interval'],
                            ', reach=%d' % job['reach'] if 'reach' in job else '', need, ', '.join(short)))
-
-
-def centres(length: int, job: Dict[str, Any]) -> range:
-    """Returns the frames of a clip that are the centre of a window."""
-    margin = span(job) // 2 if job['fill'] == NO_FILL else 0
-    return range(margin, length - margin)
 
 
 def refuse_foreign(folder: str) -> None:

@@ -16,10 +16,11 @@ from data_tools.packing import scratch as scratch_files
 from data_tools.packing import tasks as task_list
 from data_tools.packing.config import PackConfig
 from data_tools.packing.defaults import resolve_defaults
-from data_tools.packing.job import VIDEOS, describe_job, prepare_output, refuse_foreign, span
+from data_tools.packing.job import VIDEOS, describe_job, prepare_output, refuse_foreign
 from data_tools.packing.scratch import Scratch
 from data_tools.packing.shard_writer import ShardTask
-from data_tools.record.manifest import shard_name, stored_frames
+from data_tools.record.job_windows import span, stored_frames
+from data_tools.record.manifest import shard_name
 
 
 def pack_set(config: PackConfig) -> None:

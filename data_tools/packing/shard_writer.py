@@ -9,10 +9,10 @@ from data_tools.base import files, schema, worker_pool
 from data_tools.base.errors import UserError
 from data_tools.media import windows
 from data_tools.media.clips import Clip
-from data_tools.packing.config import NO_FILL
 from data_tools.packing.scratch import Scratch, frame_bytes
 from data_tools.record import record_format, shard_reader
-from data_tools.record.manifest import MANIFEST, Manifest, Shard, shard_name, stored_frames
+from data_tools.record.job_windows import NO_FILL, stored_frames
+from data_tools.record.manifest import MANIFEST, Manifest, Shard, shard_name
 from data_tools.record.manifest_schema import SHARD_SCHEMA
 
 Job = typing.Dict[str, typing.Any]   # see `job.describe_job`

@@ -19,8 +19,8 @@ from data_tools.media.frames import Decoder, DegradedFrames
 from data_tools.media.lmdb_source import LmdbFrames
 from data_tools.media.shots import ShotRule
 from data_tools.media.video_scan import Scanner
-from data_tools.packing.job import centres
 from data_tools.record import record_format, shard_reader
+from data_tools.record.job_windows import centres
 from data_tools.record.manifest import Manifest, Shard
 
 
@@ -73,7 +73,7 @@ def _source_clips(folder, manifest, source):
                            re.sub(r'_shot\d+$', '', name) in shots else name for name in packed)
     found = clips.find_clips(source, manifest.scale, clips=list(wholes), lq_folder=job.get('lq_folder', ''),
                              degradation=made, shots=ShotRule(False, given=shots),
-                             scanner=Scanner(deinterlacing=Deinterlacing(*job.get('deinterlace', ())), combed=True))
+                             scanner=Scanner(deinterlacing=Deinterlacing.from_job(job), combed=True))
     if job.get('ffmpeg') not in (None, ffmpeg.version()):
         print('note: packed with ffmpeg %s, compared with ffmpeg %s: pixels of videos may differ'
               % (job['ffmpeg'], ffmpeg.version()))

@@ -6,6 +6,7 @@ import typing
 from data_tools.base import files, paths, schema
 from data_tools.base.errors import UserError
 from data_tools.record import shard_reader
+from data_tools.record.job_windows import stored_frames
 from data_tools.record.manifest_schema import SHARD, ManifestSchema
 from data_tools.record.record_format import FORMAT_VERSION
 
@@ -17,11 +18,6 @@ _ADVICE = ('the file was cut or edited, or is of another set: copy it again toge
 def shard_name(index: int, count: int) -> str:
     """Returns the file name of a shard."""
     return SHARD % (index, count)
-
-
-def stored_frames(job: typing.Dict[str, typing.Any]) -> int:
-    """Returns how many LQ frames a record of a job holds: windows of the longest interval that training may draw."""
-    return (job['num_frames'] - 1) * job.get('reach', 1) + 1
 
 
 class Shard(typing.NamedTuple):

@@ -3,6 +3,7 @@ import collections
 from typing import Any, Iterable
 
 from data_tools.base import schema
+from data_tools.record.job_windows import centres
 from data_tools.record.record_format import ENCODINGS, FORMAT_VERSION, HEADER_BYTES
 
 SHARD = 'shard-%05d-of-%05d.tfrecord'
@@ -13,43 +14,30 @@ _SCALE = schema.OneOf(1, 2, 3, 4)
 _TILE = schema.Integer(0, 2 ** 15)
 _SIDE = schema.Integer(1, 2 ** 20)   # of a frame, pixels
 _FRAME_BYTES = 16   # bytes that TFRecord adds to each record
-
-
-class _Pair(schema.Schema):
-    """A list of two values, each with its schema."""
-    wanted = 'a list of two values'
-
-    def __init__(self, first: schema.Schema, second: schema.Schema) -> None:
-        self._schemas = first, second
-
-    def problems(self, value: Any, where: str) -> Iterable[schema.Problem]:
-        if not isinstance(value, list) or len(value) != 2:
-            yield where, value, self.wanted
-            return
-        for index, (part, item) in enumerate(zip(self._schemas, value)):
-            yield from part.problems(item, '%s[%d]' % (where, index))
-
-
 _LENGTH = schema.Integer(1, 2 ** 31 - 1)
-_SHOTS = schema.ListOf(_Pair(schema.Integer(0), _LENGTH))
+_SHOTS = schema.ListOf(schema.Pair(schema.Integer(0), _LENGTH))
 _COMMON = dict(num_frames=_FRAMES, scale=_SCALE, encoding=schema.OneOf(*ENCODINGS), lq_tile=_TILE, gt_tile=_TILE)
+# a choice of an option; which ones there are, is checked where it is used
+_CHOICE = schema.Text(r'[a-z0-9_]{1,40}', 'the name of a choice of make_tfrecords')
 _DEGRADATION = schema.Record(
-    dict(crf=schema.ListOf(schema.Integer(0, 63), least=1), seed=schema.Integer(), noise=schema.ListOf(schema.Text()),
-         noise_probability=schema.Number(0, 1), noise_strength=schema.Number(0), resize=schema.Text(),
+    dict(crf=schema.ListOf(schema.Integer(0, 63), least=1, most=2), seed=schema.Integer(), noise=schema.ListOf(_CHOICE),
+         noise_probability=schema.Number(0, 1), noise_strength=schema.Number(0), resize=_CHOICE,
          window=schema.Integer(1, 99), revision=schema.Integer(1, 99)),
-    kind=schema.Text())
+    kind=_CHOICE)
 JOB_SCHEMA = schema.Record(
-    dict(make_lq=schema.Boolean(), degradation=schema.Nullable(_DEGRADATION), lq_folder=schema.Text(),
+    dict(make_lq=schema.Boolean(), degradation=schema.Nullable(_DEGRADATION),
+         lq_folder=schema.Text(r'[^\0]*', 'a folder'), deinterlace=schema.Pair(_CHOICE, _CHOICE),
+         ffmpeg=schema.Nullable(schema.Text(r'\S{1,200}', 'a version')),
          reach=schema.Integer(1, 99), versions=schema.Integer(1, 999), seed=schema.Integer(),
          shots=schema.MapOf(_SHOTS), sources=schema.MapOf(schema.Text())),
-    _others=True, fill=schema.Text(), frame_interval=schema.Integer(1, 10 ** 6), windows=schema.Integer(1, _MOST),
+    _others=True, fill=_CHOICE, frame_interval=schema.Integer(1, 10 ** 6), windows=schema.Integer(1, _MOST),
     num_shards=schema.Integer(1, 99999),
-    clips=schema.ListOf(_Pair(schema.Text(r'(?s).+', 'the name of a clip'), _LENGTH), least=1), **_COMMON)
+    clips=schema.ListOf(schema.Pair(schema.Text(r'(?s).+', 'the name of a clip'), _LENGTH), least=1), **_COMMON)
 SHARD_SCHEMA = schema.Record(
     dict(record_crcs=schema.ListOf(_CRC)), name=schema.Text(), records=schema.Integer(1, _MOST),
     bytes=schema.Integer(1, _MOST), crc=_CRC)
 _FIELDS = schema.Record(
-    None, False, format_version=schema.OneOf(FORMAT_VERSION), sizes=schema.ListOf(_Pair(_SIDE, _SIDE), least=1),
+    None, False, format_version=schema.OneOf(FORMAT_VERSION), sizes=schema.ListOf(schema.Pair(_SIDE, _SIDE), least=1),
     records=schema.Integer(1, _MOST), shards=schema.ListOf(SHARD_SCHEMA, least=1), job=JOB_SCHEMA, **_COMMON)
 
 
@@ -78,6 +66,9 @@ def _contradictions(values):
     if job['num_shards'] != len(shards):
         yield 'job.num_shards', job['num_shards'], 'the number of shards that are listed, which is %d' % len(shards)
     total = sum(shard['records'] for shard in shards)
+    windows = sum(len(centres(length, job)) for _, length in job['clips'])
+    if job['windows'] != windows:
+        yield 'job.windows', job['windows'], 'the number of windows of job.clips, which is %d' % windows
     for place, number in (('records', values['records']), ('job.windows', job['windows'])):
         if number != total:
             yield place, number, 'the sum of the records of the shards, which is %d' % total

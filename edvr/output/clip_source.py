@@ -197,7 +197,7 @@ def shots_record(source: Source) -> typing.Dict[str, typing.Any]:
     if source.video and source.video.tonemap:
         record['tonemap'] = source.video.tonemap
     if source.video and source.video.deinterlaced:
-        record['deinterlaced'] = source.video.deinterlaced
+        record['deinterlaced'] = source.video.deinterlacing_filters
     if source.first:
         record['first'] = source.first
     if source.kept_profile:

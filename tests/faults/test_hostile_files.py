@@ -12,12 +12,19 @@ import pytest
 import tensorflow.compat.v1 as tf
 from archives import FRAMES, archive
 from file_damage import json_faults
-from helpers import tiny_checkpoint
-from packed import edit_json, pack, write_clips
+from helpers import smooth_frames, tiny_checkpoint
+from packed import edit_json, pack, write_clips, write_video
+from test_deinterlacing import make_fields
 from test_download_reds import BODY, server  # noqa: F401 fixture
 
 from data_tools.base import files
 from data_tools.lq import writer
+from data_tools.media import video_scan
+from data_tools.media.frames import VideoFrames
+from data_tools.media.shots import ShotRule
+from data_tools.packing import verification
+from data_tools.packing.config import PackConfig
+from data_tools.packing.pack import pack_set
 from data_tools.record.manifest import Manifest
 from data_tools.reds import http_fetch
 from data_tools.reds.unzip import unzip
@@ -87,6 +94,77 @@ def test_names_in_a_manifest(campaign, tmp_path):
                 file.write(text)
             edit_json(os.path.join(folder, 'manifest.json'), change)
             campaign.attempt('manifest: path in it', lambda: Manifest.read(folder), lambda _: False, name, [folder])
+
+
+def writing(path):
+    """A text that is a filter of ffmpeg which writes a file."""
+    return 'metadata=mode=add:key=x:value=y,metadata=mode=print:file=%s' % path
+
+
+def test_cache_of_videos(campaign, tmp_path):
+    """videos.json comes with a data set: an entry that is not one of a scan is ignored, no text becomes a filter."""
+    source, cache, trap = str(tmp_path / 'a.mkv'), str(tmp_path / 'videos.json'), tmp_path / 'trap'
+    write_video(source, smooth_frames(4, 32, 48))
+    rule, text = ShotRule(), writing(trap)
+
+    def scan(path):
+        scanner = video_scan.Scanner(path)
+        scanner.scan([(source, True)], rule)
+        info = scanner.info(source)
+        frames = VideoFrames(info, 0, info.num_frames, (info.height, info.width))
+        return info, scanner.shots(frames, rule), [frame.tobytes() for frame in frames.read()]
+
+    expected = scan(cache)
+    (mark, entry), = files.read_json(cache).items()
+    shots, = set(entry) - {'info'}
+    assert scan(cache) == expected and files.read_json(cache) == {mark: entry}
+    wrong = {key: [text, [], {}, -1, 2 ** 70, float('nan'), {'fraction': text}] for key in entry['info']}
+    wrong['start'] = [value for value in wrong['start'] if value != -1]
+    wrong['deinterlaced'] = [text, ['yadif', text], 1]
+    for key in ('rate', 'time_base', 'pixel_aspect', 'last', 'missing_from'):
+        wrong[key] = wrong[key] + [{'fraction': value} for value in ('1e999999999', '1/0', '9' * 5000, 'nan')]
+    wrong['times'] = wrong['times'][:1] + [[0, 1], [text] * 4, 5]
+    wrong['height'] = wrong['width'] = [0, 2 ** 26] + wrong['height']
+    wrong['num_frames'] = [0, 2 ** 40] + wrong['num_frames']
+    wrong['film'] = [9] + wrong['film']
+    changed = [{mark: dict(entry, info=dict(entry['info'], **{key: value}))}
+               for key in sorted(wrong) for value in wrong[key]]
+    changed += [{mark: dict(entry, info=value)} for value in (text, [], {}, None, dict(entry['info'], other=1))]
+    changed += [{mark: dict(entry, **{shots: value})} for value in (
+        text, [], [[0, 2]], [[0, 9]], [[1, 4]], [[0, 2], [1, 4]], [[0, 4], [4, 4]], [[0, text]], [[-1, 4]], {})]
+    changed += [{mark: value} for value in (text, [], None, 3)] + [[], text, {text: text}]
+    for index in campaign.rng.permutation(len(changed))[:campaign.amount(8, len(changed))]:
+        files.write_json(cache, changed[index])
+        campaign.attempt('videos.json: wrong value', lambda: scan(cache), lambda found: found == expected,
+                         str(changed[index])[:300])
+        assert not trap.exists(), 'ffmpeg wrote it'
+    for key in ('deinterlaced', 'curve', 'tonemap', 'matrix'):   # those that reached a filter
+        files.write_json(cache, {mark: dict(entry, info=dict(entry['info'], **{key: text}))})
+        assert scan(cache) == expected and not trap.exists()
+
+
+def test_job_in_a_manifest(campaign, tmp_path):
+    """What a manifest says of the packing is checked before it becomes a filter, a path or a list of frames."""
+    videos, folder, trap = tmp_path / 'videos', str(tmp_path / 'set'), tmp_path / 'trap'
+    videos.mkdir()
+    make_fields(videos / 'a.mkv', 8)
+    pack_set(PackConfig(data_dir=str(videos), output_dir=folder, num_frames=3, num_shards=1, make_lq=True, workers=1,
+                        deinterlace='yadif'))
+    path = os.path.join(folder, 'manifest.json')
+    values = files.read_json(path)
+    assert values['job']['deinterlace'] == ['yadif', 'frame'] and not verification.check_set(folder, source=str(videos))
+    text = writing(trap)
+    changes = [dict(deinterlace=value) for value in ([text + ',yadif', 'field'], ['yadif', text], ['yadif', 'other'],
+                                                     ['other', 'frame'], ['ivtc'], 'yadif', [1, 2], {})]
+    changes += [dict(clips=clips) for clips in ([['a', 2 ** 31 - 1]], [['a', 3]], [['a', 4], ['b', 4]])]
+    changes += [dict(fill=text), dict(lq_folder='a\0b'), dict(ffmpeg=text + '\n'), dict(ffmpeg=5)]
+    changes += [dict(degradation=dict(kind='bicubic', **made)) for made in (
+        dict(resize=text), dict(resize='other'), dict(noise=[text]), dict(noise=['other']), dict(crf=[9, 3]))]
+    for change in changes:
+        files.write_json(path, dict(values, job=dict(values['job'], **change)))
+        campaign.attempt('manifest: wrong job', lambda: verification.check_set(folder, source=str(videos)),
+                         lambda _: False, str(change), list(change) + ['deinterlacing', 'job.windows'])
+        assert not trap.exists(), 'ffmpeg wrote it'
 
 
 def special(name, kind):
