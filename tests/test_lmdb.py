@@ -9,7 +9,7 @@ from facts import check_facts, raises_facts
 from packed import pack
 
 from data_tools.base.errors import UserError
-from data_tools.media import clips, images, splits
+from data_tools.media import clips, images, lmdb_source, splits
 from data_tools.media.degradation import make_lq
 from data_tools.packing import pack as packing
 from data_tools.packing import verification
@@ -35,6 +35,27 @@ def write(root, values):
     with open(str(root / 'meta_info.txt'), 'w') as file:
         file.writelines('%s (%d,%d,3) 1\n' % ((name,) + image.shape[:2]) for name, image in values.items())
     return str(root)
+
+
+def test_lines_that_lead_out_of_a_folder_or_merge_clips_are_refused(tmp_path):
+    root = tmp_path / 'x.lmdb'
+    root.mkdir()
+
+    def find(*keys):
+        (root / 'meta_info.txt').write_text(''.join('%s.png (16,24,3) 1\n' % key for key in keys))
+        return lmdb_source.find(str(root))
+
+    assert set(find('X4/a/b/0', 'X4/a/c/0', 'X4/a/b/1', '..a/0')) == {'a_b', 'a_c', '..a'}
+    for key in ('../0', 'X4/../0', 'X4//0', '/tmp/0', 'a/../b/0', './0', 'a/./0', '//0', 'a\\b/0', 'a\0b/0', 'a/b\0',
+                'a.partial/0', 'a/..'):
+        with raises_facts(UserError, 'meta_info.txt', 'line 2', repr(key)):
+            find('000/0', key)
+    for keys in (('a/b_c/0', 'a_b/c/1'), ('a_b/c/0', 'X4/a/b_c/0')):
+        with raises_facts(UserError, 'meta_info.txt', 'line 2', 'a/b_c', 'a_b/c', 'a_b_c'):
+            find(*keys)
+    for keys in (('a/0', 'a/0'), ('a/0', 'X4/a/0')):
+        with raises_facts(UserError, 'meta_info.txt', 'line 2', keys[1], 'twice'):
+            find(*keys)
 
 
 @pytest.fixture

@@ -24,6 +24,13 @@ def sources_of(shards: str) -> str:
     return os.path.dirname(os.path.normpath(shards)) or '.'
 
 
+def inside(folder: str, name: str) -> str:
+    """Returns the path of an entry of a folder. Raises UserError if the name, such as `..`, leads elsewhere."""
+    if name in ('', os.curdir, os.pardir) or any(sign and sign in name for sign in (os.sep, os.altsep, '\0')):
+        raise UserError('%r cannot be the name of a file or folder in %s: rename the clip' % (name, folder))
+    return os.path.join(folder, name)
+
+
 def check_no_samples(folder: str) -> None:
     """Raises UserError if a folder for REDS holds sample clips."""
     if os.path.exists(os.path.join(folder, SAMPLE_MARK)):

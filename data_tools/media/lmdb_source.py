@@ -136,6 +136,8 @@ def _find(root, path, stamp):
         raise UserError('cannot read %s: %s' % (path, error)) from None
     keys: typing.Dict[str, typing.List[str]] = {}
     sizes: typing.Dict[str, Size] = {}
+    folders: typing.Dict[str, str] = {}
+    known: typing.Set[str] = set()
     for number, line in enumerate(lines, 1):
         match = _LINE.match(line)
         folder = os.path.dirname(_plain(match.group(1))) if match else ''
@@ -143,6 +145,13 @@ def _find(root, path, stamp):
             raise UserError('%s: line %d is %r; it must be a frame of a clip such as "000/00000000.png (720,1280,3) 1"'
                             % (path, number, line[:80]))
         name, size = folder.replace('/', '_'), (int(match.group(2)), int(match.group(3)))
+        _check_key(match.group(1), '%s: line %d' % (path, number))
+        if folders.setdefault(name, folder) != folder:
+            raise UserError('%s: line %d: %s and %s would both be the clip %s: rename one of these folders in the LMDB'
+                            % (path, number, folders[name], folder, name))
+        if _plain(match.group(1)) in known:
+            raise UserError('%s: line %d: %s occurs twice: remove one of the lines' % (path, number, match.group(1)))
+        known.add(_plain(match.group(1)))
         if sizes.setdefault(name, size) != size:
             raise UserError('%s: line %d: %s is %dx%d, frames before it of its clip are %dx%d (height x width); all '
                             'frames of a clip must have one size' % ((path, number, match.group(1)) + size
@@ -152,6 +161,16 @@ def _find(root, path, stamp):
         raise UserError('%s lists no images; copy it again. %s' % (path, _HOW))
     return {name: LmdbFrames(root, tuple(sorted(found, key=_natural)), sizes[name], sizes[name])
             for name, found in keys.items()}
+
+
+def _check_key(key, where):
+    """Raises UserError for a key that cannot name a clip and a frame: both become names of written files."""
+    wrong = [part for part in key.split('/') if part in ('', '.', '..') or re.search(r'[\\\0]', part)
+             or part.endswith(files.PARTIAL)]
+    if wrong:
+        raise UserError("%s is the image %r, with the part %r; the parts between / must be names of folders and files, "
+                        "not '.', '..' or empty, without backslash, and not end in %s: make the LMDB again"
+                        % (where, key[:80], wrong[0][:80], files.PARTIAL))
 
 
 def _plain(key):

@@ -1,7 +1,7 @@
 """Restores clips to folders of PNG frames."""
-import os
 import typing
 
+from data_tools.base import paths
 from edvr.output import output_lock, progress
 from edvr.output.background_writer import BackgroundWriter
 from edvr.output.clip_source import Source, put_frames, shots_record
@@ -13,8 +13,12 @@ Settings = typing.Mapping[str, typing.Any]
 
 
 def folder_of(output: str, source: Source, alone: bool) -> str:
-    """Returns the folder for the frames of a clip: `output` itself for a single clip, else a folder in it."""
-    return output if alone else os.path.join(output, source.name)
+    """Returns the folder for the frames of a clip: `output` itself for a single clip, else a folder in it.
+
+    Raises:
+      UserError: the name of the clip leads elsewhere.
+    """
+    return output if alone else paths.inside(output, source.name)
 
 
 def write_folders(workers: typing.Any, sources: typing.Sequence[Source], output: str, settings: Settings,

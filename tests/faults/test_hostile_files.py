@@ -35,6 +35,7 @@ from edvr.exporting.graphs import WholeGraph
 from edvr.launch import rank_table
 from edvr.launch.rank_table import Rank
 from edvr.output import records
+from edvr.output.folders import folder_of
 from edvr.pytorch import pth_file
 
 OUTSIDE = ['../x', '../../etc/passwd', '/etc/passwd', 'a/../../x', '~/x', 'x\0y', '$(touch x)', '-rf', 'x\ny', '']
@@ -165,6 +166,14 @@ def test_job_in_a_manifest(campaign, tmp_path):
         campaign.attempt('manifest: wrong job', lambda: verification.check_set(folder, source=str(videos)),
                          lambda _: False, str(change), list(change) + ['deinterlacing', 'job.windows'])
         assert not trap.exists(), 'ffmpeg wrote it'
+
+
+def test_names_of_clips(campaign, tmp_path):
+    """The name of a clip that becomes a folder never leads out of the output."""
+    for name in ['..', '.'] + [name for name in OUTSIDE if '/' in name or not name or '\0' in name]:
+        campaign.attempt('clip: path in its name', lambda name=name: folder_of(
+            str(tmp_path), types.SimpleNamespace(name=name), False), lambda _: False, name, [str(tmp_path)])
+    assert folder_of(str(tmp_path), types.SimpleNamespace(name='..a'), False) == str(tmp_path / '..a')
 
 
 def special(name, kind):
