@@ -505,6 +505,20 @@ def test_loops_on_the_device_change_nothing_but_the_pace(tiny, tmp_path, uninter
     assert steps == ['2', '4']
 
 
+@needs_adapter
+def test_a_run_continues_only_with_loops_that_reach_its_last_step(tiny, tmp_path, capfd):
+    train(tmp_path, steps=15, save_every=5, log_every=5)
+    options = dict(steps=30, save_every=10, log_every=10, summary_every=10, override_config=True)
+    with raises_facts(UserError, 'step 15', '--iterations_per_loop=10', '--steps=30', '--iterations_per_loop=1 or 5'):
+        train(tmp_path, NPU.replace(iterations_per_loop=10), **options)
+    assert checkpoints.step_of(checkpoints.latest(str(tmp_path))) == 15
+    train(tmp_path, NPU.replace(iterations_per_loop=5), **options)
+    assert 'trained 30 steps: ' in capfd.readouterr().out
+    assert train(tmp_path, NPU.replace(iterations_per_loop=4), steps=12, save_every=4, log_every=4, summary_every=4,
+                 override_config=True)['global_step'] == 30   # nothing is left to train
+    assert 'trained 30 steps: ' in capfd.readouterr().out
+
+
 @needs_tf1
 def test_a_resumed_run_equals_an_uninterrupted_one(tiny, tmp_path, uninterrupted):
     """With a dynamic loss scale, which changes nothing but its own state, and that is resumed too."""

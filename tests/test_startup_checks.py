@@ -86,6 +86,14 @@ def test_a_loop_is_a_whole(monkeypatch):
         '--steps=105 is not a multiple of --iterations_per_loop=10: nothing can happen inside a loop; use 110']
 
 
+def test_a_run_is_continued_in_whole_loops():
+    device = device_of(NPU.replace(iterations_per_loop=10))
+    assert device.resume_problems(20, {'steps': 105}) == []
+    found, = device.resume_problems(12, {'steps': 40, 'save_every': 20, 'eval_every': 0})
+    check_facts(found, 'step 12', '--iterations_per_loop=10', '--steps=40', 'use --iterations_per_loop=1 or 2 or 4')
+    assert device_of(RuntimeConfig(device='cpu')).resume_problems(12, {'steps': 40}) == []
+
+
 def test_directories_of_the_device(tmp_path):
     missing = str(tmp_path / 'missing')
     found = problems(NPU.replace(dump_path=missing, op_compiler_cache_dir=str(tmp_path)), JOB_ID='1', RANK_SIZE='1')

@@ -52,7 +52,8 @@ class NpuConfig(Config):
                                   'the adapter. Raise it when ranks start at very different times', low=0)
     iterations_per_loop: int = option(1, 'on NPU: steps that the device runs in one call of the host. With 10 to '
                                          '100 the device does not wait for the host. Logs, the guard and checkpoints '
-                                         'then act only between loops. --steps and --save_every must be multiples',
+                                         'then act only between loops. --steps, --save_every and the step at which '
+                                         'a run is continued must be multiples',
                                      low=1)
     graph_memory_max_size: str = option('', 'on NPU: bytes for feature maps and workspace, an expression such as '
                                             '26*1024*1024*1024; empty leaves the choice to the runtime. Raise '

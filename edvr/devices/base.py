@@ -152,6 +152,10 @@ class Device(abc.ABC):
         """
         return []
 
+    def resume_problems(self, step: int, counts: dict[str, int]) -> list[str]:
+        """Returns a text for each reason why a run cannot continue from `step`; `counts` are those of `problems`."""
+        return []
+
     @abc.abstractmethod
     def require(self) -> None:
         """Raises UserError if the device is absent: TensorFlow would compute elsewhere without a message."""

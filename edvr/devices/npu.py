@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, Sequence
 
@@ -23,6 +24,7 @@ ADAPTERS = ('npu_bridge', 'npu_device')   # the adapters of TensorFlow 1.15 and 
 OPERATOR = 'DeformableOffsets'
 # the options that let every operation compute in float16
 _ALL_FLOAT16 = {'precision_mode': 'force_fp16', 'precision_mode_v2': 'fp16'}
+_LONGEST_LOOP = 100   # of --iterations_per_loop, to advise
 
 
 class NpuDevice(Device):
@@ -81,6 +83,17 @@ class NpuDevice(Device):
     def option_faults(self, counts: dict[str, int], loss_reduction: str) -> list[str]:
         """Returns the part of `problems` that depends on the options alone."""
         return self._loop_problems(counts) + self._precision_problems(loss_reduction)
+
+    def resume_problems(self, step: int, counts: dict[str, int]) -> list[str]:
+        loop = self.config.iterations_per_loop
+        if not step % loop:
+            return []
+        common = step
+        for count in counts.values():
+            common = math.gcd(common, count)
+        fitting = [str(value) for value in range(1, min(common, _LONGEST_LOOP) + 1) if not common % value]
+        return ['the run continues at step %d, which is not a multiple of --iterations_per_loop=%d: its loops would '
+                'pass --steps=%d; use --iterations_per_loop=%s' % (step, loop, counts['steps'], ' or '.join(fitting))]
 
     def require_options(self) -> None:
         """Raises UserError if the adapter is not there, or does not take the options of the run."""

@@ -58,8 +58,8 @@ class Run:
         self.mixture: typing.Optional[Mixture] = None
         self.val_clips: typing.List[Clip] = []
         self.notes: typing.List[str] = []
-        counts = {name: getattr(training, name) for name in sorted(names_with('counts_steps', TrainingConfig))}
-        startup_checks.check(self.device, counts, training.loss_reduction, [
+        self._counts = {name: getattr(training, name) for name in sorted(names_with('counts_steps', TrainingConfig))}
+        startup_checks.check(self.device, self._counts, training.loss_reduction, [
             self._check_options, self._check_data, self._check_start, self._find_clips])
         self.rank, self.size = self.device.rank_and_size()
         self.writes = self.device.is_writer
@@ -107,7 +107,7 @@ class Run:
 
     def _outcome(self, signal):
         if signal is None:
-            return 'trained %d steps: %s' % (self.training.steps, checkpoints.latest(self.directory))
+            return 'trained %d steps: %s' % (self._step(), checkpoints.latest(self.directory))
         return ('%s: stopped at step %d of %d; the same command continues from there'
                 % (signals.name(signal), self._step(), self.training.steps))
 
@@ -126,6 +126,10 @@ class Run:
         checkpoints.check_path(self.directory)
         if training.init_from and not checkpoints.prefixes(self.directory):
             checkpoints.chosen(training.init_from)
+        step = self._step()
+        wrong = self.device.resume_problems(step, self._counts) if step < training.steps else []
+        if wrong:
+            raise UserError('; '.join(wrong))
 
     def _find_clips(self, rank, size):
         if rank == 0:
