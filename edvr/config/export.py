@@ -89,8 +89,9 @@ class ExportConfig(InterfaceConfig):
                               '(910), Ascend910B* (Atlas A2), Ascend910_93* (Atlas A3), Ascend950* (950); Ascend310 '
                               'and Ascend310B* do not have it')
     precision_mode: str = option('allow_fp32_to_fp16', 'of the atc command: how float32 operations run on the chip; '
-                                 'allow_fp32_to_fp16: float32 if the operator has it, else float16; force_fp16: '
-                                 'always float16, the sampling positions too', choices=PRECISION_MODES)
+                                 'allow_fp32_to_fp16: convolutions in float16, other operators in float32 if they '
+                                 'have it; force_fp16: always float16, the sampling positions too',
+                                 choices=PRECISION_MODES)
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()

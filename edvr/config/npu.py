@@ -26,12 +26,13 @@ class NpuConfig(Config):
     TITLE = 'npu'
 
     precision_mode: str = option('allow_fp32_to_fp16', 'on NPU: how float32 operations run. allow_fp32_to_fp16: '
-                                                       'float32 where the operator has it, else float16; '
+                                                       'convolutions and matrix products in float16, other operators '
+                                                       'in float32 where they have it; '
                                                        'force_fp16: float16 where the operator has both (fastest); '
                                                        'allow_mix_precision: float16 where it is safe, use with '
                                                        '--loss_scale; must_keep_origin_dtype: never convert (an '
-                                                       'operator without float32 fails); the others need a card and '
-                                                       'an adapter that have them',
+                                                       'operator without float32 on AI Core runs on the AI CPU, or '
+                                                       'fails); the others need a card and an adapter that have them',
                                  choices=PRECISION_MODES, may_change=False)
     precision_mode_v2: str = option('', 'on NPU, adapters of 2023 and later: the newer names of the precision modes; '
                                         'one given here is used instead of --precision_mode',

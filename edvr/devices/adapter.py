@@ -84,7 +84,8 @@ def require(config: RuntimeConfig | None = None) -> None:
         if prefix() != 'npu_bridge':
             raise UserError('--loss_scale=%s: the adapter of TensorFlow 2 has no loss scaling for Estimators '
                             '(npu_device.compat.v1 comes without NPULossScaleOptimizer): use --loss_scale=off with a '
-                            'precision mode that needs none, such as --precision_mode=allow_fp32_to_fp16, or '
+                            'precision mode that needs none, on Atlas A2 and A3 --precision_mode='
+                            'must_keep_origin_dtype (allow_fp32_to_fp16 computes convolutions in float16), or '
                             'TensorFlow 1.15' % config.loss_scale)
         _bridge(_LOSS_SCALE_OPTIMIZER, 'NPULossScaleOptimizer')
         _bridge(_LOSS_SCALE_MANAGER, 'ExponentialUpdateLossScaleManager')

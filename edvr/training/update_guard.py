@@ -15,7 +15,8 @@ TEXTS = {LOSS: 'the loss is not finite', GRADIENTS: 'the gradients are not finit
 ADVICE = ('Try a lower --learning_rate, a longer --warmup_steps or --clip_norm, look at watch_update/gradient_norm and '
           'watch_offset/* in TensorBoard, check the data with data_tools.check_tfrecords')
 OVERFLOW_ADVICE = ('Overflow in float16 does not come from the learning rate: use a more precise --precision_mode '
-                   '(allow_fp32_to_fp16, must_keep_origin_dtype; --nomixed_precision on GPU), --loss_reduction=mean, '
+                   '(must_keep_origin_dtype; allow_fp32_to_fp16 has float16 in convolutions only; '
+                   '--nomixed_precision on GPU), --loss_reduction=mean, '
                    'or with --loss_scale=fixed a lower --loss_scale_value')
 
 
