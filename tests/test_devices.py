@@ -101,6 +101,15 @@ def test_options_belong_to_devices_that_exist(cls):
     (dict(device='npu', graph_memory_max_size='26G'), ['graph_memory_max_size', "'26G'", 'bytes']),
     (dict(device='npu', precision_mode='fp16'), ['precision_mode', "'fp16'", 'one of']),
     (dict(device='npu', dump_step='1|2'), ['dump_step', "'1|2'", '--dump_path']),
+    *[(dict(device='npu', dump_path='x', dump_step=steps), ['dump_step', repr(steps), 100, '0|5|10-20'])
+      for steps in ('yyy', '0|2-1', '3-3', '1|', '1||2', '1-2-3', '-1', '1,2', '\u0661',
+                    '|'.join(map(str, range(101))))],
+    *[(dict(device='npu', modify_mixlist='lists.json', **modes),
+       ['modify_mixlist', "'lists.json'", '--%s=%s' % shown, '--precision_mode=allow_mix_precision', 'mixed_float16'])
+      for modes, shown in ((dict(), ('precision_mode', 'allow_fp32_to_fp16')),
+                           (dict(precision_mode='force_fp16'), ('precision_mode', 'force_fp16')),
+                           (dict(precision_mode='allow_mix_precision', precision_mode_v2='origin'),
+                            ('precision_mode_v2', 'origin')))],
     (dict(loss_scale_value=0.5), ['loss_scale_value', 0.5, 'at least 1.0'])])
 def test_options_that_do_not_fit(options, facts):
     with raises_facts(ConfigError, *facts):
@@ -111,6 +120,11 @@ def test_options_that_fit():
     RuntimeConfig(device='gpu', mixed_precision=True, loss_scale='dynamic', num_devices=2)
     RuntimeConfig(device='npu', kernels='npu', loss_scale='fixed', iterations_per_loop=10,
                   graph_memory_max_size='26*1024 * 1024', dump_path='x', dump_step='0|5-10')
+    RuntimeConfig(device='npu', dump_path='x', dump_step='|'.join(map(str, range(100))))
+    for mode in ('allow_mix_precision', 'allow_mix_precision_fp16', 'allow_mix_precision_bf16'):
+        RuntimeConfig(device='npu', modify_mixlist='lists.json', precision_mode=mode)
+    for mode in ('mixed_float16', 'mixed_bfloat16'):
+        RuntimeConfig(device='npu', modify_mixlist='lists.json', precision_mode_v2=mode)
 
 
 def test_unknown_device_on_the_command_line(run_program):

@@ -232,6 +232,26 @@ def test_a_given_session_config_is_written_into(tmp_path):
         assert len(proto.graph_options.rewrite_options.custom_optimizers) == count
 
 
+@pytest.mark.parametrize('options, text', [
+    (dict(modify_mixlist='lists.json'), "precision_mode is assigned to 'allow_mix_precision'"),
+    (dict(modify_mixlist='lists.json', precision_mode_v2='origin'), "precision_mode_v2 is assigned to 'mixed_float16'"),
+    (dict(precision_mode_v2='fp16', precision_mode='force_fp16'), 'at the same time'),
+    (dict(dump='yyy'), 'string style is error'), (dict(dump='0|2-1'), 'first step is >= second'),
+    (dict(dump='|'.join(map(str, range(101)))), '<= 100 sets'),
+    (dict(modify_mixlist='lists.json', precision_mode='allow_mix_precision_fp16', dump='0|5-10'), None)])
+def test_options_that_only_the_compiled_part_refuses(tmp_path, options, text):
+    """The estimator is made; its first session is an error."""
+    if 'dump' in options:
+        dump = bridge('estimator.npu.npu_config').DumpConfig(True, str(tmp_path), options['dump'])
+        options = dict({name: value for name, value in options.items() if name != 'dump'}, dump_config=dump)
+    made = estimator(fit, model_dir=str(tmp_path), save_checkpoints_steps=0, **options)
+    if text is None:
+        made.train(line_data, steps=1)
+        return
+    with raises_facts(tf.errors.InternalError, text):
+        made.train(line_data, steps=1)
+
+
 def hooks_of(monkeypatch, size, **options):
     """Class names of the hooks in training, in order."""
     spec_class = bridge('estimator.npu.npu_estimator').NPUEstimatorSpec

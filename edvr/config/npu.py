@@ -2,6 +2,7 @@
 import dataclasses
 import functools
 import json
+import re
 from typing import Dict, Iterator, Tuple
 
 from data_tools.base import config
@@ -13,6 +14,10 @@ PRECISION_MODES = ('allow_fp32_to_fp16', 'force_fp16', 'force_fp32', 'cube_fp16i
                    'allow_mix_precision_fp16', 'allow_mix_precision_bf16', 'allow_fp32_to_bf16',
                    'must_keep_origin_dtype')
 PRECISION_MODES_V2 = ('fp16', 'origin', 'cube_fp16in_fp32out', 'mixed_float16', 'mixed_bfloat16')
+# those whose lists --modify_mixlist changes
+MIXED_MODES = ('allow_mix_precision', 'allow_mix_precision_fp16', 'allow_mix_precision_bf16', 'mixed_float16',
+               'mixed_bfloat16')
+DUMP_SETS = 100   # of --dump_step, at most
 
 NPU_DCN = ('auto', 'split', 'whole')
 
@@ -44,7 +49,9 @@ class NpuConfig(Config):
     soc_version: str = option('', 'on NPU: the chip, such as Ascend910B1, for --npu_dcn=auto; empty asks npu-smi',
                               local=True)
     modify_mixlist: str = option('', 'on NPU: JSON file that moves operators between the lists of '
-                                     '--precision_mode=allow_mix_precision', path='input')
+                                     '--precision_mode=allow_mix_precision (or _fp16, _bf16) or '
+                                     '--precision_mode_v2=mixed_float16 (or mixed_bfloat16), one of which it needs',
+                                 path='input')
     op_precision_mode: str = option('', 'on NPU: INI file with the precision of single operators',
                                     path='input')
     npu_deterministic: bool = option(False, 'on NPU: use operators that give the same bits each time; slower',
@@ -87,7 +94,8 @@ class NpuConfig(Config):
                                              'op_debug_level=1; give it once for each', repeated=True)
     dump_path: str = option('', 'on NPU: existing directory for the tensors of --dump_step; empty is off (it '
                                 'costs much speed and disk)', local=True, adapter=('dump_config',), path='local')
-    dump_step: str = option('', 'on NPU: steps to dump, such as 0|5|10-20; empty with --dump_path means every step')
+    dump_step: str = option('', 'on NPU: steps to dump, at most 100 steps or ranges, such as 0|5|10-20; empty with '
+                               '--dump_path means every step')
     dump_mode: str = option('output', 'on NPU: which tensors to dump', choices=('input', 'output', 'all'))
 
     def problems(self) -> Iterator[str]:
@@ -96,8 +104,16 @@ class NpuConfig(Config):
             value = getattr(self, name)
             if value and not all(part.strip().isdigit() for part in value.split('*')):
                 yield '%s is %r; it must be bytes, such as 26*1024*1024*1024' % (name, value)
+        name = 'precision_mode_v2' if self.precision_mode_v2 else 'precision_mode'
+        if self.modify_mixlist and getattr(self, name) not in MIXED_MODES:
+            yield ('modify_mixlist is %r with --%s=%s, which has no lists of operators; add '
+                   '--precision_mode=allow_mix_precision, or in its place --precision_mode_v2=mixed_float16'
+                   % (self.modify_mixlist, name, getattr(self, name)))
         if self.dump_step and not self.dump_path:
             yield 'dump_step is %r without --dump_path, which says where to' % self.dump_step
+        if self.dump_step and not _are_steps(self.dump_step):
+            yield ('dump_step is %r; it must be at most %d steps N or ranges N-M, N below M, with | between them, such '
+                   'as 0|5|10-20' % (self.dump_step, DUMP_SETS))
         if self.profiling:
             yield from _profiling_problems(self.profiling)
         options = self._adapter_options()
@@ -114,6 +130,12 @@ class NpuConfig(Config):
         fields = [field for config in (DataConfig, TrainingConfig, cls) for field in dataclasses.fields(config)]
         return {**{field.name: field.name for field in dataclasses.fields(cls)},
                 **{argument: field.name for field in fields for argument in field.metadata['adapter']}}
+
+
+def _are_steps(text: str) -> bool:
+    sets = [re.fullmatch('([0-9]+)(?:-([0-9]+))?', part) for part in text.split('|')]
+    return len(sets) <= DUMP_SETS and all(
+        each and (each.group(2) is None or int(each.group(1)) < int(each.group(2))) for each in sets)
 
 
 def _profiling_problems(text: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ import sys
 import tensorflow.compat.v1 as tf
 from tensorflow.core.protobuf import rewriter_config_pb2
 
+from ... import npu_attrs
 from . import npu_hook, releases, util
 from .job import job_info
 from .npu_config import NPURunConfig
@@ -84,6 +85,7 @@ class NPUEstimator(tf.estimator.Estimator):
 
     def _prepared(self, spec, mode, config):
         """The spec with the hooks of the adapter before its hooks."""
+        npu_attrs.check(config.session_config.graph_options.rewrite_options.custom_optimizers[-1].parameter_map)
         if mode not in (_TRAIN, _EVAL):
             return spec
         hooks, changes = [], {}
@@ -148,8 +150,16 @@ def _add_options(session_config, config):
     options = rewriter_config_pb2.RewriterConfig.CustomGraphOptimizer(name='NpuOptimizer')
     options.parameter_map['iterations_per_loop'].i = config.iterations_per_loop
     options.parameter_map['use_off_line'].b = True
-    precision = config.options['precision_mode'] or 'allow_fp32_to_fp16'
-    options.parameter_map['precision_mode'].s = precision.encode()
+    given = {name: config.options.get(name) for name in ('precision_mode', 'precision_mode_v2', 'modify_mixlist')}
+    if not given['precision_mode_v2']:
+        given['precision_mode'] = given['precision_mode'] or 'allow_fp32_to_fp16'
+    dump = config.options['dump_config']
+    if dump is not None:
+        options.parameter_map['enable_dump'].b = dump._enable_dump
+        given.update(dump_path=dump._dump_path, dump_step=dump._dump_step, dump_mode=dump._dump_mode)
+    for name, value in given.items():
+        if value is not None:
+            options.parameter_map[name].s = value.encode()
     rewrite.custom_optimizers.extend([options])
     # a collective blocks a thread here, not on the device: there must be more threads than collectives at once
     session_config.inter_op_parallelism_threads = max(session_config.inter_op_parallelism_threads, 16)
