@@ -11,7 +11,8 @@
 Each case runs in a separate process, to measure its peak memory. Times depend on the load of the machine: compare
 implementations within one run, and machines by their share of the peak. One device of the host is measured, also inside
 a job: --num_devices and the variables of a rank have no effect. A step has 4 samples unless --batch_size is given.
-Restrict the cores with taskset.
+Restrict the cores with taskset. step and dcn take the options of an NPU, but a step is one call of the host, without
+--iterations_per_loop; restore, tiles and startup have those of edvr.infer only.
 """
 import importlib
 import os

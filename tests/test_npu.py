@@ -1,5 +1,7 @@
 """The Ascend path: the calls of npu_bridge, the errors without it, and whole training runs on its test double."""
 import importlib
+import importlib.util
+import inspect
 import json
 import os
 import re
@@ -232,6 +234,69 @@ def test_a_plain_session_is_taken_to_the_device(npu):  # noqa: F811
     assert options['precision_mode'].s == b'force_fp16'
     with tf.Graph().as_default(), tf.Session(config=device_of(NPU).session_config()) as session:
         assert session.run(tf.constant(2) + 1) == 3
+
+
+PLAIN = dict(use_off_line=True, mix_compile_mode=False, graph_run_mode=1, iterations_per_loop=1, job='localhost',
+             task_index=0)
+
+
+def options_of_a_session(monkeypatch, config, release='9.1.0'):
+    """{name: value} of a session's options, if the compiled part of the adapter takes them."""
+    monkeypatch.syspath_prepend(DOUBLE)
+    monkeypatch.setenv('NPU_DOUBLE_RELEASE', release)
+    modules = [load_double('npu_attrs'), load_double('estimator.npu.releases')]
+    defaults = {name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+                for name, default in modules[1].arguments().items()}
+    run_config = type('NPURunConfig', (), dict(__signature__=inspect.Signature(defaults.values())))
+    monkeypatch.setattr(adapter, '_bridge', lambda module, name: run_config)   # for every TensorFlow
+    optimizer, = device_of(config).session_config().graph_options.rewrite_options.custom_optimizers
+    return modules[0].check(optimizer.parameter_map)
+
+
+def load_double(name):
+    """A module of the test double, without its package, which needs TensorFlow 1.15."""
+    path = os.path.join(DOUBLE, 'npu_bridge', *name.split('.')) + '.py'
+    spec = importlib.util.spec_from_file_location('double_' + name.replace('.', '_'), path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_options_of_a_run_reach_a_plain_session(monkeypatch, tmp_path):
+    lists, profiling = tmp_path / 'lists', '{"output":"%s"}' % tmp_path
+    lists.touch()
+    given = dict(
+        precision_mode='allow_mix_precision', modify_mixlist=str(lists), op_precision_mode=str(lists),
+        op_select_implmode='high_precision_for_all', graph_memory_max_size='26*1024', variable_memory_max_size='5*1024',
+        op_compiler_cache_mode='enable', op_compiler_cache_dir=str(tmp_path), aoe_mode='2', hccl_timeout=1800,
+        enable_exception_dump=1, hcom_parallel=False)
+    dump = dict(dump_path=str(tmp_path), dump_step='0|5-9', dump_mode='all')
+    config = NPU.replace(
+        npu_deterministic=True, profiling=profiling, iterations_per_loop=10, npu_option=(
+            'op_debug_level=1', 'external_weight=true', 'customize_dtypes=7', 'stream_sync_timeout=-1'),
+        **given, **dump)
+    assert options_of_a_session(monkeypatch, config) == dict(
+        PLAIN, deterministic=1, profiling_mode=True, profiling_options=profiling, op_debug_level=1,
+        external_weight=True, customize_dtypes='7', stream_sync_timeout=-1, enable_dump=True, enable_dump_debug=False,
+        **given, **dump)
+
+
+def test_a_plain_session_has_only_the_options_that_are_given(monkeypatch):
+    assert options_of_a_session(monkeypatch, NPU) == dict(PLAIN, precision_mode='allow_fp32_to_fp16')
+    found = options_of_a_session(monkeypatch, NPU.replace(precision_mode_v2='origin'))
+    assert found == dict(PLAIN, precision_mode_v2='origin')
+
+
+@pytest.mark.parametrize('release, changes, facts', [
+    ('2021-02', dict(npu_option=('enable_reduce_precision=true', 'mstune_mode=1')),
+     ['--npu_option=enable_reduce_precision=True', '--npu_option=mstune_mode=1', 'tf.Session', 'leave it out']),
+    ('9.1.0', dict(npu_option=('op_debug_level=high',)), ['--npu_option=op_debug_level=high', 'a whole number']),
+    ('r1.6.0', dict(hccl_timeout=60), ['--hccl_timeout=60', 'came with r1.7.0']),
+    ('9.1.0', dict(dump_path='/no/such/folder'), ['--dump_path=/no/such/folder', 'is not a directory']),
+    ('9.1.0', dict(op_precision_mode='/no/such.ini'), ['--op_precision_mode=/no/such.ini', 'is not a file'])])
+def test_an_option_that_a_plain_session_cannot_have_is_refused(monkeypatch, release, changes, facts):
+    with raises_facts(UserError, *facts):
+        options_of_a_session(monkeypatch, NPU.replace(**changes), release)
 
 
 @needs_adapter

@@ -100,8 +100,12 @@ def release() -> str:
 def offload(proto: tf.ConfigProto, config: RuntimeConfig) -> None:
     """Makes a tf.Session with this configuration compute on the NPU, as NPUEstimator does for its own.
 
+    It gets the precision mode and the options of `config` that differ from their defaults. It makes one step a call, so
+    --iterations_per_loop has no effect.
+
     Raises:
-      UserError: there is no adapter; its library, when it is loaded, takes over the graphs.
+      UserError: there is no adapter (its library, when it is loaded, takes over the graphs), or it lacks an option; a
+        session cannot have an option.
     """
     _bridge('', '__version__')
     options = proto.graph_options.rewrite_options.custom_optimizers.add(name='NpuOptimizer').parameter_map
@@ -109,10 +113,22 @@ def offload(proto: tf.ConfigProto, config: RuntimeConfig) -> None:
     options['mix_compile_mode'].b = False
     options['graph_run_mode'].i = 1   # the adapter's default, right for weights in variables; 0 is for frozen graphs
     options['iterations_per_loop'].i = 1
-    name = 'precision_mode_v2' if config.precision_mode_v2 else 'precision_mode'
-    options[name].s = getattr(config, name).encode()
     options['job'].s = b'localhost'
     options['task_index'].i = 0
+    values = _options(config)
+    if config.hcom_parallel:   # the default
+        del values['hcom_parallel']
+    adapter_options.put(values, options)
+    if config.profiling:
+        options['profiling_mode'].b = True
+        options['profiling_options'].s = config.profiling.encode()
+    if config.dump_path:
+        options['enable_dump'].b = True
+        options['enable_dump_debug'].b = False
+        options['dump_path'].s = config.dump_path.encode()
+        if config.dump_step:
+            options['dump_step'].s = config.dump_step.encode()
+        options['dump_mode'].s = config.dump_mode.encode()
 
 
 def make_estimator(model_fn: Callable, model_dir: str, config: RuntimeConfig, session_config: tf.ConfigProto,

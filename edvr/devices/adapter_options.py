@@ -30,6 +30,22 @@ REMOVED = {'auto_tune_mode': ('r1.11.0', 'use --aoe_mode'), 'mstune_mode': ('r1.
            'op_tune_mode': ('r1.5.0', 'use --aoe_mode'), 'es_cluster_config': ('9', 'no option replaces it')}
 OBJECTS = ('session_config', 'distribute', 'train_distribute', 'eval_distribute', 'dynamic_input_config',
            'memory_config', 'experimental_config')
+# The arguments that NPUEstimator puts into the options of its sessions under their own names, by the field of the value
+# (read in npu_estimator.py and npu_attrs.cc of the adapter 9.1; auto_tune_mode in those of 2021).
+SESSION = {name: field for field, names in (
+    ('s', 'precision_mode precision_mode_v2 modify_mixlist op_precision_mode graph_memory_max_size auto_tune_mode '
+          'variable_memory_max_size op_compiler_cache_mode op_compiler_cache_dir op_select_implmode aoe_mode '
+          'optypelist_for_implmode work_path distribute_config aoe_config_file debug_dir fusion_switch_file '
+          'buffer_optimize compress_weight_conf enable_scope_fusion_passes device_type soc_config HCCL_algorithm '
+          'customize_dtypes op_debug_config jit_compile variable_placement shape_generalization_mode '
+          'auto_multistream_parallel_mode stream_max_parallel_num ac_parallel_enable quant_dumpable aicore_num '
+          'oo_level optimization_switch insert_op_file dynamic_graph_execute_mode dynamic_inputs_shape_range'),
+    ('i', 'deterministic hccl_timeout enable_exception_dump op_debug_level op_wait_timeout op_execute_timeout '
+          'stream_sync_timeout event_sync_timeout topo_sorting_mode enable_small_channel input_fusion_size '
+          'graph_max_parallel_model_num export_compile_stat session_device_id'),
+    ('b', 'hcom_parallel hcom_multi_mode dynamic_input enable_compress_weight external_weight frozen_variable '
+          'variable_format_optimize compile_dynamic_mode oo_constant_folding input_batch_cpy all_tensor_not_empty'),
+) for name in names.split()}
 FORBIDDEN = ('mix_compile_mode', 'horovod_mode', 'enable_data_pre_proc', 'graph_run_mode', 'local_rank_id',
              'local_device_list', 'is_tailing_optimization')
 
@@ -65,6 +81,32 @@ def refusals(names: Dict[str, str], defaults: Dict[str, Any]) -> Iterator[str]:
         elif name in SINCE:
             text += '; it came with %s' % SINCE[name]
         yield text
+
+
+def put(values: Dict[str, Any], parameter_map: Any) -> None:
+    """Puts arguments of NPURunConfig into the options of a session.
+
+    Args:
+      values: {name: value}.
+      parameter_map: of the NpuOptimizer in a tf.ConfigProto.
+    Raises:
+      UserError: names all that a session does not have, or that have another type there.
+    """
+    problems = []
+    for name, value in values.items():
+        field = SESSION.get(name)
+        if field is None:
+            problems.append('--npu_option=%s=%s: this program computes in a tf.Session, of which no option %s is known '
+                            '(it is one of training): leave it out' % (name, value, name))
+        elif field == 's':
+            parameter_map[name].s = str(value).encode()
+        elif type(value) is not dict(i=int, b=bool)[field]:
+            problems.append('--npu_option=%s=%s: it must be %s' % (
+                name, value, dict(i='a whole number', b='true or false')[field]))
+        else:
+            setattr(parameter_map[name], field, value)
+    if problems:
+        raise UserError('; '.join(problems))
 
 
 def parse(texts: Sequence[str], defaults: Dict[str, Any]) -> Tuple[Dict[str, Any], List[str]]:

@@ -182,6 +182,9 @@ class NpuDevice(Device):
 
     def session_config(self) -> tf.ConfigProto:
         from edvr.devices import adapter
+        found = self._path_problems()
+        if found:
+            raise UserError('; '.join(found))
         proto = self._host_config()
         adapter.offload(proto, self.config)
         return proto
