@@ -34,7 +34,8 @@ def main() -> None:
     from edvr.graph_mode import tf
     from edvr.placement import job, report
     tf.logging.set_verbosity(tf.logging.ERROR)   # the EstimatorSpec logs a deprecation warning
-    found = report.make(job.check(model, data, training, runtime, ranks), model, data, training, runtime, config)
+    chips = list(report.chips(config, runtime).values())
+    found = report.make(job.check(model, data, training, runtime, ranks, chips), model, data, training, runtime, config)
     print(report.text(found), end='', flush=True)
     if config.json:
         with files.explained(config.json):

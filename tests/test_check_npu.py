@@ -210,6 +210,16 @@ def test_the_page_and_its_json(check, tmp_path):
     assert report['memory'][0]['fits'] == {'910b3': True} and report['job']['size'] == 4
 
 
+def test_cards_that_hccl_refuses_on_one_of_the_chips(check):
+    """Which of them the job gets is not known."""
+    done = check('--num_devices=4', '--device_ids=0,1,2,4', '--data_dir=absent')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('cards 0, 1, 2, 4 of a host') == 1   # 910, not A2 and A3
+    done = check('--num_devices=3', '--chips=910', '--data_dir=absent')
+    assert done.returncode == 0, done.stderr
+    check_facts(done.stdout, '3 cards', 'HCCS', '1, 2, 4 or 8')
+
+
 def test_data_and_directory_elsewhere_are_neither_reached_nor_copied(check, tmp_path):
     """Without moxing and without a server. A chip of --soc_version is the one that is checked, with its modes."""
     done = check('--data_dir=s3://bucket/x', '--model_dir=obs://bucket/x', '--init_from=obs://bucket/x',
@@ -235,6 +245,8 @@ def test_data_and_directory_elsewhere_are_neither_reached_nor_copied(check, tmp_
     (['--num_devices=2', '--batch_size=6', '--rank_table=3.json'], {}, [
         '--num_devices=2', '3.json', '3 cards', 'the same whole batch is --num_devices=3 --batch_size=4']),
     (['--num_devices=3', '--rank_table=3.json'], dict(RANK_SIZE='4'), ['RANK_SIZE is 4', '3.json', '3 cards']),
+    (['--num_devices=4', '--device_ids=0,1,2,4', '--chips=910'], {}, ['0, 1, 2, 4', 'Ascend 910', '0123']),
+    (['--num_devices=4', '--rank_table=odd.json', '--soc_version=Ascend910A'], {}, ['0, 1, 2, 7', '10.1.1.1', '0123']),
     (['--num_devices=3', '--rank_table=writing.json'], {}, ['writing.json', 'initializing', 'completed']),
     (['--num_devices=3', '--rank_table=3.json'], dict(LOCAL_CHECKPOINT_DIR='/x'), ['LOCAL_CHECKPOINT_DIR', '/x']),
     ([], dict(RANK_ID='2', RANK_SIZE='2'), ['RANK_ID', 2]),
@@ -245,5 +257,7 @@ def test_data_and_directory_elsewhere_are_neither_reached_nor_copied(check, tmp_
 def test_a_job_that_would_not_start_is_one_line(check, tmp_path, arguments, env, facts):
     write_table(tmp_path / '3.json', 3)
     write_table(tmp_path / 'writing.json', 3, status='initializing')
+    odd = write_table(tmp_path / 'odd.json', 4)
+    odd.write_text(odd.read_text().replace('"device_id": "3"', '"device_id": "7"'))
     (tmp_path / 'cut.json').write_text('{"version": "1.0", "sta')
     check_error(check(*arguments, env=env), *facts)

@@ -146,6 +146,37 @@ def test_an_npu_smi_that_names_no_chip(smi, monkeypatch, script):
     assert npu_cards.chip() == ''
 
 
+@pytest.mark.parametrize('cards', ['0123', '4567', '0145', '0246', '0347', '1256', '1357', '2367', '7632'])
+def test_four_cards_that_hccl_joins_on_910(cards):
+    assert npu_cards.faults_on_910(rank_table.Rank(number, int(card), '', server) for server in ('a', 'b')
+                                   for number, card in enumerate(cards)) == ([], [])
+
+
+@pytest.fixture
+def cards_8(host):
+    """A host with eight cards."""
+    (host / 'hccn.conf').write_text(''.join('address_%d=192.168.100.%d\n' % (card, 101 + card) for card in range(8)))
+    for card in range(8):
+        (host / ('davinci%d' % card)).touch()
+
+
+@pytest.mark.parametrize('chip, refuses', [('910A', True), ('910ProB', True), ('910B3', False), ('910_9391', False),
+                                           ('', False)])
+def test_cards_that_hccl_refuses_on_910(cards_8, tmp_path, monkeypatch, chip, refuses):
+    monkeypatch.setattr(npu_cards, 'chip', lambda: chip)
+    three = plan('npu', 3, tmp_path / 'logs')
+    assert [note for note in three.notes if '3 cards' in note and 'HCCS' in note] == (
+        three.notes[-1:] if refuses else [])
+    path = table_of(tmp_path / 'table.json', *[(card, server) for server, cards in (
+        ('10.255.0.1', (0, 1, 2, 3)), ('127.0.0.1', (0, 1, 2, 4))) for card in cards])
+    for options in (dict(device_ids=(4, 2, 1, 0)), dict(rank_table=path)):
+        if refuses:
+            check_facts(refused('npu', 4, tmp_path / 'logs', **options), '0, 1, 2, 4', 'Ascend 910', '0123, 4567')
+        else:
+            assert len(plan('npu', 4, tmp_path / 'logs', **options).environments) == 4
+    assert len(plan('npu', 4, tmp_path / 'logs', device_ids=(3, 1, 7, 5)).environments) == 4
+
+
 def test_a_card_without_an_address(host):
     (host / 'hccn.conf').write_text('address_0=192.168.100.101\naddress_2=192.168.100.103\n')
     check_facts(refused('npu', 0), 'hccn.conf', 'no address', 'card 1, 3', '0, 2')

@@ -52,7 +52,7 @@ class NpuDevice(Device):
                                            + ['%s is there' % name for name in cards[:1]]))
 
     def _plan_ranks(self, ranks: RanksConfig, batch_size: int, log_dir: str) -> Plan:
-        return npu_plan.of_ranks(self.config.num_devices, ranks, batch_size, log_dir)
+        return npu_plan.of_ranks(self.config.num_devices, ranks, batch_size, log_dir, lambda: self.chip.is_910)
 
     def _notes_of_a_rank(self) -> list[str]:
         rank, size = os.environ['RANK_ID'], os.environ.get('RANK_SIZE', '')

@@ -38,6 +38,11 @@ class Chip(typing.NamedTuple):
     saturates: bool = False
     cores_read: bool = True
 
+    @property
+    def is_910(self) -> bool:
+        """Returns whether it is a chip of 2019, whose servers HCCL takes only with some sets of cards."""
+        return self.family == '910'
+
 
 CHIPS = (   # a name is that of the first pattern that it matches
     Chip('Ascend 310', '310', r'310', 2, 8, forward=False, backward=False, saturates=True),

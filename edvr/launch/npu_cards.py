@@ -4,7 +4,7 @@ import glob
 import os
 import re
 import shutil
-from typing import Callable, Dict, List, Sequence
+from typing import Callable, Dict, Iterable, List, Sequence, Tuple
 
 from data_tools.base import processes
 from data_tools.base.errors import UserError
@@ -16,6 +16,32 @@ HCCN_CONF = '/etc/hccn.conf'
 HCCN_TOOL = '/usr/local/Ascend/driver/tools/hccn_tool'
 TOOL_SECONDS = 30   # for npu-smi and hccn_tool, which a driver without a working card may hold
 SMI_NAMES = {'Ascend910': '910_93'}   # npu-smi names the chips of Atlas A3 so; other names (910B3) are those of atc
+
+
+# four cards of an Ascend 910 server that HCCL takes: a ring, or two of a ring and those that face them in the other
+_FOURS = ('0123', '4567', '0145', '0246', '0347', '1256', '1357', '2367')
+
+
+def faults_on_910(ranks: Iterable[rank_table.Rank]) -> Tuple[List[str], List[str]]:
+    """Returns why HCCL refuses the cards of a job on Ascend 910, not on later chips.
+
+    Args:
+      ranks: those of the job.
+    Returns:
+      (faults, doubts): a text for each server that HCCL refuses, and for each that it refuses if HCCS joins its cards.
+    """
+    servers: Dict[str, List[int]] = {}
+    for rank in ranks:
+        servers.setdefault(rank.server_id, []).append(rank.device_id)
+    faults, doubts = [], []
+    for server, ids in servers.items():
+        if len(ids) == 4 and ''.join(map(str, sorted(ids))) not in _FOURS:
+            faults.append('cards %s of %s are no four cards that HCCL joins on Ascend 910: they must be one of %s (as '
+                          'in --device_ids=0,1,2,3)' % (', '.join(map(str, sorted(ids))), server, ', '.join(_FOURS)))
+        elif len(ids) not in (1, 2, 4, 8):
+            doubts.append('HCCL refuses %s of %s on Ascend 910 if HCCS joins them, as in an Atlas 800: they must be 1, '
+                          '2, 4 or 8' % (plural(len(ids), 'card'), server))
+    return faults, doubts
 
 
 def device_files() -> List[str]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Callable, Sequence
 
 from data_tools.base import files
 from data_tools.base.errors import UserError
@@ -22,7 +22,7 @@ _PLACE_VARIABLES = ('XDL_IP', 'HOST_IP', 'POD_IP', 'CM_WORKER_IP', 'POD_NAME', '
 _CARD_VARIABLES = ('ASCEND_DEVICE_ID', 'DEVICE_ID')   # that name the card of a process; the first one wins
 
 
-def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str) -> Plan:
+def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str, is_910: Callable[[], bool]) -> Plan:
     """Plans the ranks of a job; writes the rank table if none is given.
 
     Args:
@@ -30,6 +30,7 @@ def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str
       ranks: the hosts, the cards, the rank table.
       batch_size: samples per step on each card, for advice.
       log_dir: folder for the rank table.
+      is_910: returns whether the cards are known to be Ascend 910; called if it matters.
     Raises:
       UserError: cards, hosts and rank table do not fit each other.
     """
@@ -44,6 +45,11 @@ def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str
     else:
         everyone, local = _make_table(num_devices, ranks, batch_size)
         meeting = everyone[0].server_id
+    faults, doubts = npu_cards.faults_on_910(everyone)
+    if (faults or doubts) and not is_910():
+        faults, doubts = [], []
+    if faults:
+        raise UserError('; '.join(faults))
     if len(everyone) > 1 and not path:
         path = os.path.join(log_dir, TABLE_FILE)
         files.make_dir(log_dir)
@@ -60,7 +66,7 @@ def of_ranks(num_devices: int, ranks: RanksConfig, batch_size: int, log_dir: str
     if len(local) < len(everyone):
         address = '%s:%d' % (meeting, ranks.port + plan.RANKS)
     return Plan({rank: dict(changes, **{RENDEZVOUS: address}) for rank, changes in environments.items()}, {},
-                ['rank table: %s' % path] + ['  rank %d: card %d (%s) of %s' % rank for rank in everyone])
+                ['rank table: %s' % path] + ['  rank %d: card %d (%s) of %s' % rank for rank in everyone] + doubts)
 
 
 def table_of(num_devices: int, ranks: RanksConfig) -> str | None:

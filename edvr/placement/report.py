@@ -40,7 +40,7 @@ def make(job: Job, model: ModelConfig, data: DataConfig, training: TrainingConfi
     height, width = config.frame_size
     step, export = 'training step', 'export %dx%d' % (height, width)
     graphs: dict[str, dict[str, Any]] = {step: {}, export: {}}
-    devices = {name: PlannedNpu(runtime, job.size, chip) for name, chip in _chips(config, runtime).items()}
+    devices = {name: PlannedNpu(runtime, job.size, chip) for name, chip in chips(config, runtime).items()}
     memory: list[dict[str, Any]] = []
     for (splits, _), names in _variants(devices, model).items():
         one, two = (job_graphs.training(model, data, training, devices[names[0]], batch) for batch in (1, 2))
@@ -53,12 +53,13 @@ def make(job: Job, model: ModelConfig, data: DataConfig, training: TrainingConfi
         job=dict(job._asdict(), batch_size=data.batch_size, micro_batches=data.micro_batches,
                  whole_batch=data.batch_size * job.size, patch_size=data.patch_size, channels=model.channels,
                  deform_groups=model.deform_groups),
-        chips={name: _about(device.chip, device.placement(model, training=True)) for name, device in devices.items()},
+        chips={name: _about(device.chip, device.placement(model, training=True), job.on_910)
+               for name, device in devices.items()},
         graphs={name: dict(chips={key: found[key] for key in devices}) for name, found in graphs.items()},
         memory=memory)
 
 
-def _chips(config: PlacementConfig, runtime: RuntimeConfig) -> dict[str, Chip]:
+def chips(config: PlacementConfig, runtime: RuntimeConfig) -> dict[str, Chip]:
     """Returns {name: chip} of the chips to check. Raises UserError if the table of operators lacks that of the job."""
     names = config.chips or ((runtime.soc_version,) if runtime.soc_version else DEFAULT_CHIPS)
     found = {name: npu_chips.listed(name) for name in names}
@@ -76,9 +77,10 @@ def _variants(devices: dict[str, PlannedNpu], model: ModelConfig) -> dict[tuple[
     return found
 
 
-def _about(chip: Chip, deformable: list[str]) -> dict[str, Any]:
+def _about(chip: Chip, deformable: list[str], on_910: list[str]) -> dict[str, Any]:
     return dict(name=chip.name, family=chip.family, cores=chip.cores, cores_known=READ if chip.cores_read else ASSUMED,
-                memory_gb=chip.memory_gb, memory_known=ASSUMED, deformable=deformable)
+                memory_gb=chip.memory_gb, memory_known=ASSUMED, deformable=deformable,
+                cards=on_910 if chip.is_910 else [])
 
 
 def _placed(nodes: Sequence[Node], device: PlannedNpu) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         memory = '%d GB a card (%s)' % (chip['memory_gb'], chip['memory_known']) if chip['memory_gb'] else \
             'memory depends on the card'
         yield '%-12s %s: %d AI cores (%s), %s' % (name, chip['name'], chip['cores'], chip['cores_known'], memory)
-        yield from chip['deformable']
+        yield from chip['deformable'] + chip['cards']
     for name, graph in report['graphs'].items():
         yield ''
         yield '%s: %s nodes' % (name, ' or '.join(dict.fromkeys(
