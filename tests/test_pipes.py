@@ -20,6 +20,8 @@ from edvr.config import ConfigError
 from edvr.config.infer import InferConfig
 from edvr.output import streaming
 from edvr.output.pipe_writer import PipeWriter
+from edvr.output.png_folder import PngFolder
+from edvr.output.segments import SegmentFolder
 from edvr.restore.pixels import to_uint8
 
 
@@ -94,6 +96,33 @@ def test_y4m_on_a_pipe_becomes_a_file(restorer, frames, tmp_path, name):
     assert not [entry for entry in os.listdir(str(tmp_path)) if 'segments' in entry]
     with raises_facts(UserError, tmp_path / name, '--overwrite'):
         streaming.check_output(config, '.' in name)
+
+
+def test_frames_of_a_pipe_are_not_counted_as_those_of_an_interrupted_run(restorer, frames, tmp_path):
+    """Frames of a pipe have no record: the command of the earlier run does not continue after them."""
+    config = InferConfig(input='-', output=str(tmp_path))
+    settings, black = dict(network='a', frames=4), np.zeros([64, 96, 3], np.float32)
+    for names in (['f0', 'f1'], ['00000000', '00000001']):
+        PngFolder(config.output, names, settings, overwrite=True).write(0, black)
+        with raises_facts(UserError, tmp_path, '--output', '--overwrite'):
+            streaming.check_output(config, False)
+    stream = frame_stream.open_raw(io.BytesIO(frames[0].tobytes()), '--input=-', (16, 24), 'rgb24')
+    config = config.replace(overwrite=True)
+    streaming.check_output(config, False)
+    assert streaming.restore(restorer, config, stream, False) == 4
+    for names in (['f0', 'f1'], ['00000000', '00000001']):
+        with raises_facts(UserError, names[0] + '.png', 'not from a restoration'):
+            PngFolder(config.output, names, settings)
+
+
+def test_segments_of_an_interrupted_run_are_not_removed_by_a_pipe(tmp_path):
+    config = InferConfig(input='-', output=str(tmp_path / 'a.mp4'))
+    folder = SegmentFolder(config.output, {})
+    streaming.check_output(config, True)   # no segment is complete
+    (tmp_path / '.a.mp4.segments' / '000000.mp4').touch()
+    with raises_facts(UserError, folder.path, 'interrupted', '--output', '--overwrite'):
+        streaming.check_output(config, True)
+    streaming.check_output(config.replace(overwrite=True), True)
 
 
 def test_a_stream_that_ends_inside_a_frame_is_an_error_and_leaves_no_video(restorer, frames, tmp_path):

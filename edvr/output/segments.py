@@ -30,6 +30,16 @@ def folder_of(video: str) -> str:
     return os.path.join(folder, '.%s.segments' % name)
 
 
+def has_any(video: str) -> bool:
+    """Returns whether there are segments of a video: an earlier run was interrupted."""
+    return bool(_numbers(folder_of(video)))
+
+
+def _numbers(folder):
+    """Returns the numbers of the segments in a folder: list of int."""
+    return [int(name[:6]) for name in files.listing(folder) if re.match(r'[0-9]{6}\.mp4$', name)]
+
+
 class SegmentFolder:
     """The segments of one video.
 
@@ -98,8 +108,7 @@ class SegmentFolder:
 
     def _present(self):
         """Returns the numbers of the existing segments: list of int."""
-        names = files.listing(self.path)
-        return [int(name[:6]) for name in names if re.match(r'[0-9]{6}\.mp4$', name)]
+        return _numbers(self.path)
 
 
 class SegmentWriter:

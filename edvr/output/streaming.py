@@ -19,10 +19,11 @@ from data_tools.media.read_ahead import read_ahead
 from edvr.config import place
 from edvr.config.codecs import options_of
 from edvr.config.infer import InferConfig
-from edvr.output import output_lock, progress
+from edvr.output import output_lock, progress, segments
 from edvr.output.background_writer import BackgroundWriter
 from edvr.output.clip_source import Source, restored_frames
 from edvr.output.pipe_writer import PipeWriter
+from edvr.output.png_folder import PngFolder
 from edvr.output.timing import wanted_rate
 from edvr.output.video_writer import VideoWriter
 from edvr.restore.pixels import quantize
@@ -31,6 +32,7 @@ from edvr.restore.restorer import Restorer
 
 _STDIN, _STDOUT = 0, 1
 _NAME = '--input=-'
+_FRAME = re.compile(r'[0-9]{8}\.png$')   # that came from a pipe
 
 Put = typing.Callable[[int, np.ndarray], None]
 
@@ -63,11 +65,18 @@ def check_output(config: InferConfig, to_video: bool) -> None:
             raise UserError('--output=-: standard output is a terminal; pipe it into a program, such as '
                             '"ffmpeg -i - FILE"')
     elif config.input == PIPE and not config.overwrite:
-        taken = os.path.exists(config.output) if to_video else any(
-            re.match(r'[0-9]{8}\.png$', name) for name in files.listing(config.output))
-        if taken:
+        if os.path.exists(config.output) if to_video else _has_frames(config.output):
             raise UserError('%s exists: give another --output, or --overwrite to replace it'
                             % (config.output if to_video else 'a frame in ' + config.output))
+        if to_video and segments.has_any(config.output):
+            raise UserError('%s has segments of a restoration to %s that was interrupted: give another --output, or '
+                            '--overwrite to remove them' % (segments.folder_of(config.output), config.output))
+
+
+def _has_frames(folder):
+    """Returns whether a folder has frames of a pipe, or of a restoration that could continue."""
+    names = files.listing(folder)
+    return any(_FRAME.match(name) or (PngFolder.RECORD in names and name.endswith('.png')) for name in names)
 
 
 def restore(restorer: Restorer, config: InferConfig, source: typing.Union[FrameStream, Source], to_video: bool) -> int:
@@ -139,8 +148,9 @@ def _sink(config: InferConfig, source: typing.Union[FrameStream, Source], to_vid
         with output_lock.of_folder(config.output):
             files.remove_partials(config.output)
             for name in files.listing(config.output):
-                if re.match(r'[0-9]{8}\.png$', name):   # of an earlier stream, which may be longer
+                if _FRAME.match(name):   # of an earlier stream, which may be longer
                     files.remove(os.path.join(config.output, name))
+            files.remove(os.path.join(config.output, PngFolder.RECORD))   # of frames that are replaced
             yield lambda index, sr: write_png(os.path.join(config.output, '%08d.png' % index), quantize(sr, np.uint8))
 
 
