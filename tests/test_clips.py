@@ -1,4 +1,5 @@
 """Finding clips: every layout, natural order, and errors that name the wrong folder or file."""
+import hashlib
 import os
 import shutil
 import subprocess
@@ -60,6 +61,37 @@ def test_scales_and_custom_names(tmp_path, scale):
     clip, = find_clips(str(tmp_path), scale)
     assert clip.name == 'my cat' and [os.path.basename(path) for path in clip.lq.paths] == [
         'f%d.bmp' % i for i in range(7, 14)]   # 9 before 10
+
+
+@pytest.mark.parametrize('suffix', ['bmp', 'tif', 'webp'])
+def test_fingerprints_notice_each_pixel(tmp_path, suffix):
+    image = np.random.RandomState(0).randint(0, 256, (64, 96, 3)).astype(np.uint8)
+    path = tmp_path / ('0.' + suffix)
+    Image.fromarray(image).save(str(path), **({'lossless': True} if suffix == 'webp' else {}))
+
+    def fingerprint():
+        return find_clips(str(tmp_path), need_lq=False)[0].fingerprint()
+
+    before, data = fingerprint(), path.read_bytes()
+    assert fingerprint() == before and len(data) > 16384
+    middle = len(data) // 2
+    for place in (middle, middle + 1, 4096, len(data) - 4097, len(data) - 1):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1:])
+        assert fingerprint() != before
+    path.write_bytes(data)
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize('suffix', ['png', 'jpg'])
+def test_fingerprints_of_png_and_jpeg_are_those_of_earlier_versions(tmp_path, suffix):
+    image = np.random.RandomState(0).randint(0, 256, (128, 96, 3)).astype(np.uint8)
+    path = tmp_path / ('0.' + suffix)
+    Image.fromarray(image).save(str(path), quality=95)
+    data = path.read_bytes()
+    assert len(data) > 8192
+    digest = hashlib.sha1(b'%d' % len(data) + data[:4096] + data[-4096:]).hexdigest()[:16]
+    assert find_clips(str(tmp_path), need_lq=False)[0].fingerprint() == hashlib.sha1(
+        ('0.%s %s' % (suffix, digest)).encode()).hexdigest()[:16]
 
 
 def test_one_side_in_bare_folders(tmp_path):

@@ -81,8 +81,7 @@ class ImageFrames:
         return dataclasses.replace(self, size=size)
 
     def fingerprint(self) -> str:
-        return fingerprint.combined('%s %s' % (os.path.basename(path),
-                                               fingerprint.of_file(path, fingerprint.IMAGE_BLOCKS))
+        return fingerprint.combined('%s %s' % (os.path.basename(path), fingerprint.of_image(path))
                                     for path in self.paths)
 
 

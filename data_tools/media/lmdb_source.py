@@ -6,7 +6,6 @@ the middle of each clip; the others are known from the LQ.
 """
 import dataclasses
 import functools
-import hashlib
 import os
 import re
 import threading
@@ -86,7 +85,8 @@ class LmdbFrames:
         return dataclasses.replace(self, size=size)
 
     def fingerprint(self) -> str:
-        return fingerprint.combined('%s %s' % (key, _digest(self.root, key)) for key in self.keys if key)
+        return fingerprint.combined('%s %s' % (key, fingerprint.of_value(_value(self.root, key)))
+                                    for key in self.keys if key)
 
     def at(self, other: 'LmdbFrames') -> 'LmdbFrames':
         """Returns the frames in the order of those of another LMDB, '' for each that this one lacks.
@@ -201,8 +201,3 @@ def _value(root, key):
     if value is None:
         raise UserError('%s has no image %s, which its %s lists: copy both again' % (root, key, LIST))
     return value
-
-
-def _digest(root, key):
-    value = _value(root, key)
-    return hashlib.sha1(b'%d' % len(value) + value[:fingerprint.BLOCK] + value[-fingerprint.BLOCK:]).hexdigest()[:16]

@@ -173,7 +173,7 @@ def _difference(source, target, whole):
         paths = [os.path.join(folder, name) for folder in (source, target)]
         try:
             same = (filecmp.cmp(paths[0], paths[1], shallow=False) if whole else
-                    len({fingerprint.of_file(path, fingerprint.IMAGE_BLOCKS) for path in paths}) == 1)
+                    fingerprint.of_image(paths[0]) == fingerprint.of_image(paths[1]))
         except OSError as error:
             raise UserError('cannot read %s: %s' % (' or '.join(paths), error.strerror or error)) from None
         if not same:
