@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from facts import check_facts, raises_facts
-from test_video import make
+from test_video import make, make_changing
 
 from data_tools.base.config import ConfigError
 from data_tools.base.errors import UserError
@@ -105,7 +105,7 @@ def test_fields_are_written_with_their_times(tmp_path, span):
 
 def test_times_of_fields_of_a_variable_rate():
     info = video.VideoInfo('a', 2, 2, 3, Fraction(10), False, 0., Fraction(1, 100), (0, 10, 40), None, True, 'rgb24',
-                           Fraction(1), 0, (), 0, 0)
+                           Fraction(1), 0, (), 0, 0, False)
     found = Deinterlacing('yadif', FIELD).applied(info, 6)
     assert [float(time * found.time_base) for time in found.times] == [0, .05, .1, .25, .4, .45]
 
@@ -118,6 +118,16 @@ def test_progressive_frames_of_a_mixed_video_stay_as_they_are(tmp_path):
     mixed.write_bytes((tmp_path / 'a.ts').read_bytes() + (tmp_path / 'b.ts').read_bytes())
     info = video.inspect(str(mixed), allow_damaged=True, deinterlacing=Deinterlacing('yadif'))
     np.testing.assert_array_equal(list(video.decode(info))[:8], list(video.decode(video.inspect(plain)))[:8])
+
+
+@pytest.mark.parametrize('method', ['yadif', 'ivtc'])
+def test_interlaced_frames_that_change_their_size(tmp_path, method):
+    interlaced = ['-vf', 'tinterlace=interleave_top,setfield=tff'] + LOSSLESS
+    path = make_changing(tmp_path / 'a.ts', [interlaced + ['size=64x48'], interlaced + ['size=96x64']])
+    with raises_facts(UserError, path, 'interlaced', 'size', 'split it'):
+        video.inspect(path, deinterlacing=Deinterlacing(method))
+    with raises_facts(UserError, path, 'is interlaced', '--deinterlace'):
+        Scanner().scan([(path, False)], shots.NO_SPLIT)
 
 
 def test_cuts_are_searched_in_whole_frames(tmp_path):

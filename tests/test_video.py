@@ -1,4 +1,5 @@
 """Video files: their properties, colours, rates, and all kinds of defects."""
+import json
 import os
 import subprocess
 from fractions import Fraction
@@ -9,7 +10,9 @@ import pytest
 from facts import raises_facts
 
 from data_tools.base.errors import UserError
-from data_tools.media import ffmpeg, frame_times, video
+from data_tools.media import ffmpeg, frame_times, shots, video
+from data_tools.media.frames import VideoFrames
+from data_tools.media.video_scan import Scanner
 from edvr.output.video_writer import VideoWriter
 
 PATCHES = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0], [128, 128, 128], [200, 100, 50],
@@ -21,6 +24,16 @@ def make(path, *arguments, size='32x24', frames=12, rate='25', source='testsrc2'
     pattern = '%s=size=%s:rate=%s' % (source, size, rate)
     subprocess.run(ffmpeg.command('-loglevel', 'error', '-y', '-f', 'lavfi', '-i', pattern, *arguments,
                                   '-frames:v', str(frames), str(path)), check=True)
+    return str(path)
+
+
+def make_changing(path, parts):
+    """Makes an MPEG-TS of parts of 20 frames at 25 a second, each of [*arguments, 'size=WxH']."""
+    data = b''
+    for number, (*arguments, size) in enumerate(parts):
+        make(path, *arguments, '-output_ts_offset', str(.8 * number), size=size.split('=')[1], frames=20)
+        data += path.read_bytes()
+    path.write_bytes(data)
     return str(path)
 
 
@@ -48,6 +61,49 @@ def test_rate_size_and_frames_are_exact(tmp_path, suffix, rate):
     assert len(frames) == 40 and frames[0].shape == (24, 32, 3) and frames[0].dtype == np.uint8
     later = list(video.decode(info, start=37))
     np.testing.assert_array_equal(later, frames[37:])
+
+
+CHANGES = {'larger': ('yuv420p size=64x48', 'yuv420p size=96x64'),
+           'smaller': ('yuv420p size=96x64', 'yuv420p size=64x48'),
+           'of the format': ('yuv420p size=64x48', 'yuv422p size=64x48')}
+
+
+@pytest.mark.parametrize('kind', sorted(CHANGES))
+def test_frames_after_a_change_of_size_or_format(tmp_path, kind):
+    parts = []
+    for number, part in enumerate(CHANGES[kind]):
+        pixels, size = part.split()
+        levels = 'geq=lum=%d+4*N:cb=128:cr=128' % (30 + 90 * number)
+        parts.append(['-vf', levels, '-c:v', 'libx264', '-qp', '0', '-pix_fmt', pixels, size])
+    path = make_changing(tmp_path / 'a.ts', parts)
+    want = np.concatenate([30 + 4 * np.arange(20), 120 + 4 * np.arange(20)])   # each frame shows its number
+
+    def levels_of(frames):
+        return np.rint([frame.mean() * 219 / 255 + 16 for frame in frames])
+
+    info = video.inspect(path)
+    assert (info.num_frames, info.changes) == (40, True)
+    for start in (0, 5, 19, 20, 25, 39):
+        np.testing.assert_array_equal(levels_of(video.decode(info, start)), want[start:])
+    size = info.height, info.width
+    np.testing.assert_array_equal(levels_of(VideoFrames(info, 5, 30, size).read()), want[5:30])
+    np.testing.assert_array_equal(levels_of(VideoFrames(info, 5, 30, size).read(17)), want[22:30])
+    np.testing.assert_array_equal(list(video.decode(info, 25, bits=16)), list(video.decode(info, bits=16))[25:])
+    assert shots.detect(VideoFrames(info, 0, 40, size), threshold=.03) == ((0, 20), (20, 40))
+    assert shots.detect(VideoFrames(info, 10, 32, size), threshold=.03) == ((0, 10), (10, 22))
+
+
+def test_a_cached_scan_of_an_earlier_version_is_repeated(tmp_path):
+    cache = tmp_path / 'scan.json'
+    path = make(tmp_path / 'a.mkv', '-pix_fmt', 'yuv420p')
+    Scanner(str(cache)).scan([(path, False)], shots.NO_SPLIT)
+    (mark, known), = json.loads(cache.read_text()).items()
+    assert known['info'].pop('changes') is False
+    known['info']['num_frames'] = 3
+    cache.write_text(json.dumps({mark: known}))
+    scanner = Scanner(str(cache))
+    scanner.scan([(path, False)], shots.NO_SPLIT)
+    assert scanner.info(path) == video.inspect(path)
 
 
 @pytest.mark.parametrize('tags, size, matrix', [

@@ -93,12 +93,12 @@ def scores(frames: Source, alive: typing.Callable[[], typing.Any] = lambda: None
       UserError: frames that cannot be read, a video of which fewer frames decode than before.
     """
     with tempfile.TemporaryFile() as output:
-        if isinstance(frames, VideoFrames):
+        first = 0
+        if isinstance(frames, VideoFrames) and not frames.info.changes:   # at a change there would be no score
             _score_video(frames, output, alive)
             first = frames.first
         else:
-            _score_images(frames, output, alive)
-            first = 0
+            _score_frames(frames, output, alive)
         output.seek(0)
         lines = output.read().decode('ascii', 'replace').splitlines()
     values = [float(line.split('=')[1]) for line in lines if line.startswith('lavfi.scene_score=')]
@@ -121,7 +121,8 @@ def _score_video(frames, output, alive):
                 process.wait(0.5)
 
 
-def _score_images(frames, output, alive):
+def _score_frames(frames, output, alive):
+    """Writes ffmpeg's scores of frames that are decoded here."""
     def chunks() -> typing.Iterator[bytes]:
         for frame in frames.read():
             alive()

@@ -60,10 +60,11 @@ class VideoInfo(typing.NamedTuple):
       full_range: whether the values use the full range.
       pixel_format: ffmpeg's name.
       pixel_aspect: width of a pixel over its height.
-      interlaced: number of the first frame that is flagged as interlaced, None without any.
+      interlaced: number of the first frame that is flagged as interlaced, None without any; see frame_checks.Found.
       streams: (kind, codec) of all streams, see `streams.Stream`.
       chapters: their number.
       film: number of the stream that holds the frames.
+      changes: whether the size or format of the frames changes, at which ffmpeg begins its filters anew.
       curve: transfer curve of HDR by ffmpeg's name, '' for SDR.
       tonemap: how HDR is made SDR, one of TONEMAPS; '' for SDR.
       container: ffmpeg's names of its format.
@@ -92,6 +93,7 @@ class VideoInfo(typing.NamedTuple):
     streams: typing.Tuple[typing.Tuple[str, str], ...]
     chapters: int
     film: int
+    changes: bool
     curve: str = ''
     tonemap: str = ''
     container: str = ''
@@ -147,7 +149,7 @@ def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, t
       deinterlacing: of a video that has interlaced frames.
     Raises:
       UserError: not a video, damaged (naming how many frames decode), transparent in places, or HDR that is not or
-        cannot be made SDR.
+        cannot be made SDR, or interlaced frames that change size and are to be deinterlaced.
     """
     if not os.path.isfile(path):
         raise UserError('%s: no such file' % path)
@@ -161,14 +163,18 @@ def inspect(path: str, progress: Progress = None, allow_damaged: bool = False, t
         raise UserError('%s is damaged or cut: only %d frames decode: %s; repair it, or restore those frames with '
                         '--allow_damaged' % (path, len(times), errors[0]))
     if found.transparent is not None:
-        raise UserError('%s is transparent in places, first in frame %d, and frames have no alpha: flatten it onto a '
-                        'background first, for example with the filter overlay of ffmpeg' % (path, found.transparent))
+        raise UserError('%s is transparent in places%s, and frames have no alpha: flatten it onto a background '
+                        'first, for example with the filter overlay of ffmpeg'
+                        % (path, '' if found.changes else ', first in frame %d' % found.transparent))
+    if found.interlaced is not None and found.changes and deinterlacing.method:
+        raise UserError('%s has interlaced frames, and their size or pixel format changes, where deinterlacing by '
+                        'ffmpeg loses frames: split it at the changes, and restore each part' % path)
     stated, unit = first.pop('stated_rate'), time_base
     shown = [None if time is None else time * unit for time in times]
     rate, constant = frame_times.frame_rate(times, unit, stated)
     info = VideoInfo(path=path, num_frames=len(times), rate=rate, constant_rate=constant, time_base=unit, times=(),
                      start=float((times[0] or 0) * unit), own_times=own_times,
-                     interlaced=found.interlaced, **first)
+                     interlaced=found.interlaced, changes=found.changes, **first)
     found_packets = _packets(info)
     last = _last_duration(info, found_packets, None if times[-1] is None else times[-1] * unit)
     if last:
@@ -212,19 +218,21 @@ def decode(info: VideoInfo, start: int = 0, bits: int = 8) -> typing.Generator[n
     """
     dtype, pixel_format = (np.uint8, 'rgb24') if bits == 8 else (np.dtype('<u2'), 'rgb48le')
     size = info.height * info.width * 3 * bits // 8
+    first = 0 if info.changes else start   # a filter that skips frames would skip them again after each change
     arguments = ffmpeg.command('-loglevel', 'error', *ffmpeg.source(info.path), '-map', '0:%d' % info.film,
-                               '-vf', _decode_filters(info, start, pixel_format), *ffmpeg.each_frame(),
+                               '-vf', _decode_filters(info, first, pixel_format), *ffmpeg.each_frame(),
                                '-f', 'rawvideo', '-pix_fmt', pixel_format, 'pipe:1')
     with tempfile.TemporaryFile() as log, ffmpeg.decoding(arguments, subprocess.PIPE, stderr=log) as (process, done):
         assert process.stdout is not None
-        for index in range(start, info.num_frames):
+        for index in range(first, info.num_frames):
             done(index)
             data = process.stdout.read(size)
             if len(data) < size:
                 process.wait()
                 raise UserError('%s: decoding stopped after %d of %d frames: %s' % (
                     info.path, index, info.num_frames, ffmpeg.failure(process.returncode, ffmpeg.text(log))))
-            yield np.frombuffer(data, dtype).reshape(info.height, info.width, 3)
+            if index >= start:
+                yield np.frombuffer(data, dtype).reshape(info.height, info.width, 3)
 
 
 def _first_frame(path, tonemap):

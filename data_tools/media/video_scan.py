@@ -131,9 +131,9 @@ class Scanner:
             info = video.inspect(path, progress, self._allow_damaged, self._tonemap, self._deinterlacing)
             known = dict(info=_to_json(info))
         if info.interlaced is not None and not (info.deinterlaced or self._combed):
-            raise UserError('%s is interlaced from frame %d on: such frames combine fields of two moments; '
-                            '--deinterlace makes whole frames, in edvr.infer, make_tfrecords and make_lq'
-                            % (path, info.interlaced))
+            raise UserError('%s is interlaced%s: such frames combine fields of two moments; --deinterlace makes '
+                            'whole frames, in edvr.infer, make_tfrecords and make_lq'
+                            % (path, '' if info.changes else ' from frame %d on' % info.interlaced))
         if detects:
             key = 'shots %r %d' % (rule.threshold, rule.min_frames)
             if not _are_shots(known.get(key), info.num_frames):
