@@ -93,6 +93,24 @@ def test_every_window_holds_frames_of_one_shot(videos, scenes, tmp_path, capsys)
     assert not glob.glob(os.path.join(folder, 'scratch*')) and sound(folder, videos)
 
 
+@pytest.mark.parametrize('name, more', [
+    ('a_shot000', {}), ('a_shot001_version1', dict(versions=2, lq_noise=('gaussian',)))])
+def test_two_clips_of_one_name_are_refused(videos, tmp_path, name, more):
+    write_video(os.path.join(videos, name + '.mkv'), smooth_frames(5, 32, 48, 3))
+    with raises_facts(UserError, name, 'a.mkv', name + '.mkv', '--exclude'):
+        pack(videos, tmp_path / 'set', **more)
+    assert not glob.glob(str(tmp_path / 'set' / '*.tfrecord'))
+    folder = pack(videos, tmp_path / 'set', exclude=name, **more)
+    assert len(Manifest.read(folder).job['clips']) == 4 * more.get('versions', 1)
+
+
+def test_a_clip_with_the_name_of_a_shot_that_is_left_out_is_packed(videos, tmp_path):
+    """The shot of six frames is shorter than a window; the video of its name is not."""
+    write_video(os.path.join(videos, 'a_shot001.mkv'), smooth_frames(8, 32, 48, 3))
+    folder = pack(videos, tmp_path / 'set', num_frames=7, fill='none', exclude='b', num_shards=1)
+    assert sorted(Manifest.read(folder).job['clips']) == [['a_shot000', 7], ['a_shot001', 8], ['a_shot002', 9]]
+
+
 def test_the_same_bytes_however_the_work_is_cut_up(videos, tmp_path):
     made = dict(degradation='compressed', crf=(10, 30), lq_noise=('gaussian', 'salt_pepper'))
     one = pack(videos, tmp_path / 'one', **made)

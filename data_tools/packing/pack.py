@@ -95,6 +95,7 @@ def find_source(config: PackConfig) -> Tuple[List[clips.Clip], Dict[str, List[Li
             shots.setdefault(clip.whole, []).append([clip.first, clip.first + clip.length])
     found = _without_short_shots(found, span(config.to_dict()))
     found = [version for clip in found for version in clips.versions_of(clip, config.versions)]
+    _check_unique(found)
     return [clip._replace(mark=clip.fingerprint())
             for clip in progress_bar(found, unit=' clips', desc='fingerprints', delay=2)], shots
 
@@ -102,7 +103,6 @@ def find_source(config: PackConfig) -> Tuple[List[clips.Clip], Dict[str, List[Li
 def _without_short_shots(found, need):
     """Removes shots with fewer frames than a window, and prints their names."""
     short = [clip for clip in found if clip.length < need and clip.name != clip.whole]
-    names = {clip.name for clip in short}
     if short:
         print('note: %d shots are left out, because they have fewer frames than a window (%d): %s'
               % (len(short), need, ', '.join('%s (%d)' % (clip.name, clip.length) for clip in short[:8])
@@ -110,7 +110,18 @@ def _without_short_shots(found, need):
     if len(short) == len(found):
         raise UserError('all %d shots have fewer frames than a window (%d): choose a shorter window, or '
                         '--nosplit_shots' % (len(found), need))
-    return [clip for clip in found if clip.name not in names]
+    return [clip for clip in found if clip.length >= need or clip.name == clip.whole]
+
+
+def _check_unique(found):
+    """Raises UserError if two clips have one name: `a_shot000`, a video, is also the first shot of `a`."""
+    known: Dict[str, clips.Clip] = {}
+    for clip in found:
+        other = known.setdefault(clip.name, clip)
+        if other is not clip:
+            raise UserError('the name %s belongs to two clips: %s; rename one of the sources, or leave it out with '
+                            '--exclude' % (clip.name, ' and '.join('%s, frames %d to %d' % (
+                                each.main.path, each.first, each.first + each.length - 1) for each in (other, clip))))
 
 
 def _parse_range(text, count):
