@@ -20,7 +20,8 @@ from data_tools.packing.verification import check_set
 def main() -> int:
     """Returns the exit code."""
     config = flags.build(CheckConfig)
-    return 1 if check_set(config.data_dir, config.deep, config.source, lambda text: tqdm.write('wrong: ' + text)) else 0
+    return 1 if check_set(config.data_dir, config.deep, config.source, lambda text: tqdm.write('wrong: ' + text),
+                          config.lq_folder) else 0
 
 
 def run() -> None:

@@ -2,8 +2,10 @@ import glob
 import os
 
 import pytest
+from facts import raises_facts
 from packed import edit_json, flip_byte, pack, write_clips
 
+from data_tools.base.errors import UserError
 from data_tools.media import clips, images
 from data_tools.packing import verification
 from data_tools.record.manifest import Manifest
@@ -90,6 +92,19 @@ def test_other_source(source, tmp_path, side):
     images.write_png(path, image)
     reported = _problems(folder, source)
     assert reported and all('differs from %s' % path in text for text in reported)
+
+
+def test_a_manifest_names_no_folder_outside_of_the_source(source, tmp_path):
+    folder = pack(source, tmp_path / 'set', num_shards=1, lq_folder='blur4')
+    assert verification.check_set(folder, source=source) == 0
+    inside, outside = os.path.join(source, 'blur4'), str(tmp_path / 'elsewhere')
+    os.rename(inside, outside)
+    for named in (outside, '../elsewhere', 'truth/../../elsewhere'):
+        edit_json(os.path.join(folder, 'manifest.json'), lambda values, named=named: values['job'].update(
+            lq_folder=named))
+        with raises_facts(UserError, folder, named, source, '--lq_folder'):
+            verification.check_set(folder, source=source)
+    assert verification.check_set(folder, source=source, lq_folder=outside) == 0
 
 
 def test_program(run_program, source, tmp_path):

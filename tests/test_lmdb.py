@@ -103,7 +103,7 @@ def test_gt_of_the_centre_frame_alone(tmp_path):
     assert window.clip == '00001_0002' and window.centre == 3
     np.testing.assert_array_equal(window.gt, clip[3])
     np.testing.assert_array_equal(window.lq[6], make_lq(clip[6], 4))
-    assert verification.check_set(folder, True, gt) == 0
+    assert verification.check_set(folder, True, gt, lq_folder=lq) == 0
     with raises_facts(UserError, 'frame 0', '00001/0002', '--num_frames=7', '--fill=none'):
         clips.find_clips(gt, 4, lq_folder=lq)[0].gt.frame(0)
 
@@ -141,7 +141,7 @@ def test_threads_and_processes_read_at_once(reds, tmp_path):
             for frame, first in zip(threads.map(found.frame, range(found.length)), wanted):
                 np.testing.assert_array_equal(frame, first)
     packing.pack_set(PackConfig(data_dir=gt, lq_folder=lq, output_dir=str(tmp_path / 'set'), num_frames=3, workers=2))
-    assert verification.check_set(str(tmp_path / 'set'), True, gt) == 0
+    assert verification.check_set(str(tmp_path / 'set'), True, gt, lq_folder=lq) == 0
 
 
 def test_gt_that_differs_from_its_set_is_found(tmp_path, capsys):
@@ -150,7 +150,7 @@ def test_gt_that_differs_from_its_set_is_found(tmp_path, capsys):
     folders = [write(tmp_path / ('GT_%s.lmdb' % name), {'00001/0002/im4.png': clip[index]})
                for name, index in (('a', 3), ('b', 4))]
     folder = pack(folders[0], tmp_path / 'set', fill='none', num_frames=7, num_shards=1, lq_folder=lq)
-    assert verification.check_set(folder, True, folders[1]) == 1
+    assert verification.check_set(folder, True, folders[1], lq_folder=lq) == 1
     check_facts(capsys.readouterr().out, '00001_0002', 'frame 3', 'GT differs')
 
 

@@ -97,6 +97,8 @@ class CheckConfig(Config):
     deep: bool = option(False, 'decode every record')
     source: str = option('', 'folder with the clips or videos of which the set was made: compares every pixel',
                          path='input')
+    lq_folder: str = option('', 'with --source: folder with the LQ; default: that of the manifest, if it is inside of '
+                            '--source', path='input')
 
     def problems(self) -> Iterator[str]:
         if not self.data_dir:

@@ -16,7 +16,7 @@ from data_tools.media import clips, ffmpeg
 from data_tools.media.degradation import Degradation
 from data_tools.media.deinterlacing import Deinterlacing
 from data_tools.media.frames import Decoder, DegradedFrames
-from data_tools.media.lmdb_source import LmdbFrames
+from data_tools.media.lmdb_source import LmdbFrames, is_lmdb
 from data_tools.media.shots import ShotRule
 from data_tools.media.video_scan import Scanner
 from data_tools.record import record_format, shard_reader
@@ -25,7 +25,7 @@ from data_tools.record.manifest import Manifest, Shard
 
 
 def check_set(folder: str, deep: bool = False, source: str = '',
-              report: typing.Callable[[str], typing.Any] = print) -> int:
+              report: typing.Callable[[str], typing.Any] = print, lq_folder: str = '') -> int:
     """Checks a set of shards.
 
     Args:
@@ -33,13 +33,14 @@ def check_set(folder: str, deep: bool = False, source: str = '',
       deep: decode every record.
       source: folder with the source clips, to compare every pixel; '' for no comparison.
       report: takes the text of each problem.
+      lq_folder: folder with the LQ; '' takes that of the manifest, which must be inside of the source.
     Returns:
       The number of problems.
     Raises:
-      UserError: the manifest is missing, or the source cannot be read.
+      UserError: the manifest is missing, the source cannot be read, or the manifest names LQ outside of it.
     """
     manifest = Manifest.read(folder)
-    found = _source_clips(folder, manifest, source) if source else None
+    found = _source_clips(folder, manifest, source, lq_folder) if source else None
     seen: typing.Set[typing.Tuple[str, int]] = set()
     problems = 0
     with progress_bar(total=manifest.records, unit=' records', desc='checking') as bar:
@@ -60,7 +61,17 @@ def check_set(folder: str, deep: bool = False, source: str = '',
     return problems
 
 
-def _source_clips(folder, manifest, source):
+def _lq_folder(folder, manifest, source):
+    """Returns the folder of LQ that the manifest names; what comes with a set names no files outside of the source."""
+    named = manifest.job.get('lq_folder', '')
+    path = named if is_lmdb(source) else os.path.join(source, named)
+    if named and os.path.relpath(os.path.realpath(path), os.path.realpath(source)).split(os.sep)[0] == os.pardir:
+        raise UserError('the LQ of %s was taken from %s, which is not inside of --source=%s: give --lq_folder=%s to '
+                        'compare with it' % (folder, named, source, named))
+    return named
+
+
+def _source_clips(folder, manifest, source, lq_folder):
     """Returns {name: SourceClip} of the source clips of the set."""
     job, made = manifest.job, Degradation.from_job(manifest.job)
     if made and not made.is_repeatable:
@@ -71,8 +82,10 @@ def _source_clips(folder, manifest, source):
     packed = [name for name, _ in job['clips'] if versions == 1 or clips.VERSION % (name, 1) in names]
     wholes = dict.fromkeys(re.sub(r'_shot\d+$', '', name) if name not in shots and
                            re.sub(r'_shot\d+$', '', name) in shots else name for name in packed)
-    found = clips.find_clips(source, manifest.scale, clips=list(wholes), lq_folder=job.get('lq_folder', ''),
-                             degradation=made, shots=ShotRule(False, given=shots),
+    if not (made or lq_folder):
+        lq_folder = _lq_folder(folder, manifest, source)
+    found = clips.find_clips(source, manifest.scale, clips=list(wholes), lq_folder=lq_folder, degradation=made,
+                             shots=ShotRule(False, given=shots),
                              scanner=Scanner(deinterlacing=Deinterlacing.from_job(job), combed=True))
     if job.get('ffmpeg') not in (None, ffmpeg.version()):
         print('note: packed with ffmpeg %s, compared with ffmpeg %s: pixels of videos may differ'
