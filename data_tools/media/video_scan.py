@@ -37,7 +37,7 @@ _INFO = schema.Record(
     full_range=schema.Boolean(), pixel_format=schema.Text(r'[a-z0-9_]{1,40}'), pixel_aspect=_POSITIVE,
     interlaced=schema.Nullable(schema.Integer(0, 2 ** 53)),
     streams=schema.ListOf(schema.Pair(schema.Text(r'[a-z]{1,20}'), schema.Text(r'[A-Za-z0-9_]{1,40}')), least=1),
-    chapters=schema.Integer(0, 2 ** 53), film=schema.Integer(0, 2 ** 53))
+    chapters=schema.Integer(0, 2 ** 53), film=schema.Integer(0, 2 ** 53), changes=schema.Boolean())
 _SHOTS = schema.ListOf(schema.Pair(schema.Integer(0, 2 ** 53), schema.Integer(1, 2 ** 53)), least=1)
 
 
