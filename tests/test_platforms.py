@@ -224,7 +224,7 @@ def test_pods_of_modelarts_on_servers_with_names(tmp_path, monkeypatch):
     (({'host_ip': 'here'}, {}), ('a', 'b'), ["'here' is not an IP address"]),
     (({'container_ip': '10.0.0.256'}, {}), ('a', 'b'), ["'10.0.0.256' is not an IP address"]),
     (({}, {}), ('a' * 65, 'b'), ['65 characters', 'must have 1 to 64']),
-    (({}, {}), ('', 'b'), ["server_id is ''", 'must have 1 to 64'])])
+    (({}, {}), ('', 'b'), ["server_id is ''", 'must have 1 to 64']), (({}, {}), ('a\nb', 'b'), ['can be printed'])])
 def test_servers_that_hccl_refuses(tmp_path, fields, names, facts):
     with raises_facts(UserError, tmp_path / 'table.json', *facts):
         rank_table.read(written(tmp_path / 'table.json', named_servers(*fields, names=names)))

@@ -229,7 +229,7 @@ def problems(ranks: list[Rank], addresses: Sequence[str]) -> list[str]:
         if repeated:
             wrong.append('%s must be unique; repeated: %s' % (what, ', '.join(map(str, repeated))))
     for server in sorted({rank.server_id for rank in ranks}):
-        if not 0 < len(server) <= SERVER_ID_LENGTH:
-            wrong.append('server_id is %r, which has %d characters; it must have 1 to %d'
+        if not 0 < len(server) <= SERVER_ID_LENGTH or not server.isprintable():
+            wrong.append('server_id is %r, which has %d characters; it must have 1 to %d, which can be printed'
                          % (server, len(server), SERVER_ID_LENGTH))
     return wrong + _no_addresses(sorted(set(cards) | set(addresses)))
