@@ -1,6 +1,7 @@
 """Apache Beam packs and restores the bytes of the local pool; killed and repeated workers change nothing."""
 import glob
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -217,9 +218,13 @@ def test_a_corpus_is_restored_in_clips_and_stretches(checkpoint, tmp_path, capsy
         run(prepare(restorer, restoring, InferConfig(input=str(tmp_path / 'in'), output=str(tmp_path / 'local'))),
             ThisProcess(restorer))
     capsys.readouterr()
-    config = InferConfig(input=str(tmp_path / 'in'), output=str(tmp_path / 'beam'), stretch=3, runner='DirectRunner')
+    config = InferConfig(input=str(tmp_path / 'in'), output=str(tmp_path / 'beam'), stretch=3, runner='DirectRunner',
+                         progress='json')
     assert run_with_beam(restoring, config) == 9
-    assert '4 pieces of 2 clips; DirectRunner loaded the network 1 times' in capsys.readouterr().out
+    said, states = capsys.readouterr()
+    assert '4 pieces of 2 clips; DirectRunner loaded the network 1 times' in said
+    states = [json.loads(line) for line in states.splitlines() if line.startswith('{')]
+    assert (states[-1]['stage'], states[-1]['done']) == ('restoring', 9)
     assert digests(tmp_path / 'beam') == digests(tmp_path / 'local')
 
     os.remove(str(tmp_path / 'beam' / '000' / '004.png'))   # of the stretch from 3 to 6

@@ -13,7 +13,7 @@ from typing import Any, Callable, Counter, Dict, Optional, Tuple
 from data_tools.base import beam_options, processes
 from data_tools.base.beam_config import BeamConfig, is_class
 from data_tools.base.errors import UserError
-from data_tools.base.progress import progress_bar
+from data_tools.base.progress import AUTO, progress_bar
 
 _WORKER = 'apache_beam.runners.worker.sdk_worker_main'   # in the command line of Beam's worker processes
 _ATTEMPTS = 4      # the program fails if workers are killed in each of them
@@ -63,7 +63,7 @@ def spread(numbers: Any, name: str, runner: str) -> Any:
 
 
 def run(config: BeamConfig, build: Callable[[Any], None], counter: Tuple[str, str], total: int, title: str,
-        unit: str) -> Dict[str, int]:
+        unit: str, kind: str = AUTO) -> Dict[str, int]:
     """Runs a pipeline to its end.
 
     If a worker process of a local runner is killed, the pipeline starts over: Beam's local runners would wait for the
@@ -75,7 +75,7 @@ def run(config: BeamConfig, build: Callable[[Any], None], counter: Tuple[str, st
       build: takes an apache_beam.Pipeline, adds the transforms; each attempt calls it again.
       counter: (namespace, name) of the Beam counter that the progress bar shows.
       total: final value of the counter.
-      title, unit: of the bar.
+      title, unit, kind: of the bar, see `progress_bar`.
     Returns:
       {name: value} of the counters of that namespace; empty if the runner has no counters.
     Raises:
@@ -85,7 +85,7 @@ def run(config: BeamConfig, build: Callable[[Any], None], counter: Tuple[str, st
     options = beam_options.parse(config)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _run_once(config.runner, options(), build, counter, total, title, unit)
+            return _run_once(config.runner, options(), build, counter, total, title, unit, kind)
         except _LostWorkerError:
             if attempt < _ATTEMPTS:
                 print('a worker process of %s was killed; its unfinished work is repeated' % config.runner,
@@ -94,7 +94,7 @@ def run(config: BeamConfig, build: Callable[[Any], None], counter: Tuple[str, st
                     'command again with fewer workers; finished work is kept' % (config.runner, _ATTEMPTS))
 
 
-def _run_once(name, options, build, counter, total, title, unit):
+def _run_once(name, options, build, counter, total, title, unit, kind):
     import apache_beam
     try:
         with beam_options.quiet():
@@ -104,7 +104,8 @@ def _run_once(name, options, build, counter, total, title, unit):
         raise UserError('--runner=%s: %s' % (name, ' '.join(str(error).split()))) from error
     # the workers of the local runner always log the same warnings
     level = logging.ERROR if name == 'DirectRunner' else logging.WARNING
-    with beam_options.quiet(level), progress_bar(total=total, desc=title, unit=unit, smoothing=0.1) as bar:
+    with beam_options.quiet(level), \
+            progress_bar(total=total, desc=title, unit=unit, smoothing=0.1, kind=kind) as bar:
         running = _Running(pipeline)
         try:
             _follow(running, counter, bar)

@@ -60,7 +60,7 @@ def write_folders(sources: typing.List[Source], settings: Settings, alone: bool,
         if ranges:
             corpus = beam_runner.Packed(Corpus(sources, folders, ranges, restore_config, config.writers))
             counters = beam_runner.run(config, lambda pipeline: _build(pipeline, corpus, len(ranges), config.runner),
-                                       (_COUNTERS, 'frames'), count, 'restoring', 'frame')
+                                       (_COUNTERS, 'frames'), count, 'restoring', 'frame', config.progress)
             loaded = counters.get('networks_loaded')   # some runners have no counters
             print('%d pieces of %d clips%s' % (
                 len(ranges), len({item.clip for item in ranges}),
