@@ -15,14 +15,17 @@ from packed import write_video
 
 from data_tools.base.errors import UserError
 from data_tools.media import ffmpeg, frame_stream, video
-from data_tools.media.images import read_image
+from data_tools.media.images import read_image, write_png
 from edvr.config import ConfigError
 from edvr.config.infer import InferConfig
+from edvr.config.restoration import RestoreConfig
 from edvr.output import streaming
+from edvr.output.infer_job import InferJob, prepare, run
 from edvr.output.pipe_writer import PipeWriter
 from edvr.output.png_folder import PngFolder
 from edvr.output.segments import SegmentFolder
 from edvr.restore.pixels import to_uint8
+from edvr.sharing.workers import ThisProcess
 
 
 @pytest.fixture(scope='module', name='frames')
@@ -96,6 +99,42 @@ def test_y4m_on_a_pipe_becomes_a_file(restorer, frames, tmp_path, name):
     assert not [entry for entry in os.listdir(str(tmp_path)) if 'segments' in entry]
     with raises_facts(UserError, tmp_path / name, '--overwrite'):
         streaming.check_output(config, '.' in name)
+
+
+@pytest.mark.parametrize('rate, fps, options, span', [
+    (Fraction(25), 50., dict(start='10s', end='12s'), (250, 300)), (Fraction(25), 0., dict(end='1s'), (0, 25)),
+    (None, 50., dict(start='10s'), (500, None)), (None, 0., dict(start='10s', end='300'), (250, 300))])
+def test_times_on_a_pipe_are_those_of_its_frames(rate, fps, options, span):
+    """As of a file: --fps decides where nothing states a rate."""
+    stream = frame_stream.open_raw(io.BytesIO(), '--input=-', (16, 24), 'rgb24')._replace(rate=rate)
+    assert streaming.span_of(InferConfig(input='-', fps=fps, **options), stream) == span
+
+
+def test_times_of_images_are_at_the_wanted_rate(restorer, frames, checkpoint, tmp_path):
+    (tmp_path / 'in').mkdir()
+    for index, frame in enumerate(frames[0]):
+        write_png(str(tmp_path / 'in' / ('%08d.png' % index)), frame)
+    config = InferConfig(input=str(tmp_path / 'in'), output=str(tmp_path / 'a.mp4'), fps=2., start='1s', end='1.5s')
+    source, = prepare(restorer, RestoreConfig(checkpoint=checkpoint), config).sources
+    assert (source.first, source.length) == (2, 1)
+
+
+@pytest.mark.parametrize('options', [dict(start='4'), dict(start='3', end='2'), dict(start='1', end='1')])
+def test_a_span_without_frames_is_named(restorer, frames, tmp_path, options):
+    stream = frame_stream.open_raw(io.BytesIO(frames[0].tobytes()), '--input=-', (16, 24), 'rgb24')
+    with raises_facts(UserError, '--input=-', 'no frames', '--start=' + options['start']):
+        streaming.restore(restorer, InferConfig(input='-', output=str(tmp_path / 'out'), **options), stream, False)
+
+
+def test_an_odd_height_on_a_pipe_is_that_of_the_video_or_refused(restorer, frames, checkpoint, tmp_path):
+    for output in (str(tmp_path / 'a.mp4'), '-'):
+        with raises_facts(UserError, '--height=31', 'odd', output):
+            prepare(restorer, RestoreConfig(checkpoint=checkpoint), InferConfig(input='-', output=output, height=31))
+    config = InferConfig(input='-', output=str(tmp_path / 'a.mkv'), height=31, codec='ffv1')
+    stream = frame_stream.open_raw(io.BytesIO(frames[0].tobytes()), '--input=-', (16, 24), 'rgb24')
+    assert run(InferJob(config, restorer, [], {}, True, stream), ThisProcess(restorer)) == 4
+    info = video.inspect(config.output)
+    assert (info.height, info.width) == (31, 47)
 
 
 def test_frames_of_a_pipe_are_not_counted_as_those_of_an_interrupted_run(restorer, frames, tmp_path):

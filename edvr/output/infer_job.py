@@ -22,7 +22,7 @@ from edvr.output.containers import container_of, is_video_name
 from edvr.output.encoding import Encoding
 from edvr.output.folders import Settings, folder_of, write_folders
 from edvr.output.preview import places, write_preview
-from edvr.output.timing import RATE
+from edvr.output.timing import wanted_rate
 from edvr.output.videos import chosen_rate, write_video
 from edvr.restore import resize
 from edvr.restore.network_info import NetworkInfo
@@ -77,7 +77,10 @@ def prepare(network: typing.Any, restore_config: RestoreConfig, config: InferCon
     if config.pipe:
         streaming.check_output(config, to_video)
     if config.input == PIPE:
-        return InferJob(config, network, [], {}, to_video, streaming.open_input(config))
+        _check_height(config)
+        stream = streaming.open_input(config)
+        streaming.span_of(config, stream)
+        return InferJob(config, network, [], {}, to_video, stream)
     sources = _find_sources(config, network)
     check_output(config.output, sources, to_video or config.output == PIPE)
     if to_video:
@@ -100,7 +103,8 @@ def run(job: InferJob, workers: typing.Any) -> int:
     """
     config, started = job.config, time.time()
     if config.pipe:
-        count = streaming.restore(workers.network, config, job.stream or job.sources[0], job.to_video)
+        count = streaming.restore(workers.network, config, job.stream or job.sources[0], job.to_video,
+                                  _even(config))
     elif job.to_video:
         count = write_video(workers, job.sources[0], config.output, job.settings, config.fps, config.crf, config.codec,
                             config.audio, config.bits, config.overwrite, config.progress,
@@ -170,9 +174,7 @@ def _find_sources(config, network):
         print('clips: %s (%s)' % (', '.join(names), reason), flush=True)
     sources = [_span(source, config) for source in sources]
     even = _even(config)
-    if even and config.height % 2:
-        raise UserError('--height=%d is odd; the pixels of %s share chroma, so it must be even'
-                        % (config.height, config.output))
+    _check_height(config)
     sources = [source._replace(resize=resize.wanted(source.size, config.outscale, config.height, config.resampler,
                                                     even)) for source in sources]
     info = sources[0].video
@@ -205,7 +207,7 @@ def _print_profiles(sources, config):
 
 def _span(source, config):
     """Returns the frames of a Source from --start to --end."""
-    first, end = (source.number_at(where, RATE) if where else default for where, default in
+    first, end = (source.number_at(where, wanted_rate(config.fps)) if where else default for where, default in
                   ((place.parse(config.start), 0), (place.parse(config.end), source.length)))
     if (first, end) == (0, source.length):
         return source
@@ -234,6 +236,12 @@ def _even(config):
         return False
     codec = CODECS[container_of(config.output).codec if config.codec == 'auto' else config.codec]
     return codec.even(config.bits)
+
+
+def _check_height(config):
+    if _even(config) and config.height % 2:
+        raise UserError('--height=%d is odd; the pixels of %s share chroma, so it must be even'
+                        % (config.height, config.output))
 
 
 def _clips_of_part(job):

@@ -79,7 +79,8 @@ def _has_frames(folder):
     return any(_FRAME.match(name) or (PngFolder.RECORD in names and name.endswith('.png')) for name in names)
 
 
-def restore(restorer: Restorer, config: InferConfig, source: typing.Union[FrameStream, Source], to_video: bool) -> int:
+def restore(restorer: Restorer, config: InferConfig, source: typing.Union[FrameStream, Source], to_video: bool,
+            even: bool = False) -> int:
     """Restores all frames of a source to the output of a configuration.
 
     Args:
@@ -87,6 +88,7 @@ def restore(restorer: Restorer, config: InferConfig, source: typing.Union[FrameS
       config: input and output, one of which is a pipe.
       source: the frames.
       to_video: whether the output is a video file.
+      even: whether the sides of resized frames of a stream are even.
     Returns:
       how many frames were restored.
     Raises:
@@ -95,7 +97,7 @@ def restore(restorer: Restorer, config: InferConfig, source: typing.Union[FrameS
     count = 0
     total = source.length if isinstance(source, Source) else None
     with progress.bar(total, 'restoring', config.progress) as bar, \
-            contextlib.closing(_restored(restorer, config, source, to_video)) as frames, \
+            contextlib.closing(_restored(restorer, config, source, even)) as frames, \
             _sink(config, source, to_video) as put, \
             BackgroundWriter(put, threads=1) as writer:
         for index, sr in enumerate(frames):
@@ -103,25 +105,40 @@ def restore(restorer: Restorer, config: InferConfig, source: typing.Union[FrameS
             bar.update()
             count += 1
         if not count:
-            raise UserError('%s has no frames' % _NAME)
+            raise UserError('%s has no frames%s' % (_NAME, config.start and ' from --start=%s on: it ends before'
+                                                    % config.start))
     return count
 
 
 def _restored(restorer: Restorer, config: InferConfig, source: typing.Union[FrameStream, Source],
-              to_video: bool) -> typing.Generator[np.ndarray, None, None]:
+              even: bool) -> typing.Generator[np.ndarray, None, None]:
     if isinstance(source, Source):
         yield from itertools.islice(restored_frames(restorer, source), source.length)
         return
     deep = restorer.reads_uint16 and source.pixel_format.bits > 8
     read = source.frames(16 if deep else 8, config.deinterlacing.filters(False) if source.fields else '')
-    rate = wanted_rate(config.fps, source.rate)
-    first, end = (_number(place.parse(text), rate) for text in (config.start, config.end))
-    even = (config.output == PIPE and config.pipe_format == Y4M) or to_video
+    first, end = span_of(config, source)
     resize = wanted((source.height, source.width), config.outscale, config.height, config.resampler, even)
     with contextlib.closing(read_ahead(read)) as frames:
-        restored = restorer.restore_clip(frames, start=first or 0)
-        for sr in itertools.islice(restored, None if end is None else max(end - (first or 0), 0)):
+        restored = restorer.restore_clip(frames, start=first)
+        for sr in itertools.islice(restored, None if end is None else end - first):
             yield resize.apply(sr) if resize else sr
+
+
+def span_of(config: InferConfig, stream: FrameStream) -> typing.Tuple[int, typing.Optional[int]]:
+    """Returns the first frame of a stream to restore, and the one behind the last; None restores to its end.
+
+    Times are those of the input: --fps decides only for a stream that states no rate.
+
+    Raises:
+      UserError: --end is not behind --start.
+    """
+    rate = stream.rate or wanted_rate(config.fps)
+    first, end = (_number(place.parse(text), rate) for text in (config.start, config.end))
+    if end is not None and end <= (first or 0):
+        raise UserError('%s: --start=%s --end=%s has no frames; --start must come before --end'
+                        % (_NAME, config.start, config.end))
+    return first or 0, end
 
 
 def _number(where: typing.Optional[place.Place], rate: Fraction) -> typing.Optional[int]:
