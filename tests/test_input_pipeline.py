@@ -265,11 +265,14 @@ def test_damage_is_named(source, tmp_path):
     assert damage.explain(tf.errors.InternalError(None, None, 'something else'), config) is None
 
 
-def test_damage_is_skipped_counted_and_reported(source, tmp_path, capfd):
+@pytest.mark.parametrize('deterministic', [False, True])
+def test_damage_is_skipped_counted_and_reported(source, tmp_path, capfd, deterministic):
     folder, name = _damaged(source, tmp_path)
-    config = _config(folder, skip_corrupt_records=True, read_threads=1, deterministic=True)
-    ids = _ids(config, 24)
-    assert (1, 2) not in ids and set(collections.Counter(ids).values()) == {2}
+    config = _config(folder, skip_corrupt_records=True, read_threads=1, deterministic=deterministic)
+    counts = collections.Counter(_ids(config, 26 if deterministic else 24))
+    if deterministic:   # the record before takes its place
+        assert counts.pop((1, 1)) == 4
+    assert (1, 2) not in counts and set(counts.values()) == {2}
     assert damage.skipped.count(folder) == 1
     assert 'skipped record 2 of %s' % os.path.join(folder, name) in capfd.readouterr().err
 
@@ -329,13 +332,35 @@ def test_a_shard_that_could_not_be_read_for_a_moment_is_named(source, tmp_path):
     check_facts(str(damage.explain(error, _config(folder))), path, 'Input/output error', 'check the disk')
 
 
+@pytest.mark.parametrize('damages', [dict(middle=1), dict(first=1, end=1), dict(whole=1), dict(whole=2, middle=0)])
+def test_deterministic_skipping_resumes_bit_for_bit(source, tmp_path, damages):
+    """A neighbour takes the place of a record, also of the first, of the last ones and of those of a complete shard."""
+    folder = pack(source, tmp_path / 'set', num_shards=3)
+    paths, manifest = sorted(glob.glob(os.path.join(folder, '*.tfrecord'))), Manifest.read(folder)
+    config = _config(folder, deterministic=True, skip_corrupt_records=True)
+    before = _ids(config, 36)
+    for place, shard in damages.items():
+        size = os.path.getsize(paths[shard])
+        record = size // manifest.shards[shard].records
+        if place == 'end':
+            os.truncate(paths[shard], size - record - record // 2)
+        else:   # in the pixels; in the length, after which nothing can be read
+            flip_byte(paths[shard], {'middle': 2 * record + record // 2, 'first': record // 2, 'whole': 3}[place])
+    whole = _ids(config, 36)
+    assert sum(old != new for old, new in zip(before, whole)) >= 2
+    assert all(old == new for old, new in zip(before, whole) if old in whole)   # all others stay in their places
+    for start in range(1, 8):
+        assert _ids(config, 5, start_step=start) == whole[4 * start:4 * start + 5]
+
+
 def test_skipping_everything_is_an_error(source, tmp_path):
     folder = pack(source, tmp_path / 'set', num_shards=2)
     for path in glob.glob(os.path.join(folder, '*.tfrecord')):
         flip_byte(path, 3)
     config = _config(folder, skip_corrupt_records=True)
-    with pytest.raises(tf.errors.OpError) as raised:
-        _batches(config, 1)
+    for options in (dict(deterministic=True), {}):
+        with pytest.raises(tf.errors.OpError) as raised:
+            _batches(config.replace(**options), 1)
     assert str(damage.explain(raised.value, config)) == (
         'skip_corrupt_records: every record of %s is damaged or missing: copy the set again, or pack it again' % folder)
 

@@ -64,7 +64,8 @@ class DataConfig(Config):
     prefetch: int = option(2, 'batches prepared ahead; raise it when the time of steps varies', low=1,
                            may_change=True, local=True)
     skip_corrupt_records: bool = option(False, 'skip records that are damaged or missing, and report them; without it '
-                                        'they end the training with an error')
+                                        'they end the training with an error. With deterministic a neighbour takes the '
+                                        'place of each, so that a resumed run is the uninterrupted one')
 
     @property
     def sets(self) -> typing.Tuple[typing.Tuple[str, float], ...]:

@@ -6,6 +6,7 @@ import sys
 import threading
 import typing
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from data_tools.base.errors import UserError
@@ -71,7 +72,7 @@ class Passes:
                                 % (NOTHING_LEFT, self._folder))
 
 
-def undamaged_records(part: Part, shard: tf.Tensor, first: tf.Tensor, passes: Passes) -> tf.data.Dataset:
+def undamaged_records(part: Part, shard: tf.Tensor, first: tf.Tensor, passes: Passes, fills: bool) -> tf.data.Dataset:
     """Returns the valid records of a shard; the others are added to `skipped`.
 
     Args:
@@ -79,23 +80,70 @@ def undamaged_records(part: Part, shard: tf.Tensor, first: tf.Tensor, passes: Pa
       shard: int32 scalar, number of the shard in the set.
       first: int64 scalar, index of the first record to read.
       passes: of the set.
+      fills: whether a valid record takes the place of each other one, so that the number of records remains; then the
+        same ones whatever `first` is.
     Returns:
       dataset of (shard of the mixture int32, index int64, record string), scalars. It is slower than TensorFlow's own
       reader, which cannot continue after a damaged record.
     """
     def generate(number: int, start: int) -> typing.Iterator:
-        entry, valid = part.manifest.shards[int(number)], False
-        for index, _, record, error in checked_records(part.folder, part.manifest, entry, int(start)):
-            if error is None:
-                valid = True
-                yield number + part.first, index, record
-            else:
-                lost = entry.records - index if error.final else 1
-                skipped.add(part.folder, entry.name, index, lost, error)
-        if valid or start == 0:
-            passes.ended(int(number), valid)
+        records = _filled if fills else _valid
+        for found, index, record in records(part, int(number), int(start), passes):
+            yield np.int32(found + part.first), index, record
 
     return tf.data.Dataset.from_generator(generate, (tf.int32, tf.int64, tf.string), ([], [], []), args=(shard, first))
+
+
+def _valid(part, number, start, passes):
+    """Yields (shard, index, record) of the valid records of a shard."""
+    valid = False
+    for index, record in _places(part, number, start):
+        if record is not None:
+            valid = True
+            yield number, index, record
+    if valid or start == 0:
+        passes.ended(number, valid)
+
+
+def _filled(part, number, start, passes):
+    """Yields (shard, index, record) for each place of a shard: its record, or the valid one before it.
+
+    Without one before it, it is the first valid one after it, or that of the next shard that has any.
+    """
+    held, leading = None, 0
+    for place, record in _places(part, number, 0):
+        if record is None and held is None:
+            leading += 1
+            continue
+        if record is not None:
+            item = number, place, record
+            if held is None:
+                yield from itertools.repeat(item, max(0, leading - start))
+            held = item
+        if place >= start:
+            yield held
+    passes.ended(number, held is not None)
+    if held is None:
+        shards = part.manifest.shards
+        for other in itertools.islice(itertools.cycle(range(len(shards))), number + 1, number + len(shards)):
+            for place, record in _places(part, other, 0):
+                if record is not None:
+                    yield from itertools.repeat((other, place, record), shards[number].records - start)
+                    return
+            passes.ended(other, False)
+
+
+def _places(part, number, start):
+    """Yields (index, record) of a shard from a record on, with None for one that is damaged or missing."""
+    entry = part.manifest.shards[number]
+    for index, _, record, error in checked_records(part.folder, part.manifest, entry, start):
+        lost = 0 if error is None else entry.records - index if error.final else 1
+        if error is None:
+            yield index, record
+        else:
+            skipped.add(part.folder, entry.name, index, lost, error)
+        for place in range(index, index + lost):
+            yield place, None
 
 
 def checked_records(folder: str, manifest: Manifest, shard: Shard, first: int = 0

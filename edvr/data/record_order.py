@@ -141,7 +141,7 @@ def _shard_reader(config, part):
     shards = part.manifest.shards
     if config.skip_corrupt_records:
         passes = damage.Passes(part.folder, len(shards))
-        return lambda shard, first: damage.undamaged_records(part, shard, first, passes)
+        return lambda shard, first: damage.undamaged_records(part, shard, first, passes, config.deterministic)
     names = tf.constant([os.path.join(part.folder, shard.name) for shard in shards])
     counts = tf.constant([shard.records for shard in shards], tf.int64)
 
