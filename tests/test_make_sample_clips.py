@@ -78,6 +78,9 @@ def test_refuses_what_it_cannot_do(tmp_path, run_program):
     sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64)
     with raises_facts(UserError, 'other sample clips', 'seed=0'):
         sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64, seed=1)
+    (tmp_path / 'a' / 'sample_clips.json').write_text('[1]')
+    with raises_facts(UserError, 'other sample clips', '[1]'):
+        sample_clips.make_clips(str(tmp_path / 'a'), 1, 1, 32, 64)
     bad = run_program('data_tools.make_sample_clips', '--output_dir=%s' % (tmp_path / 'b'), '--gt_size=720')
     check_error(bad, '--gt_size=720', 'HEIGHTxWIDTH')
     assert not (tmp_path / 'b').exists()
