@@ -24,7 +24,7 @@ from edvr.config import ModelConfig
 from edvr.config.export import ExportConfig
 from edvr.config.restoration import RestoreConfig
 from edvr.exporting.export_job import export
-from edvr.network.engine import Engine
+from edvr.network.engine import Engine, FeatureEngine
 from edvr.ops import layers, native_library
 from edvr.restore import ensemble, memory, strips
 from edvr.restore.engine import CheckpointEngine
@@ -91,10 +91,8 @@ def variant(restorer, engine=None, **options):
     return Restorer(restorer.options, engine or restorer.engine, **options)
 
 
-class Counting(Engine):
+class Counting(FeatureEngine):
     """An engine that counts the calls of its methods."""
-
-    KEEPS_FEATURES = True
 
     def __init__(self, engine):
         self._engine, self.calls = engine, collections.Counter()

@@ -11,7 +11,7 @@ from edvr.config.export import OPEN, InterfaceConfig
 from edvr.devices import DEVICES, device_of
 from edvr.exporting import description
 from edvr.exporting.graphs import INPUT, PARTS, Graph, in_window, levels
-from edvr.network.engine import Engine
+from edvr.network.engine import Engine, FeatureEngine
 from edvr.ops.ascend_nodes import OPERATOR
 
 Feed = typing.Dict[str, np.ndarray]   # names of inputs -> values
@@ -28,7 +28,7 @@ def load(path: str, session_config: typing.Optional[tf.ConfigProto] = None,
     return FrozenParts(*arguments) if description.find(str(path)).kinds == PARTS else FrozenGraph(*arguments)
 
 
-class WindowRunner(Engine, abc.ABC):
+class WindowRunner(Engine):
     """Base of what restores windows with exported graphs: cuts them to the batch size and converts values."""
 
     interface: InterfaceConfig
@@ -150,10 +150,8 @@ class FrozenGraph(GraphSession):
     """A whole graph in its session."""
 
 
-class FrozenParts(GraphSession):
+class FrozenParts(GraphSession, FeatureEngine):
     """Two graphs in one session: the features of a frame are computed once, for all windows that need them."""
-
-    KEEPS_FEATURES = True
 
     def features(self, frame: np.ndarray) -> typing.Tuple[np.ndarray, ...]:
         """Computes the features of a frame, for `restore`.

@@ -1,4 +1,5 @@
 """What restoring asks of a loaded network."""
+import abc
 import typing
 
 import numpy as np
@@ -7,8 +8,8 @@ from edvr.config.export import InterfaceConfig
 from edvr.config.model import ModelConfig
 
 
-class Engine:
-    """A loaded network as functions on NumPy arrays.
+class Engine(abc.ABC):
+    """Describes a loaded network as functions on NumPy arrays.
 
     Attributes:
       path: the checkpoint's prefix, or the path of the exported graph.
@@ -16,7 +17,6 @@ class Engine:
       step: the training step of a checkpoint, 0 where its name has none; None for an exported graph.
       interface: InterfaceConfig of an exported graph, whose fixed sizes apply; None for a checkpoint.
       READS_UINT16: whether frames may be uint16; otherwise they are uint8.
-      KEEPS_FEATURES: whether it has `features` and `restore`; otherwise `run` alone.
     """
 
     path: str
@@ -24,8 +24,8 @@ class Engine:
     step: typing.Optional[int] = None
     interface: typing.Optional[InterfaceConfig] = None
     READS_UINT16 = False
-    KEEPS_FEATURES = False
 
+    @abc.abstractmethod
     def run(self, windows: np.ndarray) -> np.ndarray:
         """Restores whole windows, without kept features.
 
@@ -34,8 +34,15 @@ class Engine:
         Returns:
           float32 [N, s*H, s*W, 3].
         """
-        raise NotImplementedError
 
+    def close(self) -> None:   # noqa: B027 an engine may hold nothing
+        """Frees the weights and what the session holds."""
+
+
+class FeatureEngine(Engine):
+    """Describes a network that can compute the features of each frame once, for all windows that need them."""
+
+    @abc.abstractmethod
     def features(self, frame: np.ndarray) -> typing.Tuple[np.ndarray, ...]:
         """Returns the features of a frame, an argument of `restore`.
 
@@ -44,8 +51,8 @@ class Engine:
         Returns:
           float32 arrays [1, h, w, C].
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def restore(self, features: typing.Sequence[typing.Sequence[np.ndarray]], centre: np.ndarray) -> np.ndarray:
         """Restores the frame in the middle of a window.
 
@@ -55,7 +62,3 @@ class Engine:
         Returns:
           float32 [s*H, s*W, 3].
         """
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Frees the weights and what the session holds."""

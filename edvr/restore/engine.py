@@ -15,16 +15,14 @@ from edvr.config.model import ModelConfig
 from edvr.config.runtime import RuntimeConfig
 from edvr.devices import device_of
 from edvr.network import networks
-from edvr.network.engine import Engine
+from edvr.network.engine import FeatureEngine
 from edvr.ops import native_library
 from edvr.restore.frame_by_frame import FrameByFrame
 from edvr.restore.whole_window import WholeWindow
 
 
-class NetworkEngine(Engine, abc.ABC):
+class NetworkEngine(FeatureEngine):
     """A graph of the network in its own session; subclasses load the weights. The output is not clipped."""
-
-    KEEPS_FEATURES = True
 
     def __init__(self, config: ModelConfig, kernels: str = 'auto', device: str = 'cpu', intra_op_threads: int = 0,
                  compute: str = 'fast', **npu: typing.Any) -> None:

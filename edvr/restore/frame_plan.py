@@ -3,7 +3,7 @@ import typing
 
 import numpy as np
 
-from edvr.network.engine import Engine
+from edvr.network.engine import Engine, FeatureEngine
 from edvr.restore import ensemble, memory, tiling
 
 
@@ -25,8 +25,9 @@ class FramePlan:
         self._shape, self._scale = shape, engine.config.upscale
         # frame index -> {(tile, version): features}
         self._kept: typing.Dict[int, typing.Dict[typing.Tuple[int, int], typing.Sequence[np.ndarray]]] = {}
-        self._keeps = bool(cache_bytes) and (
+        fits = bool(cache_bytes) and (
             memory.kept_bytes_per_pixel(engine.config) * num_versions * tiles.pixels <= cache_bytes)
+        self._keeper = engine if fits and isinstance(engine, FeatureEngine) else None
 
     def frame(self, index: int, window: typing.Sequence[int],
               buffer: typing.Mapping[int, np.ndarray]) -> np.ndarray:
@@ -54,10 +55,11 @@ class FramePlan:
     def _window(self, piece: typing.Tuple[int, int], index: int, window: typing.Sequence[int],
                 frames: typing.Mapping[int, np.ndarray]) -> np.ndarray:
         """Restores the centre of a window; `piece` is the (tile, version) that `frames` show."""
-        if not self._keeps:
+        keeper = self._keeper
+        if keeper is None:
             return self._engine.run(np.stack([frames[i] for i in window])[None])[0]
         for i in set(window):
             of_frame = self._kept.setdefault(i, {})
             if piece not in of_frame:
-                of_frame[piece] = self._engine.features(frames[i])
-        return self._engine.restore([self._kept[i][piece] for i in window], frames[index])
+                of_frame[piece] = keeper.features(frames[i])
+        return keeper.restore([self._kept[i][piece] for i in window], frames[index])

@@ -9,7 +9,7 @@ from edvr.config.export import OPEN
 from edvr.config.restoration import RestoreConfig
 from edvr.devices import device_of
 from edvr.exporting.description import is_exported
-from edvr.network.engine import Engine
+from edvr.network.engine import Engine, FeatureEngine
 from edvr.restore import ensemble, memory, tile_choice
 from edvr.restore.compiled_graph import load_graph
 from edvr.restore.engine import CheckpointEngine
@@ -137,7 +137,7 @@ class Restorer:
             height, width = (0 if side == OPEN else side for side in (interface.height, interface.width))
             fixed = height, width
         self.tiling, cache_bytes = tile_choice.plan((shape[0], shape[1]), self.options, self.config, self._measured,
-                                                    fixed, self.engine.KEEPS_FEATURES)
+                                                    fixed, isinstance(self.engine, FeatureEngine))
         return FramePlan(self.engine, shape, self.tiling, cache_bytes, ensemble.versions(self.options.ensemble))
 
     def _measured(self) -> memory.Footprint:
