@@ -157,6 +157,9 @@ def running(arguments: typing.Sequence[str], stdout: typing.Any = subprocess.DEV
         _limit(process, resource.RLIMIT_AS, _ADDRESS_SPACE)
         _limit(process, resource.RLIMIT_CPU, cpu_seconds)
         yield process
+    except BaseException:   # first: a thread that waits in a write holds its pipe, and closing waits for the thread
+        process.kill()
+        raise
     finally:
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream:

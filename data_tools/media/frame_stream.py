@@ -106,14 +106,10 @@ class FrameStream(typing.NamedTuple):
             errors: typing.List[BaseException] = []
             feeder = threading.Thread(target=self._feed, args=(process.stdin, errors), daemon=True)
             feeder.start()
-            try:
-                for data in iter(lambda: converted.read(size), b''):
-                    if len(data) < size:
-                        break
-                    yield np.frombuffer(data, dtype).reshape(self.height, self.width, 3)
-            except BaseException:   # left early: else the feeder holds the pipe, and ffmpeg waits for this process
-                process.kill()
-                raise
+            for data in iter(lambda: converted.read(size), b''):
+                if len(data) < size:
+                    break
+                yield np.frombuffer(data, dtype).reshape(self.height, self.width, 3)
             feeder.join()
             if errors:
                 raise errors[0]
