@@ -217,18 +217,17 @@ class Degradation(typing.NamedTuple):
         if not job.get('make_lq'):
             return None
         values = dict(job.get('degradation') or dict(kind='bicubic'))   # older versions had only bicubic
-        if values['kind'] not in DEGRADATIONS:
-            raise UserError("the manifest's job.degradation.kind is %r; it must be one of %s: pack the set again"
-                            % (values['kind'], ', '.join(DEGRADATIONS)))
-        before = DEGRADATIONS[values['kind']].before(job['scale'])
-        choices = [('resize', name, tuple(RESIZES)) for name in [values.get('resize', 'matlab')]]
-        for key, name, known in choices + [('noise', name, tuple(NOISES)) for name in values.get('noise', ())]:
+        choices = [('kind', values['kind'], tuple(DEGRADATIONS)),
+                   ('resize', values.get('resize', 'matlab'), tuple(RESIZES))]
+        choices += [('noise', name, tuple(NOISES)) for name in values.get('noise', ())]
+        for key, name, known in choices:
             if name not in known:
                 raise UserError("the manifest's job.degradation.%s is %r; it must be one of %s: pack the set again"
                                 % (key, name, ', '.join(known)))
         if list(values.get('crf', ())) != sorted(values.get('crf', ())):
             raise UserError("the manifest's job.degradation.crf is %s; it must be one number, or the lower and the "
                             "higher end of a range: pack the set again" % values['crf'])
+        before = DEGRADATIONS[values['kind']].before(job['scale'])
         values.update(scale=job['scale'], crf=tuple(values.get('crf', ())), noise=tuple(values.get('noise', ())))
         return cls(**dict(before, **values))
 

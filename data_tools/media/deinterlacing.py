@@ -9,8 +9,6 @@ YADIF, BWDIF, IVTC = 'yadif', 'bwdif', 'ivtc'
 METHODS = {YADIF: 'interpolates', BWDIF: 'likewise, with a better filter, slower',
            IVTC: 'puts the fields of telecined film (29.97 frames/s) together again to its 23.976 frames/s'}
 FRAME, FIELD = 'frame', 'field'
-_FILTERS = {YADIF: 'yadif', BWDIF: 'bwdif'}
-_MODES = {FRAME: 'send_frame', FIELD: 'send_field'}
 # without its comb detection after a change of scene, fieldmatch takes sharp detail for combs
 _IVTC = 'fieldmatch=order=%s:combmatch=sc,yadif=mode=send_frame:deint=interlaced,decimate'
 _CYCLE = 5   # telecine makes so many frames of one less
@@ -50,7 +48,7 @@ class Deinterlacing(typing.NamedTuple):
         Raises:
           UserError: another method or rate. No other text becomes a part of a filter, which could write files.
         """
-        for name, value, known in (('method', self.method, ('',) + tuple(METHODS)), ('rate', self.rate, _MODES)):
+        for name, value, known in (('method', self.method, ('', *METHODS)), ('rate', self.rate, (FRAME, FIELD))):
             if value not in known:
                 raise UserError('the %s of deinterlacing is %r; it must be one of %s'
                                 % (name, value, ', '.join(filter(None, known))))
@@ -59,7 +57,7 @@ class Deinterlacing(typing.NamedTuple):
         if not self.method:
             return ''
         every = self.rate == FIELD or not flagged   # with two frames of each, times stay regular
-        return '%s=mode=%s:deint=%s' % (_FILTERS[self.method], _MODES[self.rate], 'all' if every else 'interlaced')
+        return '%s=mode=send_%s:deint=%s' % (self.method, self.rate, 'all' if every else 'interlaced')
 
     def rate_of(self, rate: Fraction) -> Fraction:
         """Returns the frames per second of whole frames, from those of the interlaced ones."""
