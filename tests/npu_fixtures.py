@@ -37,7 +37,7 @@ def npu(no_job, monkeypatch):
 
 @pytest.fixture
 def rank_of_a_job(no_job, monkeypatch):
-    """The environment of rank 3 of 8, as a cluster sets it; returns what a single process on that card has instead."""
+    """Sets the environment of rank 3 of 8, as a cluster does; returns what one process on that card has instead."""
     for name, value in dict(JOB_ID='cluster', RANK_SIZE='8', RANK_ID='3', DEVICE_ID='5', ASCEND_DEVICE_ID='3',
                             RANK_TABLE_FILE='/user/config', POD_NAME='pod-3').items():
         monkeypatch.setenv(name, value)

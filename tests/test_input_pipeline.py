@@ -334,7 +334,7 @@ def test_a_shard_that_could_not_be_read_for_a_moment_is_named(source, tmp_path):
 
 @pytest.mark.parametrize('damages', [dict(middle=1), dict(first=1, end=1), dict(whole=1), dict(whole=2, middle=0)])
 def test_deterministic_skipping_resumes_bit_for_bit(source, tmp_path, damages):
-    """A neighbour takes the place of a record, also of the first, of the last ones and of those of a complete shard."""
+    """Checks the neighbour of a first record, of last ones and of those of a complete shard."""
     folder = pack(source, tmp_path / 'set', num_shards=3)
     paths, manifest = sorted(glob.glob(os.path.join(folder, '*.tfrecord'))), Manifest.read(folder)
     config = _config(folder, deterministic=True, skip_corrupt_records=True)

@@ -154,7 +154,7 @@ def test_four_cards_that_hccl_joins_on_910(cards):
 
 @pytest.fixture
 def cards_8(host):
-    """A host with eight cards."""
+    """Makes a host with eight cards."""
     (host / 'hccn.conf').write_text(''.join('address_%d=192.168.100.%d\n' % (card, 101 + card) for card in range(8)))
     for card in range(8):
         (host / ('davinci%d' % card)).touch()

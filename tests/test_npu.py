@@ -254,7 +254,7 @@ def options_of_a_session(monkeypatch, config, release='9.1.0'):
 
 
 def load_double(name):
-    """A module of the test double, without its package, which needs TensorFlow 1.15."""
+    """Loads a module of the test double without its package, which needs TensorFlow 1.15."""
     path = os.path.join(DOUBLE, 'npu_bridge', *name.split('.')) + '.py'
     spec = importlib.util.spec_from_file_location('double_' + name.replace('.', '_'), path)
     module = importlib.util.module_from_spec(spec)

@@ -240,7 +240,7 @@ def test_a_given_session_config_is_written_into(tmp_path):
     (dict(dump='|'.join(map(str, range(101)))), '<= 100 sets'),
     (dict(modify_mixlist='lists.json', precision_mode='allow_mix_precision_fp16', dump='0|5-10'), None)])
 def test_options_that_only_the_compiled_part_refuses(tmp_path, options, text):
-    """The estimator is made; its first session is an error."""
+    """Checks that the estimator is made and that its first session is an error."""
     if 'dump' in options:
         dump = bridge('estimator.npu.npu_config').DumpConfig(True, str(tmp_path), options['dump'])
         options = dict({name: value for name, value in options.items() if name != 'dump'}, dump_config=dump)

@@ -105,7 +105,7 @@ def test_two_clips_of_one_name_are_refused(videos, tmp_path, name, more):
 
 
 def test_a_clip_with_the_name_of_a_shot_that_is_left_out_is_packed(videos, tmp_path):
-    """The shot of six frames is shorter than a window; the video of its name is not."""
+    """Checks that a shot shorter than a window is left out, and that the video of its name is packed."""
     write_video(os.path.join(videos, 'a_shot001.mkv'), smooth_frames(8, 32, 48, 3))
     folder = pack(videos, tmp_path / 'set', num_frames=7, fill='none', exclude='b', num_shards=1)
     assert sorted(Manifest.read(folder).job['clips']) == [['a_shot000', 7], ['a_shot001', 8], ['a_shot002', 9]]

@@ -114,7 +114,7 @@ class ListOf(Schema):
 
 
 class Pair(Schema):
-    """A list of two values, each with its schema."""
+    """Accepts a list of two values, each with its schema."""
     wanted = 'a list of two values'
 
     def __init__(self, first: Schema, second: Schema) -> None:

@@ -19,7 +19,7 @@ SPLITS = {'reds4': REDS4, 'official': REDS_OFFICIAL_VAL}   # the clips held out
 
 
 class Step(typing.NamedTuple):
-    """The folder of one clip and its target.
+    """Describes what becomes of the folder of one clip.
 
     Attributes:
       name: of the clip.

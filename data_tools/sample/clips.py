@@ -72,9 +72,9 @@ def _claim(output_dir, spec):
     if os.path.exists(path):
         known = read_json(path)
         if known != spec:
-            told = ', '.join('%s=%s' % item for item in sorted(known.items())) if isinstance(known, dict) else known
+            found = ', '.join('%s=%s' % item for item in sorted(known.items())) if isinstance(known, dict) else known
             raise UserError('%s contains other sample clips (%s); give another --output_dir or remove it'
-                            % (output_dir, told))
+                            % (output_dir, found))
         return
     if os.path.isdir(output_dir) and os.listdir(output_dir):
         raise UserError('%s is not empty and was not made by this program; give another --output_dir' % output_dir)

@@ -101,7 +101,7 @@ def test_names_in_a_manifest(campaign, tmp_path):
 
 
 def writing(path):
-    """A text that is a filter of ffmpeg which writes a file."""
+    """Returns a filter of ffmpeg that writes a file."""
     return 'metadata=mode=add:key=x:value=y,metadata=mode=print:file=%s' % path
 
 
@@ -148,7 +148,7 @@ def test_cache_of_videos(campaign, tmp_path):
 
 
 def test_job_in_a_manifest(campaign, tmp_path):
-    """What a manifest says of the packing is checked before it becomes a filter, a path or a list of frames."""
+    """Checks what a manifest says of the packing before it becomes a filter, a path or a list of frames."""
     videos, folder, trap = tmp_path / 'videos', str(tmp_path / 'set'), tmp_path / 'trap'
     videos.mkdir()
     make_fields(videos / 'a.mkv', 8)
@@ -172,7 +172,7 @@ def test_job_in_a_manifest(campaign, tmp_path):
 
 
 def test_names_of_clips(campaign, tmp_path):
-    """The name of a clip that becomes a folder never leads out of the output."""
+    """Checks that the name of a clip, which becomes a folder, never leads out of the output."""
     for name in ['..', '.'] + [name for name in OUTSIDE if '/' in name or not name or '\0' in name]:
         campaign.attempt('clip: path in its name', lambda name=name: folder_of(
             str(tmp_path), types.SimpleNamespace(name=name), False), lambda _: False, name, [str(tmp_path)])

@@ -14,7 +14,7 @@ STATE_FILE, LOCK_FILE = 'run_state.json', 'lock'
 
 
 class _AnyNumber(schema.Number):
-    """A number; earlier versions wrote Infinity for the PSNR of frames that are restored exactly."""
+    """Accepts any number: earlier versions wrote Infinity for the PSNR of frames that are restored exactly."""
 
     def accepts(self, value: Any) -> bool:
         return super().accepts(value) or isinstance(value, float)
